@@ -1,0 +1,78 @@
+"""PostgreSQL: one pool per process, and the two ways to use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from tidegate.platform.problems import Overloaded
+from tidegate.platform.settings import Settings
+
+Connection = AsyncConnection[tuple[Any, ...]]
+"""A connection in autocommit mode; use cases run inside a transaction that their caller opened."""
+
+OUTAGE = (OperationalError, PoolTimeout)
+"""What is raised while PostgreSQL is away or out of connections."""
+
+
+class Database:
+    """The pool of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        limits = settings.database
+        options = (
+            f"-c statement_timeout={limits.statement_timeout_ms} -c lock_timeout={limits.lock_timeout_ms} "
+            f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_timeout_ms} -c timezone=UTC"
+        )
+        self._pool = AsyncConnectionPool[Connection](
+            settings.require_database_url(),
+            min_size=limits.pool_min,
+            max_size=max(limits.pool_max, limits.pool_min),
+            timeout=limits.pool_wait_s,
+            kwargs={"autocommit": True, "options": options, "application_name": "tidegate"},
+            check=AsyncConnectionPool.check_connection,
+            reconnect_timeout=30,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start the pool; connections are made in the background."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit mode, for reads. Raises: Overloaded when none comes free in time."""
+        try:
+            conn = await self._pool.getconn()
+        except PoolTimeout as error:
+            raise Overloaded() from error
+        try:
+            yield conn
+        finally:
+            await asyncio.shield(self._pool.putconn(conn))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction: committed at the end, rolled back by an exception."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """A `Database` for the length of a block."""
+    database = Database(settings)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,43 @@
+"""Identifiers: time-ordered UUIDv7, one type per kind of thing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NewType
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+PersonId = NewType("PersonId", UUID)
+ProductId = NewType("ProductId", UUID)
+VariantId = NewType("VariantId", UUID)
+DropId = NewType("DropId", UUID)
+HoldId = NewType("HoldId", UUID)
+OrderId = NewType("OrderId", UUID)
+EventId = NewType("EventId", UUID)
+
+NO_DROP = DropId(UUID(int=0))
+"""Stands for "no drop" in keys, so that they need no NULL."""
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness, increasing within a process."""
+    return uuid7()
+
+
+def id_floor(moment: datetime) -> UUID:
+    """The smallest UUID whose time is `moment` (milliseconds): a partition's bound."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def id_time(identifier: UUID) -> datetime:
+    """When a UUIDv7 was made, in UTC, to the millisecond."""
+    return datetime.fromtimestamp((identifier.int >> 80) / 1000, tz=UTC)
+
+
+def parse_id(text: str) -> UUID | None:
+    """The UUID that `text` spells, or None: an id that cannot exist is an id that is not found."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,58 @@
+"""Money: integers in minor units, never floats."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from babel.numbers import format_currency, get_currency_precision
+
+MAX_AMOUNT = 10**12
+"""Largest amount, in minor units, that any single sum may reach."""
+
+
+class MoneyError(ValueError):
+    """The text is not an amount of money that this shop can carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """`amount` is in minor units (pence, cents); `currency` is an ISO 4217 code."""
+
+    amount: int
+    currency: str
+
+    def __mul__(self, quantity: int) -> Money:
+        return Money(self.amount * quantity, self.currency)
+
+    def format(self, locale: str = "en_GB") -> str:
+        """As people of `locale` write it: £1,234.50."""
+        digits = get_currency_precision(self.currency)
+        return format_currency(decimal.Decimal(self.amount).scaleb(-digits), self.currency, locale=locale)
+
+
+def total(parts: Iterable[Money], currency: str) -> Money:
+    """The sum; all parts must be of `currency`."""
+    amount = 0
+    for part in parts:
+        assert part.currency == currency, f"{part.currency} added to {currency}"
+        amount += part.amount
+    return Money(amount, currency)
+
+
+def parse_amount(text: str, currency: str) -> int:
+    """Minor units from a decimal text such as `12.50`, rounded half up to the currency's smallest unit.
+
+    Raises: MoneyError for anything that is not a plain, finite, non-negative number within MAX_AMOUNT.
+    """
+    try:
+        value = decimal.Decimal(text.strip())
+    except decimal.InvalidOperation:
+        raise MoneyError(f"{text.strip()[:40]!r} is not an amount of money") from None
+    if not value.is_finite() or value < 0:
+        raise MoneyError(f"{text.strip()[:40]!r} is not an amount of money")
+    minor = value.scaleb(get_currency_precision(currency)).quantize(decimal.Decimal(1), decimal.ROUND_HALF_UP)
+    if minor > MAX_AMOUNT:
+        raise MoneyError(f"{text.strip()[:40]} is more than a price may be")
+    return int(minor)

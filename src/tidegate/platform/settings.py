@@ -1,0 +1,293 @@
+"""Every knob of Tidegate, with its unit in its name and its default beside it.
+
+Values come from environment variables (`TIDEGATE_PORT`, `TIDEGATE_HTTP__MAX_BODY_BYTES`); the addresses of servers
+that `tidegate up` runs itself are read from `TIDEGATE_HOME/run/endpoints.json` when the environment names none.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tidegate.platform.problems import StartupError
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class HttpSettings(BaseModel):
+    """The HTTP edge: what is accepted and from whom."""
+
+    base_url: str = Field("", description="Public address of the shop; empty means http://127.0.0.1:PORT.")
+    allowed_hosts: list[str] = Field(
+        ["127.0.0.1", "localhost", "[::1]"], description="Host names that requests may carry; others get 400."
+    )
+    trusted_proxies: list[str] = Field([], description="Networks (CIDR) whose X-Forwarded-* headers are believed.")
+    max_body_bytes: Count = Field(1_048_576, description="Largest request body; larger ones get 413.")
+    max_header_bytes: Count = Field(32_768, description="Largest request line plus headers; larger ones get 431.")
+    max_form_fields: Count = Field(100, description="Most fields in one posted form.")
+    request_timeout_s: Count = Field(30, description="Longest that a request may take before it is answered with 503.")
+    keep_alive_s: Count = Field(15, description="How long an idle connection is kept.")
+    max_connections: Count = Field(4_096, description="Most connections per site process; more get 503.")
+    shutdown_grace_s: Count = Field(10, description="How long requests in flight may finish at shutdown.")
+
+
+class DatabaseSettings(BaseModel):
+    """Connection pools and limits towards PostgreSQL."""
+
+    pool_min: Count = Field(1, description="Connections kept open per process.")
+    pool_max: Count = Field(8, description="Most connections per process.")
+    pool_wait_s: float = Field(5.0, gt=0, description="How long a request waits for a free connection.")
+    statement_timeout_ms: Count = Field(10_000, description="Longest statement.")
+    idle_in_transaction_timeout_ms: Count = Field(15_000, description="Longest idle time inside a transaction.")
+    lock_timeout_ms: Count = Field(3_000, description="Longest wait for one lock.")
+    embedded_max_connections: Count = Field(120, description="max_connections of the embedded PostgreSQL.")
+    embedded_memory_share: float = Field(
+        0.15, gt=0, le=0.5, description="Share of the machine's memory for shared_buffers of the embedded PostgreSQL."
+    )
+    partitions_ahead_months: Count = Field(3, description="How many months of partitions are made ahead of time.")
+
+
+class CacheSettings(BaseModel):
+    """Limits towards Valkey."""
+
+    timeout_ms: Count = Field(1_000, description="Longest wait for an answer of Valkey.")
+    embedded_max_memory_mb: Count = Field(256, description="maxmemory of the embedded Valkey.")
+
+
+class JobSettings(BaseModel):
+    """Celery workers, the outbox relay and the scheduler."""
+
+    worker_processes: Count = Field(2, description="Processes of a Celery worker.")
+    relay_batch: Count = Field(200, description="Most outbox events taken at once.")
+    relay_poll_ms: Count = Field(100, description="Pause between looks into the outbox when it is empty.")
+    event_lease_s: Count = Field(60, description="How long a handler has before its event is handed out again.")
+    event_max_attempts: Count = Field(12, description="Attempts before an event is set aside as dead.")
+    retry_base_s: Count = Field(2, description="First pause before a repeated attempt; doubles with jitter.")
+    retry_cap_s: Count = Field(900, description="Longest pause before a repeated attempt.")
+    visibility_timeout_s: Count = Field(600, description="When the broker hands unacknowledged work to another worker.")
+    task_time_limit_s: Count = Field(120, description="Longest run of one task.")
+    retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
+
+
+class HoldSettings(BaseModel):
+    """How long stock is kept for a shopper, and how much at most."""
+
+    ttl_s: Count = Field(300, description="Life of a hold from its placing.")
+    payment_window_s: Count = Field(600, description="Life of a hold from the placing of its order.")
+    max_lines: Count = Field(50, description="Most lines in one hold.")
+    max_quantity: Count = Field(100, description="Most items in one line.")
+    max_live_per_buyer: Count = Field(10, description="Most holds outside drops that one buyer may have at once.")
+    sweep_interval_ms: Count = Field(500, description="Pause between two sweeps of expired holds.")
+    sweep_batch: Count = Field(500, description="Most holds expired in one transaction.")
+
+
+class PaymentSettings(BaseModel):
+    """Towards payment providers."""
+
+    provider_timeout_s: float = Field(15.0, gt=0, description="Longest wait for an answer of a provider.")
+    reconcile_after_s: Count = Field(5, description="Age at which an unsettled charge is asked about.")
+    reconcile_batch: Count = Field(100, description="Most charges asked about in one round.")
+    reconcile_interval_ms: Count = Field(1_000, description="Pause between two rounds.")
+    webhook_tolerance_s: Count = Field(300, description="Oldest signature of a webhook that is believed.")
+    sandbox_slow_s: float = Field(3.0, ge=0, description="How long the sandbox's slow card takes.")
+    sandbox_late_s: float = Field(20.0, ge=0, description="How late the sandbox's late webhook comes.")
+
+
+class IdempotencySettings(BaseModel):
+    """Life of idempotency keys."""
+
+    keep_days: Count = Field(30, description="How long an answer is kept for its key.")
+    wait_s: float = Field(5.0, ge=0, description="How long a twin waits for the first request before it gets 409.")
+    claim_timeout_s: Count = Field(
+        60, description="Age at which a claim whose process died may be taken over by a repeat."
+    )
+
+
+class MailSettings(BaseModel):
+    """Outgoing mail."""
+
+    smtp_url: str = Field("", description="smtp://USER:PASSWORD@HOST:PORT; `tidegate up` sets it to its mail catcher.")
+    sender: str = Field("Tidegate <shop@localhost>", description="From address.")
+    timeout_s: Count = Field(20, description="Longest dialogue with the mail server.")
+    batch: Count = Field(200, description="Most messages of one delivery task.")
+    lease_s: Count = Field(120, description="How long a delivery task has before its messages are handed out again.")
+    max_attempts: Count = Field(10, description="Attempts before a message is set aside as failed.")
+    catcher_keep: Count = Field(1_000, description="How many mails the mail catcher keeps.")
+    catcher_max_bytes: Count = Field(1_048_576, description="Largest mail that the mail catcher takes.")
+
+
+class AccountSettings(BaseModel):
+    """Sessions and passwords."""
+
+    session_days: Count = Field(30, description="Absolute life of a session.")
+    session_idle_days: Count = Field(14, description="Life of a session without use.")
+    hash_workers: Count = Field(1, description="Threads that hash passwords, per process.")
+    hash_queue: Count = Field(16, description="Most log-ins that wait for a thread; more get 503.")
+    login_attempts: Count = Field(10, description="Failed log-ins per account and per address in login_window_s.")
+    login_window_s: Count = Field(300, description="Window of login_attempts.")
+
+
+class CatalogSettings(BaseModel):
+    """Catalogue and imports."""
+
+    page_default: Count = Field(24, description="Products per page unless asked otherwise.")
+    page_max: Count = Field(100, description="Most products per page.")
+    import_max_bytes: Count = Field(1_073_741_824, description="Largest import file.")
+    import_batch: Count = Field(500, description="Products written per transaction of an import.")
+    import_max_field_bytes: Count = Field(131_072, description="Largest cell of an import file.")
+
+
+class SecuritySettings(BaseModel):
+    """Keys. `tidegate up` makes its own in TIDEGATE_HOME/secrets.json."""
+
+    sealing_keys: SecretStr = Field(
+        SecretStr(""), description="Keys for personal data: `2:BASE64,1:BASE64`, the newest first, 32 bytes each."
+    )
+    fingerprint_key: SecretStr = Field(SecretStr(""), description="Key of the search hashes, base64, 32 bytes.")
+    form_key: SecretStr = Field(SecretStr(""), description="Key of form tokens and cursors, base64, 32 bytes.")
+    sandbox_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the sandbox's webhooks (whsec_...).")
+    cookie_secure: bool = Field(False, description="Cookies over HTTPS only; switch on in production.")
+
+
+class ObservabilitySettings(BaseModel):
+    """Logs and metrics."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: JSON unless on a terminal.")
+    metrics_host: str = Field("127.0.0.1", description="Address of the metrics ports.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Metrics port of this process; 0 takes a free one.")
+    metrics_port_base: Count = Field(9464, description="First metrics port that `tidegate up` tries to give away.")
+
+
+class SupervisorSettings(BaseModel):
+    """`tidegate up`."""
+
+    site_processes: Count = Field(2, description="Site processes.")
+    restart_base_ms: Count = Field(200, description="First pause before a dead child is started again; doubles.")
+    restart_cap_ms: Count = Field(10_000, description="Longest pause before a dead child is started again.")
+    start_timeout_s: Count = Field(60, description="How long a child may take to become ready.")
+    stop_timeout_s: Count = Field(10, description="How long a child may take to stop before it is killed.")
+    demo_drop_opens_in_s: Count = Field(120, description="When the demo drop opens after `tidegate up --demo`.")
+
+
+class Settings(BaseSettings):
+    """All settings; `docs/reference/settings.md` lists them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIDEGATE_", env_nested_delimiter="__", extra="ignore", frozen=True, validate_default=True
+    )
+
+    home: Path = Field(Path(".tidegate"), description="Data folder of this shop.")
+    host: str = Field("127.0.0.1", description="Address that the site listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port that the site listens on.")
+    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL; empty: `tidegate up` runs its own.")
+    valkey_url: SecretStr = Field(SecretStr(""), description="Valkey; empty: `tidegate up` runs its own.")
+    broker_url: SecretStr = Field(SecretStr(""), description="Celery's broker; empty: the same Valkey.")
+    shop_name: str = Field("Tidegate", description="Name of the shop, as shoppers read it.")
+    currency: str = Field("GBP", pattern="^[A-Z]{3}$", description="Currency of the shop (ISO 4217).")
+    locale: str = Field("en_GB", description="Locale of prices and dates.")
+    demo: bool = Field(False, description="Demo mode: sandbox payments and /dev pages.")
+
+    http: HttpSettings = HttpSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+    jobs: JobSettings = JobSettings()
+    holds: HoldSettings = HoldSettings()
+    payments: PaymentSettings = PaymentSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
+    mail: MailSettings = MailSettings()
+    accounts: AccountSettings = AccountSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    security: SecuritySettings = SecuritySettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+
+    @property
+    def base_url(self) -> str:
+        """Public address without a trailing slash."""
+        return (self.http.base_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Where a running `tidegate up` says which servers it runs."""
+        return self.home.absolute() / "run" / "endpoints.json"
+
+    def require_database_url(self) -> str:
+        """The PostgreSQL URL. Raises StartupError when there is none."""
+        return self._require(self.database_url, "database", "TIDEGATE_DATABASE_URL")
+
+    def require_valkey_url(self) -> str:
+        """The Valkey URL. Raises StartupError when there is none."""
+        return self._require(self.valkey_url, "Valkey", "TIDEGATE_VALKEY_URL")
+
+    def require_broker_url(self) -> str:
+        """The broker's URL: its own, else Valkey's. Raises StartupError when there is neither."""
+        return self.broker_url.get_secret_value() or self.require_valkey_url()
+
+    def _require(self, url: SecretStr, what: str, variable: str) -> str:
+        value = url.get_secret_value()
+        if not value:
+            raise StartupError(
+                f"no {what} to talk to: start the shop with `tidegate up` (TIDEGATE_HOME={self.home}) or set {variable}"
+            )
+        return value
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings anew; values of a running `tidegate up` fill what the environment leaves open.
+
+    Raises: StartupError naming the first setting that is wrong.
+    """
+    try:
+        settings = Settings(**overrides)
+        missing = _endpoints(settings) | _generated_secrets(settings)
+        return settings.model_copy(update=missing) if missing else settings
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TIDEGATE_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise StartupError(f"{name}: {first['msg']}") from None
+
+
+@lru_cache(maxsize=1)
+def current_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def _endpoints(settings: Settings) -> dict[str, Any]:
+    """URLs (and the mail server) of a running supervisor that `settings` does not name itself."""
+    try:
+        found = json.loads(settings.endpoints_file.read_text())
+    except (OSError, ValueError):
+        return {}
+    urls: dict[str, Any] = {
+        name: SecretStr(found[name])
+        for name in ("database_url", "valkey_url", "broker_url")
+        if found.get(name) and not getattr(settings, name).get_secret_value()
+    }
+    if found.get("smtp_url") and not settings.mail.smtp_url:
+        urls["mail"] = settings.mail.model_copy(update={"smtp_url": found["smtp_url"]})
+    if found.get("base_url") and not settings.http.base_url:
+        urls["http"] = settings.http.model_copy(update={"base_url": found["base_url"]})
+    if found.get("demo"):
+        urls["demo"] = True
+    return urls
+
+
+def _generated_secrets(settings: Settings) -> dict[str, Any]:
+    """Keys from TIDEGATE_HOME/secrets.json that the environment does not set."""
+    try:
+        known = json.loads((settings.home / "secrets.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    missing = {
+        name: SecretStr(known[name])
+        for name in SecuritySettings.model_fields
+        if name in known and not getattr(settings.security, name).get_secret_value()
+    }
+    return {"security": settings.security.model_copy(update=missing)} if missing else {}

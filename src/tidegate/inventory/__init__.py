@@ -1,0 +1,63 @@
+"""Stock and holds: who may have what, decided in the database and never beyond what there is."""
+
+from tidegate.inventory.contracts import (
+    BuyerUse,
+    Decision,
+    DropRule,
+    Granted,
+    Hold,
+    HoldLine,
+    HoldRequest,
+    HoldState,
+    NotYetOpen,
+    OverLimit,
+    SoldOut,
+    StockLevel,
+    TooManyHolds,
+    summed,
+)
+from tidegate.inventory.holds import (
+    Attachment,
+    Confirmation,
+    attach_holds,
+    confirm_holds,
+    expire_holds,
+    live_holds,
+    load_holds,
+    place_holds,
+    release_holds,
+)
+from tidegate.inventory.limits import clear_limits
+from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
+
+__all__ = [
+    "MAX_STOCK",
+    "Attachment",
+    "BuyerUse",
+    "Confirmation",
+    "Decision",
+    "DropRule",
+    "Granted",
+    "Hold",
+    "HoldLine",
+    "HoldRequest",
+    "HoldState",
+    "NotYetOpen",
+    "OverLimit",
+    "SoldOut",
+    "StockLevel",
+    "TooManyHolds",
+    "add_missing_stock",
+    "attach_holds",
+    "available",
+    "clear_limits",
+    "confirm_holds",
+    "expire_holds",
+    "live_holds",
+    "load_holds",
+    "place_holds",
+    "release_holds",
+    "set_stock",
+    "stock_levels",
+    "summed",
+]

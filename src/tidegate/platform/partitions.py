@@ -42,9 +42,7 @@ def make_partitions(conn: psycopg.Connection[Any], *, months_ahead: int, tables:
     """
     with conn.transaction():
         conn.execute("SET LOCAL lock_timeout = '3s'")
-        row = conn.execute(
-            "SELECT clock_timestamp(), pg_advisory_xact_lock(%s)", (LOCK_KEY,)
-        ).fetchone()
+        row = conn.execute("SELECT clock_timestamp(), pg_advisory_xact_lock(%s)", (LOCK_KEY,)).fetchone()
         assert row is not None
         starts = months(row[0].astimezone(UTC), months_ahead + 2)
         made = 0

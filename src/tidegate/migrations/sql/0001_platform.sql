@@ -34,3 +34,4 @@ CREATE TABLE platform.idempotency_keys_1 PARTITION OF platform.idempotency_keys 
 CREATE TABLE platform.idempotency_keys_2 PARTITION OF platform.idempotency_keys FOR VALUES WITH (MODULUS 4, REMAINDER 2);
 CREATE TABLE platform.idempotency_keys_3 PARTITION OF platform.idempotency_keys FOR VALUES WITH (MODULUS 4, REMAINDER 3);
 CREATE INDEX idempotency_keys_age ON platform.idempotency_keys USING brin (claimed_at);
+CREATE INDEX idempotency_keys_claimed ON platform.idempotency_keys (subject_id) WHERE state = 'claimed';

@@ -1,0 +1,160 @@
+"""What others may know of stock and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId
+from tidegate.platform.money import Money
+
+
+class HoldState(StrEnum):
+    """held -> (ordered -> (confirmed | released | expired) | released | expired)."""
+
+    HELD = "held"
+    ORDERED = "ordered"
+    CONFIRMED = "confirmed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLine:
+    """`quantity` items of one variant at `unit` each."""
+
+    variant_id: VariantId
+    quantity: int
+    unit: Money
+
+
+@dataclass(frozen=True, slots=True)
+class DropRule:
+    """What a drop demands of a hold: not before `opens_at`, at most `per_buyer` items a buyer."""
+
+    drop_id: DropId
+    opens_at: datetime
+    per_buyer: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRequest:
+    """A wish to hold all of `lines` or none. Lines of one variant are already summed."""
+
+    id: HoldId
+    buyer_id: PersonId
+    lines: tuple[HoldLine, ...]
+    drop: DropRule | None = None
+
+    @property
+    def quantity(self) -> int:
+        """Items in all lines."""
+        return sum(line.quantity for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The stock is taken until `expires_at`."""
+
+    hold_id: HoldId
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SoldOut:
+    """There are fewer than wanted of this variant; `left` says how many."""
+
+    hold_id: HoldId
+    variant_id: VariantId
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotYetOpen:
+    """The drop opens at `opens_at`; the database's clock says that this is still ahead."""
+
+    hold_id: HoldId
+    opens_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OverLimit:
+    """The buyer would have more than `quota` under the drop's rule; `used` are taken already.
+
+    `live_hold_id` is set when the buyer has a live hold in this drop.
+    """
+
+    hold_id: HoldId
+    quota: int
+    used: int
+    live_hold_id: HoldId | None
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyHolds:
+    """The buyer has `limit` live holds outside drops already."""
+
+    hold_id: HoldId
+    limit: int
+
+
+Decision = Granted | SoldOut | NotYetOpen | OverLimit | TooManyHolds
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold as it stands. `drop_id` is all zeros for none; times are the database's."""
+
+    id: HoldId
+    buyer_id: PersonId
+    drop_id: DropId
+    state: HoldState
+    order_id: OrderId | None
+    expires_at: datetime
+    seconds_left: int
+    lines: tuple[HoldLine, ...]
+
+    @property
+    def quantity(self) -> int:
+        """Items in all lines."""
+        return sum(line.quantity for line in self.lines)
+
+    @property
+    def live(self) -> bool:
+        """Whether the hold still keeps stock from others."""
+        return self.state in (HoldState.HELD, HoldState.ORDERED)
+
+
+@dataclass(frozen=True, slots=True)
+class StockLevel:
+    """Items of one variant."""
+
+    variant_id: VariantId
+    on_hand: int
+    held: int
+    sold: int
+
+    @property
+    def available(self) -> int:
+        """What may still be held."""
+        return self.on_hand - self.held - self.sold
+
+
+@dataclass(frozen=True, slots=True)
+class BuyerUse:
+    """What a buyer has used of a rule's quota, and their live hold under it."""
+
+    used: int
+    live_hold_id: HoldId | None
+
+
+def summed(lines: Sequence[HoldLine]) -> tuple[HoldLine, ...]:
+    """One line a variant: quantities of the same variant added up, in order of first appearance."""
+    by_variant: dict[VariantId, HoldLine] = {}
+    for line in lines:
+        known = by_variant.get(line.variant_id)
+        quantity = line.quantity + (known.quantity if known else 0)
+        by_variant[line.variant_id] = HoldLine(line.variant_id, quantity, line.unit)
+    return tuple(by_variant.values())

@@ -1,0 +1,82 @@
+"""Stock: how many of each variant there are, and the locks under which that changes.
+
+Order of locks everywhere in this module: holds by id, then buyers' limits by (rule, buyer), then stock by variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg.rows import class_row
+
+from tidegate.inventory.contracts import StockLevel
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import VariantId
+
+MAX_STOCK = 1_000_000_000
+"""Most items of one variant."""
+
+
+async def lock_stock(conn: Connection, variant_ids: Sequence[VariantId]) -> dict[VariantId, int]:
+    """Lock stock rows until the transaction ends; returns the items available. Unknown variants are absent."""
+    rows = await conn.execute(
+        "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%s)"
+        " ORDER BY variant_id FOR NO KEY UPDATE",
+        (sorted(set(variant_ids)),),
+    )
+    return {row[0]: row[1] for row in await rows.fetchall()}
+
+
+async def move_stock(conn: Connection, *, held: Mapping[VariantId, int], sold: Mapping[VariantId, int]) -> None:
+    """Add to `held` and `sold` of rows that `lock_stock` has locked. The table's constraint has the last word."""
+    variant_ids = sorted(set(held) | set(sold))
+    if not variant_ids:
+        return
+    await conn.execute(
+        "UPDATE inventory.stock AS s SET held = s.held + d.held, sold = s.sold + d.sold, updated_at = clock_timestamp()"
+        " FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS d (variant_id, held, sold)"
+        " WHERE s.variant_id = d.variant_id",
+        (variant_ids, [held.get(v, 0) for v in variant_ids], [sold.get(v, 0) for v in variant_ids]),
+    )
+
+
+async def set_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> None:
+    """Make `levels[variant]` items available, whatever is held and sold; rows are made where there are none."""
+    assert all(0 <= level <= MAX_STOCK for level in levels.values())
+    variant_ids = sorted(levels)
+    await conn.execute(
+        "INSERT INTO inventory.stock AS s (variant_id, on_hand)"
+        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
+        " ON CONFLICT (variant_id) DO UPDATE"
+        " SET on_hand = s.held + s.sold + excluded.on_hand, updated_at = clock_timestamp()",
+        (variant_ids, [levels[v] for v in variant_ids]),
+    )
+
+
+async def add_missing_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> int:
+    """Set the stock of variants that have none recorded yet; returns how many that were."""
+    assert all(0 <= level <= MAX_STOCK for level in levels.values())
+    variant_ids = sorted(levels)
+    done = await conn.execute(
+        "INSERT INTO inventory.stock (variant_id, on_hand)"
+        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
+        " ON CONFLICT (variant_id) DO NOTHING",
+        (variant_ids, [levels[v] for v in variant_ids]),
+    )
+    return done.rowcount
+
+
+async def stock_levels(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, StockLevel]:
+    """Stock as it stands, without locks: for showing, never for deciding."""
+    async with conn.cursor(row_factory=class_row(StockLevel)) as cursor:
+        await cursor.execute(
+            "SELECT variant_id, on_hand, held, sold FROM inventory.stock WHERE variant_id = ANY(%s)",
+            (list(variant_ids),),
+        )
+        return {level.variant_id: level for level in await cursor.fetchall()}
+
+
+async def available(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, int]:
+    """Items that may be held, for showing; 0 where no stock is recorded."""
+    levels = await stock_levels(conn, variant_ids=variant_ids)
+    return {v: levels[v].available if v in levels else 0 for v in variant_ids}

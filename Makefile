@@ -1,0 +1,38 @@
+# Everything a newcomer needs; `make` alone lists it. Needs make and Python >= 3.11, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help setup up dev test check bench clean lock chromium
+
+BIN := .venv/bin
+ARGS ?=
+NAME ?=
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv from the locks (the others do this by themselves when it is missing or stale)
+	@sh tools/environment.sh
+
+up: setup ## Start the shop with demo data on http://127.0.0.1:8000
+	@$(BIN)/tidegate up --demo
+
+dev: setup ## The same, started again whenever the code changes
+	@$(BIN)/tidegate up --demo --reload
+
+test: setup chromium ## Run the tests: make test ARGS="tests/catalog -x"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Format, lint, types, layers, migrations, reference pages
+	@$(BIN)/python -m tools.check
+
+bench: setup ## Run a benchmark: make bench NAME=holds; without NAME, list them
+	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
+
+lock: setup ## Resolve requirements/*.txt anew: make lock ARGS=--upgrade
+	@$(BIN)/python -m tools.environment --lock $(ARGS)
+
+clean: ## Remove .venv, .uv, caches and builds; the shop's data in .tidegate stays
+	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist test-results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+chromium:
+	@sh tools/chromium.sh

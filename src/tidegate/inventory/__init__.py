@@ -26,6 +26,7 @@ from tidegate.inventory.holds import (
     load_holds,
     place_holds,
     release_holds,
+    release_unordered,
 )
 from tidegate.inventory.limits import clear_limits
 from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
@@ -57,6 +58,7 @@ __all__ = [
     "load_holds",
     "place_holds",
     "release_holds",
+    "release_unordered",
     "set_stock",
     "stock_levels",
     "summed",

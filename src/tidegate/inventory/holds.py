@@ -139,6 +139,13 @@ async def release_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> list[Ho
     return [hold.id for hold in live]
 
 
+async def release_unordered(conn: Connection, hold_ids: Iterable[HoldId]) -> list[HoldId]:
+    """Give live holds back that no order has; returns those that were given back."""
+    held = [hold for hold in await _lock_holds(conn, sorted(hold_ids)) if hold.state == HoldState.HELD]
+    await _give_back(conn, held, HoldState.RELEASED)
+    return [hold.id for hold in held]
+
+
 async def expire_holds(conn: Connection, *, limit: int) -> int:
     """End up to `limit` holds whose time is over and that no order has; returns how many.
 

@@ -1,0 +1,187 @@
+"""What others may know of buying: orders as they stand, and why a wish was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.platform.ids import HoldId, OrderId, PersonId
+from tidegate.platform.money import Money
+from tidegate.platform.problems import Problem
+
+
+class OrderState(StrEnum):
+    """Where an order stands; `rules.TRANSITIONS` says where it may go."""
+
+    AWAITING_PAYMENT = "awaiting_payment"
+    PAYMENT_FAILED = "payment_failed"
+    PAID = "paid"
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A wish for `quantity` items of a SKU."""
+
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to send it. `country` is ISO 3166-1 alpha-2."""
+
+    name: str
+    line1: str
+    city: str
+    postal_code: str
+    country: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderForm:
+    """What a buyer fills in. `method` is "hosted" or a token of the provider."""
+
+    hold_id: HoldId
+    email: str
+    address: Address
+    provider: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtLine:
+    """A line as it was when it was held."""
+
+    sku: str
+    title: str
+    quantity: int
+    unit: Money
+    product_slug: str = ""
+
+    @property
+    def total(self) -> Money:
+        """Price of the line."""
+        return self.unit * self.quantity
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """A buyer's hold. `seconds_left` by the database's clock; 0 once it has ended."""
+
+    id: HoldId
+    buyer_id: PersonId
+    state: str
+    expires_at: datetime
+    seconds_left: int
+    total: Money
+    lines: tuple[BoughtLine, ...]
+    drop: str | None
+    order_id: OrderId | None
+
+
+@dataclass(frozen=True, slots=True)
+class NextAction:
+    """What the buyer must do: `kind` is "redirect" to `url`."""
+
+    kind: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order as its buyer sees it. `failure` says why the last payment did not go through."""
+
+    id: OrderId
+    number: str
+    buyer_id: PersonId
+    hold_id: HoldId
+    state: OrderState
+    total: Money
+    next_action: NextAction | None
+    lines: tuple[BoughtLine, ...]
+    email: str
+    address: Address
+    failure: str | None
+    processing: bool
+    pay_until: datetime
+    seconds_left: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSummary:
+    """A row of the staff's list; no personal data."""
+
+    id: OrderId
+    number: str
+    state: OrderState
+    total: Money
+    items: int
+    created_at: datetime
+
+
+class SoldOut(Problem):
+    """It is gone: there are not enough left."""
+
+    slug = "sold-out"
+    status = 409
+
+
+class NotOpen(Problem):
+    """This drop is not open yet."""
+
+    slug = "not-open"
+    status = 409
+
+
+class PassRequired(Problem):
+    """This drop sells to people whose turn it is: join its room and send your pass."""
+
+    slug = "pass-required"
+    status = 409
+
+
+class PassSpent(Problem):
+    """This pass has been used."""
+
+    slug = "pass-spent"
+    status = 409
+
+
+class LimitReached(Problem):
+    """You have as many as one person may have."""
+
+    slug = "limit-reached"
+    status = 409
+
+
+class UnknownSku(Problem):
+    """The shop does not sell this."""
+
+    slug = "unknown-sku"
+    status = 422
+
+
+class HoldExpired(Problem):
+    """The time of this hold is over and the items went back; nothing was charged."""
+
+    slug = "hold-expired"
+    status = 410
+
+
+class AlreadyOrdered(Problem):
+    """What this hold keeps has been ordered already."""
+
+    slug = "already-ordered"
+    status = 409
+
+
+class NotPayable(Problem):
+    """This order cannot be paid any more; nothing was charged."""
+
+    slug = "not-payable"
+    status = 409

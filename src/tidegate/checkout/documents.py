@@ -1,0 +1,54 @@
+"""Holds and orders as JSON documents: what the API answers, and what is stored for an idempotency key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidegate.checkout.contracts import BoughtLine, HoldView, OrderView
+from tidegate.platform.idempotency import StoredAnswer
+from tidegate.platform.money import Money
+from tidegate.platform.problems import Problem
+
+
+def money_document(money: Money) -> dict[str, Any]:
+    """`amount` in minor units."""
+    return {"amount": money.amount, "currency": money.currency}
+
+
+def hold_document(hold: HoldView) -> dict[str, Any]:
+    """A hold; its total is that of the goods."""
+    return {
+        "id": str(hold.id),
+        "expires_at": hold.expires_at.isoformat(),
+        "total": money_document(hold.total),
+        "lines": [_line(line) for line in hold.lines],
+    }
+
+
+def order_document(order: OrderView) -> dict[str, Any]:
+    """An order without personal data: the buyer knows it, and answers are stored."""
+    action = order.next_action
+    return {
+        "id": str(order.id),
+        "number": order.number,
+        "state": order.state.value,
+        "total": money_document(order.total),
+        "next_action": {"type": action.kind, "url": action.url} if action else None,
+        "failure": order.failure,
+        "pay_until": order.pay_until.isoformat(),
+        "lines": [_line(line) for line in order.lines],
+    }
+
+
+def problem_answer(problem: Problem) -> StoredAnswer:
+    """A refusal that is an answer."""
+    return StoredAnswer(problem.status, problem.document())
+
+
+def _line(line: BoughtLine) -> dict[str, Any]:
+    return {
+        "sku": line.sku,
+        "title": line.title,
+        "quantity": line.quantity,
+        "unit_price": money_document(line.unit),
+    }

@@ -1,0 +1,128 @@
+"""Decisions of buying: states, sums, wishes and order numbers. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from tidegate.catalog.contracts import DropTerms, Terms
+from tidegate.checkout.contracts import Address, Line, OrderForm, OrderState, PassRequired, UnknownSku
+from tidegate.inventory.contracts import HoldLine, summed
+from tidegate.platform.problems import InvalidRequest
+
+TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
+    OrderState.AWAITING_PAYMENT: frozenset(
+        {OrderState.PAID, OrderState.PAYMENT_FAILED, OrderState.CANCELLED, OrderState.REFUNDED}
+    ),
+    OrderState.PAYMENT_FAILED: frozenset(
+        {OrderState.AWAITING_PAYMENT, OrderState.PAID, OrderState.CANCELLED, OrderState.REFUNDED}
+    ),
+    OrderState.CANCELLED: frozenset({OrderState.PAID, OrderState.REFUNDED}),  # paid after all: late money
+    OrderState.PAID: frozenset({OrderState.FULFILLED, OrderState.REFUNDED}),
+    OrderState.FULFILLED: frozenset({OrderState.REFUNDED}),
+    OrderState.REFUNDED: frozenset(),
+}
+"""Every move that an order may make; anything else is a bug or a message out of order, and is left alone."""
+
+PAYABLE = frozenset({OrderState.AWAITING_PAYMENT, OrderState.PAYMENT_FAILED})
+
+NUMBER_BITS = 40
+NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+FEISTEL_ROUNDS = 8
+MAX_EMAIL = 254
+MAX_FIELD = 200
+EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+@[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+\.[^@\s.,;:<>()\[\]\\\"]+")
+
+
+def may_move(old: OrderState, new: OrderState) -> bool:
+    """Whether an order may go from `old` to `new`."""
+    return new in TRANSITIONS[old]
+
+
+def order_number(sequence: int, *, key: UUID) -> str:
+    """The number of the order that is `sequence`-th: eight letters and digits, such as `7K2M-Q0XD`.
+
+    A keyed permutation of 40 bits (a balanced Feistel network with HMAC-SHA-256 rounds, after Luby and Rackoff, 1988):
+    different sequences give different numbers, and without the key one number tells nothing of the next.
+    """
+    assert 0 <= sequence < 1 << NUMBER_BITS
+    half = NUMBER_BITS // 2
+    mask = (1 << half) - 1
+    left, right = sequence >> half, sequence & mask
+    for turn in range(FEISTEL_ROUNDS):
+        digest = hmac.digest(key.bytes, bytes([turn]) + right.to_bytes(4, "big"), hashlib.sha256)
+        left, right = right, left ^ (int.from_bytes(digest[:4], "big") & mask)
+    value = left << half | right
+    letters = "".join(NUMBER_ALPHABET[value >> shift & 31] for shift in range(NUMBER_BITS - 5, -1, -5))
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def check_lines(lines: Sequence[Line], *, max_lines: int, max_quantity: int) -> None:
+    """Refuse wishes that no shop can mean. Raises: InvalidRequest naming the line."""
+    if not lines:
+        raise InvalidRequest("the list of lines is empty: name at least one SKU and its quantity")
+    if len(lines) > max_lines:
+        raise InvalidRequest(f"{len(lines)} lines are too many: at most {max_lines} in one hold")
+    for number, line in enumerate(lines, 1):
+        if not 1 <= line.quantity <= max_quantity:
+            raise InvalidRequest(f"line {number}: the quantity must be from 1 to {max_quantity}")
+
+
+def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine, ...]:
+    """Lines with their variants and prices, those of one variant summed. Raises: UnknownSku."""
+    for line in lines:
+        if line.sku not in terms:
+            raise UnknownSku(f"this shop does not sell {line.sku[:100]!r}", sku=line.sku[:100])
+    return summed([HoldLine(terms[line.sku].variant_id, line.quantity, terms[line.sku].price) for line in lines])
+
+
+def drop_of(
+    lines: Sequence[Line], terms: Mapping[str, Terms], *, named: str | None, admission: str | None
+) -> DropTerms | None:
+    """The drop that sells these lines, if one does; a basket belongs to one drop or to none.
+
+    Raises: InvalidRequest when the lines and the drop's name do not fit; PassRequired when its room gives the turns.
+    """
+    drops = {terms[line.sku].drop for line in lines}
+    if len(drops) > 1:
+        raise InvalidRequest("these lines belong to different sales: hold them one by one")
+    (drop,) = drops
+    if named is not None and (drop is None or drop.slug != named):
+        raise InvalidRequest(f"the drop {named[:100]!r} does not sell these lines")
+    if drop is not None and drop.room != "none" and admission is None:
+        raise PassRequired()
+    return drop
+
+
+def check_form(form: OrderForm) -> dict[str, str]:
+    """What is wrong with a filled-in order form, by field; empty when nothing is."""
+    wrong = {}
+    if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
+        wrong["email"] = "Enter an e-mail address such as name@example.com."
+    for field, words in _ADDRESS_WORDS.items():
+        value = getattr(form.address, field)
+        if not value.strip():
+            wrong[field] = words
+        elif len(value) > MAX_FIELD or any(not char.isprintable() for char in value):
+            wrong[field] = f"Use at most {MAX_FIELD} letters, digits and signs on one line."
+    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", form.address.country):
+        wrong["country"] = "Use the two letters of the country, such as GB."
+    return wrong
+
+
+def clean_form(form: OrderForm) -> OrderForm:
+    """The form without the blanks around what was typed."""
+    address = Address(*(getattr(form.address, field).strip() for field in _ADDRESS_WORDS))
+    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method)
+
+
+_ADDRESS_WORDS = {
+    "name": "Enter the name of who receives it.",
+    "line1": "Enter street and number.",
+    "city": "Enter the town.",
+    "postal_code": "Enter the postal code.",
+    "country": "Enter the country.",
+}

@@ -1,0 +1,46 @@
+"""Orders as their buyers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidegate import payments
+from tidegate.checkout.contracts import NextAction, OrderState, OrderView
+from tidegate.checkout.orders import Order, load_orders
+from tidegate.checkout.rules import PAYABLE
+from tidegate.payments.contracts import Charge, ChargeState
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import OrderId
+
+OPEN = (ChargeState.INTENT, ChargeState.REQUIRES_ACTION)
+
+
+async def view_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, OrderView]:
+    """Orders with what their charges say about them."""
+    orders = await load_orders(conn, order_ids)
+    charges = await payments.load_charges(conn, order_ids=list(orders))
+    return {order_id: _view(order, charges.get(order_id, ())) for order_id, order in orders.items()}
+
+
+def _view(order: Order, charges: Sequence[Charge]) -> OrderView:
+    last = max(charges, key=lambda charge: charge.ref.attempt, default=None)
+    action = None
+    if order.state == OrderState.AWAITING_PAYMENT and last is not None and last.state == ChargeState.REQUIRES_ACTION:
+        action = NextAction("redirect", last.action_url) if last.action_url else None
+    return OrderView(
+        id=order.id,
+        number=order.number,
+        buyer_id=order.buyer_id,
+        hold_id=order.hold_id,
+        state=order.state,
+        total=order.total,
+        next_action=action,
+        lines=order.lines,
+        email=order.email,
+        address=order.address,
+        failure=last.failure if last is not None and order.state == OrderState.PAYMENT_FAILED else None,
+        processing=order.state == OrderState.AWAITING_PAYMENT and last is not None and last.state == ChargeState.INTENT,
+        pay_until=order.pay_until,
+        seconds_left=order.seconds_left if order.state in PAYABLE else 0,
+        created_at=order.created_at,
+    )

@@ -1,0 +1,223 @@
+"""Holds on a real database, with real concurrent connections."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg.errors import CheckViolation
+
+from tidegate import inventory
+from tidegate.inventory import Attachment, Confirmation, DropRule, Granted, HoldLine, HoldRequest
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.money import Money
+
+pytestmark = pytest.mark.anyio
+
+PENNY = Money(1, "GBP")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def request(
+    variants: Sequence[VariantId], *, quantity: int = 1, buyer: PersonId | None = None, drop: DropRule | None = None
+) -> HoldRequest:
+    lines = tuple(HoldLine(variant, quantity, PENNY) for variant in variants)
+    return HoldRequest(HoldId(new_id()), buyer or PersonId(new_id()), lines, drop)
+
+
+async def stocked(database: Database, *levels: int) -> list[VariantId]:
+    variants = [VariantId(new_id()) for _ in levels]
+    async with database.transaction() as conn:
+        await inventory.set_stock(conn, levels=dict(zip(variants, levels, strict=True)))
+    return variants
+
+
+async def place(database: Database, *requests: HoldRequest, ttl_s: int = 60) -> list[Any]:
+    async with database.transaction() as conn:
+        return list(await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=100))
+
+
+async def levels(database: Database, *variants: VariantId) -> list[tuple[int, int, int]]:
+    async with database.connection() as conn:
+        found = await inventory.stock_levels(conn, variant_ids=variants)
+    return [(found[v].available, found[v].held, found[v].sold) for v in variants]
+
+
+async def order(database: Database, hold_id: HoldId, *, window_s: int = 60) -> OrderId:
+    order_id = OrderId(new_id())
+    async with database.transaction() as conn:
+        attached = await inventory.attach_holds(conn, {hold_id: order_id}, window_s=window_s)
+    assert attached[hold_id][0] == Attachment.ATTACHED
+    return order_id
+
+
+async def expire_now(conn: Connection, hold_id: HoldId) -> None:
+    await conn.execute("UPDATE inventory.holds SET expires_at = clock_timestamp() WHERE id = %s", (hold_id,))
+
+
+async def test_many_buyers_at_once_get_exactly_what_there_is(database: Database) -> None:
+    (variant,) = await stocked(database, 7)
+    decisions = await asyncio.gather(*(place(database, request([variant])) for _ in range(40)))
+    assert sum(isinstance(each[0], Granted) for each in decisions) == 7
+    assert await levels(database, variant) == [(0, 7, 0)]
+
+
+async def test_baskets_in_every_order_do_not_deadlock(database: Database) -> None:
+    variants = await stocked(database, 500, 500, 500)
+    orders = list(itertools.permutations(variants)) * 10
+    random.Random(7).shuffle(orders)
+    await asyncio.gather(*(place(database, request(each), request(each[::-1])) for each in orders))
+    assert await levels(database, *variants) == [(380, 120, 0)] * 3
+
+
+async def test_a_basket_gets_all_or_nothing(database: Database) -> None:
+    plenty, few = await stocked(database, 10, 1)
+    first, second = await place(database, request([plenty, few], quantity=2), request([plenty]))
+    assert first == inventory.SoldOut(first.hold_id, few, 1)
+    assert isinstance(second, Granted)
+    assert await levels(database, plenty, few) == [(9, 1, 0), (1, 0, 0)]
+
+
+async def test_the_database_itself_refuses_to_oversell(database: Database) -> None:
+    (variant,) = await stocked(database, 1)
+    with pytest.raises(CheckViolation, match="stock_never_oversold"):
+        async with database.transaction() as conn:
+            await conn.execute("UPDATE inventory.stock SET held = 2 WHERE variant_id = %s", (variant,))
+
+
+async def test_released_and_expired_holds_give_back_once(database: Database) -> None:
+    (variant,) = await stocked(database, 5)
+    wish, late = request([variant], quantity=2), request([variant], quantity=3)
+    await place(database, wish, late)
+    async with database.transaction() as conn:
+        assert await inventory.release_holds(conn, [wish.id]) == [wish.id]
+        assert await inventory.release_holds(conn, [wish.id]) == []
+        await expire_now(conn, late.id)
+    assert await levels(database, variant) == [(2, 3, 0)]
+    async with database.transaction() as conn:
+        assert await inventory.expire_holds(conn, limit=10) == 1
+        assert await inventory.expire_holds(conn, limit=10) == 0
+    assert await levels(database, variant) == [(5, 0, 0)]
+
+
+async def test_sweepers_at_once_end_each_hold_once(database: Database) -> None:
+    (variant,) = await stocked(database, 30)
+    wishes = [request([variant]) for _ in range(30)]
+    await place(database, *wishes)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE inventory.holds SET expires_at = clock_timestamp()")
+
+    async def sweep() -> int:
+        async with database.transaction() as conn:
+            return await inventory.expire_holds(conn, limit=10)
+
+    ended = await asyncio.gather(*(sweep() for _ in range(6)))
+    assert sum(ended) == 30
+    assert await levels(database, variant) == [(30, 0, 0)]
+
+
+async def test_a_buyer_has_one_live_hold_in_a_drop(database: Database) -> None:
+    (variant,) = await stocked(database, 50)
+    buyer, rule = PersonId(new_id()), DropRule(DropId(new_id()), LONG_AGO, 3)
+    wishes = [request([variant], buyer=buyer, drop=rule) for _ in range(12)]
+    decisions = await asyncio.gather(*(place(database, wish) for wish in wishes))
+    granted = [each[0] for each in decisions if isinstance(each[0], Granted)]
+    assert len(granted) == 1
+    refused = next(each[0] for each in decisions if not isinstance(each[0], Granted))
+    assert refused == inventory.OverLimit(refused.hold_id, 3, 1, granted[0].hold_id)
+    async with database.transaction() as conn:
+        await inventory.release_holds(conn, [granted[0].hold_id])
+    assert isinstance((await place(database, request([variant], quantity=3, buyer=buyer, drop=rule)))[0], Granted)
+
+
+async def test_the_limit_counts_what_was_bought(database: Database) -> None:
+    (variant,) = await stocked(database, 50)
+    buyer, rule = PersonId(new_id()), DropRule(DropId(new_id()), LONG_AGO, 3)
+    wish = request([variant], quantity=2, buyer=buyer, drop=rule)
+    await place(database, wish)
+    order_id = await order(database, wish.id)
+    async with database.transaction() as conn:
+        await inventory.confirm_holds(conn, {wish.id: order_id})
+    again, fits = request([variant], quantity=2, buyer=buyer, drop=rule), request([variant], buyer=buyer, drop=rule)
+    assert (await place(database, again)) == [inventory.OverLimit(again.id, 3, 2, None)]
+    assert isinstance((await place(database, fits))[0], Granted)
+    async with database.transaction() as conn:
+        await inventory.release_holds(conn, [fits.id])
+        await inventory.clear_limits(conn, rule_id=rule.drop_id)
+    assert isinstance((await place(database, again))[0], Granted)
+
+
+async def test_an_own_expired_hold_never_blocks(database: Database) -> None:
+    (variant,) = await stocked(database, 1)
+    buyer, rule = PersonId(new_id()), DropRule(DropId(new_id()), LONG_AGO, 1)
+    first = request([variant], buyer=buyer, drop=rule)
+    await place(database, first)
+    async with database.transaction() as conn:
+        await expire_now(conn, first.id)
+    assert isinstance((await place(database, request([variant], buyer=buyer, drop=rule)))[0], Granted)
+    assert await levels(database, variant) == [(0, 1, 0)]
+
+
+async def test_a_drop_opens_by_the_databases_clock(database: Database) -> None:
+    (variant,) = await stocked(database, 1)
+    rule = DropRule(DropId(new_id()), datetime.now(UTC) + timedelta(minutes=5), 1)
+    wish = request([variant], drop=rule)
+    assert await place(database, wish) == [inventory.NotYetOpen(wish.id, rule.opens_at)]
+
+
+async def test_ordering_moves_the_end_and_happens_once(database: Database) -> None:
+    (variant,) = await stocked(database, 1)
+    wish = request([variant])
+    granted = (await place(database, wish, ttl_s=5))[0]
+    async with database.transaction() as conn:
+        (attached,) = (await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)).values()
+        (again,) = (await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)).values()
+    assert attached[0] == Attachment.ATTACHED
+    assert attached[1] is not None
+    assert attached[1] > granted.expires_at + timedelta(minutes=9)
+    assert again == (Attachment.ALREADY_ORDERED, None)
+    async with database.transaction() as conn:
+        await expire_now(conn, wish.id)
+        assert await inventory.expire_holds(conn, limit=10) == 0, "an ordered hold ends through its order"
+
+
+async def test_an_expired_hold_cannot_be_ordered(database: Database) -> None:
+    (variant,) = await stocked(database, 1)
+    wish = request([variant])
+    await place(database, wish)
+    async with database.transaction() as conn:
+        await expire_now(conn, wish.id)
+        outcome = await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)
+    assert outcome == {wish.id: (Attachment.ENDED, None)}
+
+
+async def test_paid_late_takes_stock_again_or_is_told_that_it_is_gone(database: Database) -> None:
+    (variant,) = await stocked(database, 2)
+    wishes = [request([variant]) for _ in range(2)]
+    await place(database, *wishes)
+    orders = {wish.id: await order(database, wish.id) for wish in wishes}
+    async with database.transaction() as conn:
+        await inventory.release_holds(conn, list(orders))
+    await place(database, request([variant]))
+    async with database.transaction() as conn:
+        outcome = await inventory.confirm_holds(conn, orders)
+    assert sorted(outcome.values()) == [Confirmation.GONE, Confirmation.RETAKEN]
+    assert await levels(database, variant) == [(0, 1, 1)]
+    async with database.transaction() as conn:
+        assert Confirmation.CONFIRMED in (await inventory.confirm_holds(conn, orders)).values()
+    assert await levels(database, variant) == [(0, 1, 1)]
+
+
+async def test_stock_can_be_set_beside_holds_and_sales(database: Database) -> None:
+    (variant,) = await stocked(database, 3)
+    await place(database, request([variant], quantity=2))
+    async with database.transaction() as conn:
+        await inventory.set_stock(conn, levels={variant: 10})
+        assert await inventory.add_missing_stock(conn, levels={variant: 99}) == 0
+    assert await levels(database, variant) == [(10, 2, 0)]

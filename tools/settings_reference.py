@@ -27,11 +27,19 @@ and makes its own keys; commands beside a running `tidegate up` find them throug
 
 This page is written by `python -m tools.settings_reference`; `make check` compares it with the code.
 """
+HANDED_DOWN = {
+    "TIDEGATE_LISTEN_FD": "Number of the listening socket that a site process inherits.",
+    "TIDEGATE_METRICS_PORT": "Metrics port that a process was given.",
+    "TIDEGATE_PROCESS_NAME": "Name of the process in logs and metrics.",
+}
+"""Variables that `tidegate up` sets for the processes it starts."""
+
 TABLE = "| variable | kind | default | meaning |\n|---|---|---|---|\n"
+HANDED = "| variable | meaning |\n|---|---|\n"
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
-def sections(model: type[BaseModel] = Settings) -> Iterator[tuple[str, str, str, dict[str, FieldInfo]]]:
+def sections(model: type[BaseModel]) -> Iterator[tuple[str, str, str, dict[str, FieldInfo]]]:
     """Title, explanation, prefix of the variables and fields of each section, the top level first."""
     own = {name: field for name, field in model.model_fields.items() if not is_section(field)}
     yield "The shop", "", PREFIX, own
@@ -82,13 +90,15 @@ def row(variable: str, field: FieldInfo) -> str:
     return f"| `{variable}` | {kind(field)} | {default(field)} | {description} |"
 
 
-def page() -> str:
+def page(model: type[BaseModel] = Settings) -> str:
     """The whole page."""
     parts = [INTRODUCTION]
-    for title, explanation, prefix, fields in sections():
+    for title, explanation, prefix, fields in sections(model):
         table = [row(prefix + name.upper(), field) for name, field in fields.items()]
         heading = f"## {title}\n\n" + (f"{explanation}\n\n" if explanation else "")
         parts.append(heading + TABLE + "\n".join(table) + "\n")
+    handed = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in HANDED_DOWN.items())
+    parts.append(f"## Between processes\n\n`tidegate up` sets these for its children.\n\n{HANDED}{handed}\n")
     return "\n".join(parts)
 
 

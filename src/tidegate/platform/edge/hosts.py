@@ -1,0 +1,42 @@
+"""Which host names requests may carry: links, redirects and caches must never be made for somebody else's name."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from tidegate.platform.problems import UnknownHost
+from tidegate.platform.settings import Settings
+
+PROBE_PATHS = frozenset({"/livez", "/readyz"})
+"""Asked by orchestrators under the address of the machine."""
+
+
+class HostList:
+    """The allowed hosts: those of the settings, and the host of the shop's public address."""
+
+    def __init__(self, settings: Settings) -> None:
+        names = {name.strip().lower() for name in settings.http.allowed_hosts}
+        names.add(host_name(urlsplit(settings.base_url).netloc))
+        self._any = "*" in names
+        self._exact = frozenset(name for name in names if not name.startswith("*"))
+        self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
+
+    def check(self, scope: Scope) -> None:
+        """Raises: UnknownHost for a missing, doubled or foreign Host header."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if scope["path"] in PROBE_PATHS:
+            return
+        name = host_name(hosts[0].decode("latin-1")) if len(hosts) == 1 else ""
+        if not name or not (self._any or name in self._exact or name.endswith(self._suffixes)):
+            raise UnknownHost()
+
+
+def host_name(authority: str) -> str:
+    """`EXAMPLE.org:8000` -> `example.org`; IPv6 addresses keep their brackets; "" when there is a user part."""
+    if "@" in authority or "/" in authority:
+        return ""
+    if authority.startswith("["):
+        return authority.partition("]")[0].lower() + "]"
+    return authority.partition(":")[0].rstrip(".").lower()

@@ -1,0 +1,227 @@
+"""Hot routes: plain handlers with msgspec bodies, served before FastAPI and still in its OpenAPI document.
+
+A module's `http.py` declares them, and the site puts them first:
+
+    IDEMPOTENCY_KEY = HeaderParameter("Idempotency-Key", "Any text of up to 255 characters, new for each purchase.")
+
+    class HoldBody(msgspec.Struct, frozen=True):
+        lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=50)]
+        drop: str | None = None
+
+    @hot_route(
+        "POST", "/api/v1/holds", body=HoldBody, returns=(201, HoldAnswer), problems=(SoldOut, NotOpen),
+        headers=(IDEMPOTENCY_KEY,), signed_in=True, tag="checkout",
+    )
+    async def post_hold(request: Request, body: HoldBody) -> Response:
+        \"\"\"Take stock out of sale for some minutes.\"\"\"
+        shop: Shop = request.app.state.shop
+        ...
+        return answer(HoldAnswer(...), status=201)
+
+    @hot_route("GET", "/api/v1/holds/{hold_id}", returns=(200, HoldAnswer), problems=(HoldExpired,), tag="checkout")
+    async def get_hold(request: Request) -> Response:
+        hold_id = request.path_params["hold_id"]  # a text, not yet an id
+        ...
+
+    ROUTES = (post_hold, get_hold)
+
+Types are strict (no "5" for 5); unknown fields are ignored, so that clients may be newer than the shop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from re import Pattern
+from typing import Any, TypeVar, overload
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidegate.platform.edge.errors import invalid_fields
+from tidegate.platform.edge.exchange import exchange_of
+from tidegate.platform.problems import MalformedBody, Problem, UnsupportedMedia
+
+T = TypeVar("T")
+BodyHandler = Callable[[Request, T], Awaitable[Response]]
+PlainHandler = Callable[[Request], Awaitable[Response]]
+
+AT_PATH = re.compile(r" - at `(?P<key>key in )?\$(?P<path>[^`]*)`$")
+MISSING_FIELD = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+OWN_WORDS = re.compile(r"^(Expected |Object missing required field|Object contains unknown field)")
+"""Messages of msgspec that consist of our schema only; others repeat what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderParameter:
+    """A header that a route reads, for the document."""
+
+    name: str
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HotRoute:
+    """One method at one address, and all that its documentation says."""
+
+    method: str
+    path: str
+    endpoint: Callable[..., Awaitable[Response]]
+    body: Any
+    returns: tuple[int, Any]
+    problems: tuple[type[Problem], ...]
+    headers: tuple[HeaderParameter, ...]
+    signed_in: bool
+    tag: str
+    decoder: msgspec.json.Decoder[Any] | None
+
+    async def run(self, request: Request) -> Response:
+        """Decode the body if there is to be one, and call the handler."""
+        if self.decoder is None:
+            return await self.endpoint(request)
+        return await self.endpoint(request, await read_body(request, self.decoder))
+
+
+class _Declare:
+    """What `hot_route` returns: turns a handler into a HotRoute."""
+
+    def __init__(self, **declared: Any) -> None:
+        self._declared = declared
+
+    def __call__(self, endpoint: Callable[..., Awaitable[Response]]) -> HotRoute:
+        body = self._declared["body"]
+        decoder = None if body is None else msgspec.json.Decoder(body)
+        return HotRoute(endpoint=endpoint, decoder=decoder, **self._declared)
+
+
+@overload
+def hot_route(
+    method: str,
+    path: str,
+    *,
+    body: type[T],
+    returns: tuple[int, Any],
+    problems: Sequence[type[Problem]] = (),
+    headers: Sequence[HeaderParameter] = (),
+    signed_in: bool = False,
+    tag: str,
+) -> Callable[[BodyHandler[T]], HotRoute]: ...
+
+
+@overload
+def hot_route(
+    method: str,
+    path: str,
+    *,
+    returns: tuple[int, Any],
+    problems: Sequence[type[Problem]] = (),
+    headers: Sequence[HeaderParameter] = (),
+    signed_in: bool = False,
+    tag: str,
+) -> Callable[[PlainHandler], HotRoute]: ...
+
+
+def hot_route(
+    method: str,
+    path: str,
+    *,
+    returns: tuple[int, Any],
+    tag: str,
+    body: Any = None,
+    problems: Sequence[type[Problem]] = (),
+    headers: Sequence[HeaderParameter] = (),
+    signed_in: bool = False,
+) -> Any:
+    """Declare a hot route; the module's docstring shows how. `returns` is a status and a msgspec type or None."""
+    return _Declare(
+        method=method.upper(),
+        path=path,
+        body=body,
+        returns=returns,
+        problems=tuple(problems),
+        headers=tuple(headers),
+        signed_in=signed_in,
+        tag=tag,
+    )
+
+
+def answer(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer; dataclasses, structs, UUIDs and times are written as msgspec writes them."""
+    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")
+
+
+async def read_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """The body as `decoder`'s type. Raises: UnsupportedMedia, MalformedBody, InvalidRequest (with its fields)."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise UnsupportedMedia("Send the body as application/json.")
+    raw = await request.body()
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise invalid_fields([explain(str(error))]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedBody("The body is not JSON. Nothing was changed.") from None
+
+
+def explain(message: str) -> tuple[str, str]:
+    """A sentence of msgspec as (field, what is wrong): ``Expected `int`, got `str` - at `$.lines[0].quantity` ``."""
+    field = ""
+    if (place := AT_PATH.search(message)) is not None:
+        field = place["path"].lstrip(".").replace("[...]", "[]")
+        message = message[: place.start()]
+    if (missing := MISSING_FIELD.match(message)) is not None:
+        return f"{field}.{missing['name']}".lstrip("."), "This is missing."
+    if OWN_WORDS.match(message) is None:
+        message = "This value cannot be used"
+    return field, message + "."
+
+
+class HotRoutes:
+    """Serves hot routes itself and hands everything else on to `app`, whose state their handlers see."""
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[HotRoute]) -> None:
+        self._app = app
+        self._exact = {(route.method, route.path): route for route in routes if "{" not in route.path}
+        self._shaped = [(_pattern(route.path), route) for route in routes if "{" in route.path]
+        self._methods: dict[str, frozenset[str]] = {}
+        for route in routes:
+            self._methods[route.path] = self._methods.get(route.path, frozenset()) | {route.method}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        path: str = scope["path"]
+        method: str = scope["method"]
+        route = self._exact.get((method, path))
+        params: dict[str, str] = {}
+        if route is None:
+            route, params = self._match_shape(scope, method, path)
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._app
+        scope["path_params"] = params
+        exchange_of(scope).route = route.path
+        response = await route.run(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    def _match_shape(self, scope: Scope, method: str, path: str) -> tuple[HotRoute | None, dict[str, str]]:
+        """The route with parameters that fits; else notes which methods this address would take."""
+        methods = self._methods.get(path, frozenset())
+        for pattern, route in self._shaped:
+            if (match := pattern.match(path)) is not None:
+                if route.method == method:
+                    return route, match.groupdict()
+                methods |= {route.method}
+        if methods:
+            exchange_of(scope).hot_methods = methods
+        return None, {}
+
+
+def _pattern(path: str) -> Pattern[str]:
+    return compile_path(path)[0]

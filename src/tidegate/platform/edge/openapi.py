@@ -1,0 +1,153 @@
+"""The OpenAPI document: FastAPI's own, plus the hot routes, with every failure described as a problem."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+
+from tidegate.platform.edge.hot import HotRoute
+from tidegate.platform.problems import InvalidRequest, MalformedBody, NotSignedIn, Overloaded, Problem
+
+REFERENCE = "#/components/schemas/{name}"
+PROBLEM_REFERENCE = {"$ref": REFERENCE.format(name="Problem")}
+PARAMETER = re.compile(r"{(\w+)}")
+REPLACED_SCHEMAS = ("HTTPValidationError", "ValidationError")
+"""FastAPI's shapes of a validation error, which this shop never sends."""
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "description": "What went wrong, what was kept and what to do (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "Address of a page about this kind of problem; its end names it."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "For the shop's staff, when the fault is ours."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+    "additionalProperties": True,
+}
+
+
+def openapi_router(describe: Callable[[], dict[str, Any]]) -> APIRouter:
+    """`/openapi.json`; `describe` is asked once."""
+    router = APIRouter(include_in_schema=False)
+    encoded = lru_cache(maxsize=1)(lambda: msgspec.json.encode(describe()))
+
+    @router.get("/openapi.json")
+    async def openapi_document() -> Response:
+        return Response(encoded(), media_type="application/json")
+
+    return router
+
+
+def describe(app: FastAPI, hot: Sequence[HotRoute]) -> dict[str, Any]:
+    """The whole document. Raises: AssertionError when two routes claim one method of one address."""
+    document = app.openapi()
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in REPLACED_SCHEMAS:
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM_SCHEMA
+    document["components"].setdefault("securitySchemes", {})["bearer"] = {"type": "http", "scheme": "bearer"}
+    for path in document["paths"].values():
+        for operation in path.values():
+            _describe_failures(operation)
+    _add_hot_routes(document, hot)
+    return document
+
+
+def _describe_failures(operation: dict[str, Any]) -> None:
+    """FastAPI's own description of a failed validation becomes ours; any failure is a problem."""
+    responses = operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422")):
+        responses["422"] = _problem_response([InvalidRequest])
+    responses.setdefault("default", _problem_response([]))
+
+
+def _add_hot_routes(document: dict[str, Any], hot: Sequence[HotRoute]) -> None:
+    types = [kind for route in hot for kind in (route.body, route.returns[1]) if kind is not None]
+    shapes, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    taken = document["components"]["schemas"].keys() & components.keys()
+    assert not taken, f"two different schemas are called {sorted(taken)}"
+    document["components"]["schemas"] |= components
+    shape_of = {id(kind): shape for kind, shape in zip(types, shapes, strict=True)}
+    for route in hot:
+        path = document["paths"].setdefault(route.path, {})
+        method = route.method.lower()
+        assert method not in path, f"{route.method} {route.path} is declared twice"
+        path[method] = _operation(route, shape_of)
+
+
+def _operation(route: HotRoute, shape_of: dict[int, Any]) -> dict[str, Any]:
+    status, returned = route.returns
+    success: dict[str, Any] = {"description": "Done."}
+    if returned is not None:
+        success["content"] = {"application/json": {"schema": shape_of[id(returned)]}}
+    problems = [*route.problems, Overloaded]
+    problems += [NotSignedIn] if route.signed_in else []
+    problems += [MalformedBody, InvalidRequest] if route.body is not None else []
+    name = getattr(route.endpoint, "__name__", route.path)
+    summary, _, description = (inspect.getdoc(route.endpoint) or name).partition("\n")
+    operation: dict[str, Any] = {
+        "tags": [route.tag],
+        "summary": summary.rstrip("."),
+        "operationId": name,
+        "responses": {str(status): success, **_problem_responses(problems), "default": _problem_response([])},
+    }
+    if description.strip():
+        operation["description"] = description.strip()
+    if parameters := _parameters(route):
+        operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"application/json": {"schema": shape_of[id(route.body)]}}
+        operation["requestBody"] = {"required": True, "content": content}
+    if route.signed_in:
+        operation["security"] = [{"bearer": []}]
+    return operation
+
+
+def _parameters(route: HotRoute) -> list[dict[str, Any]]:
+    text = {"type": "string"}
+    in_path = [{"name": name, "in": "path", "required": True, "schema": text} for name in PARAMETER.findall(route.path)]
+    in_head = [
+        {
+            "name": header.name,
+            "in": "header",
+            "required": header.required,
+            "description": header.description,
+            "schema": text,
+        }
+        for header in route.headers
+    ]
+    return in_path + in_head
+
+
+def _problem_responses(problems: Sequence[type[Problem]]) -> dict[str, Any]:
+    by_status: dict[int, list[type[Problem]]] = {}
+    for problem in problems:
+        by_status.setdefault(problem.status, []).append(problem)
+    return {str(status): _problem_response(kinds) for status, kinds in sorted(by_status.items())}
+
+
+def _problem_response(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
+    words = "; ".join(f"`{kind.slug}`: {(inspect.getdoc(kind) or kind.slug).splitlines()[0]}" for kind in kinds)
+    return {
+        "description": words or "Anything else that goes wrong.",
+        "content": {"application/problem+json": {"schema": PROBLEM_REFERENCE}},
+    }

@@ -1,0 +1,121 @@
+"""What is written about every request: its id, one log line, metrics; and the headers that every response carries.
+
+No address as it was asked for, no query, no client address and no body is written: only the route's template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidegate.platform.edge.exchange import SCOPE_KEY, Exchange
+from tidegate.platform.edge.headers import Header, cache_default
+from tidegate.platform.edge.proxies import incoming_request_id
+from tidegate.platform.ids import new_id
+
+log = structlog.get_logger("tidegate.access")
+
+REQUESTS = Counter("tidegate_http_requests", "Answered requests.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "tidegate_http_request_seconds",
+    "Time from a request's first byte to its response's last.",
+    ["route", "method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+QUIET_ROUTES = frozenset({"/livez", "/readyz", "/static"})
+"""Logged at `debug`: they say nothing about shoppers and come every second."""
+
+CLIENT_GONE = 499
+"""Written, never sent: the client left before there was an answer."""
+
+
+class Records:
+    """The outermost layer of the edge proper: gives a request its exchange, and sees every response leave."""
+
+    def __init__(self, app: ASGIApp, *, headers: Sequence[Header], route_of: Callable[[Scope], str]) -> None:
+        self._app = app
+        self._headers = tuple(headers)
+        self._route_of = route_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        started = perf_counter()
+        exchange = Exchange(request_id=incoming_request_id(scope) or new_id().hex)
+        method: str = scope["method"]
+        # A HEAD is a GET whose body stays here: no route has to think of it.
+        inner = dict(scope, method="GET") if method == "HEAD" else scope
+        inner[SCOPE_KEY] = exchange
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            try:
+                await self._app(inner, receive, self._sender(exchange, send, scope))
+            except asyncio.CancelledError:
+                exchange.status = exchange.status or CLIENT_GONE
+                raise
+            finally:
+                self._record(exchange, inner, method=method, seconds=perf_counter() - started)
+
+    def _sender(self, exchange: Exchange, send: Send, scope: Scope) -> Send:
+        own = (b"x-request-id", exchange.request_id.encode())
+        bodiless = scope["method"] == "HEAD"
+
+        async def recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                headers = list(message.get("headers", ()))
+                present = {name for name, _ in headers}
+                headers.append(own)
+                headers += [header for header in self._headers if header[0] not in present]
+                if b"cache-control" not in present:
+                    headers.append(cache_default(scope["path"]))
+                message = {**message, "headers": headers}
+            elif message["type"] == "http.response.body":
+                exchange.complete = not message.get("more_body", False)
+                if bodiless:
+                    message = {**message, "body": b""}
+            await send(message)
+
+        return recorded
+
+    def _record(self, exchange: Exchange, scope: Scope, *, method: str, seconds: float) -> None:
+        route = exchange.route or self._route_of(scope)
+        method = method if method in METHODS else "OTHER"
+        status = exchange.status
+        counter, histogram = _series(route, method, status)
+        counter.inc()
+        histogram.observe(seconds)
+        write = log.debug if route in QUIET_ROUTES else log.info
+        write("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+
+
+@lru_cache(maxsize=4_096)
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """The two time series of one kind of answer; looking them up by label costs more than counting."""
+    return REQUESTS.labels(route, method, status), SECONDS.labels(route, method)
+
+
+def route_names(app: FastAPI) -> Callable[[Scope], str]:
+    """A function that tells the template of the route that served a request: few values, no personal data."""
+    known: dict[Any, str] = {}
+
+    def route_of(scope: Scope) -> str:
+        endpoint = scope.get("endpoint")
+        if endpoint is None:
+            return "unmatched"
+        if not known:
+            for context in iter_route_contexts(app.routes):
+                served = context.endpoint or getattr(context.route, "app", None)
+                known[id(served)] = context.path_format or context.path or "unnamed"
+        return known.get(id(endpoint), "unnamed").removesuffix("/{path}") or "/"
+
+    return route_of

@@ -1,0 +1,129 @@
+"""uvicorn with the bounds that it lacks: the size of a head while it arrives, silent connections, their number."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any, ClassVar
+
+from starlette.types import ASGIApp
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tidegate.platform.problems import HeadersTooLarge, MalformedBody, Overloaded, Problem
+from tidegate.platform.settings import HttpSettings
+
+REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. The parser would collect an endless head; an idle stranger could keep a socket for ever."""
+
+    limits: ClassVar[HttpSettings] = HttpSettings()
+    _head_bytes = 0
+    _head_open = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or tell it at once that there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.max_connections:
+            self._refuse(Overloaded())
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; refuse a head that does not end within its bounds."""
+        if self.transport.is_closing():
+            return
+        if self._head_open and self._head_timer is None:
+            self._await_head()
+        super().data_received(data)
+        if self._head_open:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
+                self._refuse(HeadersTooLarge())
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: from here on the application's own bounds hold."""
+        self._head_open = False
+        self._head_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next byte begins another head."""
+        super().on_message_complete()
+        self._head_open = True
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when the bytes are no HTTP."""
+        self._refuse(MalformedBody("This is not an HTTP request."))
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.request_timeout_s, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without the application, and close."""
+        self._stop_timer()
+        body = json.dumps(problem.document()).encode()
+        retry = f"retry-after: {problem.retry_after_s}\r\n" if problem.retry_after_s else ""
+        head = (
+            f"HTTP/1.1 {problem.status} {REASONS[problem.status]}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n{retry}cache-control: no-store\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+def make_server(app: ASGIApp, limits: HttpSettings) -> Server:
+    """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log."""
+    protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})
+    return Server(
+        Config(
+            _typed(app),
+            http=protocol,
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=limits.keep_alive_s,
+            timeout_graceful_shutdown=limits.shutdown_grace_s,
+        )
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket with SO_REUSEPORT, so that several processes may share the port evenly."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_REUSEPORT"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind((host, port))
+    sock.setblocking(False)
+    return sock
+
+
+def _typed(app: ASGIApp) -> Any:
+    """Starlette's and uvicorn's types of the same protocol do not know each other."""
+    return app

@@ -1,0 +1,72 @@
+"""The edge in its order, around an application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidegate.platform.edge.errors import ErrorAnswers, ErrorBoundary, ErrorPage
+from tidegate.platform.edge.headers import default_headers
+from tidegate.platform.edge.hosts import HostList
+from tidegate.platform.edge.hot import HotRoute, HotRoutes
+from tidegate.platform.edge.limits import Bounds, HeadLimit
+from tidegate.platform.edge.origins import OriginCheck
+from tidegate.platform.edge.proxies import TrustedProxies
+from tidegate.platform.edge.records import Records, route_names
+from tidegate.platform.settings import Settings
+
+Check = Callable[[Scope], None]
+"""Looks at the head of a request and raises a Problem, or lets it pass."""
+
+
+def make_app(
+    app: FastAPI, settings: Settings, *, hot: Sequence[HotRoute] = (), error_page: ErrorPage | None = None
+) -> ASGIApp:
+    """Put the edge around `app`; `hot` routes are served before it, by its state and without its framework.
+
+    Raises: StartupError when a setting of the edge is wrong.
+    """
+    answers = ErrorAnswers(error_page)
+    answers.install(app)
+    layered: ASGIApp = HotRoutes(app, routes=hot)
+    layered = Bounds(layered, limits=settings.http)
+    checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
+    layered = Checks(layered, checks=checks)
+    layered = ErrorBoundary(layered, answers=answers)
+    layered = Records(layered, headers=default_headers(settings), route_of=route_names(app))
+    if settings.http.trusted_proxies:
+        layered = TrustedProxies(layered, networks=settings.http.trusted_proxies)
+    return OnlyHttp(layered, app=app)
+
+
+class OnlyHttp:
+    """Requests go through the edge, the server's start and stop straight to the app, web sockets nowhere."""
+
+    def __init__(self, edge: ASGIApp, *, app: FastAPI) -> None:
+        self._edge = edge
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] == "http":
+            await self._edge(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+
+class Checks:
+    """Looks at a request's head before anything is done for it."""
+
+    def __init__(self, app: ASGIApp, *, checks: Sequence[Check]) -> None:
+        self._app = app
+        self._checks = tuple(checks)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        for check in self._checks:
+            check(scope)
+        await self._app(scope, receive, send)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 import structlog
-from psycopg.errors import LockNotAvailable, UniqueViolation
+from psycopg.errors import LockNotAvailable
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import (
@@ -24,7 +24,7 @@ from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN, view_orders
 from tidegate.inventory import Attachment
-from tidegate.payments.contracts import ChargeIntent, ChargeRef, OutcomeUnknown
+from tidegate.payments.contracts import Answer, ChargeIntent, ChargeRef, ChargeState, OutcomeUnknown, ProviderRefused
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import (
     Claim,
@@ -115,7 +115,7 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
         return view
     try:
         answers = {charge.ref: await payments.ask_provider(shop.providers, charge) for charge in unsettled}
-    except OutcomeUnknown:
+    except (OutcomeUnknown, ProviderRefused):
         return view
     return (await settle(shop, answers))[order_id]
 
@@ -131,8 +131,6 @@ async def _start(shop: Shop, buyer_id: PersonId, form: OrderForm, key: RequestKe
                     return await _record(conn, shop, buyer_id, form, key)
         except LockNotAvailable:
             raise KeyInFlight() from None
-        except UniqueViolation:
-            raise AlreadyOrdered() from None
         if claim.state == ClaimState.REUSED:
             raise KeyReused()
         if claim.state == ClaimState.ANSWERED:
@@ -179,6 +177,9 @@ async def _charge(shop: Shop, intent: ChargeIntent) -> OrderView:
     order_id = intent.ref.order_id
     try:
         answer = await payments.call_provider(shop.providers, intent)
+    except ProviderRefused as refusal:
+        log.error("provider_refused", order_id=str(order_id), attempt=intent.ref.attempt, reason=str(refusal))
+        answer = Answer(ChargeState.FAILED, "", failure="refused")
     except OutcomeUnknown:
         log.warning("payment_outcome_unknown", order_id=str(order_id), attempt=intent.ref.attempt)
         async with shop.database.connection() as conn:

@@ -6,8 +6,7 @@ changes nothing more. Locks: orders, charges, holds, limits, stock, keys, outbox
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
@@ -16,23 +15,24 @@ from tidegate.checkout.orders import Order, lock_orders, move_orders
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
 from tidegate.inventory import Confirmation
-from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Refund
+from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import StoredAnswer, finish_subjects
 from tidegate.platform.ids import EventId, OrderId, new_id
 from tidegate.platform.outbox import Event, write_events
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a captured charge came to."""
-
-    state: OrderState
-    refund: Refund | None = None
+STOCK_GONE = "stock-gone"
+PAID_TWICE = "paid-twice"
+"""Why money goes back by itself."""
 
 
-async def settle(shop: Shop, answers: Mapping[ChargeRef, Answer]) -> dict[OrderId, OrderView]:
-    """Apply providers' answers in one transaction; returns the orders as they are afterwards."""
+async def settle(
+    shop: Shop, answers: Mapping[ChargeRef, Answer], *, notices: Sequence[Notice] = ()
+) -> dict[OrderId, OrderView]:
+    """Apply providers' answers in one transaction; returns the orders as they are afterwards.
+
+    `notices` are the webhooks that brought them: marked as applied with it. Answers about unknown orders are ignored.
+    """
     if not answers:
         return {}
     async with shop.database.transaction() as conn:
@@ -44,6 +44,7 @@ async def settle(shop: Shop, answers: Mapping[ChargeRef, Answer]) -> dict[OrderI
         views = await view_orders(conn, list(orders))
         done = {order_id: StoredAnswer(201, order_document(view)) for order_id, view in views.items()}
         await finish_subjects(conn, done)
+        await payments.mark_applied(conn, notices)
     return views
 
 
@@ -52,7 +53,7 @@ def _captured(answers: Mapping[ChargeRef, Answer], applied: Mapping[ChargeRef, A
     return {
         ref: applied[ref]
         for ref, answer in answers.items()
-        if answer.state == ChargeState.CAPTURED and applied[ref] in (Applied.CHANGED, Applied.CAPTURED_TWICE)
+        if answer.state == ChargeState.CAPTURED and applied.get(ref) in (Applied.CHANGED, Applied.CAPTURED_TWICE)
     }
 
 
@@ -63,15 +64,16 @@ async def _settle_captures(
     holds = {orders[ref.order_id].hold_id: ref.order_id for ref in first}
     confirmed = await inventory.confirm_holds(conn, holds)
     gone = {ref.order_id for ref in first if confirmed[orders[ref.order_id].hold_id] == Confirmation.GONE}
-    moved = await move_orders(conn, {ref.order_id: OrderState.PAID for ref in first if ref.order_id not in gone})
-    await move_orders(conn, dict.fromkeys(gone, OrderState.CANCELLED))
-    refunds = [
-        Refund(ref, "paid_twice" if what == Applied.CAPTURED_TWICE else "stock_gone", orders[ref.order_id].total)
-        for ref, what in captured.items()
-        if what == Applied.CAPTURED_TWICE or ref.order_id in gone
-    ]
-    await payments.record_refunds(conn, refunds)
-    await write_events(conn, [order_event("order.paid", orders[order_id], shop) for order_id in sorted(moved)])
+    paid = {ref.order_id: OrderState.PAID for ref in first if ref.order_id not in gone}
+    moved = await move_orders(conn, paid | dict.fromkeys(gone, OrderState.REFUNDED))
+    unwanted = [ref for ref, what in captured.items() if what == Applied.CAPTURED_TWICE or ref.order_id in gone]
+    await payments.record_refunds(conn, [_refund(ref, captured[ref], orders) for ref in unwanted])
+    topics = {order_id: "order.refunded" if order_id in gone else "order.paid" for order_id in moved}
+    await write_events(conn, [order_event(topics[order_id], orders[order_id], shop) for order_id in sorted(moved)])
+
+
+def _refund(ref: ChargeRef, what: Applied, orders: Mapping[OrderId, Order]) -> Refund:
+    return Refund(ref, PAID_TWICE if what == Applied.CAPTURED_TWICE else STOCK_GONE, orders[ref.order_id].total)
 
 
 async def _settle_failures(
@@ -80,7 +82,7 @@ async def _settle_failures(
     failed = {
         ref.order_id: OrderState.PAYMENT_FAILED
         for ref, answer in answers.items()
-        if applied[ref] == Applied.CHANGED and answer.state in (ChargeState.FAILED, ChargeState.CANCELLED)
+        if applied.get(ref) == Applied.CHANGED and answer.state in (ChargeState.FAILED, ChargeState.CANCELLED)
     }
     awaiting = await payments.load_charges(conn, order_ids=list(failed))
     unsettled = {

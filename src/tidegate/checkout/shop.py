@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidegate.payments.contracts import Providers
+from tidegate.payments import Providers
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 

@@ -6,19 +6,19 @@ Each function does one bounded round and says how much it did; the scheduler rep
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
-from tidegate.checkout.orders import load_orders, lock_orders, move_orders, unpaid_past_their_time
+from tidegate.checkout.orders import lock_orders, move_orders, unpaid_past_their_time
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN
-from tidegate.payments.contracts import Answer, Charge, ChargeIntent, ChargeRef, ChargeState, OutcomeUnknown
+from tidegate.payments.contracts import Answer, Charge, ChargeRef, OutcomeUnknown, ProviderRefused, Refund
 from tidegate.platform.ids import OrderId
 
 log = structlog.get_logger()
@@ -37,16 +37,32 @@ async def reconcile_once(shop: Shop) -> int:
     limits = shop.settings.payments
     async with shop.database.transaction() as conn:
         due = await payments.claim_due(conn, limit=limits.reconcile_batch, after_s=limits.reconcile_after_s)
-    answers = await _ask_all(due, partial(_ask_or_resend, shop))
-    await settle(shop, answers)
-    refunds = await payments.claim_due_refunds(shop.database, limit=limits.reconcile_batch)
+    answers = await _ask_all(due, partial(payments.ask_provider, shop.providers))
+    await _settle_each(shop, answers)
+    for notice in await payments.sweep_unapplied_webhooks(shop.database, shop.providers, limit=limits.reconcile_batch):
+        await settle(shop, {notice.ref: notice.answer}, notices=[notice])
+    async with shop.database.transaction() as conn:
+        refunds = await payments.claim_due_refunds(conn, limit=limits.reconcile_batch)
     for refund in refunds:
-        if await payments.run_refund(shop.providers, shop.database, refund):
-            async with shop.database.transaction() as conn:
-                await lock_orders(conn, [refund.ref.order_id])
-                if refund.reason != "paid_twice":
-                    await move_orders(conn, {refund.ref.order_id: OrderState.REFUNDED})
+        await _give_back(shop, refund)
     return len(due) + len(refunds)
+
+
+async def _settle_each(shop: Shop, answers: Mapping[ChargeRef, Answer]) -> None:
+    """Settle answers one by one, so that an order in trouble does not hold up the others."""
+    for ref, answer in answers.items():
+        try:
+            await settle(shop, {ref: answer})
+        except AssertionError:
+            log.exception("order_not_settled", order_id=str(ref.order_id), attempt=ref.attempt)
+
+
+async def _give_back(shop: Shop, refund: Refund) -> None:
+    """Have the money given back; the order said so when this was decided. Safe to repeat."""
+    try:
+        await payments.run_refund(shop.providers, shop.database, refund)
+    except (OutcomeUnknown, ProviderRefused) as error:
+        log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
 
 
 async def expire_orders_once(shop: Shop) -> int:
@@ -58,7 +74,7 @@ async def expire_orders_once(shop: Shop) -> int:
         due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
         charges = await payments.load_charges(conn, order_ids=due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
-    await settle(shop, await _ask_all(unsettled, partial(payments.end_attempt, shop.providers)))
+    await _settle_each(shop, await _ask_all(unsettled, partial(payments.end_attempt, shop.providers)))
     cancelled = 0
     for order_id in due:
         cancelled += await _cancel_unpaid(shop, order_id)
@@ -84,31 +100,9 @@ async def _ask_all(charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[
         async with gate:
             try:
                 return charge.ref, await ask(charge)
-            except OutcomeUnknown:
+            except (OutcomeUnknown, ProviderRefused):
                 log.warning("provider_gave_no_answer", order_id=str(charge.ref.order_id), attempt=charge.ref.attempt)
                 return None
 
     answers = await asyncio.gather(*(one(charge) for charge in charges))
     return dict(answer for answer in answers if answer is not None)
-
-
-async def _ask_or_resend(shop: Shop, charge: Charge) -> Answer:
-    """What became of a charge; one that the provider never heard of is sent again under the same key."""
-    answer = await payments.ask_provider(shop.providers, charge)
-    if answer.state != ChargeState.INTENT or answer.provider_ref:
-        return answer
-    async with shop.database.connection() as conn:
-        order = (await load_orders(conn, [charge.ref.order_id]))[charge.ref.order_id]
-    if order.state not in PAYABLE or order.seconds_left == 0:
-        return answer
-    return await payments.call_provider(
-        shop.providers,
-        ChargeIntent(
-            ref=charge.ref,
-            provider=charge.provider,
-            method=charge.method,
-            total=charge.total,
-            return_url=f"{shop.settings.base_url}/orders/{order.id}?returned=1",
-            description=order.number,
-        ),
-    )

@@ -1,0 +1,191 @@
+"""The routes of buying: holds, orders, and what payment providers tell us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.checkout.contracts import (
+    AlreadyOrdered,
+    HoldExpired,
+    HoldView,
+    LimitReached,
+    NotOpen,
+    OrderView,
+    PassRequired,
+    PassSpent,
+    SoldOut,
+    UnknownSku,
+)
+from tidegate.checkout.documents import hold_document, order_document
+from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
+from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody
+from tidegate.checkout.ordering import Replay, find_order, place_order
+from tidegate.checkout.shop import Shop
+from tidegate.checkout.webhooks import take_webhook
+from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
+from tidegate.platform.edge.hot import HeaderParameter, hot_route
+from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
+from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
+from tidegate.platform.problems import (
+    KeyInFlight,
+    KeyMissing,
+    KeyReused,
+    MalformedBody,
+    NotFound,
+    Overloaded,
+    Problem,
+)
+from tidegate.web.session import require_person
+
+MAX_KEY = 255
+IDEMPOTENCY_KEY = HeaderParameter(
+    "Idempotency-Key",
+    "Any text of up to 255 visible characters, new for each purchase; repeats get the first answer.",
+    required=True,
+)
+PASS = HeaderParameter("Tidegate-Pass", "The pass that a room gave, for drops that have one.")
+KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, Overloaded)
+
+
+@hot_route(
+    "POST",
+    "/api/v1/holds",
+    body=HoldBody,
+    returns=(201, HoldAnswer),
+    problems=(*KEY_PROBLEMS, SoldOut, NotOpen, LimitReached, PassRequired, PassSpent, UnknownSku),
+    headers=(IDEMPOTENCY_KEY, PASS),
+    signed_in=True,
+    tag="checkout",
+)
+async def post_hold(request: Request, body: HoldBody) -> Response:
+    """Take goods out of everyone's reach for some minutes: all lines or none."""
+    buyer_id = (await require_person(request)).id
+    wish = HoldWish(
+        buyer_id=buyer_id,
+        lines=body.wishes(),
+        drop=body.drop,
+        admission=request.headers.get("tidegate-pass"),
+        key=request_key(request, buyer_id, body),
+    )
+    outcome = await settle_hold(_shop(request), wish)
+    if isinstance(outcome, Problem):
+        raise outcome
+    return _json(hold_document(outcome), 201) if isinstance(outcome, HoldView) else _stored(request, outcome)
+
+
+@hot_route(
+    "GET",
+    "/api/v1/holds/{hold_id}",
+    returns=(200, HoldAnswer),
+    problems=(NotFound, HoldExpired),
+    signed_in=True,
+    tag="checkout",
+)
+async def get_hold(request: Request) -> Response:
+    """A live hold of yours."""
+    buyer_id = (await require_person(request)).id
+    hold = await find_hold(_shop(request), buyer_id=buyer_id, hold_id=_hold_id(request))
+    if hold.seconds_left == 0:
+        raise HoldExpired()
+    return _json(hold_document(hold), 200)
+
+
+@hot_route(
+    "DELETE",
+    "/api/v1/holds/{hold_id}",
+    returns=(204, None),
+    problems=(NotFound, AlreadyOrdered),
+    signed_in=True,
+    tag="checkout",
+)
+async def delete_hold(request: Request) -> Response:
+    """Give a hold back; giving back what has ended changes nothing."""
+    buyer_id = (await require_person(request)).id
+    await give_up(_shop(request), buyer_id=buyer_id, hold_id=_hold_id(request))
+    return Response(status_code=204)
+
+
+@hot_route(
+    "POST",
+    "/api/v1/orders",
+    body=OrderBody,
+    returns=(201, OrderAnswer),
+    problems=(*KEY_PROBLEMS, NotFound, HoldExpired, AlreadyOrdered, UnknownProvider, UnknownToken),
+    headers=(IDEMPOTENCY_KEY,),
+    signed_in=True,
+    tag="checkout",
+)
+async def post_order(request: Request, body: OrderBody) -> Response:
+    """Order what a hold keeps and pay for it. A declined card gives an order in state `payment_failed`."""
+    buyer_id = (await require_person(request)).id
+    key = request_key(request, buyer_id, body)
+    placed = await place_order(_shop(request), buyer_id=buyer_id, form=body.form(), key=key)
+    if isinstance(placed, Replay):
+        return _stored(request, placed.answer)
+    return _json(order_document(placed), 201)
+
+
+@hot_route(
+    "GET", "/api/v1/orders/{order_id}", returns=(200, OrderAnswer), problems=(NotFound,), signed_in=True, tag="checkout"
+)
+async def get_order(request: Request) -> Response:
+    """An order of yours."""
+    buyer_id = (await require_person(request)).id
+    order_id = parse_id(request.path_params["order_id"])
+    if order_id is None:
+        raise NotFound("there is no such order")
+    order: OrderView = await find_order(_shop(request), buyer_id=buyer_id, order_id=OrderId(order_id))
+    return _json(order_document(order), 200)
+
+
+ROUTES = (post_hold, get_hold, delete_hold, post_order, get_order)
+
+router = APIRouter(prefix="/api/v1", tags=["payments"])
+
+
+@router.post(
+    "/payments/webhooks/{provider}",
+    responses={p.status: {"description": p.__doc__} for p in (BadSignature, MalformedBody, UnknownProvider)},
+)
+async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
+    """Take a payment provider's webhook. It is answered 200 also when it was seen before."""
+    await take_webhook(_shop(request), provider=provider, headers=request.headers, body=await request.body())
+    return {}
+
+
+def request_key(request: Request, buyer_id: PersonId, body: object) -> RequestKey:
+    """The request's idempotency key with the fingerprint of what it asks. Raises: KeyMissing."""
+    text = request.headers.get("idempotency-key", "").strip()
+    if not text or len(text) > MAX_KEY or not text.isascii() or not text.isprintable():
+        raise KeyMissing("send an Idempotency-Key header: 1 to 255 visible ASCII characters, new for each purchase")
+    return RequestKey(buyer_id, text, fingerprint(request.url.path, msgspec.to_builtins(body)))
+
+
+def _shop(request: Request) -> Shop:
+    shop: Shop = request.app.state.shop
+    return shop
+
+
+def _hold_id(request: Request) -> HoldId:
+    hold_id = parse_id(request.path_params["hold_id"])
+    if hold_id is None:
+        raise NotFound("there is no such hold")
+    return HoldId(hold_id)
+
+
+def _json(document: dict[str, Any], status: int, *, media_type: str = "application/json") -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(msgspec.json.encode(document), status, headers, media_type)
+
+
+def _stored(request: Request, stored: StoredAnswer) -> Response:
+    """The answer of the key's first request, marked as such."""
+    media_type = "application/json" if stored.status < 400 else "application/problem+json"
+    response = _json(stored.body, stored.status, media_type=media_type)
+    response.headers["idempotent-replayed"] = "true"
+    return response

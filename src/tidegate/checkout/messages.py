@@ -1,0 +1,117 @@
+"""Requests of the buying routes, as msgspec decodes them: types are strict, unknown fields are ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from tidegate.checkout.contracts import Address, Line, OrderForm
+from tidegate.platform.ids import HoldId, parse_id
+from tidegate.platform.problems import NotFound
+
+Text = Annotated[str, msgspec.Meta(max_length=200)]
+Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class LineBody(msgspec.Struct, frozen=True):
+    """One line of a hold."""
+
+    sku: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    quantity: Quantity
+
+
+class HoldBody(msgspec.Struct, frozen=True):
+    """What to hold. `drop` names the drop that sells it."""
+
+    lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
+    drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+    def wishes(self) -> tuple[Line, ...]:
+        """The lines as the use case takes them."""
+        return tuple(Line(line.sku, line.quantity) for line in self.lines)
+
+
+class AddressBody(msgspec.Struct, frozen=True):
+    """Where to send it; `country` is ISO 3166-1 alpha-2."""
+
+    name: Text
+    line1: Text
+    city: Text
+    postal_code: Text
+    country: Text
+
+
+class PaymentBody(msgspec.Struct, frozen=True):
+    """How to pay: a provider, and a token of it or `hosted` for its own page."""
+
+    provider: Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = "hosted"
+
+
+class OrderBody(msgspec.Struct, frozen=True):
+    """An order for what a hold keeps."""
+
+    hold_id: Annotated[str, msgspec.Meta(max_length=64)]
+    email: Annotated[str, msgspec.Meta(max_length=254)]
+    shipping_address: AddressBody
+    payment: PaymentBody
+
+    def form(self) -> OrderForm:
+        """The form as the use case takes it. Raises: NotFound for a hold that cannot exist."""
+        hold_id = parse_id(self.hold_id)
+        if hold_id is None:
+            raise NotFound("there is no such hold")
+        place = self.shipping_address
+        return OrderForm(
+            hold_id=HoldId(hold_id),
+            email=self.email,
+            address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
+            provider=self.payment.provider,
+            method=self.payment.token,
+        )
+
+
+class MoneyAnswer(msgspec.Struct, frozen=True):
+    """`amount` in minor units of `currency`."""
+
+    amount: int
+    currency: str
+
+
+class LineAnswer(msgspec.Struct, frozen=True):
+    """A line with the price that counts."""
+
+    sku: str
+    title: str
+    quantity: int
+    unit_price: MoneyAnswer
+
+
+class HoldAnswer(msgspec.Struct, frozen=True):
+    """A hold; `total` is that of the goods."""
+
+    id: str
+    expires_at: str
+    total: MoneyAnswer
+    lines: list[LineAnswer]
+
+
+class ActionAnswer(msgspec.Struct, frozen=True):
+    """What the buyer must do next: `redirect` to `url`."""
+
+    type: str
+    url: str
+
+
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """An order. `failure` is the provider's code for the last payment when that failed."""
+
+    id: str
+    number: str
+    state: str
+    total: MoneyAnswer
+    next_action: ActionAnswer | None
+    failure: str | None
+    pay_until: str
+    lines: list[LineAnswer]

@@ -1,0 +1,64 @@
+"""A shop with goods, for buying from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from tidegate import inventory
+from tidegate.checkout import Shop
+from tidegate.payments import make_providers
+from tidegate.platform.database import Database
+from tidegate.platform.ids import PersonId, VariantId, new_id
+from tidegate.platform.settings import Settings
+
+Stock = Callable[..., Awaitable[VariantId]]
+
+
+@pytest.fixture
+def shop(database: Database, settings: Settings) -> Shop:
+    """A demo shop, with the sandbox to pay through."""
+    demo = settings.model_copy(update={"demo": True})
+    return Shop(database, demo, make_providers(database, demo))
+
+
+@pytest.fixture
+def buyer() -> PersonId:
+    return PersonId(new_id())
+
+
+@pytest.fixture
+def sell(database: Database) -> Stock:
+    """Put a product on sale: `await sell("SKU", stock=3, price=250)`; with `drop_in_s` as a drop."""
+
+    async def put(
+        sku: str, *, stock: int, price: int = 250, drop_in_s: float | None = None, per_buyer: int = 1
+    ) -> VariantId:
+        product, variant, drop = new_id(), VariantId(new_id()), new_id()
+        async with database.transaction() as conn:
+            await conn.execute(
+                "INSERT INTO catalog.products (id, slug, title) VALUES (%s, %s, %s)",
+                (product, sku.lower(), f"The {sku}"),
+            )
+            await conn.execute(
+                "INSERT INTO catalog.variants (id, product_id, sku) VALUES (%s, %s, %s)", (variant, product, sku)
+            )
+            await conn.execute(
+                "INSERT INTO catalog.prices (variant_id, currency, amount) VALUES (%s, 'GBP', %s)", (variant, price)
+            )
+            await inventory.set_stock(conn, levels={variant: stock})
+            if drop_in_s is not None:
+                await conn.execute(
+                    "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room)"
+                    " VALUES (%s, %s, %s, clock_timestamp() + %s, %s, 'none')",
+                    (drop, f"{sku.lower()}-drop", f"The {sku} drop", timedelta(seconds=drop_in_s), per_buyer),
+                )
+                await conn.execute(
+                    "INSERT INTO catalog.drop_items (drop_id, variant_id, quantity) VALUES (%s, %s, %s)",
+                    (drop, variant, stock),
+                )
+        return variant
+
+    return put

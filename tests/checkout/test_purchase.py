@@ -1,0 +1,283 @@
+"""A whole purchase through the use cases, its refusals and its late ends, on a real database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.checkout.conftest import Stock
+from tidegate import checkout, inventory, payments
+from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderState, OrderView, Shop
+from tidegate.checkout.holding import HoldWish, settle_hold
+from tidegate.checkout.ordering import Replay
+from tidegate.checkout.settlement import settle
+from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
+from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
+from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.problems import InvalidRequest, KeyInFlight, KeyReused, NotFound
+
+pytestmark = pytest.mark.anyio
+
+
+def form(hold_id: HoldId, method: str = "tok_ok") -> OrderForm:
+    address = Address("Ada Lovelace", "12 St James's Square", "London", "SW1Y 4JH", "GB")
+    return OrderForm(hold_id, "ada@example.com", address, "sandbox", method)
+
+
+async def hold(shop: Shop, buyer: PersonId, sku: str = "LAMP", quantity: int = 1) -> HoldView:
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity)])
+
+
+async def order(shop: Shop, buyer: PersonId, hold_id: HoldId, method: str = "tok_ok") -> OrderView:
+    placed = await checkout.place_order(shop, buyer_id=buyer, form=form(hold_id, method))
+    assert isinstance(placed, OrderView)
+    return placed
+
+
+async def stock(shop: Shop, variant: VariantId) -> tuple[int, int, int]:
+    async with shop.database.connection() as conn:
+        level = (await inventory.stock_levels(conn, variant_ids=[variant]))[variant]
+    return level.available, level.held, level.sold
+
+
+async def events(shop: Shop, order_id: OrderId) -> list[str]:
+    async with shop.database.connection() as conn:
+        rows = await conn.execute(
+            "SELECT topic FROM platform.outbox WHERE payload ->> 'order_id' = %s ORDER BY id", (str(order_id),)
+        )
+        return [row[0] for row in await rows.fetchall()]
+
+
+async def run_out(shop: Shop, order_id: OrderId) -> None:
+    """Let the time of an order and of its hold be over."""
+    async with shop.database.transaction() as conn:
+        await conn.execute("UPDATE checkout.orders SET pay_until = clock_timestamp() WHERE id = %s", (order_id,))
+        await conn.execute("UPDATE inventory.holds SET expires_at = clock_timestamp() WHERE order_id = %s", (order_id,))
+
+
+def key(buyer: PersonId, name: str = "k", body: object = 1) -> RequestKey:
+    return RequestKey(buyer, name, fingerprint("POST /x", body))
+
+
+async def test_hold_order_paid(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=3, price=1299)
+    held = await hold(shop, buyer, quantity=2)
+    assert (held.total.amount, held.total.currency, held.lines[0].title) == (2598, "GBP", "The LAMP")
+    placed = await order(shop, buyer, held.id)
+    assert placed.state == OrderState.PAID
+    assert placed.total == held.total
+    assert await stock(shop, variant) == (1, 0, 2)
+    assert await events(shop, placed.id) == ["order.paid"]
+
+
+async def test_a_declined_card_keeps_the_hold_and_another_pays(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    held = await hold(shop, buyer)
+    declined = await order(shop, buyer, held.id, "tok_declined")
+    assert declined.state == OrderState.PAYMENT_FAILED
+    assert declined.failure
+    assert declined.seconds_left > 0
+    assert await stock(shop, variant) == (0, 1, 0)
+    again = await checkout.pay_again(shop, buyer_id=buyer, order_id=declined.id, provider="sandbox", method="tok_ok")
+    assert again.state == OrderState.PAID
+    assert await stock(shop, variant) == (0, 0, 1)
+    with pytest.raises(checkout.NotPayable):
+        await checkout.pay_again(shop, buyer_id=buyer, order_id=declined.id, provider="sandbox", method="tok_ok")
+
+
+async def test_sold_out_changes_nothing(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    lamp, vase = await sell("LAMP", stock=5), await sell("VASE", stock=0)
+    with pytest.raises(checkout.SoldOut) as refused:
+        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1), Line("VASE", 1)])
+    assert refused.value.extra == {"sku": "VASE", "left": 0}
+    assert await stock(shop, lamp) == (5, 0, 0)
+    assert await stock(shop, vase) == (0, 0, 0)
+
+
+async def test_an_unknown_sku_and_strange_lines_are_named(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=5)
+    with pytest.raises(checkout.UnknownSku, match="NOPE"):
+        await hold(shop, buyer, "NOPE")
+    with pytest.raises(InvalidRequest):
+        await hold(shop, buyer, quantity=0)
+    with pytest.raises(InvalidRequest, match="does not sell"):
+        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], drop="elsewhere")
+
+
+async def test_a_drop_opens_at_its_time_and_keeps_its_limit(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("EARLY", stock=5, drop_in_s=60)
+    await sell("NOW", stock=5, drop_in_s=-1, per_buyer=2)
+    with pytest.raises(checkout.NotOpen):
+        await hold(shop, buyer, "EARLY")
+    with pytest.raises(checkout.LimitReached, match="2"):
+        await hold(shop, buyer, "NOW", 3)
+    held = await hold(shop, buyer, "NOW", 2)
+    assert held.drop == "now-drop"
+    with pytest.raises(checkout.LimitReached) as refused:
+        await hold(shop, buyer, "NOW")
+    assert refused.value.extra["hold_id"] == str(held.id)
+    found = await checkout.live_hold_in(shop, buyer_id=buyer, drop="now-drop")
+    assert found is not None
+    assert found.id == held.id
+
+
+async def test_anothers_hold_or_order_is_not_there(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=5)
+    stranger = PersonId(new_id())
+    held = await hold(shop, buyer)
+    for attempt in (
+        checkout.find_hold(shop, buyer_id=stranger, hold_id=held.id),
+        checkout.give_up(shop, buyer_id=stranger, hold_id=held.id),
+        checkout.place_order(shop, buyer_id=stranger, form=form(held.id)),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+    placed = await order(shop, buyer, held.id, "tok_declined")
+    with pytest.raises(NotFound):
+        await checkout.find_order(shop, buyer_id=stranger, order_id=placed.id)
+    with pytest.raises(NotFound):
+        await checkout.pay_again(shop, buyer_id=stranger, order_id=placed.id, provider="sandbox", method="tok_ok")
+
+
+async def test_given_up_returns_the_stock_at_once(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    held = await hold(shop, buyer)
+    await checkout.give_up(shop, buyer_id=buyer, hold_id=held.id)
+    await checkout.give_up(shop, buyer_id=buyer, hold_id=held.id)
+    assert await stock(shop, variant) == (1, 0, 0)
+    with pytest.raises(checkout.HoldExpired):
+        await order(shop, buyer, held.id)
+
+
+async def test_one_hold_makes_one_order(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=5)
+    held = await hold(shop, buyer)
+    placed = await asyncio.gather(
+        *(checkout.place_order(shop, buyer_id=buyer, form=form(held.id)) for _ in range(6)), return_exceptions=True
+    )
+    assert sum(isinstance(each, OrderView) for each in placed) == 1
+    assert sum(isinstance(each, checkout.AlreadyOrdered) for each in placed) == 5
+    assert await stock(shop, variant) == (4, 0, 1)
+
+
+async def test_one_key_has_one_effect_and_one_answer(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=50)
+    wish = HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer))
+    outcomes = await asyncio.gather(*(settle_hold(shop, wish) for _ in range(20)))
+    fresh = [each for each in outcomes if isinstance(each, HoldView)]
+    stored = [each for each in outcomes if isinstance(each, StoredAnswer)]
+    assert (len(fresh), len(stored)) == (1, 19)
+    assert {each.body["id"] for each in stored} == {str(fresh[0].id)}
+    assert await stock(shop, variant) == (49, 1, 0)
+    assert isinstance(await settle_hold(shop, replace(wish, key=key(buyer, body=2))), KeyReused)
+    other = await settle_hold(shop, replace(wish, key=key(PersonId(new_id()))))
+    assert isinstance(other, HoldView), "keys belong to a buyer"
+
+
+async def test_a_refusal_is_an_answer_but_a_mistake_is_not(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=0)
+    wish = HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer))
+    assert isinstance(await settle_hold(shop, wish), checkout.SoldOut)
+    async with shop.database.transaction() as conn:
+        await inventory.set_stock(conn, levels={variant: 5})
+    repeat = await settle_hold(shop, wish)
+    assert isinstance(repeat, StoredAnswer)
+    assert repeat.status == 409
+    unknown = HoldWish(buyer, (Line("NOPE", 1),), key=key(buyer, "n"))
+    assert isinstance(await settle_hold(shop, unknown), checkout.UnknownSku)
+    await sell("NOPE", stock=1)
+    assert isinstance(await settle_hold(shop, unknown), HoldView)
+
+
+async def test_twins_of_an_order_get_the_same_answer(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=5)
+    held = await hold(shop, buyer)
+    attempts: list[Any] = [
+        checkout.place_order(shop, buyer_id=buyer, form=form(held.id), key=key(buyer)) for _ in range(8)
+    ]
+    placed = await asyncio.gather(*attempts)
+    views = [each for each in placed if isinstance(each, OrderView)]
+    replays = [each for each in placed if isinstance(each, Replay)]
+    assert (len(views), len(replays)) == (1, 7)
+    assert {each.answer.body["number"] for each in replays} == {views[0].number}
+    assert {each.answer.body["state"] for each in replays} == {"paid"}
+
+
+async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    held = await hold(shop, buyer)
+    waiting = shop.settings.idempotency.model_copy(update={"wait_s": 0.1})
+    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0})
+    hurried = replace(shop, settings=shop.settings.model_copy(update={"idempotency": waiting, "payments": quick}))
+    unsure = await checkout.place_order(
+        hurried, buyer_id=buyer, form=form(held.id, "tok_error_after_charge"), key=key(buyer)
+    )
+    assert isinstance(unsure, OrderView)
+    assert (unsure.state, unsure.processing) == (OrderState.AWAITING_PAYMENT, True)
+    with pytest.raises(KeyInFlight):
+        await checkout.place_order(
+            hurried, buyer_id=buyer, form=form(held.id, "tok_error_after_charge"), key=key(buyer)
+        )
+    await checkout.reconcile_once(hurried)
+    found = await checkout.find_order(shop, buyer_id=buyer, order_id=unsure.id)
+    assert found.state == OrderState.PAID
+    assert await stock(shop, variant) == (0, 0, 1)
+    repeat = await checkout.place_order(
+        hurried, buyer_id=buyer, form=form(held.id, "tok_error_after_charge"), key=key(buyer)
+    )
+    assert isinstance(repeat, Replay)
+    assert repeat.answer.body["state"] == "paid"
+
+
+async def test_not_paid_in_time_is_cancelled_and_the_stock_returns(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    placed = await order(shop, buyer, (await hold(shop, buyer)).id, "hosted")
+    assert placed.next_action is not None
+    assert await checkout.expire_orders_once(shop) == 0
+    await run_out(shop, placed.id)
+    assert await checkout.expire_orders_once(shop) == 1
+    assert await stock(shop, variant) == (1, 0, 0)
+    found = await checkout.find_order(shop, buyer_id=buyer, order_id=placed.id)
+    assert found.state == OrderState.CANCELLED
+    with pytest.raises(checkout.NotPayable):
+        await checkout.pay_again(shop, buyer_id=buyer, order_id=placed.id, provider="sandbox", method="tok_ok")
+
+
+async def test_a_payment_that_turns_out_completed_wins(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    placed = await order(shop, buyer, (await hold(shop, buyer)).id, "tok_error_after_charge")
+    await run_out(shop, placed.id)
+    assert await checkout.expire_orders_once(shop) == 0
+    assert await stock(shop, variant) == (0, 0, 1)
+    found = await checkout.find_order(shop, buyer_id=buyer, order_id=placed.id)
+    assert found.state == OrderState.PAID
+
+
+@pytest.mark.parametrize("restocked", [True, False])
+async def test_paid_after_all(shop: Shop, sell: Stock, buyer: PersonId, *, restocked: bool) -> None:
+    variant = await sell("LAMP", stock=1)
+    placed = await order(shop, buyer, (await hold(shop, buyer)).id, "hosted")
+    await run_out(shop, placed.id)
+    assert await checkout.expire_orders_once(shop) == 1
+    if not restocked:
+        await order(shop, buyer, (await hold(shop, buyer)).id)
+    late = {ChargeRef(placed.id, 1): Answer(ChargeState.CAPTURED, "sp_late")}
+    for _ in range(2):
+        (view,) = (await settle(shop, late)).values()
+    assert view.state == (OrderState.PAID if restocked else OrderState.REFUNDED)
+    assert await stock(shop, variant) == (0, 0, 1)
+    assert await events(shop, placed.id) == ["order.paid" if restocked else "order.refunded"]
+    async with shop.database.transaction() as conn:
+        refunds = await payments.claim_due_refunds(conn, limit=10)
+    assert [refund.reason for refund in refunds] == ([] if restocked else ["stock-gone"])
+
+
+async def test_a_late_decline_does_not_undo_a_payment(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=1)
+    placed = await order(shop, buyer, (await hold(shop, buyer)).id)
+    late = {ChargeRef(placed.id, 1): Answer(ChargeState.FAILED, "sp_x", failure="declined")}
+    (view,) = (await settle(shop, late)).values()
+    assert view.state == OrderState.PAID

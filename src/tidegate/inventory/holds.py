@@ -81,7 +81,7 @@ async def attach_holds(
         " ORDER BY id FOR NO KEY UPDATE",
         (ordered,),
     )
-    outcome: dict[HoldId, tuple[Attachment, datetime | None]] = {h: (Attachment.ENDED, None) for h in ordered}
+    outcome: dict[HoldId, tuple[Attachment, datetime | None]] = dict.fromkeys(ordered, (Attachment.ENDED, None))
     ready = []
     for hold_id, state, alive in await rows.fetchall():
         if state == HoldState.HELD and alive:

@@ -5,6 +5,7 @@ All of them are partitioned by a UUIDv7, whose first 48 bits are its time: a mon
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,7 @@ def make_partitions(conn: psycopg.Connection[Any], *, months_ahead: int, tables:
         starts = months(row[0].astimezone(UTC), months_ahead + 2)
         made = 0
         for table in tables:
-            for start, end in zip(starts, starts[1:], strict=False):
+            for start, end in itertools.pairwise(starts):
                 made += _make_partition(conn, table, start, end)
         return made
 

@@ -8,13 +8,20 @@ import os
 import secrets
 from pathlib import Path
 
-NAMES = ("database_password", "valkey_password", "sealing_keys", "fingerprint_key", "form_key", "sandbox_webhook_secret")
+NAMES = (
+    "database_password",
+    "valkey_password",
+    "sealing_keys",
+    "fingerprint_key",
+    "form_key",
+    "sandbox_webhook_secret",
+)
 
 
 def load_or_create(home: Path) -> dict[str, str]:
     """The secrets of the shop in `home`, made at the first call; keys are `NAMES`.
 
-    A name that an older file lacks is added. The file is replaced in one step, so a crash leaves the old one or the new.
+    A name that an older file lacks is added. The file is replaced in one step: a crash leaves the old or the new one.
     """
     file = home / "secrets.json"
     known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}

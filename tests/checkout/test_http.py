@@ -1,0 +1,204 @@
+"""The buying routes over HTTP: shapes, problem types, and nobody else's things."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.checkout.conftest import Stock
+from tidegate import inventory
+from tidegate.checkout import Shop
+from tidegate.entrypoints.site import create_app
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ADDRESS = {
+    "name": "Ada Lovelace",
+    "line1": "12 St James's Square",
+    "city": "London",
+    "postal_code": "SW1Y 4JH",
+    "country": "GB",
+}
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole site application."""
+    app = create_app(settings.model_copy(update={"demo": True}))
+    transport = httpx.ASGITransport(app=app)
+    lifespan = app.app.router.lifespan_context(app.app)
+    async with lifespan, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+async def guest(site: httpx.AsyncClient) -> dict[str, str]:
+    response = await site.post("/api/v1/guests")
+    assert response.status_code == 201
+    return {"authorization": f"Bearer {response.json()['token']}"}
+
+
+async def post(site: httpx.AsyncClient, path: str, body: Any, who: dict[str, str], key: str = "") -> httpx.Response:
+    return await site.post(path, json=body, headers=who | {"idempotency-key": key or str(uuid4())})
+
+
+async def held(site: httpx.AsyncClient, who: dict[str, str], quantity: int = 1) -> dict[str, Any]:
+    response = await post(site, "/api/v1/holds", {"lines": [{"sku": "LAMP", "quantity": quantity}]}, who)
+    assert response.status_code == 201, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def order_body(hold_id: str, token: str = "tok_ok") -> dict[str, Any]:
+    return {
+        "hold_id": hold_id,
+        "email": "ada@example.com",
+        "shipping_address": ADDRESS,
+        "payment": {"provider": "sandbox", "token": token},
+    }
+
+
+def problem(response: httpx.Response) -> tuple[int, str]:
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == response.status_code
+    assert body["detail"]
+    return response.status_code, body["type"].rsplit("/", 1)[-1]
+
+
+async def test_hold_then_order(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=3, price=1299)
+    who = await guest(site)
+    hold = await held(site, who, 2)
+    assert hold["total"] == {"amount": 2598, "currency": "GBP"}
+    assert hold["lines"][0]["sku"] == "LAMP"
+    response = await post(site, "/api/v1/orders", order_body(hold["id"]), who)
+    assert response.status_code == 201, response.text
+    order = response.json()
+    assert order["state"] == "paid"
+    assert order["next_action"] is None
+    again = await site.get(f"/api/v1/orders/{order['id']}", headers=who)
+    assert again.json() == order
+    assert "ada@example.com" not in again.text
+
+
+async def test_a_repeat_gets_the_first_answer(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=3)
+    who, body = await guest(site), {"lines": [{"sku": "LAMP", "quantity": 1}]}
+    first = await post(site, "/api/v1/holds", body, who, key="k1")
+    second = await post(site, "/api/v1/holds", body, who, key="k1")
+    assert second.status_code == 201
+    assert second.json() == first.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    other = await post(site, "/api/v1/holds", {"lines": [{"sku": "LAMP", "quantity": 2}]}, who, key="k1")
+    assert problem(other) == (422, "key-reused")
+
+
+async def test_a_hosted_payment_names_its_page(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=3)
+    who = await guest(site)
+    hold = await held(site, who)
+    order = (await post(site, "/api/v1/orders", order_body(hold["id"], "hosted"), who)).json()
+    assert order["state"] == "awaiting_payment"
+    assert order["next_action"]["type"] == "redirect"
+    assert (await site.get(order["next_action"]["url"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"lines": [{"sku": "NOPE", "quantity": 1}]}, (422, "unknown-sku")),
+        ({"lines": [{"sku": "LAMP", "quantity": 0}]}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP", "quantity": -1}]}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP", "quantity": 1.5}]}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP", "quantity": 10**18}]}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP", "quantity": "1"}]}, (422, "invalid-request")),
+        ({"lines": []}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP", "quantity": 1}] * 1000}, (422, "invalid-request")),
+        ({"lines": [{"sku": "LAMP\x00", "quantity": 1}]}, (422, "unknown-sku")),
+        ({"lines": [{"sku": "LAMP", "quantity": 1}], "drop": "nope"}, (422, "invalid-request")),
+        ({}, (422, "invalid-request")),
+        ([], (422, "invalid-request")),
+    ],
+)
+async def test_wishes_that_cannot_be_meant(
+    site: httpx.AsyncClient, sell: Stock, shop: Shop, body: Any, expected: tuple[int, str]
+) -> None:
+    variant = await sell("LAMP", stock=3)
+    assert problem(await post(site, "/api/v1/holds", body, await guest(site))) == expected
+    async with shop.database.connection() as conn:
+        level = (await inventory.stock_levels(conn, variant_ids=[variant]))[variant]
+    assert (level.available, level.held) == (3, 0)
+
+
+async def test_what_the_route_itself_refuses(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=1)
+    who, body = await guest(site), {"lines": [{"sku": "LAMP", "quantity": 1}]}
+    assert problem(await site.post("/api/v1/holds", json=body, headers=who)) == (400, "key-missing")
+    assert problem(await post(site, "/api/v1/holds", body, {})) == (401, "not-signed-in")
+    assert problem(await post(site, "/api/v1/holds", body, {"authorization": "Bearer nope"})) == (401, "not-signed-in")
+    headers = who | {"idempotency-key": "k", "content-type": "application/json"}
+    assert problem(await site.post("/api/v1/holds", content=b"{", headers=headers)) == (400, "malformed-body")
+    large = b'{"x":"' + b"a" * 2_000_000 + b'"}'
+    assert problem(await site.post("/api/v1/holds", content=large, headers=headers)) == (413, "body-too-large")
+    await held(site, who)
+    assert problem(await post(site, "/api/v1/holds", body, who)) == (409, "sold-out")
+
+
+async def test_anothers_things_are_not_there(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=3)
+    who, stranger = await guest(site), await guest(site)
+    hold = await held(site, who)
+    missing = (404, "not-found")
+    assert problem(await site.get(f"/api/v1/holds/{hold['id']}", headers=stranger)) == missing
+    assert problem(await site.delete(f"/api/v1/holds/{hold['id']}", headers=stranger)) == missing
+    assert problem(await post(site, "/api/v1/orders", order_body(hold["id"]), stranger)) == missing
+    assert problem(await post(site, "/api/v1/orders", order_body("not-an-id"), who)) == missing
+    order = (await post(site, "/api/v1/orders", order_body(hold["id"]), who)).json()
+    assert problem(await site.get(f"/api/v1/orders/{order['id']}", headers=stranger)) == missing
+    assert problem(await site.get("/api/v1/orders/not-an-id", headers=who)) == missing
+
+
+async def test_a_hold_given_back_is_gone(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=1)
+    who = await guest(site)
+    hold = await held(site, who)
+    for _ in range(2):
+        assert (await site.delete(f"/api/v1/holds/{hold['id']}", headers=who)).status_code == 204
+    assert problem(await site.get(f"/api/v1/holds/{hold['id']}", headers=who)) == (410, "hold-expired")
+    assert problem(await post(site, "/api/v1/orders", order_body(hold["id"]), who)) == (410, "hold-expired")
+    assert (await held(site, who))["id"] != hold["id"]
+
+
+async def test_an_incomplete_form_names_its_fields_and_takes_nothing(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=1)
+    who = await guest(site)
+    hold = await held(site, who)
+    body = order_body(hold["id"]) | {"email": "nobody", "shipping_address": ADDRESS | {"city": ""}}
+    response = await post(site, "/api/v1/orders", body, who, key="k")
+    assert problem(response) == (422, "invalid-request")
+    assert {error["field"] for error in response.json()["errors"]} == {"email", "city"}
+    fixed = await post(site, "/api/v1/orders", order_body(hold["id"]), who, key="k")
+    assert fixed.json()["state"] == "paid", "a mistake does not use up the key"
+
+
+@pytest.mark.parametrize(("token", "kind"), [("tok_nope", "unknown-token"), ("4242424242424242", "unknown-token")])
+async def test_what_is_no_token_is_refused_before_anything(
+    site: httpx.AsyncClient, sell: Stock, token: str, kind: str
+) -> None:
+    await sell("LAMP", stock=1)
+    who = await guest(site)
+    hold = await held(site, who)
+    response = await post(site, "/api/v1/orders", order_body(hold["id"], token), who)
+    assert problem(response) == (422, kind)
+    assert token not in response.text
+
+
+async def test_a_forged_webhook_changes_nothing(site: httpx.AsyncClient) -> None:
+    response = await site.post("/api/v1/payments/webhooks/sandbox", json={"type": "payment.succeeded"})
+    assert problem(response) == (401, "bad-signature")
+    assert problem(await site.post("/api/v1/payments/webhooks/nobody", json={})) == (422, "unknown-provider")

@@ -1,0 +1,240 @@
+"""Celery: lanes, the one way to run asynchronous use cases inside it, and the task that handles outbox events.
+
+The broker is never the record. It may lose anything (LESSONS: BRPOP and its bookkeeping are two steps); rows that are
+not done come due again, and every task may therefore run twice and must have its effect once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from celery import Celery
+from celery.app import app_or_default
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from kombu import Queue
+
+from tidegate.platform.backoff import event_policy
+from tidegate.platform.database import Database
+from tidegate.platform.ids import EventId
+from tidegate.platform.outbox import Event, handle_event
+from tidegate.platform.settings import Settings
+
+T = TypeVar("T")
+
+RECEIPTS = "receipts"
+WITHIN_10S = "within_10s"
+WITHIN_1M = "within_1m"
+BULK = "bulk"
+LANES = (RECEIPTS, WITHIN_10S, WITHIN_1M, BULK)
+"""Queues, named by what they promise, the most urgent first."""
+
+EVENT_TASK = "tidegate.event"
+
+POOL_MAX = 4
+"""Most database connections of a worker process: it runs one task at a time."""
+
+TASK_MARGIN_S = 5
+"""A use case is cancelled this long before Celery would kill its process."""
+
+Subscriber = Callable[[Database, Settings, Event], Awaitable[None]]
+"""Acts on an event, in transactions of its own; may run twice and has its effect once."""
+
+Work = Callable[[Database, Settings], Coroutine[Any, Any, T]]
+"""A use case, given what a worker process has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who acts on a topic, and in which lane."""
+
+    lane: str
+    subscribers: tuple[Subscriber, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task to be run: its name, ids as arguments (never payloads), and its lane."""
+
+    task: str
+    args: tuple[str, ...]
+    lane: str
+
+
+def make_app(settings: Settings) -> Celery:
+    """The Celery application of this process, which also becomes the default one of all its threads."""
+    app = Celery("tidegate", set_as_current=True)
+    app.set_default()
+    jobs = settings.jobs
+    app.conf.update(
+        broker_url=settings.require_broker_url(),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=jobs.broker_timeout_s,
+        broker_transport_options=_transport_options(settings),
+        result_backend=None,
+        task_ignore_result=True,
+        accept_content=["json"],
+        task_serializer="json",
+        task_queues=[Queue(lane) for lane in LANES],
+        task_default_queue=WITHIN_1M,
+        task_create_missing_queues=False,
+        task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
+        # A task is acknowledged when it has ended. One whose process died is acknowledged too: putting it back could
+        # loop for ever (celery#9082), and the row it worked on comes due again by itself, with its attempts counted.
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        task_time_limit=jobs.task_time_limit_s,
+        # No hoarding (LESSONS): a message leaves the queue when a process is free for it.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_concurrency=jobs.worker_processes,
+        worker_soft_shutdown_timeout=jobs.soft_shutdown_s,
+        worker_proc_alive_timeout=20.0,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    """For kombu's Redis transport; others ignore what they do not know.
+
+    kombu passes `socket_timeout` on instead of redis-py's default of 5 s and None means "for ever"; a broker that
+    stops answering without closing its connections must not hang a publisher. BRPOP returns every second and is read
+    only when there is something to read, so the timeout does not cut it off.
+    """
+    timeout_s = settings.jobs.broker_timeout_s
+    return {
+        "visibility_timeout": settings.jobs.visibility_timeout_s,
+        "queue_order_strategy": "priority",  # lanes are asked in their order
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "max_retries": 2,
+        "interval_start": 0.1,
+        "interval_step": 0.2,
+        "interval_max": 0.5,
+    }
+
+
+def publish(calls: Sequence[Call]) -> None:
+    """Hand tasks to the broker, in order. Blocks for a bounded time; never call it inside a transaction.
+
+    Raises: kombu.exceptions.OperationalError when the broker is away; calls before the failing one are sent.
+    """
+    if not calls:
+        return
+    app = app_or_default()
+    with app.producer_or_acquire() as producer:
+        for call in calls:
+            app.send_task(call.task, args=call.args, queue=call.lane, producer=producer, ignore_result=True)
+
+
+def lane_depths() -> dict[str, int]:
+    """How many tasks wait in each lane. Raises: kombu.exceptions.OperationalError when the broker is away."""
+    app = app_or_default()
+    with app.connection_or_acquire() as connection:
+        return {
+            lane: connection.default_channel.queue_declare(queue=lane, durable=True, auto_delete=False).message_count
+            for lane in LANES
+        }
+
+
+def free_room(settings: Settings) -> int:
+    """How many more tasks the broker may be given: its queues are bounded, the rest waits in PostgreSQL."""
+    return max(settings.jobs.queue_max - sum(lane_depths().values()), 0)
+
+
+def make_worker_app(settings: Settings, subscriptions: Mapping[str, Subscription]) -> Celery:
+    """`make_app` with the event task, and with a runtime in each process of the pool."""
+    app = make_app(settings)
+
+    @app.task(name=EVENT_TASK)
+    def handle(event_id: str) -> str:
+        return run_async(partial(_handle, subscriptions=subscriptions, event_id=EventId(UUID(event_id))))
+
+    worker_process_init.connect(partial(_start_process, settings), weak=False, dispatch_uid="tidegate.start")
+    worker_process_shutdown.connect(_stop_process, weak=False, dispatch_uid="tidegate.stop")
+    setup_logging.connect(_keep_logging, weak=False, dispatch_uid="tidegate.logging")
+    return app
+
+
+async def _handle(
+    database: Database, settings: Settings, *, subscriptions: Mapping[str, Subscription], event_id: EventId
+) -> str:
+    handlers = {
+        topic: [partial(subscriber, database, settings) for subscriber in subscription.subscribers]
+        for topic, subscription in subscriptions.items()
+    }
+    return await handle_event(database, event_id=event_id, handlers=handlers, policy=event_policy(settings.jobs))
+
+
+class Runtime:
+    """The event loop of a worker process, in a thread, with a database pool that lives as long as the process.
+
+    One loop for all tasks, since connections of a pool belong to the loop that opened them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.model_copy(
+            update={"database": settings.database.model_copy(update={"pool_max": POOL_MAX})}
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="use-cases", daemon=True)
+        self._thread.start()
+        self._database = self._wait(self._open(), timeout_s=10)
+
+    async def _open(self) -> Database:
+        database = Database(self.settings)
+        await database.open()
+        return database
+
+    def run(self, work: Work[T]) -> T:
+        """Run a use case and return its result. Raises: TimeoutError shortly before the task's time limit."""
+        limit_s = max(1, self.settings.jobs.task_time_limit_s - TASK_MARGIN_S)
+        return self._wait(work(self._database, self.settings), timeout_s=limit_s)
+
+    def close(self) -> None:
+        """Give the connections back and end the thread."""
+        self._wait(self._database.close(), timeout_s=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    def _wait(self, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        async def bounded() -> T:
+            async with asyncio.timeout(timeout_s):
+                return await work
+
+        return asyncio.run_coroutine_threadsafe(bounded(), self._loop).result()
+
+
+_runtime: Runtime | None = None
+
+
+def run_async(work: Work[T]) -> T:
+    """Run an asynchronous use case inside a Celery task."""
+    assert _runtime is not None, "run_async outside a worker process"
+    return _runtime.run(work)
+
+
+def _start_process(settings: Settings, **_signal: object) -> None:
+    global _runtime  # noqa: PLW0603 - Celery's tasks are plain functions: what a process has must be global
+    _runtime = Runtime(settings)
+
+
+def _stop_process(**_signal: object) -> None:
+    if _runtime is not None:
+        _runtime.close()
+
+
+def _keep_logging(**_signal: object) -> None:
+    """Connected so that Celery leaves logging as the process set it up."""

@@ -1,0 +1,70 @@
+"""Payments: charges, refunds, the providers that carry them out and their webhooks."""
+
+from tidegate.payments.charges import apply_answers, claim_due, load_charges, record_intents
+from tidegate.payments.contracts import (
+    Answer,
+    Applied,
+    BadSignature,
+    Charge,
+    ChargeIntent,
+    ChargeRef,
+    ChargeState,
+    Notice,
+    OutcomeUnknown,
+    PaymentInProgress,
+    Provider,
+    ProviderRefused,
+    Refund,
+    RefundAnswer,
+    RefundState,
+    UnknownProvider,
+    UnknownToken,
+)
+from tidegate.payments.providers import (
+    Providers,
+    ask_provider,
+    call_provider,
+    check_method,
+    end_attempt,
+    make_providers,
+)
+from tidegate.payments.refunds import claim_due_refunds, record_refunds, run_refund
+from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
+from tidegate.payments.webhooks import mark_applied, receive_webhook, sweep_unapplied_webhooks
+
+__all__ = [
+    "Answer",
+    "Applied",
+    "BadSignature",
+    "Charge",
+    "ChargeIntent",
+    "ChargeRef",
+    "ChargeState",
+    "Notice",
+    "OutcomeUnknown",
+    "PaymentInProgress",
+    "Provider",
+    "ProviderRefused",
+    "Providers",
+    "Refund",
+    "RefundAnswer",
+    "RefundState",
+    "UnknownProvider",
+    "UnknownToken",
+    "apply_answers",
+    "ask_provider",
+    "call_provider",
+    "check_method",
+    "claim_due",
+    "claim_due_refunds",
+    "deliver_sandbox_webhooks_once",
+    "end_attempt",
+    "load_charges",
+    "make_providers",
+    "mark_applied",
+    "receive_webhook",
+    "record_intents",
+    "record_refunds",
+    "run_refund",
+    "sweep_unapplied_webhooks",
+]

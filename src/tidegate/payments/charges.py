@@ -1,0 +1,211 @@
+"""Charges: recorded before the provider is called, settled by what the provider says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from tidegate.payments.contracts import (
+    Answer,
+    Applied,
+    Charge,
+    ChargeIntent,
+    ChargeRef,
+    ChargeState,
+    PaymentInProgress,
+)
+from tidegate.payments.rules import LONGEST_PAUSE_S, MAX_DESCRIPTION, Step, decide
+from tidegate.platform.backoff import backoff_s
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import OrderId
+from tidegate.platform.money import Money
+
+CHARGE = """order_id, attempt, provider, method, state, amount, currency, return_url, description,
+    provider_ref, action_url, failure, asked"""
+
+INSERT = """
+INSERT INTO payments.charges (order_id, attempt, provider, method, state, amount, currency, return_url, description)
+SELECT i.order_id, i.attempt, i.provider, i.method, 'intent', i.amount, i.currency, i.return_url, i.description
+FROM unnest(%s::uuid[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+    AS i (order_id, attempt, provider, method, amount, currency, return_url, description)
+WHERE i.attempt = 1 OR NOT EXISTS (
+    SELECT FROM payments.charges c WHERE c.order_id = i.order_id AND c.state = 'captured')
+ORDER BY i.order_id, i.attempt
+ON CONFLICT DO NOTHING
+RETURNING order_id, attempt
+"""
+
+LOCK = """
+SELECT order_id, attempt, state, failure FROM payments.charges
+WHERE order_id = ANY(%s) ORDER BY order_id, attempt FOR NO KEY UPDATE
+"""
+
+SETTLE = """
+UPDATE payments.charges c
+SET state = a.state,
+    failure = a.failure,
+    provider_ref = coalesce(nullif(a.provider_ref, ''), c.provider_ref),
+    action_url = CASE WHEN a.state = 'requires_action' THEN coalesce(a.action_url, c.action_url) END,
+    settled_at = CASE WHEN a.state IN ('captured', 'failed', 'cancelled')
+                      THEN coalesce(c.settled_at, clock_timestamp()) END
+FROM unnest(%s::uuid[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS a (order_id, attempt, was, state, failure, provider_ref, action_url)
+WHERE c.order_id = a.order_id AND c.attempt = a.attempt AND c.state = a.was
+"""
+
+DUE = f"""
+SELECT {CHARGE} FROM payments.charges
+WHERE state IN ('intent', 'requires_action')
+    AND next_ask_at <= clock_timestamp() AND created_at <= clock_timestamp() - make_interval(secs => %s)
+ORDER BY next_ask_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""  # noqa: S608
+
+PUSH = """
+UPDATE payments.charges c
+SET asked = c.asked + 1, next_ask_at = clock_timestamp() + make_interval(secs => p.pause_s)
+FROM unnest(%s::uuid[], %s::integer[], %s::double precision[]) AS p (order_id, attempt, pause_s)
+WHERE c.order_id = p.order_id AND c.attempt = p.attempt
+"""
+
+
+async def record_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> None:
+    """Record what the providers are about to be asked for; commit before asking them.
+
+    Raises: PaymentInProgress naming the attempts that were refused because the order has an open payment, is paid, or
+    has had this attempt; the others of the batch are recorded and the transaction stays usable.
+    """
+    if not intents:
+        return
+    rows = await conn.execute(
+        INSERT,
+        (
+            [intent.ref.order_id for intent in intents],
+            [intent.ref.attempt for intent in intents],
+            [intent.provider for intent in intents],
+            [intent.method for intent in intents],
+            [intent.total.amount for intent in intents],
+            [intent.total.currency for intent in intents],
+            [intent.return_url for intent in intents],
+            [intent.description[:MAX_DESCRIPTION] for intent in intents],
+        ),
+    )
+    recorded = {ChargeRef(OrderId(order_id), attempt) for order_id, attempt in await rows.fetchall()}
+    if refused := [intent.ref for intent in intents if intent.ref not in recorded]:
+        raise PaymentInProgress(refused)
+
+
+async def apply_answers(conn: Connection, answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Applied]:
+    """Settle charges by what the providers say; safe to repeat, in any order.
+
+    Locks all attempts of the orders, in their order. Refs that were never recorded are absent from the result.
+    CAPTURED_TWICE asks the caller to `record_refunds` and is reported each time the capture is told.
+    """
+    if not answers:
+        return {}
+    rows = await conn.execute(LOCK, (sorted({ref.order_id for ref in answers}),))
+    charges = {ChargeRef(OrderId(row[0]), row[1]): (ChargeState(row[2]), row[3]) for row in await rows.fetchall()}
+    steps = _steps(charges, answers)
+    await _write(conn, charges, answers, steps)
+    return {ref: step.applied for ref, step in steps.items()}
+
+
+def _steps(
+    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]], answers: Mapping[ChargeRef, Answer]
+) -> dict[ChargeRef, Step]:
+    paid_by = {ref.order_id: ref for ref, (state, _) in charges.items() if state is ChargeState.CAPTURED}
+    steps: dict[ChargeRef, Step] = {}
+    for ref in sorted(answers):
+        if ref not in charges:
+            continue
+        state, failure = charges[ref]
+        other = paid_by.get(ref.order_id, ref) != ref
+        steps[ref] = decide(state, failure, answers[ref], paid_by_other=other)
+        if steps[ref].state is ChargeState.CAPTURED:
+            paid_by[ref.order_id] = ref
+    return steps
+
+
+async def _write(
+    conn: Connection,
+    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]],
+    answers: Mapping[ChargeRef, Answer],
+    steps: Mapping[ChargeRef, Step],
+) -> None:
+    if not steps:
+        return
+    refs = list(steps)
+    done = await conn.execute(
+        SETTLE,
+        (
+            [ref.order_id for ref in refs],
+            [ref.attempt for ref in refs],
+            [charges[ref][0].value for ref in refs],
+            [steps[ref].state.value for ref in refs],
+            [steps[ref].failure for ref in refs],
+            [answers[ref].provider_ref for ref in refs],
+            [answers[ref].action_url for ref in refs],
+        ),
+    )
+    assert done.rowcount == len(refs), "a charge changed under its lock"
+
+
+async def load_charges(conn: Connection, *, order_ids: Collection[OrderId]) -> dict[OrderId, tuple[Charge, ...]]:
+    """All attempts of each order, first to last; orders without any are absent."""
+    if not order_ids:
+        return {}
+    rows = await conn.execute(
+        f"SELECT {CHARGE} FROM payments.charges WHERE order_id = ANY(%s) ORDER BY order_id, attempt",  # noqa: S608
+        (list(order_ids),),
+    )
+    found: dict[OrderId, tuple[Charge, ...]] = {}
+    for charge in map(charge_of, await rows.fetchall()):
+        found[charge.ref.order_id] = (*found.get(charge.ref.order_id, ()), charge)
+    return found
+
+
+async def claim_due(
+    conn: Connection, *, limit: int, after_s: float, draw: Callable[[], float] = random.random
+) -> list[Charge]:
+    """Take up to `limit` unsettled charges older than `after_s` seconds to ask their providers about.
+
+    Each is handed out again after a growing pause, so a claimer that dies loses nothing. Rows that another claimer
+    is looking at are passed over.
+    """
+    rows = await conn.execute(DUE, (after_s, limit))
+    due = [charge_of(row) for row in await rows.fetchall()]
+    if due:
+        await conn.execute(
+            PUSH,
+            (
+                [charge.ref.order_id for charge in due],
+                [charge.ref.attempt for charge in due],
+                [_pause_s(charge.asked, after_s, draw()) for charge in due],
+            ),
+        )
+    return due
+
+
+def _pause_s(asked: int, after_s: float, draw: float) -> float:
+    return backoff_s(failures=asked + 1, base_s=after_s, cap_s=max(after_s, LONGEST_PAUSE_S), draw=draw)
+
+
+def charge_of(row: tuple[Any, ...]) -> Charge:
+    """A row of `CHARGE` columns."""
+    order_id, attempt, provider, method, state, amount, currency, return_url, description, *rest = row
+    provider_ref, action_url, failure, asked = rest
+    return Charge(
+        intent=ChargeIntent(
+            ref=ChargeRef(OrderId(order_id), attempt),
+            provider=provider,
+            method=method,
+            total=Money(amount, currency),
+            return_url=return_url,
+            description=description,
+        ),
+        state=ChargeState(state),
+        provider_ref=provider_ref,
+        action_url=action_url,
+        failure=failure,
+        asked=asked,
+    )

@@ -1,0 +1,132 @@
+"""The providers of this shop, and calls to them: bounded in time, counted, never inside a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import psycopg
+from prometheus_client import Counter, Histogram
+
+from tidegate.payments.contracts import (
+    Answer,
+    Charge,
+    ChargeIntent,
+    OutcomeUnknown,
+    Provider,
+    ProviderRefused,
+    UnknownProvider,
+    UnknownToken,
+)
+from tidegate.payments.rules import may_be_method
+from tidegate.payments.sandbox import SandboxProvider
+from tidegate.platform.database import Database
+from tidegate.platform.problems import Overloaded
+from tidegate.platform.settings import Settings
+
+CALLS = Counter(
+    "tidegate_payments_provider_calls", "Calls to payment providers by outcome.", ("provider", "call", "outcome")
+)
+SECONDS = Histogram(
+    "tidegate_payments_provider_seconds",
+    "Time that payment providers took to answer.",
+    ("provider", "call"),
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30),
+)
+
+NO_ANSWER = (TimeoutError, OSError, psycopg.Error, Overloaded)
+"""What leaves open whether a call took effect (the sandbox keeps its ledger in PostgreSQL)."""
+
+Said = TypeVar("Said")
+
+
+class Providers(Mapping[str, Provider]):
+    """Providers by name."""
+
+    def __init__(self, providers: Iterable[Provider], *, timeout_s: float) -> None:
+        """`timeout_s` bounds each call."""
+        self._by_name = {provider.name: provider for provider in providers}
+        self._timeout_s = timeout_s
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def pick(self, name: str) -> Provider:
+        """The provider called `name`. Raises: UnknownProvider."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownProvider("This shop does not take payments that way. Choose another way to pay.") from None
+
+    async def call(
+        self, name: str, call: str, run: Callable[[Provider], Awaitable[Said]], *, outcome: Callable[[Said], str]
+    ) -> Said:
+        """Run one call of provider `name` within the time bound and count it as `call`.
+
+        Raises: OutcomeUnknown when it did not answer in time; ProviderRefused; UnknownProvider.
+        """
+        provider = self.pick(name)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                said = await run(provider)
+        except NO_ANSWER as error:
+            CALLS.labels(name, call, "no_answer").inc()
+            raise OutcomeUnknown(f"{name} did not answer {call}: {type(error).__name__}") from error
+        except OutcomeUnknown:
+            CALLS.labels(name, call, "no_answer").inc()
+            raise
+        except ProviderRefused:
+            CALLS.labels(name, call, "refused").inc()
+            raise
+        finally:
+            SECONDS.labels(name, call).observe(time.monotonic() - started)
+        CALLS.labels(name, call, outcome(said)).inc()
+        return said
+
+
+def make_providers(database: Database, settings: Settings) -> Providers:
+    """The providers that `settings` name. The sandbox gives goods away for no money: demo mode only."""
+    providers = [SandboxProvider(database, settings)] if settings.demo else []
+    return Providers(providers, timeout_s=settings.payments.provider_timeout_s)
+
+
+def check_method(providers: Providers, *, provider: str, method: str) -> None:
+    """Refuse what could not be charged, or must not be kept, before anything is recorded.
+
+    Raises: UnknownProvider; UnknownToken, which never repeats the text: it could be a card's number.
+    """
+    gateway = providers.pick(provider)
+    if not may_be_method(method):
+        raise UnknownToken("That is not a payment token. Card numbers are never sent to this shop.")
+    gateway.check_method(method)
+
+
+async def call_provider(providers: Providers, intent: ChargeIntent) -> Answer:
+    """Ask for the money, after the intent's transaction was committed. Raises: OutcomeUnknown, ProviderRefused."""
+    return await providers.call(intent.provider, "charge", lambda it: it.charge(intent), outcome=_state)
+
+
+async def ask_provider(providers: Providers, charge: Charge) -> Answer:
+    """Ask how a charge stands; one that never arrived is charged now. Raises: OutcomeUnknown, ProviderRefused."""
+    return await providers.call(charge.provider, "ask", lambda it: it.ask(charge), outcome=_state)
+
+
+async def end_attempt(providers: Providers, charge: Charge) -> Answer:
+    """Close an attempt at the provider, so that its stock may be let go.
+
+    Answers CAPTURED where it turned out to be paid. Raises: OutcomeUnknown (nothing may be let go), ProviderRefused.
+    """
+    return await providers.call(charge.provider, "end", lambda it: it.end(charge), outcome=_state)
+
+
+def _state(answer: Answer) -> str:
+    return answer.state.value

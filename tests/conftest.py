@@ -1,0 +1,142 @@
+"""Fixtures for all tests. Servers are real, started when first asked for, and gone with the session.
+
+Async tests are plain `async def` functions: anyio runs them on asyncio.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.servers import Shop, TestCluster
+from tidegate.platform.database import Database, open_database
+from tidegate.platform.embedded.postgres import EmbeddedPostgres
+from tidegate.platform.embedded.running import running
+from tidegate.platform.embedded.valkey import EmbeddedValkey
+from tidegate.platform.sealing import current_sealer
+from tidegate.platform.secrets import load_or_create
+from tidegate.platform.settings import CacheSettings, DatabaseSettings, Settings, current_settings
+
+DURABLE = os.environ.get("TIDEGATE_TEST_DURABLE") == "1"
+"""Commits reach the disk in tests too; slower. What whole shops (`shop`) run is always durable."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the shop does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """A developer's own TIDEGATE_* variables must not reach tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("TIDEGATE_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the session's servers, and its secrets."""
+    home = tmp_path_factory.mktemp("servers")
+    load_or_create(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_home: Path) -> Iterator[EmbeddedPostgres]:
+    """The session's PostgreSQL. `server.url(DATABASE)` connects as the shop's role, which may create databases."""
+    limits = DatabaseSettings(embedded_memory_share=0.01)
+    password = load_or_create(server_home)["database_password"]
+    server = EmbeddedPostgres(server_home / "postgres", password, limits, durable=DURABLE)
+    with running(server, log=server_home / "postgres.log"):
+        yield server
+    server.forget_socket()
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres_server: EmbeddedPostgres) -> TestCluster:
+    """Makes migrated databases."""
+    cluster = TestCluster(postgres_server.url)
+    cluster.migrate_template()
+    return cluster
+
+
+@pytest.fixture
+def database_url(cluster: TestCluster) -> Iterator[str]:
+    """A fresh migrated database for this test alone."""
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(server_home: Path) -> Iterator[EmbeddedValkey]:
+    """The session's Valkey."""
+    password = load_or_create(server_home)["valkey_password"]
+    server = EmbeddedValkey(server_home / "valkey", password, CacheSettings())
+    with running(server, log=server_home / "valkey.log"):
+        yield server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: EmbeddedValkey) -> str:
+    """An empty Valkey."""
+    with redis.Redis.from_url(valkey_server.url()) as client:
+        client.flushall()
+    return valkey_server.url()
+
+
+@pytest.fixture
+def settings(
+    server_home: Path, database_url: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Settings]:
+    """Settings of a shop on this test's database, also as the process's own and in the environment of its children."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "secrets.json").write_bytes((server_home / "secrets.json").read_bytes())
+    monkeypatch.setenv("TIDEGATE_HOME", str(home))
+    monkeypatch.setenv("TIDEGATE_DATABASE_URL", database_url)
+    monkeypatch.setenv("TIDEGATE_VALKEY_URL", valkey_url)
+    current_settings.cache_clear()
+    current_sealer.cache_clear()
+    yield current_settings()
+    current_settings.cache_clear()
+    current_sealer.cache_clear()
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The test's database, open."""
+    async with open_database(settings) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One running demo shop that many tests share: do not stop it, kill its processes or count on being alone."""
+    shop = Shop(tmp_path_factory.mktemp("shop") / "home").start()
+    try:
+        yield shop.wait_ready()
+    finally:
+        shop.stop()
+
+
+@pytest.fixture
+def new_shop(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
+    """Makes shops that a test may break: `new_shop()`, `.start()`, `.wait_ready()`; stopped at the test's end."""
+    made: list[Shop] = []
+
+    def make(**options: object) -> Shop:
+        options.setdefault("home", tmp_path / f"shop-{len(made)}")
+        made.append(Shop(**options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()

@@ -1,0 +1,36 @@
+"""What all pages share: rendering, layout, static files, forms, sessions, error pages."""
+
+from tidegate.web.assets import StaticTree, static_url
+from tidegate.web.error_pages import error_page
+from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.rendering import environment, render, see_other
+from tidegate.web.session import (
+    SESSION_COOKIE,
+    current_person,
+    ensure_buyer,
+    forget_session,
+    require_person,
+    require_role,
+    session_token,
+    set_session,
+)
+
+__all__ = [
+    "SESSION_COOKIE",
+    "PostedForm",
+    "StaticTree",
+    "current_person",
+    "ensure_buyer",
+    "environment",
+    "error_page",
+    "forget_session",
+    "form_key",
+    "read_form",
+    "render",
+    "require_person",
+    "require_role",
+    "see_other",
+    "session_token",
+    "set_session",
+    "static_url",
+]

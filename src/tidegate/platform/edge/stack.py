@@ -51,6 +51,7 @@ class OnlyHttp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         if scope["type"] == "http":
+            scope["app"] = self.app  # also where the edge answers by itself, pages need the app's state
             await self._edge(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self.app(scope, receive, send)

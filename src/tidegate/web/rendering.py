@@ -1,0 +1,133 @@
+"""Pages: Jinja2 templates of all modules, with frozen dataclasses as their contexts.
+
+`storefront/home.html` is `tidegate/storefront/templates/home.html`; the layout is `web/layout.html`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import format_decimal
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from tidegate.platform.edge.exchange import exchange_of
+from tidegate.platform.money import Money
+from tidegate.platform.settings import Settings
+from tidegate.web.assets import static_url
+from tidegate.web.forms import FIELD_NAME, form_token, keep_binding
+from tidegate.web.session import set_session
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the layout shows around every page."""
+
+    shop_name: str
+    lang: str
+    """BCP 47 tag of the page's language."""
+    path: str
+    demo: bool
+    request_id: str
+    now: datetime
+    """The server's clock, which countdowns follow."""
+
+
+def render(
+    request: Request,
+    template: str,
+    context: DataclassInstance | None = None,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    """The page as a response; sets the cookie that its forms are bound to, if it has any."""
+    settings: Settings = request.app.state.settings
+    values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
+    page = environment(settings.locale).get_template(template)
+    body = page.render(values, frame=_frame(request, settings), token_field=partial(_token_field, request))
+    response = HTMLResponse(body, status_code=status, headers=headers)
+    keep_binding(request, response)
+    return response
+
+
+def see_other(request: Request, address: str, *, session_token: str | None = None) -> Response:
+    """Send the browser on after a form (303), with the session of a new guest if one was made.
+
+    `address` is a path of our own, or a payment provider's page; never what a request asked for.
+    """
+    response = RedirectResponse(address, status_code=303)
+    if session_token is not None:
+        set_session(request, response, session_token)
+    return response
+
+
+@lru_cache(maxsize=8)
+def environment(locale: str) -> Environment:
+    """The templates of all modules, for one locale. A variable that a context lacks is an error."""
+    made = Environment(
+        loader=FunctionLoader(_load),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    made.globals |= {"static": static_url}
+    made.filters |= {
+        "money": lambda value: _money(value, locale),
+        "number": lambda value: format_decimal(value, locale=locale),
+        "date": lambda value, form="long": format_date(value, form, locale=locale),
+        "time": lambda value, form="short": format_time(value, form, tzinfo=UTC, locale=locale),
+        "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),
+        "iso": _iso,
+        "json_text": json.dumps,
+    }
+    return made
+
+
+def _load(name: str) -> str | None:
+    module, _, file = name.partition("/")
+    path = PACKAGE / module / "templates" / file
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _frame(request: Request, settings: Settings) -> Frame:
+    return Frame(
+        shop_name=settings.shop_name,
+        lang=settings.locale.replace("_", "-"),
+        path=request.url.path,
+        demo=settings.demo,
+        request_id=exchange_of(request.scope).request_id,
+        now=datetime.now(UTC),
+    )
+
+
+def _token_field(request: Request) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD_NAME, form_token(request))
+
+
+def _money(value: Any, locale: str) -> str:
+    assert isinstance(value, Money), f"the money filter takes Money, not {type(value).__name__}"
+    return value.format(locale)
+
+
+def _iso(value: datetime) -> str:
+    """A moment in UTC, to the millisecond, as attributes and scripts read it."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,85 @@
+"""Who is asking: by the bearer token of a program, or by the cookie of a browser.
+
+The site's entry point puts `resolve_person` and `make_guest` (see `contracts`) and `settings` into `app.state`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.platform.problems import NotAllowed, NotSignedIn
+from tidegate.platform.settings import Settings
+from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
+
+SESSION_COOKIE: Final = "tidegate_session"
+TOKEN = re.compile(r"[A-Za-z0-9_-]{16,256}")
+"""Anything else is no token of ours, and is not looked up."""
+
+PERSON_KEY = "tidegate.person"
+
+
+def session_token(request: Request) -> str | None:
+    """The token that came with a request; a bearer token wins over the cookie, whose request passed the CSRF checks."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    token = credentials.strip() if scheme.lower() == "bearer" else request.cookies.get(SESSION_COOKIE, "")
+    return token if TOKEN.fullmatch(token) else None
+
+
+async def current_person(request: Request) -> Visitor | None:
+    """Whose session it is, or None. Looked up once per request."""
+    if PERSON_KEY not in request.scope:
+        token = session_token(request)
+        resolve: ResolvePerson = request.app.state.resolve_person
+        request.scope[PERSON_KEY] = None if token is None else await resolve(token)
+    person: Visitor | None = request.scope[PERSON_KEY]
+    return person
+
+
+async def require_person(request: Request) -> Visitor:
+    """Whose session it is. Raises: NotSignedIn."""
+    person = await current_person(request)
+    if person is None:
+        raise NotSignedIn()
+    return person
+
+
+async def require_role(request: Request, *roles: str) -> Visitor:
+    """Whose session it is, if they have one of the roles. Raises: NotSignedIn, NotAllowed."""
+    person = await require_person(request)
+    if person.role not in roles:
+        raise NotAllowed()
+    return person
+
+
+async def ensure_buyer(request: Request) -> tuple[Visitor, str | None]:
+    """Whose session it is; a stranger becomes a guest, whose token the caller must `set_session` on its response."""
+    person = await current_person(request)
+    if person is not None:
+        return person, None
+    make_guest: MakeGuest = request.app.state.make_guest
+    made = await make_guest()
+    request.scope[PERSON_KEY] = made.person
+    return made.person, made.token
+
+
+def set_session(request: Request, response: Response, token: str) -> None:
+    """Let the browser keep the session: for this host only, out of reach of scripts, not sent by foreign pages."""
+    settings: Settings = request.app.state.settings
+    response.set_cookie(
+        SESSION_COOKIE,
+        token,
+        max_age=settings.accounts.session_days * 86_400,
+        httponly=True,
+        samesite="lax",
+        secure=settings.security.cookie_secure,
+    )
+
+
+def forget_session(request: Request, response: Response) -> None:
+    """Let the browser drop the session's cookie."""
+    settings: Settings = request.app.state.settings
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=settings.security.cookie_secure)

@@ -7,6 +7,7 @@ changes nothing more. Locks: orders, charges, holds, limits, stock, keys, outbox
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
@@ -42,7 +43,9 @@ async def settle(
         await _settle_captures(conn, shop, orders, _captured(known, applied))
         await _settle_failures(conn, known, applied)
         views = await view_orders(conn, list(orders))
-        done = {order_id: StoredAnswer(201, order_document(view)) for order_id, view in views.items()}
+        done: dict[UUID, StoredAnswer] = {
+            order_id: StoredAnswer(201, order_document(view)) for order_id, view in views.items()
+        }
         await finish_subjects(conn, done)
         await payments.mark_applied(conn, notices)
     return views

@@ -1,0 +1,33 @@
+"""One database for all payment tests, emptied before each: a clone a test costs more than most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.servers import TestCluster
+
+EMPTY = """
+DELETE FROM payments.refunds;
+DELETE FROM payments.charges;
+DELETE FROM payments.webhook_events;
+DELETE FROM payments.sandbox_refunds;
+DELETE FROM payments.sandbox_payments;
+DELETE FROM payments.sandbox_webhooks;
+"""
+
+
+@pytest.fixture(scope="session")
+def payments_url(cluster: TestCluster) -> Iterator[str]:
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def database_url(payments_url: str) -> str:
+    with psycopg.connect(payments_url, autocommit=True) as conn:
+        conn.execute(EMPTY)
+    return payments_url

@@ -90,6 +90,12 @@ class _ProcessName:
         return event
 
 
+def _drop_colours(logger: object, method: str, event: EventDict) -> EventDict:
+    """Uvicorn sends each message twice, the second time painted."""
+    event.pop("color_message", None)
+    return event
+
+
 def _json_text(event: Any, **_: Any) -> str:
     """One JSON line; what JSON cannot say is said by its type, since a `repr` may hold anything."""
     return msgspec.json.encode(event, enc_hook=lambda value: f"<{type(value).__name__}>").decode()
@@ -99,7 +105,7 @@ def _route_standard_logging(shared: list[Processor], renderer: Processor, *, out
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), _drop_colours],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shared, renderer],
         )
     )

@@ -1,0 +1,153 @@
+"""The site: every page and the whole JSON API in one process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from types import FrameType
+
+from fastapi import FastAPI
+from redis.asyncio import Redis
+from starlette.types import ASGIApp
+
+from tidegate import __version__, accounts
+from tidegate.accounts import SignedIn
+from tidegate.checkout import Shop
+from tidegate.checkout import http as checkout_http
+from tidegate.migrations.run import known_revisions
+from tidegate.payments import make_providers
+from tidegate.platform.database import Database, open_database
+from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.platform.edge.openapi import describe, openapi_router
+from tidegate.platform.edge.server import listen, make_server
+from tidegate.platform.edge.stack import make_app
+from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import Settings
+from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_problems
+
+LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
+"""How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
+
+PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
+
+HOT_ROUTES = checkout_http.ROUTES
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
+
+    Raises: StartupError when a key or a setting of the edge is missing or wrong.
+    """
+    form_key(settings.security)
+    app = FastAPI(
+        title=settings.shop_name,
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_running,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    _add_routes(app, settings)
+    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the site until SIGTERM or SIGINT, on the inherited socket or on the settings' address.
+
+    Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)  # until uvicorn takes over, and again when it raises the signal at its end
+    name = os.environ.get(PROCESS_NAME_VARIABLE, "site")
+    configure_logging(settings, process_name=name)
+    settings.require_database_url()
+    settings.require_valkey_url()
+    app = create_app(settings)
+    sock = _listening_socket(settings)
+    start_metrics(settings, process_name=name)
+    gc.collect()
+    gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
+    make_server(app, settings.http).run(sockets=[sock])
+
+
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    app.include_router(health_router(_health_checks(app)))
+    app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
+    app.include_router(checkout_http.router)
+    app.include_router(pages_docs.router)
+    app.include_router(pages_problems.router)
+    app.mount("/static", StaticTree())
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    async with open_database(settings) as database, _open_valkey(settings) as valkey:
+        app.state.database = database
+        app.state.valkey = valkey
+        app.state.shop = Shop(database, settings, make_providers(database, settings))
+        app.state.resolve_person = partial(_resolve_person, database)
+        app.state.make_guest = partial(_make_guest, database, settings)
+        yield
+
+
+@asynccontextmanager
+async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
+    timeout_s = settings.cache.timeout_ms / 1000
+    valkey: Redis = Redis.from_url(
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+    )
+    try:
+        yield valkey
+    finally:
+        await valkey.aclose()
+
+
+async def _resolve_person(database: Database, token: str) -> accounts.Person | None:
+    async with database.connection() as conn:
+        return await accounts.find_person(conn, token=token)
+
+
+async def _make_guest(database: Database, settings: Settings) -> SignedIn:
+    async with database.transaction() as conn:
+        return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
+
+
+def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    revision = known_revisions()[-1]
+
+    async def database_answers() -> None:
+        async with app.state.database.connection() as conn:
+            await conn.execute("SELECT 1")
+
+    async def migrations_are_done() -> None:
+        async with app.state.database.connection() as conn:
+            row = await (await conn.execute("SELECT version_num FROM public.alembic_version")).fetchone()
+        if row is None or row[0] != revision:
+            raise StartupError("the database has another revision than this program")
+
+    async def valkey_answers() -> None:
+        await app.state.valkey.ping()
+
+    return {"database": database_answers, "migrations": migrations_are_done, "valkey": valkey_answers}
+
+
+def _listening_socket(settings: Settings) -> socket.socket:
+    inherited = os.environ.get(LISTEN_FD_VARIABLE)
+    try:
+        return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
+    except (OSError, ValueError) as error:
+        place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
+        raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

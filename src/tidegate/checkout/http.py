@@ -40,7 +40,7 @@ from tidegate.platform.problems import (
     Overloaded,
     Problem,
 )
-from tidegate.web.session import require_person
+from tidegate.web import require_person
 
 MAX_KEY = 255
 IDEMPOTENCY_KEY = HeaderParameter(

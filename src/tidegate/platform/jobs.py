@@ -7,17 +7,27 @@ not done come due again, and every task may therefore run twice and must have it
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
+import socket
 import threading
+import time
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from celery import Celery
 from celery.app import app_or_default
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_ready
+from celery.worker import state as worker_state
 from kombu import Queue
+from kombu.exceptions import OperationalError
+from prometheus_client import Gauge
 
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
@@ -25,7 +35,13 @@ from tidegate.platform.ids import EventId
 from tidegate.platform.outbox import Event, handle_event
 from tidegate.platform.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
+
+TAKEN = Gauge("tidegate_worker_tasks_taken", "Tasks that this worker took from the broker since its start.")
+RUNNING = Gauge("tidegate_worker_tasks_running", "Tasks that this worker is running.")
+WAITING = Gauge("tidegate_lane_tasks_waiting", "Tasks that wait in the broker.", ["lane"])
 
 RECEIPTS = "receipts"
 WITHIN_10S = "within_10s"
@@ -38,6 +54,9 @@ EVENT_TASK = "tidegate.event"
 
 POOL_MAX = 4
 """Most database connections of a worker process: it runs one task at a time."""
+
+STALLED_EXIT = 70
+"""Exit code of a worker that found itself stuck (EX_SOFTWARE)."""
 
 TASK_MARGIN_S = 5
 """A use case is cancelled this long before Celery would kill its process."""
@@ -238,3 +257,76 @@ def _stop_process(**_signal: object) -> None:
 
 def _keep_logging(**_signal: object) -> None:
     """Connected so that Celery leaves logging as the process set it up."""
+
+
+def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *, lanes: Sequence[str]) -> int:
+    """Run a prefork worker in this process until SIGTERM; its exit code.
+
+    Running tasks have `jobs.soft_shutdown_s` to finish. The processes of the pool die with this one, however it dies:
+    Celery gives them a parent-death signal on Linux.
+    """
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
+    app = make_worker_app(settings, subscriptions)
+    worker_ready.connect(partial(_on_ready, settings), weak=False, dispatch_uid="tidegate.ready")
+    worker = app.Worker(
+        hostname=f"tidegate@{socket.gethostname()}",
+        queues=list(lanes),
+        loglevel=settings.observability.log_level.upper(),
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _on_ready(settings: Settings, **_signal: object) -> None:
+    log.info("worker ready")
+    # Celery's own SIGTERM waits for running tasks without a bound; its SIGQUIT is the bounded "soft" shutdown. It
+    # remaps one to the other only by an environment variable that is read when it is first imported.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGQUIT))
+    threading.Thread(target=_watch_progress, args=(settings.jobs.stall_s,), name="progress", daemon=True).start()
+
+
+def _watch_progress(stall_s: float) -> None:
+    """End the process when it takes nothing from queues that are not empty, for `stall_s` seconds, while it is idle.
+
+    Workers have been seen to live on without consuming after a reconnect (celery#8030, #8091, #9054). A worker that
+    cannot reach the broker is not judged: Celery tries again by itself.
+    """
+    progress = Progress(stall_s)
+    while True:
+        time.sleep(min(5.0, stall_s / 4))
+        try:
+            depths = lane_depths()
+        except (OperationalError, OSError):
+            progress = Progress(stall_s)
+            continue
+        taken, running = sum(worker_state.total_count.values()), len(worker_state.reserved_requests)
+        TAKEN.set(taken)
+        RUNNING.set(running)
+        for lane, depth in depths.items():
+            WAITING.labels(lane).set(depth)
+        if progress.stalled(waiting=sum(depths.values()), running=running, taken=taken, now_s=time.monotonic()):
+            log.critical("worker takes no tasks though some wait, and ends itself to be started anew")
+            os._exit(STALLED_EXIT)
+
+
+class Progress:
+    """Notices a worker that is idle beside work for too long."""
+
+    def __init__(self, stall_s: float) -> None:
+        self._stall_s = stall_s
+        self._taken = -1
+        self._since_s = 0.0
+
+    def stalled(self, *, waiting: int, running: int, taken: int, now_s: float) -> bool:
+        """Whether work has waited for `stall_s` seconds while nothing ran and nothing was taken."""
+        if not waiting or running or taken != self._taken:
+            self._taken = taken
+            self._since_s = now_s
+            return False
+        return now_s - self._since_s >= self._stall_s

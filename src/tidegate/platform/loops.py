@@ -36,7 +36,7 @@ class Loop:
     wake: asyncio.Event | None = None
     timeout_s: float = 60.0
     backoff_base_s: float = 0.2
-    backoff_cap_s: float = 10.0
+    backoff_cap_s: float = 5.0
 
 
 async def run_loops(

@@ -1,0 +1,79 @@
+"""The routes of sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
+from tidegate.accounts.sessions import make_guest, sign_in, sign_out
+from tidegate.platform.database import Database
+from tidegate.platform.problems import NotSignedIn
+from tidegate.platform.settings import Settings
+from tidegate.web import require_person, session_token
+
+router = APIRouter(prefix="/api/v1", tags=["sessions"])
+
+
+class Credentials(BaseModel):
+    """Who signs in."""
+
+    email: Annotated[str, Field(min_length=1, max_length=MAX_EMAIL)]
+    password: Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD, repr=False)]
+
+
+class SessionAnswer(BaseModel):
+    """A new session: send its token as `Authorization: Bearer TOKEN`. It is told only here."""
+
+    token: str
+
+
+@router.post("/guests", status_code=201)
+async def post_guest(request: Request) -> SessionAnswer:
+    """Become a guest, who can buy without an account."""
+    database, settings = _database(request), _settings(request)
+    async with database.transaction() as conn:
+        made = await make_guest(conn, session_days=settings.accounts.session_days)
+    return SessionAnswer(token=made.token)
+
+
+@router.post("/sessions", status_code=201)
+async def post_session(request: Request, body: Credentials) -> SessionAnswer:
+    """Sign in."""
+    signed_in = await sign_in(
+        _database(request),
+        _settings(request),
+        email=body.email,
+        password=body.password,
+        address=client_address(request),
+    )
+    return SessionAnswer(token=signed_in.token)
+
+
+@router.delete("/sessions", status_code=204)
+async def delete_session(request: Request) -> Response:
+    """Sign out: the session that the request came with ends."""
+    await require_person(request)
+    token = session_token(request)
+    if token is None:
+        raise NotSignedIn()
+    async with _database(request).transaction() as conn:
+        await sign_out(conn, token=token)
+    return Response(status_code=204)
+
+
+def client_address(request: Request) -> str:
+    """The caller's network address, as the edge found it; empty when there is none."""
+    return request.client.host if request.client else ""
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings

@@ -1,0 +1,43 @@
+"""What an e-mail address and a password may look like, and which network an address belongs to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+MAX_EMAIL = 254
+"""Longest e-mail address, in characters (RFC 5321)."""
+
+MAX_PASSWORD = 256
+"""Longest password, in characters: a bound for the work of hashing."""
+
+IPV6_PREFIX = 64
+"""One customer's network: whoever has one IPv6 address has these all."""
+
+
+def plausible_credentials(email: str, password: str) -> bool:
+    """Whether they are worth looking up: bounded, not empty, and nothing that a database text cannot hold."""
+    return (
+        0 < len(email.strip()) <= MAX_EMAIL
+        and 0 < len(password) <= MAX_PASSWORD
+        and email.isprintable()
+        and _encodable(email)
+        and _encodable(password)
+    )
+
+
+def _encodable(text: str) -> bool:
+    """False for lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def network_of(address: str) -> str:
+    """What attempts from `address` are counted under: the IPv4 address, the IPv6 /64, or the text itself."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
+    return str(parsed)

@@ -1,0 +1,115 @@
+"""Sessions: opaque tokens of which only the hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from tidegate.accounts.attempts import counted_attempt
+from tidegate.accounts.contracts import Person, Role, SignedIn, WrongCredentials
+from tidegate.accounts.passwords import process_passwords
+from tidegate.accounts.people import find_login
+from tidegate.accounts.rules import plausible_credentials
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import PersonId, new_id
+from tidegate.platform.settings import Settings, current_settings
+
+TOKEN_BYTES = 32
+SEEN_EVERY_S = 300
+"""How often at most a session's use is written down."""
+
+WRONG = "This e-mail address and password do not belong together. Check both and try again."
+
+
+async def make_guest(conn: Connection, *, session_days: int) -> SignedIn:
+    """A new guest with a session of `session_days` days."""
+    person = Person(PersonId(new_id()), Role.GUEST)
+    await conn.execute("INSERT INTO accounts.people (id, role) VALUES (%s, %s)", (person.id, person.role))
+    return await _start_session(conn, person, session_days=session_days)
+
+
+async def sign_in(database: Database, settings: Settings, *, email: str, password: str, address: str) -> SignedIn:
+    """Start a session for whoever knows the password; always a new token, never one that existed before.
+
+    `address` is the caller's network address, empty when unknown. Unknown accounts cost the same work and get the
+    same words as wrong passwords. No connection is held while the password is hashed.
+    Raises: WrongCredentials; TooManyRequests after too many failures; Overloaded when too many sign in at once.
+    """
+    if not plausible_credentials(email, password):
+        raise WrongCredentials(WRONG)
+    passwords = process_passwords(workers=settings.accounts.hash_workers, queue=settings.accounts.hash_queue)
+    async with counted_attempt(settings, email=email, address=address):
+        async with database.connection() as conn:
+            found = await find_login(conn, email=email)
+        fits = await passwords.verify(None if found is None else found.password_hash, password)
+        if found is None or not fits:
+            raise WrongCredentials(WRONG)
+    async with database.transaction() as conn:
+        return await _start_session(conn, found.person, session_days=settings.accounts.session_days)
+
+
+async def find_person(conn: Connection, *, token: str) -> Person | None:
+    """Whose session this is; None when it never was, is too old, was left unused too long, or was ended."""
+    token_hash = _hash(token)
+    row = await (
+        await conn.execute(
+            """
+            SELECT p.id, p.role, s.seen_at < clock_timestamp() - make_interval(secs => %s)
+            FROM accounts.sessions s JOIN accounts.people p ON p.id = s.person_id
+            WHERE s.token_hash = %s AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+              AND s.seen_at > clock_timestamp() - make_interval(days => %s)
+            """,
+            (SEEN_EVERY_S, token_hash, current_settings().accounts.session_idle_days),
+        )
+    ).fetchone()
+    if row is None:
+        return None
+    if row[2]:
+        await conn.execute(
+            """
+            UPDATE accounts.sessions SET seen_at = clock_timestamp()
+            WHERE token_hash = %s AND seen_at < clock_timestamp() - make_interval(secs => %s)
+            """,
+            (token_hash, SEEN_EVERY_S),
+        )
+    return Person(PersonId(row[0]), Role(row[1]))
+
+
+async def sign_out(conn: Connection, *, token: str) -> None:
+    """End a session. Ending one that is not there is no error."""
+    await conn.execute(
+        "UPDATE accounts.sessions SET revoked_at = clock_timestamp() WHERE token_hash = %s AND revoked_at IS NULL",
+        (_hash(token),),
+    )
+
+
+async def delete_ended_sessions(conn: Connection, *, limit: int) -> int:
+    """Remove up to `limit` sessions that can never be used again; returns how many."""
+    done = await conn.execute(
+        """
+        DELETE FROM accounts.sessions WHERE token_hash = ANY (ARRAY(
+            SELECT token_hash FROM accounts.sessions
+            WHERE expires_at < clock_timestamp() - interval '1 day'
+            ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
+        ))
+        """,
+        (limit,),
+    )
+    return done.rowcount
+
+
+async def _start_session(conn: Connection, person: Person, *, session_days: int) -> SignedIn:
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    await conn.execute(
+        """
+        INSERT INTO accounts.sessions (token_hash, person_id, expires_at)
+        VALUES (%s, %s, clock_timestamp() + make_interval(days => %s))
+        """,
+        (_hash(token), person.id, session_days),
+    )
+    return SignedIn(token, person)
+
+
+def _hash(token: str) -> bytes:
+    """SHA-256: a token is random, so nothing slower is needed. Any text will do, lone surrogates too."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,109 @@
+"""The scheduler: what must happen though nobody asks. One process is enough; two at once do no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import psycopg
+import structlog
+
+from tidegate import accounts, payments
+from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, reconcile_once
+from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
+from tidegate.notify import tasks as notify_tasks
+from tidegate.platform.database import Connection, Database, open_database
+from tidegate.platform.jobs import make_app
+from tidegate.platform.loops import Loop, run_loops
+from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.partitions import make_partitions
+from tidegate.platform.relay import listen, measure_outbox, relay_once
+from tidegate.platform.retention import delete_old_keys, drop_finished_partitions
+from tidegate.platform.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+NAME = "scheduler"
+HOUR_S = 3_600.0
+CONNECT_S = 5
+"""Longest wait for a connection of its own."""
+
+DELETE_BATCH = 1_000
+"""Most rows removed in one statement; rounds follow one another until nothing is left."""
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; rounds in progress then have `jobs.soft_shutdown_s` to end.
+
+    Raises: StartupError when a URL or a key is missing.
+    """
+    configure_logging(settings, process_name=NAME)
+    start_metrics(settings, process_name=NAME)
+    make_app(settings)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    stop, wake = asyncio.Event(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with open_database(settings) as database:
+        shop = Shop(database, settings, payments.make_providers(database, settings))
+        listener = asyncio.create_task(listen(settings, wake=[wake], draw=random.random), name="listen")
+        log.info("scheduler ready")
+        try:
+            await run_loops(make_loops(shop, wake=wake), stop=stop, grace_s=settings.jobs.soft_shutdown_s)
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+
+def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
+    """Everything that the scheduler repeats. `wake` is set when an outbox event was written."""
+    database, settings = shop.database, shop.settings
+    jobs = settings.jobs
+    loops = [
+        Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
+        Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
+        Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
+        Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
+        Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
+        Loop("reconcile", partial(reconcile_once, shop), settings.payments.reconcile_interval_ms / 1000),
+        Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
+        Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
+        Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
+        Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
+    ]
+    if settings.demo:
+        deliver = partial(payments.deliver_sandbox_webhooks_once, database, settings)
+        loops.append(Loop("sandbox-webhooks", deliver, 0.5))
+    return loops
+
+
+def _in_transaction(database: Database, work: Callable[[Connection], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
+    async def once() -> int:
+        async with database.transaction() as conn:
+            return await work(conn)
+
+    return once
+
+
+async def _delete_keys(settings: Settings, conn: Connection) -> int:
+    return await delete_old_keys(conn, keep_days=settings.idempotency.keep_days, limit=DELETE_BATCH)
+
+
+async def _delete_sessions(conn: Connection) -> int:
+    return await accounts.delete_ended_sessions(conn, limit=DELETE_BATCH)
+
+
+def _make_partitions(settings: Settings) -> int:
+    with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
+        return make_partitions(conn, months_ahead=settings.database.partitions_ahead_months)
+
+
+def _drop_partitions(settings: Settings) -> int:
+    with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
+        return len(drop_finished_partitions(conn, keep_days=settings.jobs.retention_days))

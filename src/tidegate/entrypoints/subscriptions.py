@@ -1,0 +1,13 @@
+"""Who acts on which event. A topic that is written anywhere must be here, if only with nobody: an unknown one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tidegate.notify import tasks as notify_tasks
+from tidegate.platform.jobs import RECEIPTS, Subscription
+
+SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
+    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_paid,)),
+}

@@ -1,0 +1,152 @@
+"""Mail: composing a message that cannot be bent, and talking to the mail server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime, parseaddr
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
+
+from tidegate.notify.messages import Words
+from tidegate.notify.rules import display_name, split_address
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import MailSettings
+
+
+class MailServerAway(Exception):
+    """The mail server cannot be reached or does not let us in: no message's fault."""
+
+
+class MailRefused(Exception):
+    """The mail server did not take this message. `final`: it never will. The text names no address."""
+
+    def __init__(self, reason: str, *, final: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail to one person. `key` is the same whenever this mail is sent again."""
+
+    key: str
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    words: Words
+    written_at: datetime
+
+
+def compose(mail: Mail, *, sender: str) -> EmailMessage:
+    """The message with a text and an HTML part.
+
+    Headers are made of parsed parts and the library refuses line breaks in them. Message-ID comes from the delivery,
+    so that a repeat after a lost answer is recognisable as one.
+    Raises: BadAddress.
+    """
+    local, domain = split_address(mail.email)
+    name, address = parseaddr(sender)
+    message = EmailMessage(policy=SMTP_POLICY)
+    message["From"] = Address(display_name(name), *split_address(address))
+    message["To"] = Address(display_name(mail.name), local, domain)
+    message["Subject"] = mail.words.subject
+    message["Date"] = format_datetime(mail.written_at)
+    message["Message-ID"] = f"<{mail.key}@{split_address(address)[1]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail.words.text)
+    if mail.words.html:
+        message.add_alternative(mail.words.html, subtype="html")
+    return message
+
+
+class MailServer:
+    """A connection to the mail server for the length of a block, made when the first mail is sent."""
+
+    def __init__(self, settings: MailSettings) -> None:
+        url = urlsplit(settings.smtp_url)
+        if url.scheme not in ("smtp", "smtps") or not url.hostname:
+            raise StartupError("TIDEGATE_MAIL__SMTP_URL must look like smtp://USER:PASSWORD@HOST:PORT (or smtps://)")
+        self._sender = settings.sender
+        self._timeout_s = settings.timeout_s
+        self._client = aiosmtplib.SMTP(
+            hostname=url.hostname,
+            port=url.port,
+            username=unquote(url.username) if url.username else None,
+            password=unquote(url.password) if url.password else None,
+            use_tls=url.scheme == "smtps",
+            # A password crosses a network encrypted or not at all; else TLS is used where it is offered.
+            start_tls=True if url.scheme == "smtp" and url.password and not _is_loopback(url.hostname) else None,
+            timeout=settings.timeout_s,
+            local_hostname=split_address(parseaddr(settings.sender)[1])[1],
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(SMTPException, OSError):
+            if self._client.is_connected and error is None:
+                await self._client.quit()
+        self._client.close()
+
+    async def send(self, mail: Mail) -> str:
+        """Hand one mail over and return its Message-ID. Raises: BadAddress, MailRefused, MailServerAway."""
+        message = compose(mail, sender=self._sender)
+        local, domain = split_address(mail.email)
+        if not self._client.is_connected:
+            await self._connect()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.send_message(message, recipients=[f"{local}@{domain}"])
+        except (SMTPException, OSError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
+            raise _refusal(error) from None
+        return str(message["Message-ID"])
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.connect()
+        except (SMTPException, OSError) as error:
+            raise MailServerAway(_reason(error)) from None
+
+
+def _refusal(error: Exception) -> MailRefused:
+    """What the server's answer means for the message. 5xx is final (RFC 5321), but for answers about ourselves."""
+    if isinstance(error, SMTPRecipientsRefused):
+        codes = [refused.code for refused in error.recipients]
+        return MailRefused(f"recipient refused ({codes[0]})", final=all(code >= 500 for code in codes))
+    if isinstance(error, aiosmtplib.SMTPSenderRefused):
+        return MailRefused(f"sender refused ({error.code})", final=False)
+    if isinstance(error, aiosmtplib.SMTPNotSupported):
+        return MailRefused("the mail server does not take this kind of address", final=True)
+    if isinstance(error, SMTPResponseException):
+        return MailRefused(_reason(error), final=error.code >= 500)
+    return MailRefused(_reason(error), final=False)
+
+
+def _reason(error: Exception) -> str:
+    """Code and type, never the server's text: it often repeats the address."""
+    code = f" ({error.code})" if isinstance(error, SMTPResponseException) else ""
+    return f"{type(error).__name__}{code}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,165 @@
+"""The mail catcher of a development shop: an SMTP server that keeps the last mails as files.
+
+One JSON file per mail in TIDEGATE_HOME/mail, named by a time-ordered id and written in one step, so that the pages of
+another process can read them at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import json
+import os
+import signal
+from dataclasses import asdict
+from datetime import UTC, datetime
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.policy import default as default_policy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tidegate import __version__
+from tidegate.notify.caught import folder_of, mail_files
+from tidegate.notify.contracts import CaughtMail
+from tidegate.platform.ids import new_id
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import MailSettings, Settings
+
+log = structlog.get_logger(__name__)
+
+MAX_CONNECTIONS = 50
+"""Most dialogues at once; others are told to come back."""
+
+IDLE_TIMEOUT_S = 30.0
+
+
+class MailKeeper:
+    """aiosmtpd's handler: writes each mail to a file and removes the oldest beyond the number to keep."""
+
+    def __init__(self, folder: Path, limits: MailSettings) -> None:
+        self._folder = folder
+        self._keep = limits.catcher_keep
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
+        """Keep one mail. The 250 is given after the file is in place."""
+        content = envelope.content or b""
+        mail = read_mail(content if isinstance(content, bytes) else content.encode(), envelope)
+        try:
+            _write(self._folder, mail)
+        except OSError as error:
+            log.error("mail not kept", error=type(error).__name__, errno=error.errno)
+            return "451 4.3.0 No room for this mail now"
+        self._prune()
+        return "250 OK"
+
+    def _prune(self) -> None:
+        for file in mail_files(self._folder)[self._keep :]:
+            file.unlink(missing_ok=True)
+
+
+def read_mail(content: bytes, envelope: Envelope) -> CaughtMail:
+    """What a mail says, as far as it can be read; a broken one is kept as text."""
+    message: Any = email.message_from_bytes(content, policy=default_policy)
+    try:
+        subject, message_id = str(message.get("Subject", "")), str(message.get("Message-ID", ""))
+    except (ValueError, MessageError, IndexError):
+        subject, message_id = "", ""
+    return CaughtMail(
+        id=str(new_id()),
+        at=datetime.now(UTC),
+        sender=envelope.mail_from or "",
+        to=tuple(envelope.rcpt_tos),
+        subject=subject,
+        text=_part(message, "plain"),
+        html=_part(message, "html"),
+        message_id=message_id,
+    )
+
+
+def _part(message: EmailMessage, kind: str) -> str:
+    try:
+        body = message.get_body(preferencelist=(kind,))
+        return "" if body is None else str(body.get_content())
+    except (ValueError, LookupError, AttributeError, MessageError):
+        return ""
+
+
+def _write(folder: Path, mail: CaughtMail) -> None:
+    document = asdict(mail) | {"at": mail.at.isoformat()}
+    draft = folder / f".{mail.id}.new"
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        json.dump(document, out, ensure_ascii=True)
+    draft.rename(folder / f"{mail.id}.json")
+
+
+class _BoundedSMTP(SMTP):
+    """An SMTP dialogue; beyond MAX_CONNECTIONS at once it says so and ends."""
+
+    open_dialogues = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if _BoundedSMTP.open_dialogues >= MAX_CONNECTIONS:
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(b"421 4.3.2 Too many connections, come back in a moment\r\n")
+            transport.close()
+            return
+        _BoundedSMTP.open_dialogues += 1
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.transport is not None:
+            _BoundedSMTP.open_dialogues -= 1
+            super().connection_lost(error)
+
+
+async def run_catcher(settings: Settings, *, stop: asyncio.Event) -> None:
+    """Take mails on the host and port of `settings.mail.smtp_url` until `stop` is set.
+
+    Raises: StartupError when there is no such URL, the port is taken or the folder cannot be written.
+    """
+    url = urlsplit(settings.mail.smtp_url)
+    if not url.hostname or not url.port:
+        raise StartupError("the mail catcher needs TIDEGATE_MAIL__SMTP_URL=smtp://HOST:PORT to listen on")
+    folder = folder_of(settings.home)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for draft in folder.glob(".*.new"):
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot write to {folder}: {error.strerror}") from None
+    keeper = MailKeeper(folder, settings.mail)
+
+    def dialogue() -> SMTP:
+        return _BoundedSMTP(
+            keeper,
+            data_size_limit=settings.mail.catcher_max_bytes,
+            enable_SMTPUTF8=True,
+            hostname="localhost",
+            ident=f"Tidegate mail catcher {__version__}",
+            timeout=IDLE_TIMEOUT_S,
+        )
+
+    try:
+        server = await asyncio.get_running_loop().create_server(dialogue, url.hostname, url.port)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {url.hostname}:{url.port}: {error.strerror}") from None
+    log.info("mail catcher listens", host=url.hostname, port=url.port)
+    await stop.wait()
+    server.close()
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await run_catcher(settings, stop=stop)
+
+
+def serve(settings: Settings) -> None:
+    """Run the mail catcher until SIGTERM or SIGINT."""
+    asyncio.run(_serve(settings))

@@ -1,0 +1,94 @@
+"""From a template's name and variables to the words of a message.
+
+Templates run in Jinja2's sandbox: merchants will edit them one day. Variables carry no personal data but what the
+recipient's own delivery adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import PackageLoader, StrictUndefined, select_autoescape
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tidegate.platform.money import Money
+
+TEMPLATES = ("order_paid",)
+"""Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A message in words. `html` is empty for channels without it; `link` is the one thing to open."""
+
+    subject: str
+    text: str
+    html: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageContext:
+    """What every template may use, besides the delivery's variables."""
+
+    shop_name: str
+    """Name of the shop."""
+
+    locale: str
+    """Locale of prices."""
+
+
+def write_mail(template: str, variables: Mapping[str, Any], *, name: str, context: MessageContext) -> Words:
+    """The subject, text and HTML of a mail to somebody called `name`."""
+    values = _values(variables, context) | {"name": name}
+    return Words(
+        subject=_line(_render(f"{template}.subject", values)),
+        text=_render(f"{template}.txt", values),
+        html=_render(f"{template}.html", values),
+        link=str(variables.get("order_url", "")),
+    )
+
+
+def write_inbox(template: str, variables: Mapping[str, Any], *, context: MessageContext) -> Words:
+    """The subject and text of an inbox message; it names nobody."""
+    values = _values(variables, context)
+    return Words(
+        subject=_line(_render(f"{template}.subject", values)),
+        text=_render(f"{template}.inbox", values).strip(),
+        html="",
+        link=str(variables.get("order_url", "")),
+    )
+
+
+def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, Any]:
+    def money(amount: int, currency: str) -> str:
+        return Money(amount, currency).format(context.locale)
+
+    return {**variables, "shop_name": context.shop_name, "money": money}
+
+
+def _render(file: str, values: Mapping[str, Any]) -> str:
+    return _environment().get_template(file).render(values)
+
+
+def _line(text: str) -> str:
+    """One line: what becomes a header must not bring line breaks along."""
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        loader=PackageLoader("tidegate.notify"),
+        autoescape=select_autoescape(enabled_extensions=("html",), default=False),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    return environment

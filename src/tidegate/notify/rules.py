@@ -1,0 +1,40 @@
+"""Which addresses mail can be sent to."""
+
+from __future__ import annotations
+
+import re
+
+MAX_EMAIL = 254
+"""Longest e-mail address, in characters (RFC 5321)."""
+
+MAX_NAME = 100
+"""Longest display name that is put before an address."""
+
+_PART = r"[^\s@<>()\[\]\\,;:\"\x00-\x20\x7f]+"
+_ADDRESS = re.compile(rf"({_PART})@({_PART})")
+
+
+class BadAddress(ValueError):
+    """No mail can be sent to this address."""
+
+
+def split_address(email: str) -> tuple[str, str]:
+    """The local part and the domain (in ASCII) of an address. Raises: BadAddress.
+
+    Narrower than RFC 5322: no comments, quotes, routes or lists, so that one address stays one address in every header
+    and command that it is put into.
+    """
+    match = _ADDRESS.fullmatch(email) if len(email) <= MAX_EMAIL and email.isprintable() else None
+    if match is None:
+        raise BadAddress("not an e-mail address")
+    local, domain = match.groups()
+    try:
+        return local, domain.encode("idna").decode()
+    except UnicodeError:
+        raise BadAddress("the domain cannot be written in ASCII") from None
+
+
+def display_name(name: str) -> str:
+    """A person's name as it may stand in a header: one line, printable, bounded."""
+    printable = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(printable.split())[:MAX_NAME]

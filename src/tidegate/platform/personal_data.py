@@ -1,0 +1,54 @@
+"""Where personal data is: every column that holds some, sealed or as a keyed hash. A test compares it with the schema.
+
+Nothing else may hold personal data. Whoever adds a column adds it here, and thereby to what is told and erased when a
+person asks (GDPR, articles 15 and 17) and re-sealed when the key changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How a column keeps personal data."""
+
+    SEALED = "sealed"
+    FINGERPRINT = "fingerprint"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalColumn:
+    """A column with personal data, and what it is needed for."""
+
+    schema: str
+    table: str
+    column: str
+    kind: Kind
+    why: str
+
+    @property
+    def name(self) -> str:
+        """As `sealing` names it."""
+        return f"{self.schema}.{self.table}.{self.column}"
+
+
+PERSONAL_DATA = (
+    PersonalColumn("accounts", "people", "email_fingerprint", Kind.FINGERPRINT, "finding an account at sign-in"),
+    PersonalColumn("accounts", "people", "email_sealed", Kind.SEALED, "where to write to an account's owner"),
+    PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
+    PersonalColumn("checkout", "orders", "shipping_sealed", Kind.SEALED, "the name and address that goods are sent to"),
+    PersonalColumn("notify", "deliveries", "address_sealed", Kind.SEALED, "the name and address of one message"),
+    PersonalColumn(
+        "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"
+    ),
+)
+"""Sorted by schema, table and column."""
+
+NOT_PERSONAL = {
+    "accounts.people.password_hash": "an argon2id hash, which says nothing about its owner",
+    "accounts.sessions.token_hash": "a hash of random bytes",
+    "payments.sandbox_payments.token": "a made-up card of the sandbox, such as tok_ok",
+    "platform.idempotency_keys.fingerprint": "a hash of a request, compared and never searched for",
+}
+"""Columns whose names sound personal, and why they are not."""

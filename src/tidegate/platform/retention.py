@@ -1,0 +1,92 @@
+"""Old data leaves: monthly partitions as a whole, rows of other tables in bounded batches."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tidegate.platform.database import Connection
+from tidegate.platform.partitions import LOCK_KEY
+
+FINISHED = ("platform.outbox", "notify.deliveries")
+"""Tables whose rows are of no use once they are finished; both say `pending` of those that are not."""
+
+MONTHLY = re.compile(r".+_(?P<year>\d{4})_(?P<month>\d{2})")
+
+
+def drop_finished_partitions(
+    conn: psycopg.Connection[Any], *, keep_days: int, tables: tuple[str, ...] = FINISHED
+) -> list[str]:
+    """Drop the monthly partitions that ended more than `keep_days` days ago and in which nothing is pending.
+
+    `conn` is in autocommit mode; the clock is the database's. Each partition goes in a transaction of its own that
+    gives up after a short wait for its lock, since everybody queues behind it. Returns their names.
+    """
+    dropped = []
+    for table in tables:
+        for partition in _partitions(conn, table):
+            with conn.transaction():
+                conn.execute("SET LOCAL lock_timeout = '1s'")
+                now = conn.execute("SELECT clock_timestamp(), pg_advisory_xact_lock(%s)", (LOCK_KEY,)).fetchone()
+                assert now is not None
+                ended = _end_of(partition)
+                if ended is None or ended > now[0] - timedelta(days=keep_days):
+                    continue
+                if _drop_unless_pending(conn, table, partition):
+                    dropped.append(f"{table.split('.')[0]}.{partition}")
+    return dropped
+
+
+def _partitions(conn: psycopg.Connection[Any], table: str) -> list[str]:
+    rows = conn.execute(
+        """
+        SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+        WHERE inhparent = %s::regclass ORDER BY child.relname
+        """,
+        (table,),
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _end_of(partition: str) -> datetime | None:
+    """The first moment after a monthly partition, by its name; None for the default one."""
+    match = MONTHLY.fullmatch(partition)
+    if match is None:
+        return None
+    month = int(match["year"]) * 12 + int(match["month"])
+    return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+def _drop_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str) -> bool:
+    name = sql.Identifier(table.split(".", maxsplit=1)[0], partition)
+    try:
+        with conn.transaction():
+            # Locked before looking, so that nothing becomes pending in between. Old ids are no longer written.
+            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
+            pending = conn.execute(sql.SQL("SELECT 1 FROM {} WHERE state = 'pending' LIMIT 1").format(name)).fetchone()
+            if pending is not None:
+                return False
+            conn.execute(sql.SQL("DROP TABLE {}").format(name))
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
+        return False
+    return True
+
+
+async def delete_old_keys(conn: Connection, *, keep_days: int, limit: int) -> int:
+    """Remove up to `limit` idempotency keys that were claimed more than `keep_days` days ago; returns how many."""
+    done = await conn.execute(
+        """
+        WITH old AS MATERIALIZED (
+            SELECT buyer_id, key FROM platform.idempotency_keys
+            WHERE claimed_at < clock_timestamp() - make_interval(days => %s)
+            LIMIT %s FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM platform.idempotency_keys k USING old WHERE (k.buyer_id, k.key) = (old.buyer_id, old.key)
+        """,
+        (keep_days, limit),
+    )
+    return done.rowcount

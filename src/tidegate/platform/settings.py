@@ -71,6 +71,11 @@ class JobSettings(BaseModel):
     retry_cap_s: Count = Field(900, description="Longest pause before a repeated attempt.")
     visibility_timeout_s: Count = Field(600, description="When the broker hands unacknowledged work to another worker.")
     task_time_limit_s: Count = Field(120, description="Longest run of one task.")
+    soft_shutdown_s: Count = Field(3, description="How long running tasks may finish when a worker is stopped.")
+    broker_timeout_s: Count = Field(5, description="Longest wait for the broker to connect or answer.")
+    queue_max: Count = Field(1_000, description="Most tasks that wait in the broker; further work waits in PostgreSQL.")
+    stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
+    notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
 
 
@@ -150,7 +155,7 @@ class SecuritySettings(BaseModel):
     )
     fingerprint_key: SecretStr = Field(SecretStr(""), description="Key of the search hashes, base64, 32 bytes.")
     form_key: SecretStr = Field(SecretStr(""), description="Key of form tokens and cursors, base64, 32 bytes.")
-    sandbox_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the sandbox's webhooks (whsec_...).")
+    sandbox_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret of the sandbox's webhooks.")
     cookie_secure: bool = Field(False, description="Cookies over HTTPS only; switch on in production.")
 
 

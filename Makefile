@@ -27,8 +27,8 @@ check: setup ## Format, lint, types, layers, migrations, reference pages
 bench: setup ## Run a benchmark: make bench NAME=holds; without NAME, list them
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
-lock: setup ## Resolve requirements/*.txt anew: make lock ARGS=--upgrade
-	@$(BIN)/python -m tools.environment --lock $(ARGS)
+lock: ## Resolve requirements/*.txt anew: make lock ARGS=--upgrade
+	@sh tools/environment.sh --lock $(ARGS)
 
 clean: ## Remove .venv, .uv, caches and builds; the shop's data in .tidegate stays
 	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist test-results

@@ -30,12 +30,13 @@ class PaymentState(StrEnum):
 class Card:
     """How the sandbox treats a token.
 
-    `title` is what the pay page calls it ("" keeps it off that page). `says_processing`: the call is answered before
-    the outcome is. `webhooks` counts how often the outcome is told, `late` whether long after.
+    `title` and `hint` are what the pay page says of it ("" keeps it off that page). `says_processing`: the call is
+    answered before there is an outcome. `webhooks` counts how often the outcome is told, `late` whether long after.
     """
 
     token: str
     title: str
+    hint: str
     state: PaymentState
     failure: str | None = None
     slow: bool = False
@@ -51,14 +52,41 @@ CARDS: Mapping[str, Card] = MappingProxyType(
     {
         card.token: card
         for card in (
-            Card("tok_ok", "Card that works", OK),
-            Card("tok_declined", "Card that is declined", DECLINED, failure="card_declined"),
-            Card("tok_confirm", "Card that asks you to confirm", ASKS),
-            Card("tok_slow", "Card that takes its time", OK, slow=True),
-            Card("tok_error_after_charge", "", OK, loses_answer=True),
-            Card("tok_webhook_twice", "Card whose payment is reported twice", OK, says_processing=True, webhooks=2),
-            Card("tok_webhook_late", "Card whose payment is reported late", OK, says_processing=True, late=True),
-            Card("tok_webhook_never", "Card whose payment is never reported", OK, says_processing=True, webhooks=0),
+            Card("tok_ok", "Card that works", "The payment is made at once.", OK),
+            Card(
+                "tok_declined",
+                "Card that is declined",
+                "The bank says no, and no money is taken.",
+                DECLINED,
+                failure="card_declined",
+            ),
+            Card("tok_confirm", "Card that asks you to confirm", "The bank asks you on the next page.", ASKS),
+            Card("tok_slow", "Card that takes its time", "The answer comes after some seconds.", OK, slow=True),
+            Card("tok_error_after_charge", "", "", OK, loses_answer=True),
+            Card(
+                "tok_webhook_twice",
+                "Card whose payment is reported twice",
+                "The shop hears of it two times and counts it once.",
+                OK,
+                says_processing=True,
+                webhooks=2,
+            ),
+            Card(
+                "tok_webhook_late",
+                "Card whose payment is reported late",
+                "The shop asks before it is told.",
+                OK,
+                says_processing=True,
+                late=True,
+            ),
+            Card(
+                "tok_webhook_never",
+                "Card whose payment is never reported",
+                "The shop has to ask.",
+                OK,
+                says_processing=True,
+                webhooks=0,
+            ),
         )
     }
 )

@@ -29,7 +29,7 @@ ADDRESS = {
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole site application."""
-    app = create_app(settings.model_copy(update={"demo": True}))
+    app: Any = create_app(settings.model_copy(update={"demo": True}))
     transport = httpx.ASGITransport(app=app)
     lifespan = app.app.router.lifespan_context(app.app)
     async with lifespan, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:

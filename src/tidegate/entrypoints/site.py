@@ -20,7 +20,7 @@ from tidegate.accounts import SignedIn
 from tidegate.checkout import Shop
 from tidegate.checkout import http as checkout_http
 from tidegate.migrations.run import known_revisions
-from tidegate.payments import make_providers
+from tidegate.payments import http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
 from tidegate.platform.edge.openapi import describe, openapi_router
@@ -84,6 +84,8 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(checkout_http.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
+    if settings.demo:
+        app.include_router(http_sandbox.router)
     app.mount("/static", StaticTree())
 
 

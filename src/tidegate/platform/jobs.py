@@ -160,12 +160,14 @@ def publish(calls: Sequence[Call]) -> None:
 
 def lane_depths() -> dict[str, int]:
     """How many tasks wait in each lane. Raises: kombu.exceptions.OperationalError when the broker is away."""
-    app = app_or_default()
-    with app.connection_or_acquire() as connection:
-        return {
-            lane: connection.default_channel.queue_declare(queue=lane, durable=True, auto_delete=False).message_count
-            for lane in LANES
-        }
+    with app_or_default().connection_or_acquire() as connection:
+        try:
+            channel = connection.default_channel
+            return {
+                lane: channel.queue_declare(queue=lane, durable=True, auto_delete=False).message_count for lane in LANES
+            }
+        except connection.recoverable_connection_errors as error:  # the transport's own, which callers cannot know
+            raise OperationalError(str(error)) from error
 
 
 def free_room(settings: Settings) -> int:

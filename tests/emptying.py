@@ -1,0 +1,13 @@
+"""One database for many tests, emptied between them: cheaper than a clone for each."""
+
+from __future__ import annotations
+
+import psycopg
+
+
+def empty(url: str) -> str:
+    """Remove what tests of accounts, messages and events leave behind; returns `url`."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        for table in ("platform.outbox", "notify.deliveries", "notify.inbox_messages", "accounts.people"):
+            conn.execute(f"DELETE FROM {table}")
+    return url

@@ -1,0 +1,85 @@
+"""The command line: every command of Tidegate, each importing what it needs only when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.platform.bytecode import use_cache
+from tidegate.platform.problems import StartupError
+
+if TYPE_CHECKING:
+    import typer
+
+STARTUP_FAILED = 2
+"""Exit code when something outside must be mended first; the reason is one line on stderr."""
+
+
+def serve_site() -> None:
+    """One site process: all pages and the JSON API."""
+    from tidegate.entrypoints.site import serve
+    from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
+def work() -> None:
+    """Celery processes that handle events and deliver messages."""
+    from tidegate.entrypoints.worker import serve
+    from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
+def schedule() -> None:
+    """The outbox relay and everything that happens by itself: expiry, reconciliation, partitions."""
+    from tidegate.entrypoints.scheduler import serve
+    from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
+def catch_mail() -> None:
+    """A mail server for development: it sends nothing and shows all mails at /dev/mail."""
+    from tidegate.entrypoints.mail_catcher import serve
+    from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
+def prepare_shop() -> None:
+    """What `up` does before the sites start: migrations, the administrator's account, demo data; told as JSON."""
+    from tidegate.entrypoints.prepare import prepare
+    from tidegate.platform.settings import current_settings
+
+    sys.stdout.write(prepare(current_settings()) + "\n")
+
+
+CHILDREN: Mapping[tuple[str, ...], Callable[[], None]] = {
+    ("serve", "site"): serve_site,
+    ("worker",): work,
+    ("scheduler",): schedule,
+    ("mail-catcher",): catch_mail,
+    ("prepare",): prepare_shop,
+}
+"""What `up` starts. They skip the command line's own imports: five processes at once pay for each."""
+
+
+def main() -> None:
+    """Run the command that the arguments name. Expected failures are one line on stderr and exit code 2."""
+    use_cache(Path(os.environ.get("TIDEGATE_HOME") or ".tidegate"))
+    try:
+        child = CHILDREN.get(tuple(sys.argv[1:]))
+        if child is not None:
+            child()
+        else:
+            from tidegate.entrypoints.commands import make_app
+
+            app: typer.Typer = make_app(sys.argv[1:])
+            app()
+    except StartupError as error:
+        sys.stderr.write(f"tidegate: {error}\n")
+        sys.exit(STARTUP_FAILED)

@@ -1,0 +1,85 @@
+"""The commands that people type, as Typer knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tidegate import __version__
+from tidegate.entrypoints import cli
+
+OWN_COMMANDS = {"up", "migrate", "worker", "scheduler", "mail-catcher", "serve", "prepare", "--version"}
+"""Commands for which nothing else needs to be imported."""
+
+
+def make_app(arguments: Sequence[str]) -> typer.Typer:
+    """The application; the commands of modules are imported only when `arguments` may mean one of them."""
+    app = typer.Typer(
+        name="tidegate",
+        help="A shop that stays up on the day everyone comes.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    app.command("up")(up)
+    app.command("migrate")(migrate)
+    serve = typer.Typer(help="Run one server process in the foreground.", no_args_is_help=True)
+    serve.callback()(_servers)
+    serve.command("site", help=cli.serve_site.__doc__)(cli.serve_site)
+    app.add_typer(serve, name="serve")
+    app.command("worker", help=cli.work.__doc__)(cli.work)
+    app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)
+    app.command("mail-catcher", help=cli.catch_mail.__doc__)(cli.catch_mail)
+    app.command("prepare", help=cli.prepare_shop.__doc__, hidden=True)(cli.prepare_shop)
+    if not arguments or arguments[0] not in OWN_COMMANDS:
+        from tidegate.ops.cli import drop_app, import_app, stock_app
+
+        app.add_typer(import_app, name="import")
+        app.add_typer(stock_app, name="stock")
+        app.add_typer(drop_app, name="drop")
+    return app
+
+
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Load the demo catalogue and open a demo drop two minutes from now.")
+    ] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start the shop's processes again when the sources change.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the logs of all processes.")] = False,
+) -> None:
+    """Run the whole shop, with a PostgreSQL and a Valkey of its own unless the settings name others."""
+    from tidegate.ops import UpOptions, run_up
+
+    run_up(UpOptions(demo=demo, reload=reload, verbose=verbose))
+
+
+def migrate() -> None:
+    """Bring the database to this version of Tidegate."""
+    from tidegate.entrypoints.prepare import migrate_database
+    from tidegate.platform.settings import current_settings
+
+    changed = migrate_database(current_settings())
+    typer.echo("The database was brought to this version." if changed else "The database is of this version already.")
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=lambda asked: _show_version(asked=asked))
+    ] = False,
+) -> None:
+    """Nothing to do: `--version` has left already."""
+
+
+def _show_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"tidegate {__version__}")
+        raise typer.Exit
+
+
+def _servers() -> None:
+    """Keeps `serve site` two words long."""

@@ -1,0 +1,7 @@
+"""The commands of this module, for the command line to mount."""
+
+from __future__ import annotations
+
+from tidegate.ops.merchant_cli import drop_app, import_app, stock_app
+
+__all__ = ["drop_app", "import_app", "stock_app"]

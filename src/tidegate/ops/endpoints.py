@@ -1,0 +1,26 @@
+"""TIDEGATE_HOME/run/endpoints.json: how other commands find a running shop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tidegate.ops.contracts import RunningProcess
+
+
+def write_endpoints(
+    file: Path, *, urls: Mapping[str, str], demo: bool, supervisor_pid: int, processes: Sequence[RunningProcess]
+) -> None:
+    """Replace the file in one step; it holds passwords and is its owner's alone."""
+    document = {
+        **urls,
+        "demo": demo,
+        "supervisor_pid": supervisor_pid,
+        "processes": [{"name": one.name, "pid": one.pid, "metrics_port": one.metrics_port} for one in processes],
+    }
+    draft = file.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(document, out, indent=1)
+    draft.replace(file)

@@ -1,0 +1,1 @@
+"""The staff's pages, composed from the modules below."""

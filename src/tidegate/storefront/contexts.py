@@ -1,0 +1,118 @@
+"""Contexts of the shopper's templates: what each page shows, decided before the template is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tidegate.catalog.contracts import CollectionRef
+from tidegate.checkout import HoldView, OrderView
+from tidegate.storefront.offers import DropOffer, Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Something that the visitor holds right now, shown on every page so that they find back to it."""
+
+    address: str
+    """Path of the checkout or of the unpaid order."""
+    items: int
+    minutes_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListingContext:
+    """Context of `storefront/home.html` and `storefront/collection.html`."""
+
+    title: str
+    """Name of the collection; empty on the first page."""
+    address: str
+    """Path of the listing, without its query."""
+    query: str
+    offers: tuple[Offer, ...]
+    next: str | None
+    """Address of the page after this one."""
+    first: bool
+    """Whether this is the listing's first page."""
+    collections: tuple[CollectionRef, ...]
+    drop: DropOffer | None
+    """The drop that leads the first page."""
+    keeping: Keeping | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductContext:
+    """Context of `storefront/product.html`."""
+
+    offer: Offer
+    sku: str
+    """The variant that is chosen at first; empty when none can be bought."""
+    most: int
+    """Largest quantity to choose, 0 when nothing can be bought."""
+    hold_minutes: int
+    keeping: Keeping | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropContext:
+    """Context of `storefront/drop.html`."""
+
+    drop: DropOffer
+    sku: str
+    most: int
+    hold_minutes: int
+    reload_in_s: int | None
+    """When a browser without JavaScript should look again; None when that would be far away or of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutContext:
+    """Context of `storefront/checkout.html`."""
+
+    hold: HoldView
+    pictures: dict[str, str]
+    """Address of the picture by the product's slug."""
+    countries: tuple[tuple[str, str], ...]
+    """Code and name."""
+    typed: dict[str, str]
+    """What was typed, by field, to be kept beside the errors."""
+    errors: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderContext:
+    """Context of `storefront/order.html`."""
+
+    order: OrderView
+    country: str
+    pay_address: str
+    """Where the payment goes on, empty when there is nothing to do."""
+    look_again: str
+    """Address to look at again while the payment is open, empty when that has gone on for long enough."""
+    look_again_in_s: int
+
+
+class DeadEnd(StrEnum):
+    """Why something cannot be had."""
+
+    SOLD_OUT = "sold_out"
+    FEWER_LEFT = "fewer_left"
+    NOT_OPEN = "not_open"
+    LIMIT_REACHED = "limit_reached"
+    TOO_MANY_HOLDS = "too_many_holds"
+    HOLD_OVER = "hold_over"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEndContext:
+    """Context of `storefront/dead_end.html`: something cannot be had, and where to go on."""
+
+    kind: DeadEnd
+    title: str
+    """What it was about."""
+    way: str
+    """Path of its product or drop."""
+    in_drop: bool
+    left: int = 0
+    """Items that are left, of FEWER_LEFT."""

@@ -1,0 +1,185 @@
+"""JSON routes for looking around: products with what is available of them, and drops."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from tidegate import catalog
+from tidegate.checkout import Shop
+from tidegate.platform.edge.errors import invalid_fields
+from tidegate.platform.money import Money
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, Problem
+from tidegate.storefront.offers import Offer, VariantOffer, find_drop_offer, find_offer, offers_of
+
+router = APIRouter(prefix="/api/v1", tags=["catalog"])
+
+MAX_TEXT = 512
+"""Longest search text, collection or cursor that is looked at; the catalogue's own bounds are narrower."""
+
+
+def _problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    every: tuple[type[Problem], ...] = (*kinds, Overloaded)
+    return {kind.status: {"description": kind().title} for kind in every}
+
+
+class PriceAnswer(BaseModel):
+    """Money in minor units (pence, cents)."""
+
+    amount: int
+    currency: str
+
+    @classmethod
+    def of(cls, money: Money) -> PriceAnswer:
+        """The shape of `money`."""
+        return cls(amount=money.amount, currency=money.currency)
+
+
+class VariantAnswer(BaseModel):
+    """One thing that can be bought."""
+
+    sku: str
+    options: dict[str, str]
+    price: PriceAnswer
+    available: bool = Field(description="Whether one could be held at this moment.")
+
+    @classmethod
+    def of(cls, offer: VariantOffer) -> VariantAnswer:
+        """The shape of a variant."""
+        variant = offer.variant
+        return cls(
+            sku=variant.sku,
+            options=dict(variant.options),
+            price=PriceAnswer.of(variant.price),
+            available=offer.available,
+        )
+
+
+class ProductAnswer(BaseModel):
+    """A product in a list."""
+
+    slug: str
+    title: str
+    variants: list[VariantAnswer]
+
+
+class ProductsAnswer(BaseModel):
+    """A page of products, the most popular first."""
+
+    items: list[ProductAnswer]
+    next: str | None = Field(description="Value of `after` for the next page; null at the end.")
+
+
+class CollectionAnswer(BaseModel):
+    """A collection of products."""
+
+    slug: str
+    title: str
+
+
+class ProductDetailAnswer(ProductAnswer):
+    """A product with all that its page shows."""
+
+    description: str
+    vendor: str
+    collections: list[CollectionAnswer]
+
+
+class DropItemAnswer(BaseModel):
+    """What a drop sells."""
+
+    sku: str
+    quantity: int = Field(description="Items that the drop offers in all.")
+    left: int = Field(description="Items that nobody holds or has bought at this moment.")
+
+
+class DropAnswer(BaseModel):
+    """A drop as it stands."""
+
+    slug: str
+    title: str
+    opens_at: datetime
+    phase: str = Field(description="scheduled, open, sold_out or closed")
+    per_buyer: int
+    room: str
+    items: list[DropItemAnswer]
+
+
+@router.get("/products", responses=_problems(InvalidRequest))
+async def get_products(
+    request: Request,
+    query: Annotated[str, Query(max_length=MAX_TEXT, description="Words that title or tags must all contain.")] = "",
+    collection: Annotated[str, Query(max_length=MAX_TEXT, description="Slug of a collection.")] = "",
+    after: Annotated[str, Query(max_length=MAX_TEXT, description="`next` of the page before.")] = "",
+    limit: Annotated[int | None, Query(description="Products per page; the shop's settings bound it.")] = None,
+) -> ProductsAnswer:
+    """Products that are for sale, page by page."""
+    shop = _shop(request)
+    most = shop.settings.catalog.page_max
+    limit = shop.settings.catalog.page_default if limit is None else limit
+    if not 1 <= limit <= most:
+        raise invalid_fields([("limit", f"This must be a whole number from 1 to {most}.")])
+    currency = shop.settings.currency
+    async with shop.database.connection() as conn:
+        page = await catalog.list_products(
+            conn, query=query, collection=collection, after=after, limit=limit, currency=currency
+        )
+        offers = await offers_of(conn, page.items, currency=currency)
+    return ProductsAnswer(items=[ProductAnswer(**_product(offer)) for offer in offers], next=page.next)
+
+
+@router.get("/products/{slug}", responses=_problems(NotFound))
+async def get_product(request: Request, slug: str) -> ProductDetailAnswer:
+    """A product that is for sale."""
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
+    if offer is None:
+        raise NotFound("There is no such product.")
+    product = offer.product
+    return ProductDetailAnswer(
+        **_product(offer),
+        description=product.description,
+        vendor=product.vendor,
+        collections=[CollectionAnswer(slug=each.slug, title=each.title) for each in product.collections],
+    )
+
+
+@router.get("/drops/{slug}", responses=_problems(NotFound))
+async def get_drop(request: Request, slug: str) -> DropAnswer:
+    """A drop: when it opens and what is left."""
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
+    if found is None:
+        raise NotFound("There is no such drop.")
+    left = {each.variant.id: each.left for each in found.offer.variants} if found.offer else {}
+    drop = found.drop
+    return DropAnswer(
+        slug=drop.slug,
+        title=drop.title,
+        opens_at=drop.opens_at,
+        phase=found.phase.value,
+        per_buyer=drop.per_buyer,
+        room=drop.room.value,
+        items=[
+            DropItemAnswer(sku=item.sku, quantity=item.quantity, left=left.get(item.variant_id, 0))
+            for item in drop.items
+        ],
+    )
+
+
+def _product(offer: Offer) -> dict[str, Any]:
+    return {
+        "slug": offer.product.slug,
+        "title": offer.product.title,
+        "variants": [VariantAnswer.of(each) for each in offer.variants],
+    }
+
+
+def _shop(request: Request) -> Shop:
+    shop: Shop = request.app.state.shop
+    return shop

@@ -1,0 +1,171 @@
+"""Pages for looking around: the first page, collections, products, drops."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import PlainTextResponse, Response
+
+from tidegate import catalog, inventory
+from tidegate.catalog import CollectionRef
+from tidegate.checkout import Shop, live_hold_in
+from tidegate.inventory.contracts import HoldState
+from tidegate.platform.database import Connection
+from tidegate.platform.problems import NotFound
+from tidegate.storefront.contexts import DropContext, Keeping, ListingContext, ProductContext
+from tidegate.storefront.offers import (
+    DropOffer,
+    DropPhase,
+    Offer,
+    find_drop_offer,
+    find_offer,
+    leading_drop,
+    offers_of,
+)
+from tidegate.web import current_person, render, see_other
+
+router = APIRouter(include_in_schema=False)
+
+MOST_TO_CHOOSE = 10
+"""Largest quantity that a product's page offers; the API takes more."""
+
+RELOAD_WITHIN_S = 1_800
+"""A browser without JavaScript looks again by itself when a drop opens within this time."""
+
+KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
+"""What search engines should leave alone."""
+
+
+@router.get("/")
+async def show_home(request: Request, query: str = "", after: str = "") -> Response:
+    """The first page: the drop that leads, the collections, all products by popularity; or what a search found."""
+    query = " ".join(query.split())
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        drop = None if query or after else await leading_drop(conn, currency=shop.settings.currency)
+        context = await _listing(request, conn, CollectionRef("", ""), query=query, after=after, drop=drop)
+    return render(request, "storefront/home.html", context)
+
+
+@router.get("/collections/{slug}")
+async def show_collection(request: Request, slug: str, query: str = "", after: str = "") -> Response:
+    """The products of one collection, or what a search in it found."""
+    async with _shop(request).database.connection() as conn:
+        known = {each.slug: each for each in await catalog.list_collections(conn)}
+        if slug not in known:
+            raise NotFound()
+        context = await _listing(request, conn, known[slug], query=" ".join(query.split()), after=after, drop=None)
+    return render(request, "storefront/collection.html", context)
+
+
+@router.get("/products/{slug}")
+async def show_product(request: Request, slug: str) -> Response:
+    """A product with what can be bought of it."""
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
+        if offer is None:
+            raise NotFound()
+        keeping = await _keeping(request, conn)
+    loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
+    sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
+    context = ProductContext(
+        offer=offer, sku=sku, most=most, hold_minutes=_minutes(shop.settings.holds.ttl_s), keeping=keeping
+    )
+    return render(request, "storefront/product.html", context)
+
+
+@router.get("/drops/{slug}")
+async def show_drop(request: Request, slug: str) -> Response:
+    """A drop: waiting for its moment, running, sold out or over. Who holds something of it is led to it."""
+    shop = _shop(request)
+    person = await current_person(request)
+    held = await live_hold_in(shop, buyer_id=person.id, drop=slug) if person else None
+    if held is not None and held.seconds_left > 0:
+        return see_other(request, f"/orders/{held.order_id}" if held.order_id else f"/checkout/{held.id}")
+    async with shop.database.connection() as conn:
+        drop = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
+    if drop is None:
+        raise NotFound()
+    return render(request, "storefront/drop.html", _drop_context(shop, drop))
+
+
+@router.get("/robots.txt")
+async def show_robots() -> Response:
+    """What search engines should leave alone."""
+    return PlainTextResponse("\n".join(["User-agent: *", *(f"Disallow: {path}" for path in KEPT_OUT), ""]))
+
+
+def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:
+    """The variant to choose at first and the largest quantity to choose from: ("", 0) when all is gone.
+
+    Whether a drop has begun does not matter here: its form is made before it opens.
+    """
+    left = [each for each in offer.variants if each.left > 0]
+    if not left:
+        return "", 0
+    return left[0].variant.sku, min(at_most, max(each.left for each in left))
+
+
+def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
+    sku, most = "", 0
+    if drop.offer is not None and drop.phase in (DropPhase.SCHEDULED, DropPhase.OPEN):
+        sku, most = choice(drop.offer, at_most=min(drop.drop.per_buyer, shop.settings.holds.max_quantity))
+    soon = drop.phase == DropPhase.SCHEDULED and drop.seconds_to_open <= RELOAD_WITHIN_S
+    return DropContext(
+        drop=drop,
+        sku=sku,
+        most=most,
+        hold_minutes=_minutes(shop.settings.holds.ttl_s),
+        reload_in_s=drop.seconds_to_open + 1 if soon else None,
+    )
+
+
+async def _listing(
+    request: Request, conn: Connection, of: CollectionRef, *, query: str, after: str, drop: DropOffer | None
+) -> ListingContext:
+    settings = _shop(request).settings
+    page = await catalog.list_products(
+        conn,
+        query=query,
+        collection=of.slug,
+        after=after,
+        limit=settings.catalog.page_default,
+        currency=settings.currency,
+    )
+    address = f"/collections/{of.slug}" if of.slug else "/"
+    asked = ({"query": query} if query else {}) | {"after": page.next or ""}
+    return ListingContext(
+        title=of.title,
+        address=address,
+        query=query,
+        offers=await offers_of(conn, page.items, currency=settings.currency),
+        next=f"{address}?{urlencode(asked)}" if page.next else None,
+        first=not after,
+        collections=await catalog.list_collections(conn),
+        drop=drop,
+        keeping=await _keeping(request, conn),
+    )
+
+
+async def _keeping(request: Request, conn: Connection) -> Keeping | None:
+    """The newest live hold of the visitor."""
+    person = await current_person(request)
+    if person is None:
+        return None
+    for hold in await inventory.live_holds(conn, buyer_id=person.id):
+        ordered = hold.state == HoldState.ORDERED and hold.order_id
+        address = f"/orders/{hold.order_id}" if ordered else f"/checkout/{hold.id}"
+        return Keeping(address, hold.quantity, _minutes(hold.seconds_left))
+    return None
+
+
+def _minutes(seconds: int) -> int:
+    """Whole minutes, at least one."""
+    return max(1, round(seconds / 60))
+
+
+def _shop(request: Request) -> Shop:
+    shop: Shop = request.app.state.shop
+    return shop

@@ -1,0 +1,298 @@
+"""Pages for buying: hold, checkout, order, payment. Every one works without JavaScript."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+
+from babel import Locale
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from tidegate import catalog, inventory
+from tidegate.checkout import (
+    Address,
+    AlreadyOrdered,
+    HoldExpired,
+    HoldView,
+    LimitReached,
+    Line,
+    NotOpen,
+    NotPayable,
+    OrderForm,
+    OrderState,
+    OrderView,
+    Shop,
+    SoldOut,
+    find_hold,
+    find_order,
+    give_up,
+    open_hold,
+    pay_again,
+    place_order,
+)
+from tidegate.inventory.contracts import HoldState
+from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
+from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.storefront.art import picture_address
+from tidegate.storefront.contexts import CheckoutContext, DeadEnd, DeadEndContext, OrderContext
+from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+
+router = APIRouter(include_in_schema=False)
+
+FIELDS = ("email", "name", "line1", "city", "postal_code", "country")
+PROVIDER, METHOD = "sandbox", "hosted"
+
+LOOK_AGAIN_S = 3
+"""How often an order's page looks whether it was paid, at first."""
+QUICK_LOOKS = 20
+SLOW_LOOK_AGAIN_S = 15
+MOST_LOOKS = 60
+"""Then the page stops looking by itself and offers a link."""
+
+PICTURED_LINES = 10
+"""Lines of a hold that get a picture; a hold made by the pages has one line."""
+
+NOT_KEPT = {"cache-control": "no-store"}
+"""What a page says about a hold or an order must not come back from a cache."""
+
+
+@router.post("/holds")
+async def post_hold(request: Request) -> Response:
+    """Hold what was chosen, and go on to its checkout. A stranger becomes a guest here."""
+    form = await read_form(request)
+    line = _line(form)
+    person, token = await ensure_buyer(request)
+    shop = _shop(request)
+    known = await _same_hold(shop, person.id, line)
+    if known is not None:
+        return see_other(request, f"/checkout/{known}", session_token=token)
+    try:
+        hold = await open_hold(shop, buyer_id=person.id, lines=[line])
+    except SoldOut as problem:
+        response = await _refused(request, line, problem)
+    except LimitReached as problem:
+        if "hold_id" in problem.extra:
+            response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
+        else:
+            response = await _refused(request, line, problem)
+    except NotOpen as problem:
+        response = await _refused(request, line, problem)
+    else:
+        response = see_other(request, f"/checkout/{hold.id}")
+    return _with_session(request, response, token)
+
+
+@router.get("/checkout/{hold_id}")
+async def show_checkout(request: Request, hold_id: str) -> Response:
+    """What is held, for how long, and the form that orders it."""
+    hold = await _own_hold(request, hold_id)
+    return await _checkout_page(request, hold, typed={}, errors={})
+
+
+@router.post("/checkout/{hold_id}")
+async def post_order(request: Request, hold_id: str) -> Response:
+    """Order what is held, and go on to pay."""
+    form = await read_form(request)
+    hold = await _own_hold(request, hold_id)
+    typed = {field: form.get(field) for field in FIELDS}
+    wish = OrderForm(
+        hold_id=hold.id,
+        email=typed["email"],
+        address=Address(*(typed[field] for field in FIELDS[1:])),
+        provider=PROVIDER,
+        method=METHOD,
+    )
+    try:
+        order = await place_order(_shop(request), buyer_id=hold.buyer_id, form=wish)
+    except HoldExpired:
+        return _hold_over(request, hold)
+    except AlreadyOrdered:
+        return see_other(request, f"/checkout/{hold.id}")
+    except InvalidRequest as problem:
+        errors = {each["field"]: each["message"] for each in problem.extra.get("errors", [])}
+        if not errors:
+            raise
+        return await _checkout_page(request, hold, typed=typed, errors=errors)
+    assert isinstance(order, OrderView), "a form has no key, so it gets no stored answer"
+    return see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+
+
+@router.post("/checkout/{hold_id}/give-up")
+async def post_give_up(request: Request, hold_id: str) -> Response:
+    """Give back what is held, at once."""
+    await read_form(request)
+    hold = await _own_hold(request, hold_id)
+    with suppress(AlreadyOrdered):  # then its page leads to the order
+        await give_up(_shop(request), buyer_id=hold.buyer_id, hold_id=hold.id)
+    return see_other(request, f"/checkout/{hold.id}")
+
+
+@router.get("/orders/{order_id}")
+async def show_order(request: Request, order_id: str, returned: str = "", look: int = 0) -> Response:
+    """An order and what happens next. Back from the pay page, the provider is asked what happened there."""
+    buyer_id = await _buyer(request)
+    order = await find_order(_shop(request), buyer_id=buyer_id, order_id=_order_id(order_id), ask=bool(returned))
+    look = min(max(look, 0), MOST_LOOKS)
+    waits = order.state == OrderState.AWAITING_PAYMENT and look < MOST_LOOKS
+    context = OrderContext(
+        order=order,
+        country=dict(countries(_shop(request).settings.locale)).get(order.address.country, order.address.country),
+        pay_address=_way_to_pay(request, order),
+        look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
+        look_again_in_s=LOOK_AGAIN_S if look < QUICK_LOOKS else SLOW_LOOK_AGAIN_S,
+    )
+    return render(request, "storefront/order.html", context, headers=NOT_KEPT)
+
+
+@router.post("/orders/{order_id}/pay")
+async def post_payment(request: Request, order_id: str) -> Response:
+    """Try another card for an order that is not paid yet."""
+    await read_form(request)
+    buyer_id = await _buyer(request)
+    wanted = _order_id(order_id)
+    try:
+        order = await pay_again(_shop(request), buyer_id=buyer_id, order_id=wanted, provider=PROVIDER, method=METHOD)
+    except NotPayable:
+        return see_other(request, f"/orders/{wanted}")
+    return see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+
+
+def _line(form: PostedForm) -> Line:
+    """The wish of a buy form. Raises: InvalidRequest."""
+    sku, quantity = form.get("sku"), form.get("quantity", "1")
+    if not sku:
+        raise InvalidRequest("Choose what you want first. Nothing was held.")
+    if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 4):
+        raise InvalidRequest("The quantity must be a whole number. Nothing was held.")
+    return Line(sku[:200], int(quantity))
+
+
+async def _same_hold(shop: Shop, buyer_id: PersonId, line: Line) -> HoldId | None:
+    """A live hold of exactly this already: a form that was sent twice must not take twice."""
+    async with shop.database.connection() as conn:
+        holds = await inventory.live_holds(conn, buyer_id=buyer_id)
+        if not holds:
+            return None
+        variants = await catalog.find_variants(conn, skus=[line.sku])
+    wanted = [(variants.get(line.sku), line.quantity)]
+    for hold in holds:
+        if hold.state == HoldState.HELD and [(each.variant_id, each.quantity) for each in hold.lines] == wanted:
+            return hold.id
+    return None
+
+
+async def _refused(request: Request, line: Line, problem: SoldOut | LimitReached | NotOpen) -> Response:
+    """The page that says plainly why nothing was held."""
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        terms = await catalog.purchase_terms(conn, skus=[line.sku], currency=shop.settings.currency)
+    if line.sku not in terms:
+        raise problem
+    found = terms[line.sku]
+    left = int(problem.extra.get("left", 0))
+    match problem:
+        case SoldOut():
+            kind = DeadEnd.FEWER_LEFT if left > 0 else DeadEnd.SOLD_OUT
+        case NotOpen():
+            kind = DeadEnd.NOT_OPEN
+        case _:
+            kind = DeadEnd.LIMIT_REACHED if found.drop else DeadEnd.TOO_MANY_HOLDS
+    way = f"/drops/{found.drop.slug}" if found.drop else f"/products/{found.product_slug}"
+    context = DeadEndContext(kind, found.title, way, in_drop=found.drop is not None, left=left)
+    return render(request, "storefront/dead_end.html", context, status=problem.status, headers=NOT_KEPT)
+
+
+async def _checkout_page(
+    request: Request, hold: HoldView, *, typed: dict[str, str], errors: dict[str, str]
+) -> Response:
+    if hold.order_id is not None:
+        return see_other(request, f"/orders/{hold.order_id}")
+    if hold.seconds_left == 0:
+        return _hold_over(request, hold)
+    shop = _shop(request)
+    locale = shop.settings.locale
+    page = CheckoutContext(
+        hold=hold,
+        pictures=await _pictures(shop, hold),
+        countries=countries(locale),
+        typed={field: typed.get(field, "") for field in FIELDS} | {"country": _country(typed, locale)},
+        errors=errors,
+    )
+    return render(request, "storefront/checkout.html", page, status=422 if errors else 200, headers=NOT_KEPT)
+
+
+def _hold_over(request: Request, hold: HoldView) -> Response:
+    kind = DeadEnd.GIVEN_UP if hold.state == HoldState.RELEASED else DeadEnd.HOLD_OVER
+    way = f"/drops/{hold.drop}" if hold.drop else f"/products/{hold.lines[0].product_slug}"
+    context = DeadEndContext(kind, hold.lines[0].title, way, in_drop=hold.drop is not None)
+    return render(request, "storefront/dead_end.html", context, status=410, headers=NOT_KEPT)
+
+
+async def _pictures(shop: Shop, hold: HoldView) -> dict[str, str]:
+    """Pictures of what is held, in the colours that its pages have shown it in."""
+    slugs = list(dict.fromkeys(line.product_slug for line in hold.lines))
+    found = {}
+    async with shop.database.connection() as conn:
+        for slug in slugs[:PICTURED_LINES]:
+            product = await catalog.find_product(conn, slug=slug, currency=shop.settings.currency)
+            collection = product.collections[0].slug if product and product.collections else ""
+            found[slug] = picture_address(slug, collection)
+    return found
+
+
+@lru_cache(maxsize=8)
+def countries(locale: str) -> tuple[tuple[str, str], ...]:
+    """Countries with their codes (ISO 3166-1 alpha-2), by name."""
+    names = Locale.parse(locale).territories
+    real = ((code, name) for code, name in names.items() if len(code) == 2 and code.isalpha() and code not in NOT_LANDS)
+    return tuple(sorted(real, key=lambda pair: pair[1]))
+
+
+NOT_LANDS = frozenset({"EU", "EZ", "UN", "XA", "XB", "ZZ", "QO"})
+"""Two-letter codes of the CLDR that are no country."""
+
+
+def _country(typed: dict[str, str], locale: str) -> str:
+    return typed.get("country") or Locale.parse(locale).territory or ""
+
+
+def _way_to_pay(request: Request, order: OrderView) -> str:
+    """Where to pay; as a path where it is ours, so that a shop reached by two names keeps the one in use."""
+    if order.next_action is None:
+        return ""
+    path = order.next_action.url.removeprefix(_shop(request).settings.base_url)
+    return path if path.startswith("/") and not path.startswith("//") else order.next_action.url
+
+
+def _with_session(request: Request, response: Response, token: str | None) -> Response:
+    if token is not None:
+        set_session(request, response, token)
+    return response
+
+
+async def _own_hold(request: Request, hold_id: str) -> HoldView:
+    wanted = parse_id(hold_id)
+    if wanted is None:
+        raise NotFound()
+    return await find_hold(_shop(request), buyer_id=await _buyer(request), hold_id=HoldId(wanted))
+
+
+async def _buyer(request: Request) -> PersonId:
+    """Who is asking; without a session nothing here exists. Raises: NotFound."""
+    person = await current_person(request)
+    if person is None:
+        raise NotFound()
+    return person.id
+
+
+def _order_id(text: str) -> OrderId:
+    wanted = parse_id(text)
+    if wanted is None:
+        raise NotFound()
+    return OrderId(wanted)
+
+
+def _shop(request: Request) -> Shop:
+    shop: Shop = request.app.state.shop
+    return shop

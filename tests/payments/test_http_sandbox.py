@@ -11,11 +11,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.payments.makers import charge, intent
+from tests.payments.makers import charge, intent, recorded
 from tidegate import payments
+from tidegate.entrypoints.site import create_app
 from tidegate.payments import ChargeIntent, ChargeState, Providers, http_sandbox
 from tidegate.platform.database import Database
-from tidegate.platform.edge.stack import make_app
+from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.settings import PaymentSettings, Settings
 from tidegate.web import error_page
 
@@ -214,3 +215,20 @@ async def test_unknown_payments_are_not_there(browser: httpx.AsyncClient, provid
     for other in ("pay_" + "0" * 32, "pay_%F0%9F%92%B3", "x", path.rpartition("/")[2].upper()):
         assert (await browser.get(f"/sandbox/pay/{other}")).status_code == 404
         assert (await press(browser, f"/sandbox/pay/{other}", token, "pay", "tok_ok")).status_code == 404
+
+
+async def test_the_site_takes_what_the_sandbox_sends(database: Database, demo: Settings, providers: Providers) -> None:
+    """The webhook passes the whole edge: signed, without a cookie or an origin."""
+    wish = intent("tok_webhook_twice")
+    await recorded(database, wish)
+    await payments.call_provider(providers, wish)
+    app = create_app(demo)
+    transport = httpx.ASGITransport(app)
+    assert isinstance(app, OnlyHttp)
+    async with app.app.router.lifespan_context(app.app), httpx.AsyncClient(transport=transport) as client:
+        assert await payments.deliver_sandbox_webhooks_once(database, demo, client=client) == 2
+    async with database.connection() as conn:
+        rows = await conn.execute("SELECT count(*) FROM payments.webhook_events WHERE applied_at IS NOT NULL")
+        assert await rows.fetchone() == (1,)
+        rows = await conn.execute("SELECT count(*) FROM payments.sandbox_webhooks WHERE delivered_at IS NULL")
+        assert await rows.fetchone() == (0,)

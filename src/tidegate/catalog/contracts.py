@@ -1,0 +1,219 @@
+"""What others may see of the catalogue: frozen data and typed errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.platform.ids import DropId, ProductId, VariantId
+from tidegate.platform.money import Money
+from tidegate.platform.problems import InvalidRequest, NotFound, Problem
+
+
+class Status(StrEnum):
+    """Whether a product is for sale (active), being prepared (draft) or put away (archived)."""
+
+    ACTIVE = "active"
+    DRAFT = "draft"
+    ARCHIVED = "archived"
+
+
+class Room(StrEnum):
+    """Who may buy when a drop opens: by a draw among those waiting, by order of arrival, or everyone at once."""
+
+    DRAW = "draw"
+    ARRIVAL = "arrival"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRef:
+    """A collection's address and name."""
+
+    slug: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing that can be bought. `options` are (name, value) pairs in the merchant's order."""
+
+    id: VariantId
+    sku: str
+    options: tuple[tuple[str, str], ...]
+    price: Money
+    compare_at: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with the variants that have a price in the asked currency, in the merchant's order.
+
+    `description` is plain text: a blank line between paragraphs, list items on lines that start with a bullet.
+    """
+
+    id: ProductId
+    slug: str
+    title: str
+    description: str
+    vendor: str
+    kind: str
+    collections: tuple[CollectionRef, ...]
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPage:
+    """Products, the most popular first; `next` is the cursor of the following page, None at the end."""
+
+    items: tuple[Product, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropItem:
+    """How many items of a variant a drop offers in all."""
+
+    variant_id: VariantId
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A sale that opens at a moment. `per_buyer` counts items; `closed_at` is None while it is live."""
+
+    id: DropId
+    slug: str
+    title: str
+    opens_at: datetime
+    closed_at: datetime | None
+    per_buyer: int
+    room: Room
+    items: tuple[DropItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropTerms:
+    """What the live drop of a variant asks of its buyers."""
+
+    id: DropId
+    slug: str
+    opens_at: datetime
+    per_buyer: int
+    room: Room
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What buying a variant means now: its price, and its drop if it is sold by one."""
+
+    variant_id: VariantId
+    sku: str
+    product_slug: str
+    title: str
+    options_text: str
+    price: Money
+    drop: DropTerms | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVariant:
+    """A variant to be written. `quantity` (items) counts only where no stock is recorded yet.
+
+    `other_sku` is used where `sku` belongs to another product already: only for SKUs that we made ourselves.
+    `line` is where the source says it, 0 if nowhere.
+    """
+
+    sku: str
+    options: tuple[tuple[str, str], ...]
+    price: Money
+    compare_at: Money | None = None
+    quantity: int = 0
+    other_sku: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewProduct:
+    """A product to be written; `kind` names its collection. `popularity` None leaves what is there."""
+
+    slug: str
+    title: str
+    description: str
+    vendor: str
+    kind: str
+    tags: tuple[str, ...]
+    status: Status
+    variants: tuple[NewVariant, ...]
+    popularity: int | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why the row that starts on this line of a file was left out."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch of products. `levels`: the stock that the source gives to written variants."""
+
+    created: int
+    changed: int
+    unchanged: int
+    variants: int
+    levels: dict[VariantId, int]
+    refused: tuple[RowError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. Products: created, changed, unchanged. `variants` are those that the file could give.
+
+    `errors` are in order of lines and stop at a bound; `bad_rows` counts them all.
+    """
+
+    created: int
+    changed: int
+    unchanged: int
+    variants: int
+    rows: int
+    bad_rows: int
+    errors: tuple[RowError, ...]
+
+
+class UnusableFile(InvalidRequest):
+    """This file is not a product list that can be read."""
+
+    slug = "unusable-file"
+
+
+class UnknownVariant(InvalidRequest):
+    """No variant has this SKU."""
+
+    slug = "unknown-variant"
+
+
+class UnknownDrop(NotFound):
+    """There is no drop of this name."""
+
+    slug = "unknown-drop"
+
+
+class DropExists(Problem):
+    """There is a drop of this name already."""
+
+    slug = "drop-exists"
+    status = 409
+
+
+class VariantInDrop(Problem):
+    """Another live drop sells this variant: close that one first."""
+
+    slug = "variant-in-drop"
+    status = 409

@@ -1,0 +1,123 @@
+"""Importing products from a file: streamed, a transaction per batch, and nothing written where nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from tidegate.catalog.contracts import ImportReport, NewProduct, RowError, UnusableFile, Written
+from tidegate.catalog.csv_rows import Row, read_rows
+from tidegate.catalog.products import write_products
+from tidegate.catalog.shopify import parse_products
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import VariantId
+from tidegate.platform.settings import CatalogSettings
+
+MAX_ERRORS = 1_000
+"""Most errors that a report lists; all are counted."""
+VARIANTS_PER_PRODUCT = 10
+"""A batch ends when it has so many variants per product of its size, however few products those are."""
+
+OnWritten = Callable[[Connection, Mapping[VariantId, int]], Awaitable[object]]
+"""Called in each batch's transaction with the stock that the file gives to the variants just written."""
+
+_NOT_CSV = {
+    b"PK\x03\x04": "a spreadsheet or archive: export it as CSV",
+    b"\xff\xfe": "UTF-16 text: save it as CSV in UTF-8",
+    b"\xfe\xff": "UTF-16 text: save it as CSV in UTF-8",
+    b"\x1f\x8b": "compressed: unpack it first",
+}
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    variants: int = 0
+    bad_rows: int = 0
+    errors: list[RowError] = field(default_factory=list)
+
+    def report(self, error: RowError) -> None:
+        self.bad_rows += 1
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(error)
+
+    def add(self, written: Written) -> None:
+        self.created += written.created
+        self.changed += written.changed
+        self.unchanged += written.unchanged
+        self.variants += written.variants
+        for error in written.refused:
+            self.report(error)
+
+    def counted(self, rows: Iterable[Row | RowError]) -> Iterator[Row | RowError]:
+        for number, row in enumerate(rows):
+            self.rows = number  # the first is the header
+            yield row
+
+
+async def import_products(
+    database: Database,
+    *,
+    source: BinaryIO,
+    currency: str,
+    limits: CatalogSettings,
+    on_written: OnWritten,
+    on_progress: Callable[[int], None] = lambda _bytes_read: None,
+) -> ImportReport:
+    """Read a Shopify product CSV; `source` is a seekable file. Prices are taken as amounts of `currency`.
+
+    Each batch is one transaction; after an interruption the same import goes on where it stopped, because products
+    that are as the file says are not touched. The import adds and changes, and removes nothing.
+    Raises: UnusableFile before anything is written; what is wrong with single rows is in the report.
+    """
+    _check_file(source, limits.import_max_bytes)
+    tally = _Tally()
+    rows = tally.counted(read_rows(source, max_cell_bytes=limits.import_max_field_bytes))
+    products = parse_products(rows, currency=currency, report=tally.report)
+    for batch in _batches(products, limits.import_batch):
+        async with database.transaction() as conn:
+            written = await write_products(conn, products=batch)
+            if written.levels:
+                await on_written(conn, written.levels)
+        tally.add(written)
+        on_progress(source.tell())
+    return ImportReport(
+        created=tally.created,
+        changed=tally.changed,
+        unchanged=tally.unchanged,
+        variants=tally.variants,
+        rows=tally.rows,
+        bad_rows=tally.bad_rows,
+        errors=tuple(sorted(tally.errors, key=lambda error: error.line)),
+    )
+
+
+def _check_file(source: BinaryIO, max_bytes: int) -> None:
+    if not source.seekable():
+        raise UnusableFile("this is not a plain file: save it and name the copy")
+    size = source.seek(0, 2)
+    source.seek(0)
+    if size > max_bytes:
+        raise UnusableFile(f"the file has {size:,} bytes; an import takes up to {max_bytes:,}: split it")
+    start = source.read(4)
+    source.seek(0)
+    for mark, what in _NOT_CSV.items():
+        if start.startswith(mark):
+            raise UnusableFile(f"the file is {what}")
+
+
+def _batches(products: Iterable[NewProduct], size: int) -> Iterator[list[NewProduct]]:
+    batch: list[NewProduct] = []
+    variants = 0
+    for product in products:
+        batch.append(product)
+        variants += len(product.variants)
+        if len(batch) >= size or variants >= size * VARIANTS_PER_PRODUCT:
+            yield batch
+            batch, variants = [], 0
+    if batch:
+        yield batch

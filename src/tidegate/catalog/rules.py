@@ -1,0 +1,194 @@
+"""Decisions of the catalogue: names, cursors, searches, moments. No I/O, clock or settings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
+from tidegate.platform.problems import InvalidRequest
+
+MAX_SLUG = 200
+MAX_SKU = 100
+MAX_TEXT = 255
+"""Longest title, option, vendor or tag, in characters."""
+MAX_QUERY = 200
+"""Longest search text, in characters."""
+MAX_WORDS = 10
+"""Most words of a search text."""
+MAX_QUANTITY = 999_999_999
+"""Most items of one variant."""
+MAX_CURSOR = 512
+MAX_POPULARITY = 2**63 - 1
+FARTHEST = timedelta(days=3660)
+"""A drop further away than ten years is a typing error."""
+
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_AFTER = re.compile(r"\+(\d{1,9})\s*([smhd])", re.ASCII)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def is_slug(text: str) -> bool:
+    """Whether the text can be part of an address of this shop."""
+    return len(text) <= MAX_SLUG and _SLUG.fullmatch(text) is not None
+
+
+def slugify(text: str) -> str:
+    """The text as part of an address: `Café & Crème` becomes `cafe-creme`; empty when nothing is left."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain.replace("'", ""))[:MAX_SLUG].strip("-")
+
+
+def clean_text(text: str) -> str:
+    """One line: white space is one space, and what cannot be seen (controls, changes of direction) is gone."""
+    return " ".join(_UNSEEN.sub(" ", text).split())
+
+
+def short_hash(*parts: str) -> str:
+    """Eight hexadecimal digits that stand for the parts."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:8]
+
+
+def product_slug(handle: str) -> str:
+    """The address of a product with this handle; never empty, the same for the same handle."""
+    return slugify(handle) or f"product-{short_hash(handle)}"
+
+
+def storable(text: str) -> bool:
+    """Whether PostgreSQL can store or compare the text: no NUL, no lone surrogates."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def made_skus(handle: str, values: Sequence[str]) -> tuple[str, str]:
+    """A SKU from a handle and option values, and another to use where the first is taken.
+
+    Both depend on nothing else, so that the same row gets the same SKU in every import.
+    """
+    parts = [slugify(part) or short_hash(part) for part in (handle, *values)]
+    base = "_".join(parts).upper()
+    mark = short_hash(handle, *values).upper()
+    other = f"{base[: MAX_SKU - 9].rstrip('-_')}-{mark}"
+    return (base if len(base) <= MAX_SKU else other), other
+
+
+def options_text(options: Iterable[tuple[str, str]]) -> str:
+    """Options as people read them: `Colour: Red, Size: M`; empty when there are none."""
+    return ", ".join(f"{name}: {value}" for name, value in options)
+
+
+def search_patterns(query: str) -> list[str]:
+    """LIKE patterns, one per word, all of which must match; none means that everything matches.
+
+    Raises: InvalidRequest when the text is longer than MAX_QUERY characters.
+    """
+    if len(query) > MAX_QUERY:
+        raise InvalidRequest(f"The search text may have up to {MAX_QUERY} characters.")
+    words = clean_text(query).split()[:MAX_WORDS]
+    return ["%" + re.sub(r"([\\%_])", r"\\\1", word) + "%" for word in words]
+
+
+def encode_cursor(popularity: int, slug: str) -> str:
+    """The opaque place of a product in the listing."""
+    return base64.urlsafe_b64encode(json.dumps([popularity, slug]).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[int, str]:
+    """The place that `encode_cursor` wrote. Raises: InvalidRequest for anything else."""
+    wrong = InvalidRequest("`after` is not a cursor of this listing: take it from `next` of the page before.")
+    if len(cursor) > MAX_CURSOR or not cursor.isascii():
+        raise wrong
+    try:
+        found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise wrong from None
+    match found:
+        case [int(popularity), str(slug)] if 0 <= popularity <= MAX_POPULARITY and is_slug(slug):
+            return popularity, slug
+    raise wrong
+
+
+def parse_moment(text: str, *, now: datetime) -> datetime:
+    """A moment in UTC: `now`, `+90s`, `+2m`, `+1h`, `+3d`, or ISO 8601; without an offset it is UTC.
+
+    Raises: InvalidRequest when it is none of these, or more than ten years from `now`.
+    """
+    asked = text.strip()
+    if asked.lower() == "now":
+        return now
+    after = _AFTER.fullmatch(asked.lower())
+    try:
+        if after is not None:
+            moment = now + timedelta(seconds=int(after[1]) * _UNITS_S[after[2]])
+        else:
+            moment = datetime.fromisoformat(asked)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if abs(moment - now) > FARTHEST:
+            raise OverflowError
+    except ValueError:
+        raise InvalidRequest(
+            f"{asked[:40]!r} is not a moment: write `now`, `+90s`, `+2m`, `+1h` or 2026-11-27T12:00+01:00 "
+            "(without an offset it is UTC)"
+        ) from None
+    except OverflowError:
+        raise InvalidRequest(f"{asked[:40]!r} is more than ten years away") from None
+    return moment
+
+
+def source_hash(product: NewProduct) -> bytes:
+    """SHA-256 of everything that an import writes about a product; stock is not among it."""
+    content = [
+        product.slug,
+        product.title,
+        product.description,
+        product.vendor,
+        product.kind,
+        list(product.tags),
+        product.status.value,
+        product.popularity,
+        [
+            [v.sku, v.options, v.price.amount, v.price.currency, v.compare_at.amount if v.compare_at else None]
+            for v in product.variants
+        ],
+    ]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).digest()
+
+
+def candidate_skus(products: Iterable[NewProduct]) -> list[str]:
+    """All SKUs that the products may come to use."""
+    variants = [variant for product in products for variant in product.variants]
+    return [v.sku for v in variants] + [v.other_sku for v in variants if v.other_sku is not None]
+
+
+def settle_skus(products: Sequence[NewProduct], owners: Mapping[str, str]) -> tuple[list[NewProduct], list[RowError]]:
+    """Give each SKU to one product: `owners` (SKU to slug) come first, then the order of the products.
+
+    A variant whose SKU belongs to another product is refused; one with a made SKU takes its other one.
+    Products that are left without variants are left out. `owners` is not changed.
+    """
+    taken = dict(owners)
+    kept: list[NewProduct] = []
+    refused: list[RowError] = []
+    for product in products:
+        used: set[str] = set()
+        variants: list[NewVariant] = []
+        for variant in product.variants:
+            choices = [sku for sku in (variant.sku, variant.other_sku) if sku is not None]
+            sku = next((s for s in choices if s not in used and taken.get(s, product.slug) == product.slug), None)
+            if sku is None:
+                whose = "this product" if variant.sku in used else f"the product {taken[variant.sku]}"
+                refused.append(RowError(variant.line, f"SKU {variant.sku} is used by {whose} already"))
+                continue
+            used.add(sku)
+            taken[sku] = product.slug
+            variants.append(replace(variant, sku=sku))
+        if variants:
+            kept.append(replace(product, variants=tuple(variants)))
+    return kept, refused

@@ -1,0 +1,152 @@
+"""Reading the catalogue. Only active products are listed, found by address, or sold."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from tidegate.catalog.contracts import CollectionRef, DropTerms, Product, ProductPage, Room, Terms, Variant
+from tidegate.catalog.rules import decode_cursor, encode_cursor, is_slug, options_text, search_patterns, storable
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import ProductId, VariantId
+from tidegate.platform.money import Money
+from tidegate.platform.problems import InvalidRequest
+
+MAX_COLLECTIONS = 200
+"""Most collections that are listed."""
+
+_PRODUCT = "p.id, p.slug, p.title, p.description, p.vendor, p.kind, p.popularity"
+_SOLD_IN = (
+    " p.status = 'active' AND EXISTS (SELECT 1 FROM catalog.variants AS v JOIN catalog.prices AS c"
+    " ON c.variant_id = v.id AND c.currency = %(currency)s WHERE v.product_id = p.id)"
+)
+_TERMS = (
+    "SELECT v.id, v.sku, p.slug, p.title, v.options, c.amount, c.currency,"
+    " d.id, d.slug, d.opens_at, d.per_buyer, d.room"
+    " FROM catalog.variants AS v JOIN catalog.products AS p ON p.id = v.product_id"
+    " JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %(currency)s"
+    " LEFT JOIN catalog.drop_items AS i ON i.variant_id = v.id AND i.live"
+    " LEFT JOIN catalog.drops AS d ON d.id = i.drop_id"
+)
+
+
+async def list_products(
+    conn: Connection, *, query: str = "", collection: str = "", after: str = "", limit: int, currency: str
+) -> ProductPage:
+    """A page of active products, the most popular first, then by slug.
+
+    `query`: each of its words must be in the title or a tag, in any case. `collection`: a collection's slug.
+    `after`: `next` of the page before. `limit`: products, at least 1; its upper bound is the caller's.
+    Raises: InvalidRequest for a bad cursor, limit or too long a query.
+    """
+    if limit < 1:
+        raise InvalidRequest("`limit` must be at least 1.")
+    patterns = search_patterns(query)
+    place = decode_cursor(after) if after else None
+    if collection and not is_slug(collection):
+        return ProductPage((), None)
+    where = [_SOLD_IN]
+    if patterns:
+        where.append("(p.title || ' ' || array_to_string(p.tags, ' ')) ILIKE ALL(%(patterns)s)")
+    if collection:
+        where.append(
+            "EXISTS (SELECT 1 FROM catalog.product_collections AS m JOIN catalog.collections AS o"
+            " ON o.id = m.collection_id WHERE m.product_id = p.id AND o.slug = %(collection)s)"
+        )
+    if place:
+        where.append("p.popularity <= %(popularity)s AND (p.popularity < %(popularity)s OR p.slug > %(slug)s)")
+    rows = await conn.execute(
+        f"SELECT {_PRODUCT} FROM catalog.products AS p WHERE {' AND '.join(where)}"  # noqa: S608 - our own constants
+        " ORDER BY p.popularity DESC, p.slug LIMIT %(limit)s",
+        {
+            "currency": currency,
+            "patterns": patterns,
+            "collection": collection,
+            "popularity": place[0] if place else None,
+            "slug": place[1] if place else None,
+            "limit": limit + 1,
+        },
+    )
+    found = await rows.fetchall()
+    page = found[:limit]
+    items = await _with_variants(conn, page, currency)
+    return ProductPage(items, encode_cursor(page[-1][6], page[-1][1]) if len(found) > limit else None)
+
+
+async def find_product(conn: Connection, *, slug: str, currency: str) -> Product | None:
+    """The active product at this address, or None."""
+    if not is_slug(slug):
+        return None
+    rows = await conn.execute(
+        f"SELECT {_PRODUCT} FROM catalog.products AS p WHERE p.slug = %(slug)s AND {_SOLD_IN}",  # noqa: S608
+        {"slug": slug, "currency": currency},
+    )
+    products = await _with_variants(conn, await rows.fetchall(), currency)
+    return products[0] if products else None
+
+
+async def list_collections(conn: Connection) -> tuple[CollectionRef, ...]:
+    """Collections with at least one active product, by title."""
+    rows = await conn.execute(
+        "SELECT o.slug, o.title FROM catalog.collections AS o WHERE EXISTS (SELECT 1"
+        " FROM catalog.product_collections AS m JOIN catalog.products AS p ON p.id = m.product_id"
+        " WHERE m.collection_id = o.id AND p.status = 'active')"
+        " ORDER BY o.title, o.slug LIMIT %s",
+        (MAX_COLLECTIONS,),
+    )
+    return tuple(CollectionRef(*row) for row in await rows.fetchall())
+
+
+async def purchase_terms(conn: Connection, *, skus: Sequence[str], currency: str) -> dict[str, Terms]:
+    """What buying these SKUs means now.
+
+    Absent: unknown SKUs, those of products that are not active, variants without a price in `currency`.
+    """
+    asked = [sku for sku in dict.fromkeys(skus) if storable(sku)]
+    rows = await conn.execute(
+        f"{_TERMS} WHERE v.sku = ANY(%(skus)s) AND p.status = 'active'", {"skus": asked, "currency": currency}
+    )
+    return {row[1]: _terms(row) for row in await rows.fetchall()}
+
+
+async def variant_terms(conn: Connection, *, variant_ids: Sequence[VariantId], currency: str) -> dict[VariantId, Terms]:
+    """The same by variant, whatever the product's status: for what somebody holds or has bought already."""
+    rows = await conn.execute(f"{_TERMS} WHERE v.id = ANY(%(ids)s)", {"ids": list(variant_ids), "currency": currency})
+    return {row[0]: _terms(row) for row in await rows.fetchall()}
+
+
+def _terms(row: tuple[Any, ...]) -> Terms:
+    drop = DropTerms(row[7], row[8], row[9], row[10], Room(row[11])) if row[7] is not None else None
+    return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop)
+
+
+async def _with_variants(conn: Connection, rows: Sequence[tuple[Any, ...]], currency: str) -> tuple[Product, ...]:
+    """Products of `_PRODUCT` rows, in their order."""
+    ids = [row[0] for row in rows]
+    if not ids:
+        return ()
+    variants: defaultdict[ProductId, list[Variant]] = defaultdict(list)
+    found = await conn.execute(
+        "SELECT v.product_id, v.id, v.sku, v.options, c.amount, c.compare_at_amount FROM catalog.variants AS v"
+        " JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %s"
+        " WHERE v.product_id = ANY(%s) ORDER BY v.product_id, v.position, v.sku",
+        (currency, ids),
+    )
+    for product_id, variant_id, sku, options, amount, compare_at in await found.fetchall():
+        pairs = tuple((name, value) for name, value in options)
+        before = Money(compare_at, currency) if compare_at is not None else None
+        variants[product_id].append(Variant(variant_id, sku, pairs, Money(amount, currency), before))
+    collections: defaultdict[ProductId, list[CollectionRef]] = defaultdict(list)
+    found = await conn.execute(
+        "SELECT m.product_id, o.slug, o.title FROM catalog.product_collections AS m"
+        " JOIN catalog.collections AS o ON o.id = m.collection_id WHERE m.product_id = ANY(%s)"
+        " ORDER BY o.title, o.slug",
+        (ids,),
+    )
+    for product_id, slug, title in await found.fetchall():
+        collections[product_id].append(CollectionRef(slug, title))
+    return tuple(
+        Product(row[0], row[1], row[2], row[3], row[4], row[5], tuple(collections[row[0]]), tuple(variants[row[0]]))
+        for row in rows
+    )

@@ -68,6 +68,7 @@ def describe(app: FastAPI, hot: Sequence[HotRoute]) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
             _describe_failures(operation)
+            _summarise(operation)
     _add_hot_routes(document, hot)
     return document
 
@@ -78,6 +79,14 @@ def _describe_failures(operation: dict[str, Any]) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         responses["422"] = _problem_response([InvalidRequest])
     responses.setdefault("default", _problem_response([]))
+
+
+def _summarise(operation: dict[str, Any]) -> None:
+    """The first line of a handler's docstring says more than its name, which FastAPI would take."""
+    summary, _, description = operation.pop("description", operation["summary"]).partition("\n")
+    operation["summary"] = summary.rstrip(".")
+    if description.strip():
+        operation["description"] = description.strip()
 
 
 def _add_hot_routes(document: dict[str, Any], hot: Sequence[HotRoute]) -> None:

@@ -23,6 +23,8 @@ class BoundedProtocol(HttpToolsProtocol):
     limits: ClassVar[HttpSettings] = HttpSettings()
     _head_bytes = 0
     _head_open = True
+    _only_head = True
+    """Whether nothing but one unfinished head was in the bytes that were just parsed."""
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -44,8 +46,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._head_open and self._head_timer is None:
             self._await_head()
+        self._only_head = self._head_open
         super().data_received(data)
-        if self._head_open:
+        if self._only_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
                 self._refuse(HeadersTooLarge())
@@ -53,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: from here on the application's own bounds hold."""
         self._head_open = False
+        self._only_head = False
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()

@@ -1,0 +1,192 @@
+"""What the server itself bounds, on real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from tidegate.platform.edge.server import listen, make_server
+from tidegate.platform.settings import HttpSettings
+
+Serving = Callable[..., Any]
+GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+class Connection:
+    """A raw connection to the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+            body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return int(head[0].split()[1]), headers, body
+
+    async def closed(self) -> bool:
+        async with asyncio.timeout(10):
+            try:
+                return await self.reader.read(1) == b""
+            except ConnectionResetError:
+                return True
+
+
+@pytest.fixture
+def serving(edge: Callable[..., ASGIApp]) -> Serving:
+    """`async with serving(max_header_bytes=500) as connect`: the small shop on a real port."""
+
+    @asynccontextmanager
+    async def serve(**http: Any) -> AsyncIterator[Callable[[], Any]]:
+        sock = listen("127.0.0.1", 0)
+        server = make_server(edge(**http), HttpSettings(shutdown_grace_s=1, **http))
+        running = asyncio.create_task(server._serve([sock]))
+        port = sock.getsockname()[1]
+        opened: list[asyncio.StreamWriter] = []
+
+        async def connect() -> Connection:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            opened.append(writer)
+            return Connection(reader, writer)
+
+        try:
+            async with asyncio.timeout(10):
+                while not server.started:
+                    await asyncio.sleep(0.01)
+            yield connect
+        finally:
+            for writer in opened:
+                writer.close()
+            server.should_exit = True
+            await running
+
+    return serve
+
+
+async def test_several_requests_share_a_connection(serving: Serving) -> None:
+    async with serving(max_header_bytes=500) as connect:
+        connection = await connect()
+        for _ in range(20):  # more bytes in all than one head may have
+            await connection.send(GET + b"\r\n")
+            status, headers, body = await connection.answer()
+            assert (status, body) == (200, b"<p>home</p>")
+            assert "server" not in headers
+        await connection.send((GET + b"\r\n") * 3)
+        assert [(await connection.answer())[0] for _ in range(3)] == [200, 200, 200]
+
+
+async def test_a_body_does_not_count_as_head(serving: Serving) -> None:
+    async with serving(max_header_bytes=500) as connect:
+        connection = await connect()
+        head = b"POST /count HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3000\r\n\r\n"
+        for part in (head[:20], head[20:] + b"x" * 1_000, b"x" * 1_000, b"x" * 1_000, GET + b"\r\n"):
+            await connection.send(part)
+        assert (await connection.answer())[2] == b'{"bytes":3000}'
+        assert (await connection.answer())[0] == 200
+
+
+async def test_an_endless_head_is_cut_off(serving: Serving) -> None:
+    async with serving(max_header_bytes=500) as connect:
+        connection = await connect()
+        await connection.send(GET)
+        for _ in range(50):
+            await connection.send(b"X-Filler: " + b"x" * 100 + b"\r\n")
+        status, headers, body = await connection.answer()
+        assert (status, json.loads(body)["type"]) == (431, "/problems/headers-too-large")
+        assert headers["connection"] == "close"
+        assert await connection.closed()
+
+
+async def test_one_endless_header_is_cut_off(serving: Serving) -> None:
+    async with serving(max_header_bytes=500) as connect:
+        connection = await connect()
+        await connection.send(GET + b"X-Filler: ")
+        for _ in range(10):
+            await connection.send(b"x" * 100)
+        assert (await connection.answer())[0] == 431
+
+
+async def test_a_large_head_in_one_piece_is_refused(serving: Serving) -> None:
+    async with serving(max_header_bytes=500) as connect:
+        connection = await connect()
+        await connection.send(GET + b"X-Filler: " + b"x" * 600 + b"\r\n\r\n")
+        status, _, body = await connection.answer()
+        assert (status, json.loads(body)["type"]) == (431, "/problems/headers-too-large")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n", b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)  # fmt: skip
+async def test_what_is_no_http_is_told_so(serving: Serving, request_bytes: bytes) -> None:
+    async with serving() as connect:
+        connection = await connect()
+        await connection.send(request_bytes)
+        status, _, body = await connection.answer()
+        assert (status, json.loads(body)["status"]) == (400, 400)
+        assert await connection.closed()
+
+
+async def test_who_says_nothing_does_not_stay(serving: Serving) -> None:
+    async with serving(request_timeout_s=1, keep_alive_s=30) as connect:
+        silent, slow, idle = await connect(), await connect(), await connect()
+        await slow.send(b"GET / HTTP/1.1\r\nHost:")
+        await idle.send(GET + b"\r\n")
+        assert (await idle.answer())[0] == 200
+        assert await silent.closed()
+        assert await slow.closed()
+        await idle.send(GET + b"\r\n")  # an idle connection has the keep-alive time
+        assert (await idle.answer())[0] == 200
+
+
+async def test_more_connections_than_allowed_are_told_to_come_back(serving: Serving) -> None:
+    async with serving(max_connections=2) as connect:
+        first, second = await connect(), await connect()
+        for connection in (first, second):
+            await connection.send(GET + b"\r\n")
+            assert (await connection.answer())[0] == 200
+        third = await connect()
+        status, headers, _ = await third.answer()
+        assert (status, headers["retry-after"]) == (503, "2")
+        assert await third.closed()
+
+
+async def test_too_much_body_closes_the_connection(serving: Serving) -> None:
+    async with serving(max_body_bytes=100) as connect:
+        connection = await connect()
+        await connection.send(b"POST /count HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n")
+        assert (await connection.answer())[0] == 413
+        assert await connection.closed()
+
+
+async def test_half_an_answer_is_cut_off(serving: Serving) -> None:
+    async with serving() as connect:
+        connection = await connect()
+        await connection.send(b"GET /cut HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            answered = await connection.reader.read()
+        assert b"200 OK" in answered
+        assert not answered.endswith(b"0\r\n\r\n")
+
+
+def test_a_port_can_be_shared() -> None:
+    with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
+        assert first.getsockname() == second.getsockname()
+        assert first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)

@@ -281,3 +281,20 @@ async def test_a_late_decline_does_not_undo_a_payment(shop: Shop, sell: Stock, b
     late = {ChargeRef(placed.id, 1): Answer(ChargeState.FAILED, "sp_x", failure="declined")}
     (view,) = (await settle(shop, late)).values()
     assert view.state == OrderState.PAID
+
+
+async def test_the_second_attempt_is_ended_when_the_first_was_paid_after_all(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    await sell("LAMP", stock=1)
+    placed = await order(shop, buyer, (await hold(shop, buyer)).id, "tok_declined")
+    second = await checkout.pay_again(shop, buyer_id=buyer, order_id=placed.id, provider="sandbox", method="hosted")
+    assert second.next_action is not None
+    await settle(shop, {ChargeRef(placed.id, 1): Answer(ChargeState.CAPTURED, "sp_late")})
+    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0})
+    await checkout.reconcile_once(replace(shop, settings=shop.settings.model_copy(update={"payments": quick})))
+    async with shop.database.connection() as conn:
+        charges = (await payments.load_charges(conn, order_ids=[placed.id]))[placed.id]
+    assert [charge.state for charge in charges] == [ChargeState.CAPTURED, ChargeState.CANCELLED]
+    found = await checkout.find_order(shop, buyer_id=buyer, order_id=placed.id)
+    assert found.state == OrderState.PAID

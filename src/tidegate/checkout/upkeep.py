@@ -13,7 +13,7 @@ import structlog
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
-from tidegate.checkout.orders import lock_orders, move_orders, unpaid_past_their_time
+from tidegate.checkout.orders import load_orders, lock_orders, move_orders, unpaid_past_their_time
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
@@ -33,12 +33,19 @@ async def expire_holds_once(shop: Shop) -> int:
 
 
 async def reconcile_once(shop: Shop) -> int:
-    """Ask providers about charges whose answer never came, and settle webhooks and refunds that were left over."""
+    """Ask providers about charges whose answer never came, and settle webhooks and refunds that were left over.
+
+    An attempt whose order was paid by another one is ended, so that nobody pays twice.
+    """
     limits = shop.settings.payments
     async with shop.database.transaction() as conn:
         due = await payments.claim_due(conn, limit=limits.reconcile_batch, after_s=limits.reconcile_after_s)
-    answers = await _ask_all(due, partial(payments.ask_provider, shop.providers))
-    await _settle_each(shop, answers)
+        orders = await load_orders(conn, [charge.ref.order_id for charge in due])
+    payable = {order_id for order_id, order in orders.items() if order.state in PAYABLE}
+    wanted = [charge for charge in due if charge.ref.order_id in payable]
+    useless = [charge for charge in due if charge.ref.order_id not in payable]
+    await _settle_each(shop, await _ask_all(wanted, partial(payments.ask_provider, shop.providers)))
+    await _settle_each(shop, await _ask_all(useless, partial(payments.end_attempt, shop.providers)))
     for notice in await payments.sweep_unapplied_webhooks(shop.database, shop.providers, limit=limits.reconcile_batch):
         await settle(shop, {notice.ref: notice.answer}, notices=[notice])
     async with shop.database.transaction() as conn:

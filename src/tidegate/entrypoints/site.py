@@ -17,9 +17,13 @@ from starlette.types import ASGIApp
 
 from tidegate import __version__, accounts
 from tidegate.accounts import SignedIn
+from tidegate.accounts import http as accounts_http
+from tidegate.accounts import pages as accounts_pages
 from tidegate.checkout import Shop
 from tidegate.checkout import http as checkout_http
 from tidegate.migrations.run import known_revisions
+from tidegate.notify import pages as notify_pages
+from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.payments import http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -81,11 +85,15 @@ def serve(settings: Settings) -> None:
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
+    app.include_router(accounts_http.router)
+    app.include_router(accounts_pages.router)
     app.include_router(checkout_http.router)
+    app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
     if settings.demo:
         app.include_router(http_sandbox.router)
+        app.include_router(notify_pages_dev.router)
     app.mount("/static", StaticTree())
 
 

@@ -140,6 +140,10 @@ class Shop:
         """Process ids by process name: postgres, valkey, site-1, site-2, worker, scheduler, mail-catcher."""
         return {one["name"]: one["pid"] for one in self.endpoints().get("processes", [])}
 
+    def processes(self) -> list[psutil.Process]:
+        """Everything that runs for this shop, the supervisor too, however it is related to it now."""
+        return [process for process in psutil.process_iter() if _runs_for(process, str(self.home))]
+
     def get(self, path: str, *, timeout_s: float = 5.0) -> tuple[int, bytes]:
         """GET `path`: status and body; status 0 when there was no answer."""
         try:
@@ -170,3 +174,14 @@ class Shop:
         assert self.process is not None
         assert self.process.poll() is None, f"`tidegate up` ended with {self.process.returncode}: {self.said()}"
         return self.endpoints().get("supervisor_pid") == self.process.pid and self.get("/readyz")[0] == 200
+
+
+def _runs_for(process: psutil.Process, home: str) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.name() in {"postgres", "valkey-server"}:  # they write over their environment
+            return process.cwd().startswith(home + os.sep)
+        return bool(process.environ().get("TIDEGATE_HOME") == home)
+    except (psutil.Error, OSError):
+        return False

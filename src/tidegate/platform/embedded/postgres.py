@@ -148,10 +148,11 @@ class EmbeddedPostgres:
         self._run((str(programs / "initdb"), "-D", str(draft), "--username=postgres", "--auth=reject", *locale), "")
         # The superuser has no password and so cannot log in at all: the shop's role is enough for the shop, as it is
         # with a managed server. Its password is random, so hashing it thousands of times would only slow connections.
+        password = self.password.replace("'", "''")
         self._run(
             (str(programs / "postgres"), "--single", "-D", str(draft), "postgres"),
             "SET scram_iterations = 1\n"
-            f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{self.password}'\n"
+            f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{password}'\n"
             f"GRANT pg_read_all_data, pg_monitor TO {ROLE} WITH ADMIN OPTION\n"
             f"CREATE DATABASE {DATABASE} OWNER {ROLE}\n",
         )

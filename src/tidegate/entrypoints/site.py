@@ -19,6 +19,7 @@ from tidegate import __version__, accounts
 from tidegate.accounts import SignedIn
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
+from tidegate.admin import pages as admin_pages
 from tidegate.checkout import Shop
 from tidegate.checkout import http as checkout_http
 from tidegate.migrations.run import known_revisions
@@ -33,6 +34,10 @@ from tidegate.platform.edge.stack import make_app
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
+from tidegate.storefront import http as storefront_http
+from tidegate.storefront import pages as storefront_pages
+from tidegate.storefront import pages_art as storefront_pages_art
+from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_problems
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
@@ -85,6 +90,11 @@ def serve(settings: Settings) -> None:
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
+    app.include_router(storefront_http.router)
+    app.include_router(storefront_pages.router)
+    app.include_router(storefront_pages_art.router)
+    app.include_router(storefront_pages_checkout.router)
+    app.include_router(admin_pages.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
     app.include_router(checkout_http.router)

@@ -12,7 +12,8 @@ from hashlib import blake2b
 from typing import Final
 
 from tidegate.storefront.motif_words import ANY, MOODS, WORDS
-from tidegate.storefront.motifs import Ink, Motif, disc, faint, path, rect
+from tidegate.storefront.motifs import Ink, Motif
+from tidegate.storefront.shapes import disc, faint, path, rect
 
 EDITION: Final = "1"
 """Part of a picture's address; raise it when drawings change, so that caches let go of the old ones."""
@@ -88,7 +89,7 @@ def draw(slug: str, collection: str = "") -> str:
 
     Pure: the same slugs give the same text in every process and release of one EDITION.
     """
-    family = _dice(f"collection:{collection}")
+    family = _dice(f"theme:{collection}")
     own = _dice(f"product:{slug}")
     words = slug.split("-")
     palette = PALETTES[family[0] % len(PALETTES)]

@@ -23,8 +23,10 @@ WORDS: Final[Mapping[str, motifs.Motif]] = {
     **dict.fromkeys(("bunting", "garland", "chain", "banner", "flags"), motifs.bunting),
     **dict.fromkeys(("cakestand", "cake", "tea-time"), motifs.cake),
     **dict.fromkeys(("cases", "cupcake", "fairy", "muffin", "baking"), motifs.cupcake),
-    **dict.fromkeys(("tin", "tins", "box", "boxes", "lunchbox", "trinket", "chest", "caddy", "plasters"), motifs.tin),
-    **dict.fromkeys(("sign", "chalkboard", "board", "hook", "hanger", "blackboard", "notice"), motifs.sign),
+    **dict.fromkeys(
+        ("tin", "tins", "drawer", "box", "boxes", "lunchbox", "trinket", "chest", "caddy", "plasters"), motifs.tin
+    ),
+    **dict.fromkeys(("sign", "slate", "chalkboard", "board", "hook", "hanger", "blackboard", "notice"), motifs.sign),
     **dict.fromkeys(("frame", "mirror", "photo", "print", "poster"), motifs.frame),
     **dict.fromkeys(("clock", "alarm", "timer"), motifs.clock),
     **dict.fromkeys(("vase", "bouquet", "tulip"), motifs.vase),
@@ -38,7 +40,8 @@ WORDS: Final[Mapping[str, motifs.Motif]] = {
     ),
     **dict.fromkeys(("parasol", "parasols", "umbrella", "fan", "poncho"), motifs.parasol),
     **dict.fromkeys(
-        ("cushion", "pillow", "towel", "blanket", "throw", "quilt", "warmer", "pad", "mat", "rug"), motifs.cushion
+        ("cushion", "pillow", "towel", "blanket", "throw", "quilt", "warmer", "pad", "mat", "doormat", "rug"),
+        motifs.cushion,
     ),
     **dict.fromkeys(("teapot", "jug", "kettle", "tea", "sugar", "creamer"), motifs.teapot),
     **dict.fromkeys(("bowl", "bowls", "plate", "plates", "dish", "basket", "colander", "moulds"), motifs.bowl),

@@ -81,7 +81,7 @@ def test_a_cell_or_line_that_is_too_large_costs_its_row() -> None:
 def test_a_nul_costs_its_row() -> None:
     found = read(b"a,b\nx\x00y,1\nc,d\n")
     assert cells(found) == [["a", "b"], ["c", "d"]]
-    assert errors(found) == [(2, "a cell holds a NUL character")]
+    assert errors(found) == [(2, "a NUL character on line 2")]
 
 
 def test_memory_stays_flat_over_a_large_broken_file() -> None:

@@ -82,8 +82,9 @@ class _Lines(Iterator[str]):
             return _Line(self._number, "", size, "")
         if self._number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
+        spoiled = f"a NUL character on line {self._number}" if b"\x00" in raw else ""
         try:
-            return _Line(self._number, raw.decode(), size, "")
+            return _Line(self._number, raw.decode(), size, spoiled)
         except UnicodeDecodeError as error:
             reason = f"not UTF-8 text (byte 0x{raw[error.start]:02x} on line {self._number})"
             return _Line(self._number, raw.decode(errors="replace"), size, reason)
@@ -112,8 +113,6 @@ def read_rows(source: BinaryIO, *, max_cell_bytes: int) -> Iterator[Row | RowErr
         spoiled = next((line.spoiled for line in lines.row if line.spoiled), "")
         if spoiled:
             yield RowError(first, spoiled)
-        elif any("\x00" in cell for cell in cells):
-            yield RowError(first, "a cell holds a NUL character")
         elif any(cells):
             yield Row(first, cells)
 

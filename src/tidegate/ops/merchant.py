@@ -1,0 +1,95 @@
+"""What a merchant does across catalogue and stock, each in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import BinaryIO
+
+from tidegate.catalog import (
+    MAX_QUANTITY,
+    Drop,
+    ImportReport,
+    Room,
+    UnknownVariant,
+    create_drop,
+    find_variants,
+    import_products,
+    reopen_drop,
+)
+from tidegate.inventory import add_missing_stock, clear_limits, set_stock
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import VariantId
+from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.settings import Settings
+
+
+async def import_file(
+    database: Database, settings: Settings, *, source: BinaryIO, on_progress: Callable[[int], None]
+) -> ImportReport:
+    """Import a product file; its quantities (items) become the stock of variants that have none recorded yet.
+
+    `on_progress` gets the bytes read so far. Raises: UnusableFile.
+    """
+
+    async def first_stock(conn: Connection, levels: Mapping[VariantId, int]) -> None:
+        await add_missing_stock(conn, levels=levels)
+
+    return await import_products(
+        database,
+        source=source,
+        currency=settings.currency,
+        limits=settings.catalog,
+        on_written=first_stock,
+        on_progress=on_progress,
+    )
+
+
+async def set_available(conn: Connection, *, sku: str, quantity: int) -> None:
+    """Make `quantity` items of a SKU available; what is held or sold stays so.
+
+    Raises: InvalidRequest for a quantity out of bounds, UnknownVariant.
+    """
+    if not 0 <= quantity <= MAX_QUANTITY:
+        raise InvalidRequest(f"QUANTITY must be 0 to {MAX_QUANTITY:,} items, not {quantity}.")
+    variants = await find_variants(conn, skus=[sku])
+    if sku not in variants:
+        raise UnknownVariant(f"No variant has the SKU {sku!r}.")
+    await set_stock(conn, levels={variants[sku]: quantity})
+
+
+async def start_drop(
+    conn: Connection,
+    *,
+    slug: str,
+    title: str,
+    sku: str,
+    quantity: int,
+    opens_at: datetime,
+    per_buyer: int,
+    room: Room = Room.NONE,
+) -> Drop:
+    """Make a drop and make exactly its `quantity` of items available. Raises: as `catalog.create_drop`."""
+    drop = await create_drop(
+        conn,
+        slug=slug,
+        title=title,
+        sku=sku,
+        quantity=quantity,
+        opens_at=opens_at,
+        per_buyer=per_buyer,
+        room=room,
+    )
+    await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
+    return drop
+
+
+async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Drop:
+    """Open a drop again with all of its items, and let those who bought before buy again.
+
+    Raises: UnknownDrop, VariantInDrop.
+    """
+    drop = await reopen_drop(conn, slug=slug, opens_at=opens_at)
+    await clear_limits(conn, rule_id=drop.id)
+    await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
+    return drop

@@ -1,0 +1,262 @@
+"""`tidegate import`, `tidegate stock`, `tidegate drop`: what a merchant does from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any, BinaryIO, TypeVar
+
+import psycopg
+import typer
+from psycopg.errors import InvalidSchemaName, UndefinedTable
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from tidegate.catalog import Drop, ImportReport, Room, close_drop, list_drops, parse_moment
+from tidegate.ops.merchant import import_file, replay_drop, set_available, start_drop
+from tidegate.platform.clock import database_now
+from tidegate.platform.database import OUTAGE, Connection, Database, open_database
+from tidegate.platform.problems import Overloaded, Problem, StartupError
+from tidegate.platform.settings import Settings, current_settings
+
+T = TypeVar("T")
+
+import_app = typer.Typer(help="Import products.", no_args_is_help=True)
+stock_app = typer.Typer(help="Set stock.", no_args_is_help=True)
+drop_app = typer.Typer(help="Create, list, close and replay drops.", no_args_is_help=True)
+
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The drop's address: small letters, digits, hyphens.")]
+Sku = Annotated[str, typer.Argument(metavar="SKU", help="The variant.")]
+Items = Annotated[int, typer.Argument(metavar="QUANTITY", help="Items.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Moment = Annotated[
+    str, typer.Option(metavar="TIME", help="now, +90s, +2m, +1h, or ISO 8601 (without an offset it is UTC).")
+]
+
+BAD_ROWS = 1
+"""Exit code of an import that left rows out."""
+
+
+@import_app.callback()
+@stock_app.callback()
+@drop_app.callback()
+def _group() -> None:
+    """Keep `import products` two words long, though there is one command in the group."""
+
+
+@import_app.command("products")
+def import_products_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Shopify product CSV, UTF-8.")],
+    as_json: AsJson = False,
+) -> None:
+    """Import products from a Shopify product CSV.
+
+    The same file again changes nothing. Rows that cannot be taken are reported with their line and reason and the
+    rest goes on. Exit code: 0 when every row was taken, 1 when rows were left out, 2 when the file or the shop
+    cannot be used.
+    """
+    began = monotonic()
+    with _opened(file) as source, _progress(file, hidden=as_json) as on_progress:
+        report = _with_database(
+            lambda database, settings: import_file(database, settings, source=source, on_progress=on_progress)
+        )
+    if as_json:
+        _print_json(_report_document(report))
+    else:
+        _print_report(report, monotonic() - began)
+    if report.bad_rows:
+        raise typer.Exit(BAD_ROWS)
+
+
+@stock_app.command("set", context_settings={"ignore_unknown_options": True})
+def stock_set(sku: Sku, quantity: Items, as_json: AsJson = False) -> None:
+    """Make QUANTITY items of SKU available; what is held or sold stays so."""
+    _in_transaction(lambda conn, _: set_available(conn, sku=sku, quantity=quantity))
+    if as_json:
+        _print_json({"sku": sku, "available": quantity})
+    else:
+        typer.echo(f"{sku}: {quantity:,} available")
+
+
+@drop_app.command("create")
+def drop_create(
+    slug: Slug,
+    sku: Annotated[str, typer.Option(help="What it sells.")],
+    stock: Annotated[int, typer.Option(help="How many items it sells; so many of SKU become available.")],
+    opens_at: Moment,
+    per_buyer: Annotated[int, typer.Option(help="How many items each buyer may have.")] = 1,
+    room: Annotated[Room, typer.Option(help="Waiting room; in this version only none.")] = Room.NONE,
+    title: Annotated[str, typer.Option(help="Title; the product's unless given.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Create a drop. Until it is closed, nothing else sells what it sells."""
+
+    async def create(conn: Connection, opens: datetime) -> Drop:
+        return await start_drop(
+            conn,
+            slug=slug,
+            title=title,
+            sku=sku,
+            quantity=stock,
+            opens_at=opens,
+            per_buyer=per_buyer,
+            room=room,
+        )
+
+    _print_drop(_at_moment(opens_at, create), as_json=as_json)
+
+
+@drop_app.command("replay")
+def drop_replay(slug: Slug, opens_at: Moment = "now", as_json: AsJson = False) -> None:
+    """Open a drop again, at once unless --opens-at says otherwise.
+
+    All of its items are available again, and those who bought before may buy again; their orders stay.
+    """
+    drop = _at_moment(opens_at, lambda conn, opens: replay_drop(conn, slug=slug, opens_at=opens))
+    _print_drop(drop, as_json=as_json)
+
+
+@drop_app.command("close")
+def drop_close(slug: Slug, as_json: AsJson = False) -> None:
+    """End a drop. What is left of its stock is sold as an ordinary product from then on."""
+    _print_drop(_in_transaction(lambda conn, _: close_drop(conn, slug=slug)), as_json=as_json)
+
+
+@drop_app.command("list")
+def drop_list(as_json: AsJson = False) -> None:
+    """List drops, live ones first."""
+    drops = _in_transaction(lambda conn, _: list_drops(conn))
+    if as_json:
+        _print_json({"drops": [_drop_document(drop) for drop in drops]})
+        return
+    for drop in drops:
+        typer.echo(_drop_line(drop))
+    if not drops:
+        typer.echo("There are no drops yet.")
+
+
+def _with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
+    """Run a use case on the shop's database. Raises: StartupError with one line for whatever is in the way."""
+    settings = current_settings()
+    url = settings.require_database_url()
+
+    async def run() -> T:
+        # A connection of our own first: it fails at once and says why, where a pool would wait.
+        async with await psycopg.AsyncConnection.connect(url, connect_timeout=int(settings.database.pool_wait_s) + 1):
+            pass
+        async with open_database(settings) as database:
+            return await use_case(database, settings)
+
+    try:
+        return asyncio.run(run())
+    except (*OUTAGE, Overloaded) as error:
+        raise StartupError(f"PostgreSQL does not answer: {' '.join(str(error).split())[:300]}") from error
+    except Problem as error:
+        raise StartupError(error.detail) from error
+    except (UndefinedTable, InvalidSchemaName) as error:
+        raise StartupError("the database has no shop in it yet: run `tidegate migrate` first") from error
+
+
+def _in_transaction(use_case: Callable[[Connection, Settings], Awaitable[T]]) -> T:
+    async def run(database: Database, settings: Settings) -> T:
+        async with database.transaction() as conn:
+            return await use_case(conn, settings)
+
+    return _with_database(run)
+
+
+def _at_moment(text: str, use_case: Callable[[Connection, datetime], Awaitable[T]]) -> T:
+    """Run a use case with the moment that `text` says, by the database's clock."""
+
+    async def run(conn: Connection, _: Settings) -> T:
+        return await use_case(conn, parse_moment(text, now=await database_now(conn)))
+
+    return _in_transaction(run)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise StartupError(f"{file}: {error.strerror or error}") from error
+    with source:
+        yield source
+
+
+@contextmanager
+def _progress(file: Path, *, hidden: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of the bytes read, on a terminal only."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as progress:
+        task = progress.add_task(file.name, total=file.stat().st_size)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _print_report(report: ImportReport, took_s: float) -> None:
+    for error in report.errors:
+        typer.echo(f"line {error.line}: {error.reason}", err=True)
+    if report.bad_rows > len(report.errors):
+        typer.echo(f"and {report.bad_rows - len(report.errors):,} more", err=True)
+    left_out = f"; {report.bad_rows:,} problems, see above" if report.bad_rows else ""
+    typer.echo(
+        f"{report.created:,} created, {report.changed:,} changed, {report.unchanged:,} unchanged "
+        f"({report.variants:,} variants in {report.rows:,} rows, {took_s:.1f} s{left_out})"
+    )
+
+
+def _report_document(report: ImportReport) -> dict[str, Any]:
+    return {
+        "created": report.created,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "variants": report.variants,
+        "rows": report.rows,
+        "bad_rows": report.bad_rows,
+        "errors": [{"line": error.line, "reason": error.reason} for error in report.errors],
+    }
+
+
+def _print_drop(drop: Drop, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_drop_document(drop))
+    else:
+        typer.echo(_drop_line(drop))
+
+
+def _drop_line(drop: Drop) -> str:
+    items = ", ".join(f"{item.quantity:,} x {item.sku}" for item in drop.items)
+    state = f"closed {drop.closed_at:%Y-%m-%d %H:%M:%S} UTC" if drop.closed_at else "live"
+    return (
+        f"{drop.slug}: {drop.title}; {items}; {drop.per_buyer:,} each; "
+        f"opens {drop.opens_at:%Y-%m-%d %H:%M:%S} UTC; {state}; {current_settings().base_url}/drops/{drop.slug}"
+    )
+
+
+def _drop_document(drop: Drop) -> dict[str, Any]:
+    return {
+        "slug": drop.slug,
+        "title": drop.title,
+        "opens_at": drop.opens_at.isoformat(),
+        "closed_at": drop.closed_at.isoformat() if drop.closed_at else None,
+        "per_buyer": drop.per_buyer,
+        "room": drop.room.value,
+        "items": [{"sku": item.sku, "quantity": item.quantity} for item in drop.items],
+        "url": f"{current_settings().base_url}/drops/{drop.slug}",
+    }
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False))

@@ -20,11 +20,14 @@ OWN_FIELDS = frozenset({"timestamp", "level", "process", "request_id", "logger",
 MAX_DEPTH = 6
 """Deeper values are logged as their type only."""
 
+MAX_TEXT_CHARS = 16_384
+"""Longer texts lose their middle: a log line is no place for them, and searching them costs time."""
+
 MIN_SECRET_CHARS = 6
 """Shorter values of secrets are not searched for: they would black out ordinary words."""
 
 SECRET_FIELD = re.compile(
-    r"passw|secret|token|authori[sz]ation|cookie|api_?key|form_?key|sealing|fingerprint|credential|session|"
+    r"passw|secret|token|authori[sz]ation|cookie|api[-_]?key|form[-_]?key|sealing|fingerprint|credential|session|"
     r"e_?mail|phone|address|postal|card|iban|^name$|recipient|tidegate[-_]pass",
     re.IGNORECASE,
 )
@@ -34,9 +37,15 @@ EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}(?:@|%40)[A-Za-z0-9-]{1,63}(?:\.[A-Z
 URL_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]{1,20}://)[^\s/@'\"]+@", re.IGNORECASE)
 BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE)
 ASSIGNED = re.compile(
-    r"(?i)((?:[\w-]*(?:passw(?:or)?d|secret|token|authorization|cookie|api_?key|session)[\w-]*)['\"]?\s*[=:]\s*)"
+    r"(?i)((?:[\w-]{0,40}(?:passw(?:or)?d|secret|token|authorization|cookie|api[-_]?key|session)[\w-]{0,40})['\"]?\s*[=:]\s*)"
     r"(?!\[redacted\])(?:b?'[^']*'|b?\"[^\"]*\"|[^\s,;&)}\]]+)"
 )
+PAIRED = re.compile(
+    r"(?i)(['\"](?:[\w-]{0,40}(?:passw|secret|token|authori[sz]ation|cookie|api[-_]?key|session|e_?mail|address|phone|postal)"
+    r"[\w-]{0,40}|name|line1|city)['\"]\s*[,:]\s*)(?:b?'[^']*'|b?\"[^\"]*\")"
+)
+"""A quoted name and its quoted value, as dicts and lists of pairs print themselves."""
+
 WEBHOOK_SECRET = re.compile(r"\bwhsec_[A-Za-z0-9+/=]+")
 DIGITS = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
 QUOTED_INPUT = re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL)
@@ -47,10 +56,11 @@ FREE_TEXT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (URL_USERINFO, rf"\1{HIDDEN}@"),
     (BEARER, rf"\1 {HIDDEN}"),
     (WEBHOOK_SECRET, HIDDEN),
+    (PAIRED, rf"\1{HIDDEN}"),
     (ASSIGNED, rf"\1{HIDDEN}"),
     (EMAIL, HIDDEN),
 )
-WORTH_A_LOOK = re.compile(r"[@:=]|%40|whsec_|bearer|basic|\d[ -]?\d{3}", re.IGNORECASE)
+WORTH_A_LOOK = re.compile(r"[@:='\"]|%40|whsec_|bearer|basic|\d[ -]?\d{3}", re.IGNORECASE)
 """A text without any of these cannot match a pattern above; most log lines stop here."""
 
 
@@ -72,6 +82,9 @@ class Redactor:
         """The text with everything hidden that looks like, or is, a secret or personal data."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
+        if len(text) > MAX_TEXT_CHARS:
+            half = MAX_TEXT_CHARS // 2
+            text = f"{text[:half]} [{len(text) - 2 * half} characters cut] {text[-half:]}"
         if WORTH_A_LOOK.search(text) is None:
             return text
         for pattern, replacement in FREE_TEXT_PATTERNS:

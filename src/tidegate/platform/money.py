@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from babel.numbers import format_currency, get_currency_precision
 
 MAX_AMOUNT = 10**12
 """Largest amount, in minor units, that any single sum may reach."""
+
+
+PLAIN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?")
+"""Digits and at most one point: no exponent, no separators, no signs."""
 
 
 class MoneyError(ValueError):
@@ -46,13 +51,14 @@ def parse_amount(text: str, currency: str) -> int:
 
     Raises: MoneyError for anything that is not a plain, finite, non-negative number within MAX_AMOUNT.
     """
-    try:
-        value = decimal.Decimal(text.strip())
-    except decimal.InvalidOperation:
-        raise MoneyError(f"{text.strip()[:40]!r} is not an amount of money") from None
-    if not value.is_finite() or value < 0:
-        raise MoneyError(f"{text.strip()[:40]!r} is not an amount of money")
-    minor = value.scaleb(get_currency_precision(currency)).quantize(decimal.Decimal(1), decimal.ROUND_HALF_UP)
+    plain = text.strip()
+    if not PLAIN_NUMBER.fullmatch(plain):
+        raise MoneyError(f"{plain[:40]!r} is not an amount of money")
+    minor = (
+        decimal.Decimal(plain)
+        .scaleb(get_currency_precision(currency))
+        .quantize(decimal.Decimal(1), decimal.ROUND_HALF_UP)
+    )
     if minor > MAX_AMOUNT:
-        raise MoneyError(f"{text.strip()[:40]} is more than a price may be")
+        raise MoneyError(f"{plain[:40]} is more than a price may be")
     return int(minor)

@@ -1,0 +1,43 @@
+"""Months ahead of time, and the net below them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import psycopg
+
+from tidegate.platform.ids import id_floor, id_time, new_id
+from tidegate.platform.partitions import GROWING, make_partitions, months
+
+
+def test_months_cross_the_year() -> None:
+    starts = months(datetime(2026, 11, 22, tzinfo=UTC), 3)
+    assert [(start.year, start.month, start.day) for start in starts] == [(2026, 11, 1), (2026, 12, 1), (2027, 1, 1)]
+
+
+def test_an_id_lies_in_the_month_of_its_making() -> None:
+    fresh = new_id()
+    made = id_time(fresh)
+    assert id_floor(made) <= fresh
+    assert id_floor(months(made, 2)[1]) > fresh
+
+
+def test_making_them_again_makes_none_and_all_tables_have_theirs(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        assert make_partitions(conn, months_ahead=3) == 0, "the migration made them"
+        assert make_partitions(conn, months_ahead=4) == len(GROWING)
+        partitioned = conn.execute(
+            "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " JOIN pg_partitioned_table p ON p.partrelid = c.oid WHERE p.partstrat = 'r' ORDER BY 1"
+        ).fetchall()
+        assert sorted(GROWING) == [row[0] for row in partitioned]
+
+
+def test_a_row_finds_its_month_and_one_without_month_the_net(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        far = id_floor(datetime(2090, 1, 1, tzinfo=UTC))
+        for event_id in (new_id(), far):
+            conn.execute("INSERT INTO platform.outbox (id, topic, payload) VALUES (%s, 'x', '{}')", (event_id,))
+        homes = conn.execute("SELECT tableoid::regclass::text FROM platform.outbox ORDER BY id").fetchall()
+        now = datetime.now(UTC)
+        assert homes == [(f"platform.outbox_{now:%Y_%m}",), ("platform.outbox_default",)]

@@ -10,6 +10,9 @@ MAX_EMAIL = 254
 MAX_NAME = 100
 """Longest display name that is put before an address."""
 
+_SPECIAL = frozenset('()<>[]:;@\\,"')
+"""The specials of RFC 5322 but for the dot."""
+
 _PART = r"[^\s@<>()\[\]\\,;:\"\x00-\x20\x7f]+"
 _ADDRESS = re.compile(rf"({_PART})@({_PART})")
 
@@ -35,6 +38,10 @@ def split_address(email: str) -> tuple[str, str]:
 
 
 def display_name(name: str) -> str:
-    """A person's name as it may stand in a header: one line, printable, bounded."""
-    printable = "".join(char if char.isprintable() else " " for char in name)
-    return " ".join(printable.split())[:MAX_NAME]
+    """A person's name as it may stand in a header: one line, bounded, and no character that has a meaning there.
+
+    Quoting is not relied on: Python 3.11 loses a quoted name's quotes where it folds a long header, and an address
+    inside the name then becomes the recipient.
+    """
+    harmless = "".join(char if char.isprintable() and char not in _SPECIAL else " " for char in name)
+    return " ".join(harmless.split())[:MAX_NAME].strip()

@@ -1,0 +1,96 @@
+"""A mail's headers say what we mean and nothing else, whatever people call themselves."""
+
+from __future__ import annotations
+
+import email
+from datetime import UTC, datetime
+from email.policy import SMTP
+from email.policy import default as default_policy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.notify.mail import Mail, MailServer, compose
+from tidegate.notify.messages import TEMPLATES, MessageContext, Words, write_inbox, write_mail
+from tidegate.notify.rules import MAX_NAME, BadAddress, display_name, split_address
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import MailSettings
+
+HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+NAMES = st.text(max_size=200) | st.text(st.sampled_from('a \r\n\t"<>@,;:\\()[]=?.é\u2028'), max_size=200)
+
+
+def mail(*, address: str = "ada@example.com", name: str = "Ada", subject: str = "Hello") -> Mail:
+    return Mail("key", address, name, Words(subject, "text", "<p>html</p>", ""), datetime(2026, 1, 2, tzinfo=UTC))
+
+
+@given(NAMES, NAMES)
+def test_no_name_changes_who_gets_the_mail(name: str, sender: str) -> None:
+    sent = compose(mail(name=name), sender=f"{display_name(sender)} <shop@shop.example>").as_bytes(policy=SMTP)
+    read = email.message_from_bytes(sent, policy=default_policy)
+    assert [key for key in read if not key.startswith("Content-T")] == HEADERS[:-1]
+    assert [address.addr_spec for address in read["To"].addresses] == ["ada@example.com"]
+    assert [address.addr_spec for address in read["From"].addresses] == ["shop@shop.example"]
+
+
+@given(st.text(max_size=300) | st.emails() | st.text(st.sampled_from('ab@.<>,;: "\\()é'), max_size=20))
+def test_an_address_is_one_address_or_none(text: str) -> None:
+    try:
+        local, domain = split_address(text)
+    except BadAddress:
+        return
+    assert f"{local}@{domain}".count("@") == 1
+    assert f"{local}@{domain}".isprintable()
+    read = email.message_from_bytes(
+        compose(mail(address=text), sender="shop@shop.example").as_bytes(policy=SMTP.clone(utf8=True)),
+        policy=default_policy,
+    )
+    assert len(read["To"].addresses) == 1
+
+
+@given(NAMES)
+def test_a_display_name_is_one_harmless_bounded_line(name: str) -> None:
+    shown = display_name(name)
+    assert len(shown) <= MAX_NAME
+    assert shown == "" or shown.isprintable()
+    assert not set(shown) & set('<>@,;:"\\')
+    assert display_name(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("ada@example.com", ("ada", "example.com")),
+        ("ada.lovelace+shop@sub.example.co.uk", ("ada.lovelace+shop", "sub.example.co.uk")),
+        ("o'neil@example.com", ("o'neil", "example.com")),
+        ("ada@bücher.example", ("ada", "xn--bcher-kva.example")),
+    ],
+)
+def test_ordinary_addresses_are_taken(address: str, parts: tuple[str, str]) -> None:
+    assert split_address(address) == parts
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_escape_what_they_are_given(template: str) -> None:
+    variables = {
+        "number": "<i>1</i>",
+        "total": {"amount": 100, "currency": "GBP"},
+        "lines": [
+            {"title": "<script>x</script> {{ 7 * 7 }} %s %(total)s", "sku": "\"'>", "quantity": 1, "amount": 100}
+        ],
+        "order_url": "http://127.0.0.1:8000/orders/1",
+    }
+    context = MessageContext("<Shop>", "en_GB")
+    words = write_mail(template, variables, name="<b>Ada</b>", context=context)
+    for raw in ("<script>", "<i>1", "<Shop>", "<b>Ada", "49"):
+        assert raw not in words.html
+    assert "{{ 7 * 7 }} %s %(total)s" in words.text
+    assert "\n" not in words.subject
+    assert write_inbox(template, variables, context=context).text
+
+
+@pytest.mark.parametrize("url", ["", "http://x:25", "smtp://", "127.0.0.1:25"])
+def test_a_mail_server_that_is_no_address_is_named_at_once(url: str) -> None:
+    with pytest.raises(StartupError, match="SMTP_URL"):
+        MailServer(MailSettings(smtp_url=url))

@@ -23,6 +23,7 @@ def serve_site() -> None:
     from tidegate.entrypoints.site import serve
     from tidegate.platform.settings import current_settings
 
+    _wait_at_gate()
     serve(current_settings())
 
 
@@ -66,6 +67,14 @@ CHILDREN: Mapping[tuple[str, ...], Callable[[], None]] = {
     ("prepare",): prepare_shop,
 }
 """What `up` starts. They skip the command line's own imports: five processes at once pay for each."""
+
+
+def _wait_at_gate() -> None:
+    """Return when `up` has prepared the database; everything is imported by then."""
+    gate = os.environ.pop("TIDEGATE_GATE_FD", "")
+    if gate:
+        os.read(int(gate), 1)
+        os.close(int(gate))
 
 
 def main() -> None:

@@ -88,17 +88,23 @@ def own_program(
     environment: Mapping[str, str],
     metrics_port: int = 0,
     listener: socket.socket | None = None,
+    gate_fd: int = -1,
 ) -> Program:
     """`tidegate COMMAND` as a child called `name`."""
     told = {**environment, "TIDEGATE_PROCESS_NAME": name}
     if metrics_port:
         told["TIDEGATE_METRICS_PORT"] = str(metrics_port)
+    keep_fds = []
     if listener is not None:
         told["TIDEGATE_LISTEN_FD"] = str(listener.fileno())
+        keep_fds.append(listener.fileno())
+    if gate_fd >= 0:
+        told["TIDEGATE_GATE_FD"] = str(gate_fd)
+        keep_fds.append(gate_fd)
     return Program(
         argv=(sys.executable, "-m", "tidegate", *command),
         environment=told,
-        keep_fds=() if listener is None else (listener.fileno(),),
+        keep_fds=tuple(keep_fds),
     )
 
 
@@ -108,12 +114,19 @@ def site_specs(
     environment: Mapping[str, str],
     listeners: Sequence[socket.socket],
     metrics_ports: Sequence[int],
+    gate_fd: int,
 ) -> list[ChildSpec]:
-    """The site processes, one for each listening socket."""
+    """The site processes, one for each listening socket; they begin to serve at the end of the pipe `gate_fd`."""
     specs = []
     for number, (listener, port) in enumerate(zip(listeners, metrics_ports, strict=True), start=1):
         program = own_program(
-            "serve", SITE, name=f"{SITE}-{number}", environment=environment, metrics_port=port, listener=listener
+            "serve",
+            SITE,
+            name=f"{SITE}-{number}",
+            environment=environment,
+            metrics_port=port,
+            listener=listener,
+            gate_fd=gate_fd,
         )
         specs.append(
             ChildSpec(

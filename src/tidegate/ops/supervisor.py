@@ -111,7 +111,21 @@ class Supervisor:
         self._urls["smtp_url"] = settings.mail.smtp_url or f"smtp://127.0.0.1:{free_port()}"
         self._urls["base_url"] = settings.base_url
         environment = child_environment(settings, home, urls=self._urls, demo=self._demo)
-        # Asked for before the servers are ready: it imports what it needs meanwhile.
+        slots = len(self._listeners)
+        ports = pick_metrics_ports(
+            settings.observability.metrics_port_base, count=slots + 3, host=settings.observability.metrics_host
+        )
+        # These are started before the servers are ready: they import what they need meanwhile. The sites then wait at
+        # the gate until the database is prepared.
+        gate, opener = os.pipe()
+        for spec in site_specs(
+            settings,
+            environment=environment,
+            listeners=self._listeners,
+            metrics_ports=ports[:slots],
+            gate_fd=gate,
+        ):
+            self._add(spec)
         preparing = asyncio.create_task(self._prepare(environment))
         try:
             await self._all_ready(servers)
@@ -119,17 +133,11 @@ class Supervisor:
         finally:
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
-        slots = len(self._listeners)
-        ports = pick_metrics_ports(
-            settings.observability.metrics_port_base, count=slots + 3, host=settings.observability.metrics_host
-        )
-        sites = site_specs(settings, environment=environment, listeners=self._listeners, metrics_ports=ports[:slots])
+        os.close(opener)
+        await self._site_ready()
         others = background_specs(
             settings, environment=environment, mail_catcher=mail_catcher, metrics_ports=ports[slots:]
         )
-        for spec in sites:
-            self._add(spec)
-        await self._site_ready()
         # Only now: on a small machine their imports would keep the shop closed for another second.
         await self._all_ready([self._add(spec) for spec in others])
         self._open = True

@@ -17,6 +17,7 @@ from tidegate.platform.problems import InvalidRequest, MalformedBody, NotSignedI
 
 REFERENCE = "#/components/schemas/{name}"
 PROBLEM_REFERENCE = {"$ref": REFERENCE.format(name="Problem")}
+PROBLEM_TYPE = "application/problem+json"
 PARAMETER = re.compile(r"{(\w+)}")
 REPLACED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 """FastAPI's shapes of a validation error, which this shop never sends."""
@@ -78,6 +79,9 @@ def _describe_failures(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
         responses["422"] = _problem_response([InvalidRequest])
+    for status, response in responses.items():
+        if status.isdigit() and int(status) >= 400:
+            response["content"] = {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}}
     responses.setdefault("default", _problem_response([]))
 
 
@@ -158,5 +162,5 @@ def _problem_response(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
     words = "; ".join(f"`{kind.slug}`: {(inspect.getdoc(kind) or kind.slug).splitlines()[0]}" for kind in kinds)
     return {
         "description": words or "Anything else that goes wrong.",
-        "content": {"application/problem+json": {"schema": PROBLEM_REFERENCE}},
+        "content": {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}},
     }

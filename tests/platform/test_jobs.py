@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from kombu.exceptions import OperationalError
 from tests.platform.workbench import SUBSCRIPTIONS, TABLES
 from tests.servers import TestCluster, wait_until
 from tests.waiting import eventually
+from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.running import running, start
 from tidegate.platform.embedded.valkey import EmbeddedValkey
@@ -54,7 +56,11 @@ class Bench:
             self.log.unlink(missing_ok=True)
             with self.log.open("ab") as out:
                 self.worker = subprocess.Popen(
-                    [sys.executable, "-m", "tests.platform.workbench"], stdout=out, stderr=out, start_new_session=True
+                    [sys.executable, "-m", "tests.platform.workbench"],
+                    env={**os.environ, **cache_environment(self.settings.home)},
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
                 )
         wait_until(lambda: "worker ready" in self.log.read_text(), what=f"a worker; see {self.log}")
         return psutil.Process(self.worker.pid)

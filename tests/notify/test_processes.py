@@ -1,0 +1,161 @@
+"""From a committed event to the mail through the real processes: two schedulers, a worker, and what kills them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psutil
+import pytest
+
+from tests.notify.postbox import Postbox, open_postbox
+from tests.waiting import eventually
+from tidegate import notify
+from tidegate.platform.bytecode import cache_environment
+from tidegate.platform.database import Database
+from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.outbox import Event, write_events
+from tidegate.platform.settings import current_settings
+
+pytestmark = pytest.mark.anyio
+
+LEASE_S = 2
+STOP_S = 8.0
+
+
+@dataclass(slots=True)
+class Processes:
+    """Processes of the shop on this test's servers."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        """`tidegate NAME`."""
+        with (self.folder / f"{name}-{len(self.running)}.log").open("ab") as out:
+            command = [sys.executable, "-m", "tidegate", name]
+            process = subprocess.Popen(command, env=dict(self.environment), stdout=out, stderr=out)
+        self.running.append(process)
+        return process
+
+    def stop(self) -> dict[int, int]:
+        """Ask all to stop, in bounded time; exit codes by process id."""
+        for process in self.running:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S
+        try:
+            return {process.pid: process.wait(max(deadline - time.monotonic(), 0.1)) for process in self.running}
+        finally:
+            for process in self.running:
+                process.kill()
+                process.wait()
+            self.running.clear()
+
+
+@pytest.fixture
+async def postbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Postbox]:
+    """Where the shop mails to; also told to its processes."""
+    async with open_postbox() as box:
+        monkeypatch.setenv("TIDEGATE_MAIL__SMTP_URL", box.url)
+        monkeypatch.setenv("TIDEGATE_MAIL__LEASE_S", str(2 * LEASE_S))
+        monkeypatch.setenv("TIDEGATE_MAIL__TIMEOUT_S", str(LEASE_S))
+        monkeypatch.setenv("TIDEGATE_JOBS__EVENT_LEASE_S", str(LEASE_S))
+        monkeypatch.setenv("TIDEGATE_JOBS__NOTIFY_SWEEP_S", "1")
+        monkeypatch.setenv("TIDEGATE_JOBS__SOFT_SHUTDOWN_S", "1")
+        current_settings.cache_clear()
+        yield box
+
+
+@pytest.fixture
+async def processes(
+    postbox: Postbox, database: Database, server_home: Path, tmp_path: Path
+) -> AsyncIterator[Processes]:
+    """None running yet; those that are at the end are stopped."""
+    processes = Processes(tmp_path, {**os.environ, **cache_environment(server_home)})
+    yield processes
+    processes.stop()
+
+
+def order_paid(number: int) -> Event:
+    return Event(
+        EventId(new_id()),
+        "order.paid",
+        {
+            "order_id": str(new_id()),
+            "number": f"K7P2-{number:04}",
+            "buyer_id": str(uuid4()),
+            "total": {"amount": 420, "currency": "GBP"},
+            "lines": [{"title": "Lamp", "sku": "LAMP", "quantity": 1, "amount": 420}],
+            "order_url": "http://127.0.0.1:8000/orders/1",
+        },
+        {"email": f"buyer{number}@example.com", "name": "Ada"},
+    )
+
+
+async def pay(database: Database, events: list[Event]) -> None:
+    async with database.transaction() as conn:
+        await write_events(conn, events)
+
+
+async def told(database: Database, event: Event) -> int:
+    """How many inbox messages the event's buyer has."""
+    async with database.connection() as conn:
+        recipient = PersonId(UUID(event.payload["buyer_id"]))
+        return len(await notify.list_inbox(conn, recipient_id=recipient, limit=10))
+
+
+async def unfinished(database: Database) -> int:
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                """
+                SELECT (SELECT count(*) FROM platform.outbox WHERE state <> 'done')
+                     + (SELECT count(*) FROM notify.deliveries WHERE state <> 'sent')
+                """
+            )
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def finished(database: Database) -> bool:
+    return await unfinished(database) == 0
+
+
+async def test_every_paid_order_is_told_once_though_processes_die(
+    postbox: Postbox, database: Database, processes: Processes
+) -> None:
+    for _ in range(2):
+        processes.start("scheduler")
+    worker = processes.start("worker")
+    many = [order_paid(number) for number in range(12)]
+    await pay(database, many)
+    await eventually(lambda: finished(database), timeout_s=60)
+    assert sorted(recipient for recipient, _ in postbox.taken) == sorted(f"buyer{n}@example.com" for n in range(12))
+    assert [await told(database, event) for event in many] == [1] * 12
+
+    postbox.stall = True
+    last = order_paid(99)
+    await pay(database, [last])
+    await eventually(postbox.stalled.is_set)
+    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+    worker.kill()
+    worker.wait()
+    await eventually(lambda: not any(one.is_running() for one in family))
+    assert postbox.mails_to("buyer99@example.com") == []
+    postbox.stall = False
+    processes.start("worker")
+    await eventually(lambda: finished(database), timeout_s=60)
+    assert len(postbox.mails_to("buyer99@example.com")) == 1
+    assert await told(database, last) == 1
+
+    processes.running.remove(worker)
+    assert set(processes.stop().values()) <= {0, 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.notify.postbox import Postbox, open_postbox
 from tidegate import notify
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_paid
+from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.outbox import Event
@@ -56,7 +57,7 @@ def order_paid(email: str = ADA, name: str = "Ada Lovelace") -> Event:
 
 async def paid(database: Database, settings: Settings, *events: Event) -> None:
     for event in events:
-        await on_order_paid(database, settings, event)
+        await on_order_event(database, settings, event)
 
 
 async def rows(database: Database) -> dict[str, tuple[Any, ...]]:
@@ -108,11 +109,26 @@ async def test_a_paid_order_is_told_by_mail_and_in_the_inbox(
     assert await deliver_due(database, mailing, limit=10) == 0
 
 
+async def test_money_that_goes_back_is_told_with_the_reason(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    event = replace(order_paid(), topic="order.refunded")
+    await paid(database, mailing, event)
+    assert await deliver_due(database, mailing, limit=10) == 2
+    (mail,) = postbox.mails_to(ADA)
+    assert mail["Subject"] == "Your money for order K7P2-9QXA goes back to you"
+    plain = mail.get_body(("plain",))
+    assert plain is not None
+    assert "the goods had gone to others" in plain.get_content()
+    (message,) = await inbox(database, event)
+    assert "£1,234.50" in message.body
+
+
 async def test_events_and_tasks_that_come_twice_have_their_effect_once(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:
     events = [order_paid() for _ in range(5)]
-    await asyncio.gather(*(on_order_paid(database, mailing, event) for event in events * 3))
+    await asyncio.gather(*(on_order_event(database, mailing, event) for event in events * 3))
     await asyncio.gather(
         *(deliver_due(database, mailing, limit=3, event_ids=[event.id]) for event in events * 3),
         *(deliver_due(database, mailing, limit=10) for _ in range(3)),

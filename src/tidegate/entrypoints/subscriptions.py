@@ -9,5 +9,6 @@ from tidegate.notify import tasks as notify_tasks
 from tidegate.platform.jobs import RECEIPTS, Subscription
 
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
-    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_paid,)),
+    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
 }

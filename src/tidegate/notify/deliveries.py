@@ -68,8 +68,11 @@ class _Failure:
     counts: bool = True
 
 
-async def on_order_paid(database: Database, settings: Settings, event: Event) -> None:
-    """Turn a paid order into a receipt by mail and a message in the buyer's inbox, once however often it is called."""
+async def on_order_event(database: Database, settings: Settings, event: Event) -> None:
+    """Tell the buyer of an event of their order, by mail and in the inbox, once however often it is called.
+
+    The topic names the template: `order.paid` is told with `order_paid`.
+    """
     variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
     address = None
     if event.personal is not None and event.personal.get("email"):
@@ -81,13 +84,14 @@ async def on_order_paid(database: Database, settings: Settings, event: Event) ->
         await conn.execute(
             """
             INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
-            SELECT %(event)s, %(recipient)s, channel, 'order_paid', %(variables)s::jsonb,
+            SELECT %(event)s, %(recipient)s, channel, %(template)s, %(variables)s::jsonb,
                    CASE WHEN channel = 'email' THEN %(address)s::bytea END
             FROM unnest(%(channels)s::text[]) AS channel
             ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
             """,
             {
                 "event": event.id,
+                "template": event.topic.replace(".", "_"),
                 "recipient": UUID(event.payload["buyer_id"]),
                 "variables": json.dumps(variables),
                 "address": address,

@@ -11,7 +11,7 @@ from uuid import UUID
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_paid
+from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import RECEIPTS, Call, free_room, publish, run_async
@@ -31,9 +31,9 @@ async def _deliver(database: Database, settings: Settings, *, event_id: EventId)
     return await deliver_due(database, settings, limit=settings.mail.batch, event_ids=[event_id])
 
 
-async def order_paid(database: Database, settings: Settings, event: Event) -> None:
-    """Subscriber of `order.paid`: writes the deliveries, and when they are committed, hands them out."""
-    await on_order_paid(database, settings, event)
+async def order_event(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
+    await on_order_event(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
         await hand_out([event.id])
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,16 @@ from tidegate.platform.embedded.ports import free_port
 POLL_S = 0.05
 SHOP_START_S = 90.0
 SHOP_STOP_S = 40.0
+
+COMPILED_PYTHON = (
+    {
+        "PYTHONPYCACHEPREFIX": str(Path(__file__).parent.parent / ".pytest_cache" / "python"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    if sys.dont_write_bytecode
+    else {}
+)
+"""Many short lives of new shops: none of them should have to compile everything again."""
 
 
 def wait_until(condition: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "") -> Any:
@@ -89,21 +99,25 @@ class Shop:
         """Where the shop answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    def command(self) -> list[str]:
+        """The command that starts the shop."""
+        return [sys.executable, "-m", "tidegate", "up", *self.arguments]
+
     def env(self) -> dict[str, str]:
         """The environment of `tidegate` commands beside this shop; none of the developer's own settings."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
-        return {**clean, "TIDEGATE_HOME": str(self.home), "TIDEGATE_PORT": str(self.port), **self.environment}
+        ours = {"TIDEGATE_HOME": str(self.home), "TIDEGATE_PORT": str(self.port)}
+        return {**clean, **COMPILED_PYTHON, **ours, **self.environment}
 
-    def start(self) -> Shop:
-        """Start without waiting."""
+    def start(self, *, prefix: Sequence[str] = ()) -> Shop:
+        """Start without waiting; `prefix` is a command that becomes the one it is given."""
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tidegate", "up", *self.arguments],
+                [*prefix, *self.command()],
                 env=self.env(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,
             )
         return self
 

@@ -193,6 +193,7 @@ class Child:
                 stderr=log,
                 env=dict(program.environment),
                 pass_fds=handed_down,
+                start_new_session=True,  # before anything else happens in it, so that its group can always be killed
             )
         finally:
             os.close(log)

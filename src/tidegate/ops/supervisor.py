@@ -181,6 +181,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=log,
             env=dict(program.environment),
+            start_new_session=True,
         )
         os.close(log)
         try:

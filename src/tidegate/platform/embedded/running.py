@@ -43,7 +43,9 @@ def running(server: EmbeddedPostgres | EmbeddedValkey, *, log: Path) -> Iterator
 def start(program: Program, *, log: Path) -> subprocess.Popen[bytes]:
     """Start `program` under the launcher."""
     with log.open("ab") as out:
-        return subprocess.Popen(launch_command(program), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        return subprocess.Popen(
+            launch_command(program), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
 
 
 def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals) -> None:

@@ -33,6 +33,13 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
         assert not home.was_killed
 
 
+def test_a_failed_start_is_no_kill(tmp_path: Path) -> None:
+    with pytest.raises(StartupError), claimed_home(tmp_path):
+        raise StartupError("the moon is missing")
+    with claimed_home(tmp_path) as home:
+        assert not home.was_killed
+
+
 def test_the_next_owner_learns_that_the_last_one_was_killed(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from tidegate.ops.home import claimed_home\n"

@@ -58,13 +58,21 @@ def claimed_home(folder: Path) -> Iterator[Home]:
         owner = os.read(descriptor, 32)
         _write_owner(descriptor, str(os.getpid()), path)
         home = Home(path, was_killed=bool(owner.strip()))
-        _check_format(home)
-        _make_folders(home)
-        yield home
-        with suppress(StartupError):
-            _write_owner(descriptor, "", path)
+        try:
+            _check_format(home)
+            _make_folders(home)
+            yield home
+        except StartupError:
+            _forget_owner(descriptor, path)
+            raise
+        _forget_owner(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def _forget_owner(descriptor: int, path: Path) -> None:
+    with suppress(StartupError):
+        _write_owner(descriptor, "", path)
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -29,10 +29,12 @@ MakeChild = Callable[..., Child]
 async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
     made: list[Child] = []
 
-    def make(script: str, *, stop_timeout_s: float = 5.0, **options: object) -> Child:
+    def make(
+        script: str, *, stop_timeout_s: float = 5.0, limits: SupervisorSettings = LIMITS, **options: object
+    ) -> Child:
         program = Program(argv=(sys.executable, "-c", script), environment=dict(os.environ))
         spec = ChildSpec(name="one", program=lambda: program, stop_timeout_s=stop_timeout_s, **options)  # type: ignore[arg-type]
-        made.append(Child(spec, log_folder=tmp_path, limits=LIMITS, tell=told.append, changed=lambda: None))
+        made.append(Child(spec, log_folder=tmp_path, limits=limits, tell=told.append, changed=lambda: None))
         made[-1].start()
         return made[-1]
 
@@ -96,6 +98,16 @@ async def test_a_restart_is_no_failure(make_child: MakeChild) -> None:
     await child.restart()
     await until(lambda: child.pid not in (0, first))
     assert make_child.told == []  # type: ignore[attr-defined]
+
+
+async def test_a_restart_cuts_the_pause_after_a_failure_short(make_child: MakeChild, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    script = f"import os, sys; os.path.exists({str(mended)!r}) or sys.exit(1); {SLEEPER}"
+    child = make_child(script, limits=SupervisorSettings(restart_base_ms=60_000, restart_cap_ms=60_000))
+    await until(lambda: make_child.told)  # type: ignore[attr-defined]
+    mended.touch()
+    await child.restart()
+    await until(lambda: runs(child))
 
 
 async def test_a_start_that_cannot_succeed_says_why(make_child: MakeChild) -> None:

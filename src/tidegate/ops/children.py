@@ -69,6 +69,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._guard_pipe = -1
         self._stopping = asyncio.Event()
+        self._pause_over = asyncio.Event()
         self._wanted_restart = False
         self._failures = 0
         self._exit_code: int | None = None
@@ -92,6 +93,7 @@ class Child:
     async def stop(self) -> None:
         """Ask it to leave; kill its whole process group when its time is over."""
         self._stopping.set()
+        self._pause_over.set()
         if self._task is None:
             return
         self._signal(self.spec.program().stop_signal)
@@ -104,7 +106,10 @@ class Child:
     async def restart(self) -> None:
         """Stop the program and start it again at once, without counting it as a failure."""
         process = self._process
-        if process is None or self._stopping.is_set():
+        if self._stopping.is_set():
+            return
+        if process is None or process.returncode is not None:
+            self._pause_over.set()
             return
         self._wanted_restart = True
         self._signal(self.spec.program().stop_signal)
@@ -153,9 +158,10 @@ class Child:
                 draw=random.random(),  # noqa: S311 - spreads restarts, no secret
             )
             self._tell(f"{self.spec.name} {reason}; starting it again in {pause_s:.1f} s")
+            self._pause_over.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
-                    await self._stopping.wait()
+                    await self._pause_over.wait()
 
     async def _run_once(self) -> str:
         """Run the program to its end and say how it ended."""

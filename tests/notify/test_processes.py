@@ -18,9 +18,12 @@ import pytest
 from tests.notify.postbox import Postbox, open_postbox
 from tests.waiting import eventually
 from tidegate import notify
+from tidegate.notify.deliveries import on_order_event
+from tidegate.notify.tasks import sweep
 from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.jobs import RECEIPTS, lane_depths, make_app
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.settings import current_settings
 
@@ -76,10 +79,10 @@ async def postbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Postbox]:
 
 @pytest.fixture
 async def processes(
-    postbox: Postbox, database: Database, server_home: Path, tmp_path: Path
+    postbox: Postbox, database: Database, pytestconfig: pytest.Config, tmp_path: Path
 ) -> AsyncIterator[Processes]:
     """None running yet; those that are at the end are stopped."""
-    processes = Processes(tmp_path, {**os.environ, **cache_environment(server_home)})
+    processes = Processes(tmp_path, {**os.environ, **cache_environment(pytestconfig.rootpath / ".pytest_cache")})
     yield processes
     processes.stop()
 
@@ -159,3 +162,19 @@ async def test_every_paid_order_is_told_once_though_processes_die(
 
     processes.running.remove(worker)
     assert set(processes.stop().values()) <= {0, 1}
+
+
+async def test_a_round_of_the_sweeper_hands_out_what_is_late_and_no_more_than_once(
+    postbox: Postbox, database: Database
+) -> None:
+    settings = current_settings()
+    make_app(settings)
+    event = order_paid(1)
+    await on_order_event(database, settings, event)
+    assert await sweep(database, settings) == 0
+    assert lane_depths()[RECEIPTS] == 0
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp() - interval '2 seconds'")
+    for _ in range(3):
+        assert await sweep(database, settings) == 0
+    assert lane_depths()[RECEIPTS] == 1

@@ -46,6 +46,7 @@ class Bench:
     valkey: EmbeddedValkey
     broker: subprocess.Popen[bytes]
     log: Path
+    compiled: Path
     worker: subprocess.Popen[bytes] | None = field(default=None)
 
     def ensure_worker(self) -> psutil.Process:
@@ -57,7 +58,7 @@ class Bench:
             with self.log.open("ab") as out:
                 self.worker = subprocess.Popen(
                     [sys.executable, "-m", "tests.platform.workbench"],
-                    env={**os.environ, **cache_environment(self.settings.home)},
+                    env={**os.environ, **cache_environment(self.compiled)},
                     stdout=out,
                     stderr=out,
                     start_new_session=True,
@@ -92,7 +93,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(cluster: TestCluster, server_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(
+    cluster: TestCluster, server_home: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Bench]:
     """A bench for all tests of this file; each asks for a running worker, so that it may be killed."""
     folder = tmp_path_factory.mktemp("bench")
     valkey = EmbeddedValkey(folder / "valkey", load_or_create(server_home)["valkey_password"], CacheSettings())
@@ -106,7 +109,9 @@ def bench(cluster: TestCluster, server_home: Path, tmp_path_factory: pytest.Temp
         patch.setenv("TIDEGATE_JOBS__SOFT_SHUTDOWN_S", "1")
         current_settings.cache_clear()
         current_sealer.cache_clear()
-        bench = Bench(current_settings(), valkey, broker, folder / "worker.log")
+        bench = Bench(
+            current_settings(), valkey, broker, folder / "worker.log", pytestconfig.rootpath / ".pytest_cache"
+        )
         bench.rows(TABLES)
         try:
             yield bench

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import email
 import json
+import logging
 import os
 import signal
 from dataclasses import asdict
@@ -162,4 +163,5 @@ async def _serve(settings: Settings) -> None:
 
 def serve(settings: Settings) -> None:
     """Run the mail catcher until SIGTERM or SIGINT."""
+    logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's: ten lines a mail
     asyncio.run(_serve(settings))

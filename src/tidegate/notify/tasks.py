@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
-from tidegate.platform.jobs import RECEIPTS, Call, free_room, publish, run_async
+from tidegate.platform.jobs import RECEIPTS, Call, lane_depths, publish, run_async
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
@@ -41,13 +41,17 @@ async def order_event(database: Database, settings: Settings, event: Event) -> N
 async def sweep(database: Database, settings: Settings) -> int:
     """Hand out again what was left lying: its task was lost with the broker, or its pause is over.
 
-    What the broker has no room for waits here. Raises: kombu's OperationalError when the broker is away.
+    While tasks still wait in the lane, what is late is likely among them, and only what is very late is sent again.
+    Returns 0, since a round must not be followed at once by another: what it found is due until a worker takes it.
+    Raises: kombu's OperationalError when the broker is away.
     """
-    room = await asyncio.to_thread(free_room, settings)
+    depths = await asyncio.to_thread(lane_depths)
+    overdue_s = settings.mail.lease_s if depths[RECEIPTS] else settings.jobs.notify_sweep_s
+    room = max(settings.jobs.queue_max - sum(depths.values()), 0)
     async with database.connection() as conn:
-        overdue = await find_overdue(conn, limit=min(settings.mail.batch, room), overdue_s=settings.jobs.notify_sweep_s)
+        overdue = await find_overdue(conn, limit=min(settings.mail.batch, room), overdue_s=overdue_s)
     await hand_out(overdue)
-    return len(overdue)
+    return 0
 
 
 async def hand_out(event_ids: Sequence[EventId]) -> None:

@@ -93,6 +93,21 @@ async def claim_events(conn: Connection, *, limit: int, lease_s: float) -> list[
     return [(EventId(row[0]), row[1]) for row in rows]
 
 
+async def any_due(conn: Connection) -> bool:
+    """Whether there is anything to claim."""
+    row = await (
+        await conn.execute(
+            """
+            SELECT EXISTS (
+                SELECT FROM platform.outbox WHERE state = 'pending' AND next_attempt_at <= clock_timestamp()
+            )
+            """
+        )
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
 async def release_events(conn: Connection, *, event_ids: Sequence[EventId]) -> None:
     """Make claimed events due again, since they could not be handed to the broker."""
     await conn.execute(

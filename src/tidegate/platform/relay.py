@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import OUTAGE, Database
 from tidegate.platform.jobs import EVENT_TASK, WITHIN_1M, Call, Subscription, free_room, publish
-from tidegate.platform.outbox import CHANNEL, claim_events, release_events
+from tidegate.platform.outbox import CHANNEL, any_due, claim_events, release_events
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,9 @@ async def relay_once(database: Database, settings: Settings, subscriptions: Mapp
     unknown topic goes to a worker all the same, which counts the attempt.
     Raises: kombu's OperationalError when the broker is away; the events are due again at once.
     """
+    async with database.connection() as conn:
+        if not await any_due(conn):
+            return 0
     room = await asyncio.to_thread(free_room, settings)
     limit = min(settings.jobs.relay_batch, room)
     if not limit:

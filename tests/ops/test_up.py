@@ -44,7 +44,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 def refusal(shop: Shop) -> str:
     """What `up` says instead of starting: one line on stderr, exit code 2."""
     done = shop.run("up")
-    assert done.returncode == 2, done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), done
     assert done.stderr.startswith("tidegate: ")
     assert done.stderr.count("\n") == 1
     return done.stderr
@@ -132,6 +132,12 @@ def test_a_stop_during_the_start_ends_everything(shop: Shop) -> None:
     shop.start()
     wait_until(lambda: any(process.name() == "postgres" for process in shop.processes()))
     assert shop.stop(timeout_s=20) == 0
+    assert not shop.processes()
+
+
+def test_a_child_that_cannot_start_says_why(shop: Shop) -> None:
+    wrong = Shop(shop.home, environment={"TIDEGATE_HTTP__TRUSTED_PROXIES": '["garbage"]'})
+    assert "did not start: TIDEGATE_HTTP__TRUSTED_PROXIES: 'garbage'" in refusal(wrong)
     assert not shop.processes()
 
 

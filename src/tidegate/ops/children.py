@@ -82,12 +82,14 @@ class Child:
     async def ready(self, *, timeout_s: float) -> None:
         """Return when it runs and is ready. Raises: StartupError when it does not come up."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while not await self._is_ready():
+        while True:
             if self._task is not None and self._task.done():
                 self._task.result()
             hopeless = self._failures >= HOPELESS or self._exit_code == STARTUP_FAILED
             if hopeless or asyncio.get_running_loop().time() > deadline:
                 raise StartupError(f"{self.spec.name} did not start: {last_words(self.log)} (see {self.log})")
+            if await self._is_ready():
+                return
             await asyncio.sleep(READY_POLL_S)
 
     async def stop(self) -> None:

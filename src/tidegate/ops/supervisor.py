@@ -216,7 +216,7 @@ class Supervisor:
             spec,
             log_folder=self._home.logs,
             limits=self._settings.supervisor,
-            tell=say_event,
+            tell=self._tell,
             changed=self._write_endpoints,
         )
         self._children[spec.name] = child
@@ -224,6 +224,11 @@ class Supervisor:
         return child
 
     # --- running
+
+    def _tell(self, line: str) -> None:
+        """What happens to children. Not while starting: what goes wrong then ends the start with one clear line."""
+        if self._open or self._stop.is_set():
+            say_event(line)
 
     def _write_endpoints(self) -> None:
         """Once the shop is open, and again whenever a process is replaced."""

@@ -28,6 +28,7 @@ and makes its own keys; commands beside a running `tidegate up` find them throug
 This page is written by `python -m tools.settings_reference`; `make check` compares it with the code.
 """
 HANDED_DOWN = {
+    "TIDEGATE_GATE_FD": "Number of the pipe at whose end a site process begins to serve.",
     "TIDEGATE_LISTEN_FD": "Number of the listening socket that a site process inherits.",
     "TIDEGATE_METRICS_PORT": "Metrics port that a process was given.",
     "TIDEGATE_PROCESS_NAME": "Name of the process in logs and metrics.",

@@ -116,3 +116,5 @@ class DeadEndContext:
     in_drop: bool
     left: int = 0
     """Items that are left, of FEWER_LEFT."""
+    may_return: bool = False
+    """Whether somebody holds items that they have not paid yet, of SOLD_OUT."""

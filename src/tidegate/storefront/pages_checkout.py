@@ -187,8 +187,9 @@ async def _refused(request: Request, line: Line, problem: SoldOut | LimitReached
     shop = _shop(request)
     async with shop.database.connection() as conn:
         terms = await catalog.purchase_terms(conn, skus=[line.sku], currency=shop.settings.currency)
-    if line.sku not in terms:
-        raise problem
+        if line.sku not in terms:
+            raise problem
+        levels = await inventory.stock_levels(conn, variant_ids=[terms[line.sku].variant_id])
     found = terms[line.sku]
     left = int(problem.extra.get("left", 0))
     match problem:
@@ -199,7 +200,14 @@ async def _refused(request: Request, line: Line, problem: SoldOut | LimitReached
         case _:
             kind = DeadEnd.LIMIT_REACHED if found.drop else DeadEnd.TOO_MANY_HOLDS
     way = f"/drops/{found.drop.slug}" if found.drop else f"/products/{found.product_slug}"
-    context = DeadEndContext(kind, found.title, way, in_drop=found.drop is not None, left=left)
+    context = DeadEndContext(
+        kind,
+        found.title,
+        way,
+        in_drop=found.drop is not None,
+        left=left,
+        may_return=kind == DeadEnd.SOLD_OUT and any(level.held for level in levels.values()),
+    )
     return render(request, "storefront/dead_end.html", context, status=problem.status, headers=NOT_KEPT)
 
 

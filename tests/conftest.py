@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -23,6 +24,10 @@ from tidegate.platform.settings import CacheSettings, DatabaseSettings, Settings
 
 DURABLE = os.environ.get("TIDEGATE_TEST_DURABLE") == "1"
 """Commits reach the disk in tests too; slower. What whole shops (`shop`) run is always durable."""
+
+
+hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no counterexample
+hypothesis.settings.load_profile("tidegate")
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 POLICY = RetryPolicy(lease_s=60, base_s=2, cap_s=900, max_attempts=3)
 AT_ONCE = RetryPolicy(lease_s=0, base_s=0, cap_s=0, max_attempts=3)
 EMAIL = "ada.lovelace@example.com"
+MILLISECONDS = st.integers(0, 10_000_000).map(lambda ms: ms / 1000)
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +234,8 @@ async def test_a_batch_wakes_the_relay_once(database: Database, database_url: st
 
 @given(
     failures=st.integers(0, 10_000),
-    base_s=st.floats(0, 1e3),
-    cap_s=st.floats(0, 1e5),
+    base_s=MILLISECONDS,
+    cap_s=MILLISECONDS,
     draw=st.floats(0, 1, exclude_max=True),
 )
 def test_pauses_grow_to_their_cap_and_are_spread(failures: int, base_s: float, cap_s: float, draw: float) -> None:

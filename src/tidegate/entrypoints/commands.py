@@ -53,7 +53,8 @@ def up(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the logs of all processes.")] = False,
 ) -> None:
     """Run the whole shop, with a PostgreSQL and a Valkey of its own unless the settings name others."""
-    from tidegate.ops import UpOptions, run_up
+    with cli.importing():
+        from tidegate.ops import UpOptions, run_up
 
     run_up(UpOptions(demo=demo, reload=reload, verbose=verbose))
 

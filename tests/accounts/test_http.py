@@ -120,7 +120,7 @@ async def test_too_many_failures_say_when_to_come_back(client: httpx.AsyncClient
 
 async def test_staff_sign_in_and_out_by_form(browser: httpx.AsyncClient, password: str) -> None:
     answer = await browser.post("/login", data={**await form(browser), "email": ADMIN, "password": password})
-    assert answer.status_code == 303
+    assert (answer.status_code, answer.headers["location"]) == (303, "/admin")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"{SESSION_COOKIE}=")
     assert "httponly" in cookie.lower()

@@ -17,7 +17,8 @@ from tidegate.web import forget_session, read_form, render, see_other, session_t
 
 router = APIRouter(include_in_schema=False)
 
-AFTER_SIGN_IN: Final = "/"
+STAFF_HOME: Final = "/admin"
+CUSTOMER_HOME: Final = "/"
 AFTER_SIGN_OUT: Final = "/"
 
 
@@ -59,7 +60,8 @@ async def log_in(request: Request) -> Response:
     if before is not None:
         async with database.transaction() as conn:
             await sign_out(conn, token=before)
-    return see_other(request, AFTER_SIGN_IN, session_token=signed_in.token)
+    home = STAFF_HOME if signed_in.person.is_staff else CUSTOMER_HOME
+    return see_other(request, home, session_token=signed_in.token)
 
 
 @router.post("/logout")

@@ -1,4 +1,4 @@
-"""The children's logs: bounded, and asked for the reason when something ends."""
+"""The children's logs: bounded in size, and repeated on the terminal when asked for."""
 
 from __future__ import annotations
 
@@ -20,15 +20,6 @@ def test_a_log_that_grew_too_large_is_emptied_under_its_writer(tmp_path: Path) -
         os.close(descriptor)
     assert file.read_text() == "after\n"
     assert (tmp_path / "one.log.1").stat().st_size == logs.LARGEST_LOG_BYTES + 1
-
-
-def test_the_last_words_are_those_that_say_why(tmp_path: Path) -> None:
-    file = tmp_path / "one.log"
-    assert logs.last_words(file) == "it said nothing"
-    file.write_text("LOG:  starting\nFATAL:  no room\nLOG:  database system is shut down\n")
-    assert logs.last_words(file) == "FATAL:  no room"
-    file.write_text("a\ntidegate: no such thing\nlater\n")
-    assert logs.last_words(file) == "no such thing"
 
 
 async def test_following_repeats_whole_new_lines_of_old_and_new_files(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.ops.logs import last_words, open_log
+from tidegate.ops.logs import open_log
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.embedded.children import Program, launch_command, needs_guard
+from tidegate.platform.embedded.last_words import last_words
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import SupervisorSettings
 

@@ -14,7 +14,6 @@ LARGEST_LOG_BYTES = 10 * 1024 * 1024
 TRIM_EVERY_S = 10.0
 FOLLOW_EVERY_S = 0.2
 FOLLOW_BYTES = 64 * 1024
-EXCERPT_BYTES = 16 * 1024
 
 
 def open_log(file: Path) -> int:
@@ -47,18 +46,6 @@ async def follow(folder: Path, write: Callable[[str], None]) -> None:
         for file in _logs(folder):
             positions[file] = _repeat(file, positions.get(file, 0), write)
         await asyncio.sleep(FOLLOW_EVERY_S)
-
-
-def last_words(file: Path) -> str:
-    """The line at the end of a log that says why, or the last one."""
-    try:
-        with file.open("rb") as log:
-            log.seek(max(_size(file) - EXCERPT_BYTES, 0))
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()][-40:]
-    except OSError:
-        lines = []
-    telling = [line for line in lines if line.startswith("tidegate: ") or "FATAL:" in line or "PANIC:" in line]
-    return (telling or lines or ["it said nothing"])[-1].removeprefix("tidegate: ")[:500]
 
 
 def _logs(folder: Path) -> list[Path]:

@@ -32,12 +32,13 @@ from tidegate.ops.fleet import (
 )
 from tidegate.ops.home import Home, claimed_home
 from tidegate.ops.leftovers import end_leftovers
-from tidegate.ops.logs import follow, keep_trimmed, last_words, open_log
+from tidegate.ops.logs import follow, keep_trimmed, open_log
 from tidegate.ops.readiness import is_ready
 from tidegate.ops.reload import check_reload, watch_sources
 from tidegate.ops.sockets import open_listeners
 from tidegate.ops.summary import say, say_event, show_started
 from tidegate.platform.embedded.children import launch_command
+from tidegate.platform.embedded.last_words import last_words
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
 from tidegate.platform.embedded.valkey import EmbeddedValkey

@@ -32,8 +32,6 @@ print(child.pid, flush=True)
 time.sleep(60)
 """
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
-
 
 @pytest.fixture
 def supervise() -> Iterator[list[subprocess.Popen[str]]]:

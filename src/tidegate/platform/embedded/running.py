@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tidegate.platform.embedded.children import Program, launch_command
+from tidegate.platform.embedded.last_words import last_words
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
 from tidegate.platform.embedded.valkey import EmbeddedValkey
 from tidegate.platform.problems import StartupError
@@ -33,7 +34,7 @@ def running(server: EmbeddedPostgres | EmbeddedValkey, *, log: Path) -> Iterator
         deadline = time.monotonic() + START_TIMEOUT_S
         while not server.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise StartupError(f"{Path(server.program().argv[0]).name} did not start: {last_line(log)}")
+                raise StartupError(f"{Path(server.program().argv[0]).name} did not start: {last_words(log)}")
             time.sleep(POLL_S)
         yield process
     finally:
@@ -57,13 +58,3 @@ def stop(process: subprocess.Popen[bytes], *, with_signal: signal.Signals) -> No
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(STOP_TIMEOUT_S)
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says why, for one clear line to the user."""
-    try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-40:] if line.strip()]
-    except OSError:
-        return "no log"
-    telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "# " in line]
-    return f"{(telling or lines or ['it said nothing'])[-1]} (see {log})"

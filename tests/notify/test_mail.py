@@ -9,6 +9,7 @@ from email.policy import default as default_policy
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tidegate.notify.mail import Mail, MailServer, compose
@@ -25,6 +26,7 @@ def mail(*, address: str = "ada@example.com", name: str = "Ada", subject: str = 
     return Mail("key", address, name, Words(subject, "text", "<p>html</p>", ""), datetime(2026, 1, 2, tzinfo=UTC))
 
 
+@examples(max_examples=40)
 @given(NAMES, NAMES)
 def test_no_name_changes_who_gets_the_mail(name: str, sender: str) -> None:
     sent = compose(mail(name=name), sender=f"{display_name(sender)} <shop@shop.example>").as_bytes(policy=SMTP)
@@ -34,6 +36,7 @@ def test_no_name_changes_who_gets_the_mail(name: str, sender: str) -> None:
     assert [address.addr_spec for address in read["From"].addresses] == ["shop@shop.example"]
 
 
+@examples(max_examples=60)
 @given(st.text(max_size=300) | st.emails() | st.text(st.sampled_from('ab@.<>,;: "\\()é'), max_size=20))
 def test_an_address_is_one_address_or_none(text: str) -> None:
     try:

@@ -45,7 +45,9 @@ WORDS: Final[Mapping[str, motifs.Motif]] = {
     ),
     **dict.fromkeys(("teapot", "jug", "kettle", "tea", "sugar", "creamer"), motifs.teapot),
     **dict.fromkeys(("bowl", "bowls", "plate", "plates", "dish", "basket", "colander", "moulds"), motifs.bowl),
-    **dict.fromkeys(("toy", "gliders", "rocket", "game", "puzzle", "harmonica", "soldier"), motifs.toy),
+    **dict.fromkeys(
+        ("toy", "tops", "rope", "dominoes", "gliders", "rocket", "game", "puzzle", "harmonica", "soldier"), motifs.toy
+    ),
     **dict.fromkeys(("ring", "necklace", "earrings", "bracelet", "charm", "jewel", "brooch", "gem"), motifs.ring),
     **dict.fromkeys(("plant", "garden", "flytrap", "cactus", "seed", "herb", "planter", "pot"), motifs.plant),
     **dict.fromkeys(

@@ -6,6 +6,9 @@ BIN := .venv/bin
 ARGS ?=
 NAME ?=
 
+# Compiled Python is kept beside its sources: without it every process of the shop compiles its imports at each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

@@ -73,7 +73,15 @@ class TestCluster:
         """Remove a clone, also under open connections."""
         with psycopg.connect(url) as conn:
             name = conn.info.dbname
-        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        wait_until(lambda: self._dropped(name), what=f"{name} without autovacuum in it")
+
+    def _dropped(self, name: str) -> bool:
+        """Try to drop a database; the server's own autovacuum may be in it for a moment, and cannot be sent away."""
+        try:
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return True
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as conn:

@@ -34,7 +34,7 @@ class Shopper:
 
     def sees(self, text: str | re.Pattern[str]) -> None:
         """Wait until the text can be read."""
-        expect(self.page.get_by_text(text).first).to_be_visible(timeout=15_000)
+        expect(self.page.get_by_text(text).first).to_be_visible()
 
     def hold(self, slug: str) -> None:
         """Buy a product as far as its checkout."""
@@ -68,7 +68,7 @@ class Shopper:
 
     def is_thanked(self) -> str:
         """See the order paid; its number."""
-        expect(self.page.get_by_role("heading", level=1)).to_have_text("Thank you. It is yours.", timeout=15_000)
+        expect(self.page.get_by_role("heading", level=1)).to_have_text("Thank you. It is yours.")
         return self.page.locator("main strong.num").inner_text()
 
 

@@ -54,7 +54,8 @@ def test_a_drop_counts_down_opens_and_sells(shop: Shop, visit: Visit) -> None:
     expect(buy).to_be_hidden()
     place = early.page.locator("#buy").bounding_box()
     expect(buy).to_be_visible()
-    assert early.page.locator("#buy").bounding_box() == place, "the form moved under the finger that waited for it"
+    now = early.page.locator("#buy").bounding_box()
+    assert now == place, f"the form moved under the finger that waited for it: {place} -> {now}"
     expect(early.page.get_by_text("Open now").first).to_be_visible()
     buy.click()
     early.page.wait_for_url(CHECKOUT)

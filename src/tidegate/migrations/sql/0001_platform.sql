@@ -15,6 +15,7 @@ CREATE TABLE platform.outbox (
 ) PARTITION BY RANGE (id);
 CREATE TABLE platform.outbox_default PARTITION OF platform.outbox DEFAULT;
 CREATE INDEX outbox_due ON platform.outbox (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_dead ON platform.outbox (id) WHERE state = 'dead';
 
 -- Answers by idempotency key, per buyer: hash partitions keep uniqueness; old rows leave in bounded batches.
 CREATE TABLE platform.idempotency_keys (

@@ -86,3 +86,12 @@ async def buy(client: httpx.AsyncClient, quantity: int, card: str, *, key: str) 
         headers=guest | {"idempotency-key": f"o{key}"},
     )
     assert order.status_code == 201, order.text
+
+
+async def test_staff_can_sign_out_there(client: httpx.AsyncClient, database: Database) -> None:
+    await sign_in(client, database)
+    page = await client.get("/admin")
+    token = page.text.split('name="form_token" value="')[1].split('"')[0]
+    headers = {"sec-fetch-site": "same-origin"}
+    assert (await client.post("/logout", data={"form_token": token}, headers=headers)).status_code == 303
+    assert (await client.get("/admin")).status_code == 303

@@ -94,6 +94,21 @@ def _wait_at_gate() -> None:
         os.close(int(gate))
 
 
+def _run_typed() -> None:
+    """Run what somebody typed. Mistyped arguments are one line too; a command that lacks its own shows its help."""
+    from typer.exceptions import TyperException
+
+    from tidegate.entrypoints.commands import make_app
+
+    app: typer.Typer = make_app(sys.argv[1:])
+    try:
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        if message := error.format_message():  # empty where help was shown
+            sys.stderr.write(f"tidegate: {message.rstrip('.')}; `--help` tells what there is\n")
+        sys.exit(STARTUP_FAILED)
+
+
 def main() -> None:
     """Run the command that the arguments name. Expected failures are one line on stderr and exit code 2."""
     use_cache(Path(os.environ.get("TIDEGATE_HOME") or ".tidegate"))
@@ -102,10 +117,7 @@ def main() -> None:
         if child is not None:
             child()
         else:
-            from tidegate.entrypoints.commands import make_app
-
-            app: typer.Typer = make_app(sys.argv[1:])
-            app()
+            _run_typed()
     except StartupError as error:
         sys.stderr.write(f"tidegate: {error}\n")
         sys.exit(STARTUP_FAILED)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
@@ -100,13 +100,13 @@ async def finish_keys(conn: Connection, answers: Mapping[RequestKey, StoredAnswe
     ordered = sorted(answers, key=lambda each: (each.buyer_id, each.key))
     await conn.execute(
         "UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body"
-        " FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::jsonb[]) AS a (buyer_id, key, status, body)"
+        " FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::json[]) AS a (buyer_id, key, status, body)"
         " WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state = 'claimed'",
         (
             [key.buyer_id for key in ordered],
             [key.key for key in ordered],
             [answers[key].status for key in ordered],
-            [Jsonb(answers[key].body) for key in ordered],
+            [Json(answers[key].body) for key in ordered],
         ),
     )
 
@@ -135,9 +135,9 @@ async def finish_subjects(conn: Connection, answers: Mapping[UUID, StoredAnswer]
     subjects = sorted(answers)
     await conn.execute(
         "UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body"
-        " FROM unnest(%s::uuid[], %s::int[], %s::jsonb[]) AS a (subject_id, status, body)"
+        " FROM unnest(%s::uuid[], %s::int[], %s::json[]) AS a (subject_id, status, body)"
         " WHERE k.subject_id = a.subject_id AND k.state = 'claimed'",
-        (subjects, [answers[each].status for each in subjects], [Jsonb(answers[each].body) for each in subjects]),
+        (subjects, [answers[each].status for each in subjects], [Json(answers[each].body) for each in subjects]),
     )
 
 

@@ -25,7 +25,7 @@ CREATE TABLE platform.idempotency_keys (
     state text NOT NULL CHECK (state IN ('claimed', 'final')),
     subject_id uuid,
     status integer CHECK (status BETWEEN 200 AND 499),
-    body jsonb,
+    body json,
     claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (buyer_id, key),
     CHECK ((state = 'final') = (status IS NOT NULL))

@@ -108,9 +108,6 @@ class IdempotencySettings(BaseModel):
 
     keep_days: Count = Field(30, description="How long an answer is kept for its key.")
     wait_s: float = Field(5.0, ge=0, description="How long a twin waits for the first request before it gets 409.")
-    claim_timeout_s: Count = Field(
-        60, description="Age at which a claim whose process died may be taken over by a repeat."
-    )
 
 
 class MailSettings(BaseModel):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from tidegate.platform.ids import id_floor, id_time, new_id
+from tidegate.platform.ids import id_floor, new_id
 from tidegate.platform.partitions import GROWING, make_partitions, months
 
 
@@ -16,10 +16,9 @@ def test_months_cross_the_year() -> None:
 
 
 def test_an_id_lies_in_the_month_of_its_making() -> None:
-    fresh = new_id()
-    made = id_time(fresh)
-    assert id_floor(made) <= fresh
-    assert id_floor(months(made, 2)[1]) > fresh
+    before, fresh, after = datetime.now(UTC), new_id(), datetime.now(UTC)
+    assert id_floor(months(before, 1)[0]) <= id_floor(before) <= fresh
+    assert fresh < id_floor(months(after, 2)[1])
 
 
 def test_making_them_again_makes_none_and_all_tables_have_theirs(database_url: str) -> None:

@@ -32,7 +32,6 @@ from tidegate.web import (
     read_form,
     render,
     require_person,
-    require_role,
     see_other,
 )
 
@@ -94,10 +93,6 @@ def web_shop(people: People, settings: Settings) -> ASGIApp:
     @app.get("/own")
     async def own(request: Request) -> dict[str, str]:
         return {"role": (await require_person(request)).role}
-
-    @app.get("/desk")
-    async def desk(request: Request) -> dict[str, str]:
-        return {"role": (await require_role(request, "staff", "admin")).role}
 
     @app.get("/buy")
     async def show_form(request: Request) -> Response:

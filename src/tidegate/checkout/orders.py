@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tidegate.checkout.contracts import Address, BoughtLine, OrderState, OrderSummary
-from tidegate.checkout.rules import TRANSITIONS, order_number
+from tidegate.checkout.rules import may_move, order_number
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
 from tidegate.platform.money import Money
@@ -123,7 +123,7 @@ async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> 
     if not moves:
         return set()
     ordered = sorted(moves)
-    allowed = {new: [old.value for old in OrderState if new in TRANSITIONS[old]] for new in set(moves.values())}
+    allowed = {new: [old.value for old in OrderState if may_move(old, new)] for new in set(moves.values())}
     moved: set[OrderId] = set()
     for new, olds in sorted(allowed.items()):
         rows = await conn.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NewType
 from uuid import UUID
 
@@ -28,11 +28,6 @@ def new_id() -> UUID:
 def id_floor(moment: datetime) -> UUID:
     """The smallest UUID whose time is `moment` (milliseconds): a partition's bound."""
     return UUID(int=int(moment.timestamp() * 1000) << 80)
-
-
-def id_time(identifier: UUID) -> datetime:
-    """When a UUIDv7 was made, in UTC, to the millisecond."""
-    return datetime.fromtimestamp((identifier.int >> 80) / 1000, tz=UTC)
 
 
 def parse_id(text: str) -> UUID | None:

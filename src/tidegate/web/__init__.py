@@ -10,7 +10,6 @@ from tidegate.web.session import (
     ensure_buyer,
     forget_session,
     require_person,
-    require_role,
     session_token,
     set_session,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "read_form",
     "render",
     "require_person",
-    "require_role",
     "see_other",
     "session_token",
     "set_session",

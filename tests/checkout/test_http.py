@@ -202,3 +202,20 @@ async def test_a_forged_webhook_changes_nothing(site: httpx.AsyncClient) -> None
     response = await site.post("/api/v1/payments/webhooks/sandbox", json={"type": "payment.succeeded"})
     assert problem(response) == (401, "bad-signature")
     assert problem(await site.post("/api/v1/payments/webhooks/nobody", json={})) == (422, "unknown-provider")
+
+
+async def test_a_declined_card_is_followed_by_another_on_the_same_hold(site: httpx.AsyncClient, sell: Stock) -> None:
+    await sell("LAMP", stock=1)
+    who = await guest(site)
+    hold = await held(site, who)
+    first = (await post(site, "/api/v1/orders", order_body(hold["id"], "tok_declined"), who, key="k1")).json()
+    assert first["state"] == "payment_failed"
+    second = (await post(site, "/api/v1/orders", order_body(hold["id"]), who, key="k2")).json()
+    assert (second["id"], second["number"], second["state"]) == (first["id"], first["number"], "paid")
+    repeat = await post(site, "/api/v1/orders", order_body(hold["id"]), who, key="k2")
+    assert repeat.json() == second
+    declined = await post(site, "/api/v1/orders", order_body(hold["id"], "tok_declined"), who, key="k1")
+    assert declined.json()["state"] == "payment_failed", "the first key keeps its answer"
+    third = await post(site, "/api/v1/orders", order_body(hold["id"]), who)
+    assert problem(third) == (409, "already-ordered")
+    assert third.json()["order_id"] == first["id"]

@@ -121,7 +121,10 @@ async def delete_hold(request: Request) -> Response:
     tag="checkout",
 )
 async def post_order(request: Request, body: OrderBody) -> Response:
-    """Order what a hold keeps and pay for it. A declined card gives an order in state `payment_failed`."""
+    """Order what a hold keeps and pay for it.
+
+    A declined card gives an order in state `payment_failed`; send the hold again with another token and a new key.
+    """
     buyer_id = (await require_person(request)).id
     key = request_key(request, buyer_id, body)
     placed = await place_order(_shop(request), buyer_id=buyer_id, form=body.form(), key=key)

@@ -18,7 +18,7 @@ from tidegate.checkout.contracts import (
     OrderView,
 )
 from tidegate.checkout.holding import view_hold
-from tidegate.checkout.orders import NewOrder, insert_orders, lock_orders, move_orders
+from tidegate.checkout.orders import NewOrder, Order, insert_orders, lock_orders, move_orders
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
@@ -53,7 +53,8 @@ async def place_order(
 ) -> OrderView | Replay:
     """Order what a hold keeps, and start its payment. With a key, a repeat gets the first one's answer.
 
-    The order stands even when the card is declined: it is then `payment_failed` and may be paid again until its end.
+    The order stands even when the card is declined: it is then `payment_failed`, and ordering the same hold again
+    with another card pays the same order, until its end.
     Raises: InvalidRequest with `errors` by field, NotFound (also for another buyer's hold), HoldExpired,
     AlreadyOrdered, KeyReused, KeyInFlight, UnknownProvider.
     """
@@ -82,20 +83,9 @@ async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provid
             raise NotFound("there is no such order")
         if order.state not in PAYABLE or order.seconds_left == 0:
             raise NotPayable()
-        charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ())
-        if any(charge.state in OPEN for charge in charges):
+        intent = await _next_attempt(conn, shop, order, provider=provider, method=method)
+        if intent is None:
             return (await view_orders(conn, [order_id]))[order_id]
-        attempt = max((charge.ref.attempt for charge in charges), default=0) + 1
-        intent = ChargeIntent(
-            ref=ChargeRef(order_id, attempt),
-            provider=provider,
-            method=method,
-            total=order.total,
-            return_url=_return_url(shop, order_id),
-            description=order.number,
-        )
-        await payments.record_intents(conn, [intent])
-        await move_orders(conn, {order_id: OrderState.AWAITING_PAYMENT})
     return await _charge(shop, intent)
 
 
@@ -147,28 +137,67 @@ async def _record(
     hold = (await inventory.load_holds(conn, [form.hold_id])).get(form.hold_id)
     if hold is None or hold.buyer_id != buyer_id:
         raise NotFound("there is no such hold")
+    if hold.order_id is not None:
+        return await _order_again(conn, shop, hold.order_id, form, key)
     order_id = OrderId(new_id())
     attached = await inventory.attach_holds(conn, {hold.id: order_id}, window_s=shop.settings.holds.payment_window_s)
     outcome, pay_until = attached[hold.id]
     if outcome == Attachment.ALREADY_ORDERED:
-        raise AlreadyOrdered(order_id=str(hold.order_id) if hold.order_id else None)
+        raise AlreadyOrdered()
     if outcome == Attachment.ENDED or pay_until is None:
         raise HoldExpired()
     view = await view_hold(conn, shop, hold)
     lines = tuple(zip((line.variant_id for line in hold.lines), view.lines, strict=True))
     order = NewOrder(order_id, buyer_id, hold.id, view.total, form.email, form.address, pay_until, lines)
-    await insert_orders(conn, [order])
+    numbers = await insert_orders(conn, [order])
     intent = ChargeIntent(
         ref=ChargeRef(order_id, 1),
         provider=form.provider,
         method=form.method,
         total=view.total,
         return_url=_return_url(shop, order_id),
-        description=view.lines[0].title,
+        description=numbers[order_id],
     )
     await payments.record_intents(conn, [intent])
     if key:
         await name_subjects(conn, {key: order_id})
+    return intent
+
+
+async def _order_again(
+    conn: Connection, shop: Shop, order_id: OrderId, form: OrderForm, key: RequestKey | None
+) -> ChargeIntent:
+    """Another card for an order whose last one was declined. Its goods, address and end stay as they are."""
+    order = (await lock_orders(conn, [order_id]))[order_id]
+    if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
+        raise HoldExpired()
+    if order.state != OrderState.PAYMENT_FAILED:
+        raise AlreadyOrdered(order_id=str(order_id))
+    intent = await _next_attempt(conn, shop, order, provider=form.provider, method=form.method)
+    if intent is None:
+        raise AlreadyOrdered(order_id=str(order_id))
+    if key:
+        await name_subjects(conn, {key: order_id})
+    return intent
+
+
+async def _next_attempt(
+    conn: Connection, shop: Shop, order: Order, *, provider: str, method: str
+) -> ChargeIntent | None:
+    """Record one more attempt at a locked order; None while another one is open."""
+    charges = (await payments.load_charges(conn, order_ids=[order.id])).get(order.id, ())
+    if any(charge.state in OPEN for charge in charges):
+        return None
+    intent = ChargeIntent(
+        ref=ChargeRef(order.id, max((charge.ref.attempt for charge in charges), default=0) + 1),
+        provider=provider,
+        method=method,
+        total=order.total,
+        return_url=_return_url(shop, order.id),
+        description=order.number,
+    )
+    await payments.record_intents(conn, [intent])
+    await move_orders(conn, {order.id: OrderState.AWAITING_PAYMENT})
     return intent
 
 

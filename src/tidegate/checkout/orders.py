@@ -51,8 +51,8 @@ class Order:
     lines: tuple[BoughtLine, ...]
 
 
-async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> None:
-    """Write orders that await payment, with their lines and numbers."""
+async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> dict[OrderId, str]:
+    """Write orders that await payment, with their lines; returns their numbers."""
     sealer = current_sealer()
     rows = await conn.execute(
         "SELECT nextval('checkout.order_sequence'), (SELECT key FROM checkout.order_number_key)"
@@ -93,6 +93,7 @@ async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> None:
             [line.unit.amount for _, _, _, line in lines],
         ),
     )
+    return {order.id: number for order, number in zip(orders, numbers, strict=True)}
 
 
 async def lock_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Order]:

@@ -266,3 +266,16 @@ async def test_two_senders_do_not_send_the_same(database: Database) -> None:
         await payments.call_provider(sandbox(database), intent("tok_webhook_twice"))
     sent = await asyncio.gather(*(shop.hear(database) for _ in range(4)))
     assert sum(sent) == len(shop.taken) == 20
+
+
+async def test_old_webhooks_leave_once_applied(database: Database) -> None:
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO payments.webhook_events (provider, event_id, body, received_at, applied_at)"
+            " SELECT 'sandbox', name, '{}', clock_timestamp() - age, CASE WHEN applied THEN clock_timestamp() END"
+            " FROM (VALUES ('old', interval '91 days', true), ('open', interval '91 days', false),"
+            " ('new', interval '89 days', true)) AS v (name, age, applied)"
+        )
+        assert await payments.delete_old_webhooks(conn, keep_days=90, limit=10) == 1
+        assert await payments.delete_old_webhooks(conn, keep_days=90, limit=10) == 0
+    assert [event_id for event_id, _ in await stored(database)] == ["new", "open"]

@@ -75,6 +75,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
+        Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
     ]
     if settings.demo:
@@ -93,6 +94,11 @@ def _in_transaction(database: Database, work: Callable[[Connection], Awaitable[i
 
 async def _delete_keys(settings: Settings, conn: Connection) -> int:
     return await delete_old_keys(conn, keep_days=settings.idempotency.keep_days, limit=DELETE_BATCH)
+
+
+async def _delete_webhooks(settings: Settings, conn: Connection) -> int:
+    keep_days = settings.payments.webhook_keep_days
+    return await payments.delete_old_webhooks(conn, keep_days=keep_days, limit=DELETE_BATCH)
 
 
 async def _delete_sessions(conn: Connection) -> int:

@@ -30,7 +30,7 @@ from tidegate.payments.providers import (
 )
 from tidegate.payments.refunds import claim_due_refunds, record_refunds, run_refund
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
-from tidegate.payments.webhooks import mark_applied, receive_webhook, sweep_unapplied_webhooks
+from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
 
 __all__ = [
     "Answer",
@@ -57,6 +57,7 @@ __all__ = [
     "check_method",
     "claim_due",
     "claim_due_refunds",
+    "delete_old_webhooks",
     "deliver_sandbox_webhooks_once",
     "end_attempt",
     "load_charges",

@@ -113,3 +113,19 @@ async def sweep_unapplied_webhooks(
 
 def _pause_s(asked: int, draw: float) -> float:
     return backoff_s(failures=asked + 1, base_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, draw=draw)
+
+
+async def delete_old_webhooks(conn: Connection, *, keep_days: int, limit: int) -> int:
+    """Remove up to `limit` webhooks that had their effect more than `keep_days` days ago; returns how many."""
+    done = await conn.execute(
+        """
+        WITH old AS MATERIALIZED (
+            SELECT provider, event_id FROM payments.webhook_events
+            WHERE received_at < clock_timestamp() - make_interval(days => %s) AND applied_at IS NOT NULL
+            LIMIT %s FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM payments.webhook_events e USING old WHERE (e.provider, e.event_id) = (old.provider, old.event_id)
+        """,
+        (keep_days, limit),
+    )
+    return done.rowcount

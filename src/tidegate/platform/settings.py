@@ -98,6 +98,7 @@ class PaymentSettings(BaseModel):
     reconcile_after_s: Count = Field(5, description="Age at which an unsettled charge is asked about.")
     reconcile_batch: Count = Field(100, description="Most charges asked about in one round.")
     reconcile_interval_ms: Count = Field(1_000, description="Pause between two rounds.")
+    webhook_keep_days: Count = Field(90, description="How long a provider's webhooks are kept once applied.")
     webhook_tolerance_s: Count = Field(300, description="Oldest signature of a webhook that is believed.")
     sandbox_slow_s: float = Field(3.0, ge=0, description="How long the sandbox's slow card takes.")
     sandbox_late_s: float = Field(20.0, ge=0, description="How late the sandbox's late webhook comes.")

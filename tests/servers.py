@@ -45,6 +45,14 @@ def wait_until(condition: Callable[[], Any], *, timeout_s: float = 20.0, what: s
     return result
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended, also when nobody has taken note of it yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @dataclass(slots=True)
 class TestCluster:
     """A PostgreSQL whose databases are cloned from one migrated template."""

@@ -130,7 +130,7 @@ def test_without_a_next_one_nothing_is_left_for_long(shop: Shop) -> None:
 
 def test_a_stop_during_the_start_ends_everything(shop: Shop) -> None:
     shop.start()
-    wait_until(lambda: any(process.name() == "postgres" for process in shop.processes()))
+    wait_until(lambda: any("postgres" in str(process) for process in shop.processes()))
     assert shop.stop(timeout_s=20) == 0
     assert not shop.processes()
 

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.servers import wait_until
+from tests.servers import is_gone, wait_until
 from tidegate.platform.embedded.children import Program, launch_command
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -53,12 +52,6 @@ def start_supervisor(started: list[subprocess.Popen[str]], mode: str, *program: 
     return child
 
 
-def is_gone(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    return True
-
-
 @on_linux
 def test_a_program_dies_with_its_killed_supervisor(supervise: list[subprocess.Popen[str]]) -> None:
     child = start_supervisor(supervise, "signalled", "/bin/sleep", "60")
@@ -68,14 +61,14 @@ def test_a_program_dies_with_its_killed_supervisor(supervise: list[subprocess.Po
 
 def test_a_guard_ends_the_program_where_the_kernel_does_not(supervise: list[subprocess.Popen[str]]) -> None:
     guard = start_supervisor(supervise, "guarded", "/bin/sleep", "60")
-    program = guard.children()[0]
+    (program,) = wait_until(guard.children)
     supervise[0].kill()
     wait_until(lambda: is_gone(program) and is_gone(guard), timeout_s=5)
 
 
 def test_a_guard_passes_signals_on_and_leaves_with_its_program(supervise: list[subprocess.Popen[str]]) -> None:
     guard = start_supervisor(supervise, "guarded", "/bin/sleep", "60")
-    program = guard.children()[0]
+    (program,) = wait_until(guard.children)
     guard.send_signal(signal.SIGTERM)
     wait_until(lambda: is_gone(program) and is_gone(guard), timeout_s=5)
 

@@ -189,9 +189,10 @@ async def test_what_a_killed_worker_was_doing_is_done_once_by_another(bench: Ben
         events = await write(database, wait_for=whom)
         await relay_until(bench, database, lambda: count(bench, "runs", events) == 1)
         pool = worker.children()
-        for victim in [worker] if whom == "whole worker" else pool:
+        victims = [worker] if whom == "whole worker" else pool
+        for victim in victims:
             victim.kill()
-        wait_until(lambda: all(is_gone(one) for one in pool))
+        wait_until(lambda: all(is_gone(one) for one in [*victims, *pool]))
         assert count(bench, "effects", events) == 0
         bench.raise_sign(whom)
         bench.ensure_worker()

@@ -79,6 +79,15 @@ class JobSettings(BaseModel):
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
 
 
+class BatchSettings(BaseModel):
+    """Batches of the sale engine: requests that arrive while the previous batch commits form the next one."""
+
+    batch_max: Count = Field(512, description="Most requests settled in one transaction.")
+    queue_max: Count = Field(10_000, description="Most requests that wait for a batch, per kind; more get 503.")
+    deadline_s: float = Field(5.0, gt=0, description="Longest wait for a batch, and longest time of its repeats.")
+    linger_ms: int = Field(0, ge=0, description="How long the first request of a batch waits for company.")
+
+
 class HoldSettings(BaseModel):
     """How long stock is kept for a shopper, and how much at most."""
 
@@ -200,6 +209,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
+    engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()

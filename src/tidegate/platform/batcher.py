@@ -1,0 +1,181 @@
+"""Natural batching: requests that arrive while the previous batch runs form the next one.
+
+    sessions = Batcher(find_sessions, name="sessions", limits=settings.engine)
+    sessions.start()
+    person = await sessions.submit(token)
+    await sessions.drain()
+
+`find_sessions` takes a list of requests and answers a list of results of the same length and order; an exception in
+that list is raised for its caller alone. A batch of one costs what a plain call costs; under load batches grow by
+themselves, and the cost of a round trip or a commit is shared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter, Histogram
+
+from tidegate.platform.problems import Overloaded
+from tidegate.platform.settings import BatchSettings
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+Run = Callable[[Sequence[Request]], Awaitable[Sequence[Result | Exception]]]
+"""One batch: a result or an exception for each request, in the same order."""
+
+SIZE = Histogram(
+    "tidegate_batch_size", "Requests in one batch.", ["batch"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+)
+WAIT_S = Histogram(
+    "tidegate_batch_wait_seconds",
+    "How long the first request of a batch had waited when the batch began.",
+    ["batch"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+RUN_S = Histogram(
+    "tidegate_batch_run_seconds",
+    "How long one batch took.",
+    ["batch"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+REJECTED = Counter("tidegate_batch_rejected", "Requests answered with 503 instead of a result.", ["batch", "reason"])
+
+SWEEP_S = 0.05
+"""Pause between two looks for requests that are past their deadline."""
+
+HUNG = "This took too long and was given up. Look whether it took effect before you try again."
+
+
+class _Waiting(Generic[Request, Result]):
+    """One request, its caller's future, and until when it may wait (the loop's clock)."""
+
+    __slots__ = ("arrived", "deadline", "future", "request")
+
+    def __init__(self, request: Request, future: asyncio.Future[Result], arrived: float, deadline: float) -> None:
+        self.request = request
+        self.future = future
+        self.arrived = arrived
+        self.deadline = deadline
+
+
+class Batcher(Generic[Request, Result]):
+    """Collects requests into batches; one batch runs at a time. Belongs to one event loop.
+
+    Requests that wait longer than `limits.deadline_s`, or find `limits.queue_max` others waiting, get Overloaded; a
+    running batch has as long again before its callers are let go (it is not interrupted). A caller that is cancelled
+    leaves the queue; in a running batch its result is dropped.
+    """
+
+    def __init__(self, run: Run[Request, Result], *, name: str, limits: BatchSettings) -> None:
+        self._run = run
+        self._limits = limits
+        self._queue: deque[_Waiting[Request, Result]] = deque()
+        self._running: Sequence[_Waiting[Request, Result]] = ()
+        self._filled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closing = False
+        self.name = name
+        self._size, self._wait_s, self._run_s = SIZE.labels(name), WAIT_S.labels(name), RUN_S.labels(name)
+        self._full, self._late = REJECTED.labels(name, "queue_full"), REJECTED.labels(name, "deadline")
+
+    def start(self) -> None:
+        """Begin to run batches. Call inside the event loop."""
+        assert self._task is None, f"the batcher {self.name} was started twice"
+        self._task = asyncio.create_task(self._work(), name=f"batcher-{self.name}")
+
+    async def drain(self) -> None:
+        """Refuse new requests, finish those that wait, and stop. Bounded by the deadlines of those that wait."""
+        self._closing = True
+        self._filled.set()
+        if self._task is not None:
+            await self._task
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    async def submit(self, request: Request, *, deadline_s: float | None = None) -> Result:
+        """The result of `request`, from whichever batch it lands in.
+
+        Raises: what the batch says of this request; Overloaded (503) when the queue is full, when it waited longer
+        than `deadline_s` (default: the setting), or at shutdown.
+        """
+        if self._closing or len(self._queue) >= self._limits.queue_max:
+            self._full.inc()
+            raise Overloaded()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        wait_s = self._limits.deadline_s if deadline_s is None else deadline_s
+        waiting: _Waiting[Request, Result] = _Waiting(request, loop.create_future(), now, now + wait_s)
+        self._queue.append(waiting)
+        self._filled.set()
+        if self._sweep is None:
+            self._sweep = loop.call_later(SWEEP_S, self._let_go)
+        return await waiting.future
+
+    async def _work(self) -> None:
+        while True:
+            await self._filled.wait()
+            if self._limits.linger_ms and not self._closing and len(self._queue) < self._limits.batch_max:
+                await asyncio.sleep(self._limits.linger_ms / 1000)
+            batch = self._take()
+            if batch:
+                await self._run_batch(batch)
+            elif self._closing and not self._queue:
+                return
+
+    def _take(self) -> list[_Waiting[Request, Result]]:
+        """The next batch, without those whose callers have gone."""
+        batch: list[_Waiting[Request, Result]] = []
+        while self._queue and len(batch) < self._limits.batch_max:
+            waiting = self._queue.popleft()
+            if not waiting.future.done():
+                batch.append(waiting)
+        if not self._queue and not self._closing:
+            self._filled.clear()
+        return batch
+
+    async def _run_batch(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._running = batch
+        self._size.observe(len(batch))
+        self._wait_s.observe(started - batch[0].arrived)
+        results: Sequence[Result | Exception]
+        try:
+            results = await self._run([waiting.request for waiting in batch])
+            assert len(results) == len(batch), f"{self.name}: {len(results)} results for {len(batch)} requests"
+        except Exception as error:
+            results = [error] * len(batch)
+        except BaseException:
+            for waiting in batch:
+                waiting.future.cancel()
+            raise
+        finally:
+            self._running = ()
+            self._run_s.observe(loop.time() - started)
+        for waiting, result in zip(batch, results, strict=True):
+            if waiting.future.done():
+                continue
+            if isinstance(result, Exception):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(result)
+
+    def _let_go(self) -> None:
+        """Answer those that are past their deadline; look again while anybody waits."""
+        self._sweep = None
+        now = asyncio.get_running_loop().time()
+        for waiting in self._queue:
+            if waiting.deadline <= now and not waiting.future.done():
+                self._late.inc()
+                waiting.future.set_exception(Overloaded())
+        for waiting in self._running:
+            if waiting.deadline + self._limits.deadline_s <= now and not waiting.future.done():
+                self._late.inc()
+                waiting.future.set_exception(Overloaded(HUNG))
+        if self._queue or self._running:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._let_go)

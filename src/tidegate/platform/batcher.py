@@ -169,10 +169,13 @@ class Batcher(Generic[Request, Result]):
         """Answer those that are past their deadline; look again while anybody waits."""
         self._sweep = None
         now = asyncio.get_running_loop().time()
-        for waiting in self._queue:
-            if waiting.deadline <= now and not waiting.future.done():
+        late = [waiting for waiting in self._queue if waiting.deadline <= now]
+        for waiting in late:
+            if not waiting.future.done():
                 self._late.inc()
                 waiting.future.set_exception(Overloaded())
+        if late:
+            self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
         for waiting in self._running:
             if waiting.deadline + self._limits.deadline_s <= now and not waiting.future.done():
                 self._late.inc()

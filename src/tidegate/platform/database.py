@@ -29,12 +29,20 @@ class Database:
             f"-c statement_timeout={limits.statement_timeout_ms} -c lock_timeout={limits.lock_timeout_ms} "
             f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_timeout_ms} -c timezone=UTC"
         )
+        self._url = settings.require_database_url()
+        self._arguments: dict[str, Any] = {
+            "autocommit": True,
+            "options": options,
+            "application_name": "tidegate",
+            "connect_timeout": limits.connect_timeout_s,
+            "tcp_user_timeout": limits.statement_timeout_ms,
+        }
         self._pool = AsyncConnectionPool[Connection](
-            settings.require_database_url(),
+            self._url,
             min_size=limits.pool_min,
             max_size=max(limits.pool_max, limits.pool_min),
             timeout=limits.pool_wait_s,
-            kwargs={"autocommit": True, "options": options, "application_name": "tidegate"},
+            kwargs=self._arguments,
             check=AsyncConnectionPool.check_connection,
             reconnect_timeout=30,
             open=False,
@@ -47,6 +55,10 @@ class Database:
     async def close(self) -> None:
         """Give all connections back."""
         await self._pool.close()
+
+    async def connect(self) -> Connection:
+        """A connection of the caller's own, outside the pool: for those who use one all the time."""
+        return await AsyncConnection.connect(self._url, **self._arguments)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -42,6 +42,7 @@ class DatabaseSettings(BaseModel):
     pool_min: Count = Field(1, description="Connections kept open per process.")
     pool_max: Count = Field(8, description="Most connections per process.")
     pool_wait_s: float = Field(5.0, gt=0, description="How long a request waits for a free connection.")
+    connect_timeout_s: Count = Field(5, description="Longest wait for a new connection.")
     statement_timeout_ms: Count = Field(10_000, description="Longest statement.")
     idle_in_transaction_timeout_ms: Count = Field(15_000, description="Longest idle time inside a transaction.")
     lock_timeout_ms: Count = Field(3_000, description="Longest wait for one lock.")

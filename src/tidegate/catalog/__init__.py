@@ -27,6 +27,7 @@ from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drop
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, parse_moment
+from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import find_product, list_collections, list_products, purchase_terms, variant_terms
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "ProductPage",
     "Room",
     "RowError",
+    "Snapshot",
     "Status",
     "Terms",
     "UnknownDrop",

@@ -153,6 +153,9 @@ class CatalogSettings(BaseModel):
     import_max_bytes: Count = Field(1_073_741_824, description="Largest import file.")
     import_batch: Count = Field(500, description="Products written per transaction of an import.")
     import_max_field_bytes: Count = Field(131_072, description="Largest cell of an import file.")
+    snapshot_max: Count = Field(
+        20_000, description="Most SKUs, and as many unknown ones and variants, that a process keeps the terms of."
+    )
 
 
 class SecuritySettings(BaseModel):

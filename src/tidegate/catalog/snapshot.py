@@ -1,0 +1,113 @@
+"""What a process keeps of the catalogue, so that a buyer's transaction asks for a revision and not for prices.
+
+The database counts the catalogue's committed changes (`catalog.revision`). A buyer's transaction reads the count; while
+it is the one under which terms were loaded, they are still what the catalogue says.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from psycopg import AsyncCursor
+
+from tidegate.catalog.contracts import Terms
+from tidegate.catalog.rules import storable
+from tidegate.catalog.views import purchase_terms, variant_terms
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import VariantId
+
+MAX_SKU_CHARS = 100
+"""Longest SKU that the catalogue can hold; longer ones are not looked up."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Asked = AsyncCursor[tuple[Any, ...]]
+"""The revision as a transaction was asked for it."""
+
+
+@dataclass(slots=True)
+class _Edition:
+    """What was loaded under one revision. A load that a change overtakes ends in the edition that it began in."""
+
+    revision: int
+    terms: OrderedDict[str, Terms] = field(default_factory=OrderedDict)
+    unknown: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    by_variant: OrderedDict[VariantId, Terms] = field(default_factory=OrderedDict)
+
+
+class Snapshot:
+    """The terms that this process knows: at most `max_entries` by SKU, by unknown SKU and by variant each.
+
+    One step, `terms` and `by_variant`, or two for a transaction in pipeline mode: `ask` queues the statement, and
+    `answer` or `answer_variants` fetches its result after the caller has queued others.
+    """
+
+    def __init__(self, *, currency: str, max_entries: int) -> None:
+        self._currency = currency
+        self._max = max_entries
+        self._edition = _Edition(revision=-1)
+
+    async def ask(self, conn: Connection) -> Asked:
+        """Read the catalogue's revision in the caller's transaction; in pipeline mode this waits for nothing."""
+        return await conn.execute("SELECT sum(counter)::bigint FROM catalog.revision", prepare=True)
+
+    async def terms(self, conn: Connection, skus: Sequence[str]) -> dict[str, Terms]:
+        """What `purchase_terms` says in this transaction; unknown SKUs are absent."""
+        return await self.answer(conn, await self.ask(conn), skus)
+
+    async def by_variant(self, conn: Connection, variant_ids: Sequence[VariantId]) -> dict[VariantId, Terms]:
+        """What `variant_terms` says in this transaction; unknown variants are absent."""
+        return await self.answer_variants(conn, await self.ask(conn), variant_ids)
+
+    async def answer(self, conn: Connection, asked: Asked, skus: Sequence[str]) -> dict[str, Terms]:
+        """The terms of these SKUs; what is not known under the revision asked for is loaded in this transaction."""
+        edition = await self._current(asked)
+        known = edition.terms
+        found = {sku: terms for sku in skus if (terms := known.get(sku)) is not None}
+        missing = [sku for sku in skus if sku not in found and sku not in edition.unknown and _possible(sku)]
+        if missing:
+            loaded = await purchase_terms(conn, skus=missing, currency=self._currency)
+            found |= loaded
+            self._keep(known, loaded)
+            self._keep(edition.unknown, dict.fromkeys(sku for sku in missing if sku not in loaded))
+        return found
+
+    async def answer_variants(
+        self, conn: Connection, asked: Asked, variant_ids: Sequence[VariantId]
+    ) -> dict[VariantId, Terms]:
+        """The same by variant, whatever the product's status. Variants come from holds: nobody can make them up."""
+        edition = await self._current(asked)
+        known = edition.by_variant
+        found = {variant: terms for variant in variant_ids if (terms := known.get(variant)) is not None}
+        missing = list({variant for variant in variant_ids if variant not in found})
+        if missing:
+            loaded = await variant_terms(conn, variant_ids=missing, currency=self._currency)
+            found |= loaded
+            self._keep(known, loaded)
+        return found
+
+    async def _current(self, asked: Asked) -> _Edition:
+        """The edition of the revision asked for; a new one when it is not the one that is kept.
+
+        A load sees at least what its revision counts, so an edition may hold newer terms than its revision, never older
+        ones; whoever sees the newer revision begins another edition.
+        """
+        row = await asked.fetchone()
+        assert row is not None
+        if row[0] != self._edition.revision:
+            self._edition = _Edition(revision=row[0])
+        return self._edition
+
+    def _keep(self, kept: OrderedDict[K, V], loaded: Mapping[K, V]) -> None:
+        """Add what was loaded; what was loaded first goes first when there is too much."""
+        kept.update(loaded)
+        while len(kept) > self._max:
+            kept.popitem(last=False)
+
+
+def _possible(sku: str) -> bool:
+    return 0 < len(sku) <= MAX_SKU_CHARS and storable(sku)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
 from tidegate import inventory
-from tidegate.checkout import Shop
+from tidegate.checkout import Shop, open_shop
 from tidegate.payments import make_providers
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, VariantId, new_id
@@ -18,10 +18,11 @@ Stock = Callable[..., Awaitable[VariantId]]
 
 
 @pytest.fixture
-def shop(database: Database, settings: Settings) -> Shop:
+async def shop(database: Database, settings: Settings) -> AsyncIterator[Shop]:
     """A demo shop, with the sandbox to pay through."""
     demo = settings.model_copy(update={"demo": True})
-    return Shop(database, demo, make_providers(database, demo))
+    async with open_shop(database, demo, make_providers(database, demo)) as shop:
+        yield shop
 
 
 @pytest.fixture

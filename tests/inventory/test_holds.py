@@ -13,7 +13,8 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from tidegate import inventory
-from tidegate.inventory import Attachment, Confirmation, DropRule, Granted, HoldLine, HoldRequest
+from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money
@@ -52,8 +53,9 @@ async def levels(database: Database, *variants: VariantId) -> list[tuple[int, in
 async def order(database: Database, hold_id: HoldId, *, window_s: int = 60) -> OrderId:
     order_id = OrderId(new_id())
     async with database.transaction() as conn:
-        attached = await inventory.attach_holds(conn, {hold_id: order_id}, window_s=window_s)
-    assert attached[hold_id][0] == Attachment.ATTACHED
+        holds = await inventory.read_holds(await inventory.ask_holds(conn, [hold_id]))
+        ends_at = await database_now(conn) + timedelta(seconds=window_s)
+        await inventory.attach_holds(conn, {hold_id: order_id}, holds=holds, ends_at=ends_at)
     return order_id
 
 
@@ -175,26 +177,25 @@ async def test_ordering_moves_the_end_and_happens_once(database: Database) -> No
     (variant,) = await stocked(database, 1)
     wish = request([variant])
     granted = (await place(database, wish, ttl_s=5))[0]
-    async with database.transaction() as conn:
-        (attached,) = (await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)).values()
-        (again,) = (await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)).values()
-    assert attached[0] == Attachment.ATTACHED
-    assert attached[1] is not None
-    assert attached[1] > granted.expires_at + timedelta(minutes=9)
-    assert again == (Attachment.ALREADY_ORDERED, None)
+    order_id = await order(database, wish.id, window_s=600)
+    async with database.connection() as conn:
+        held = (await inventory.load_holds(conn, [wish.id]))[wish.id]
+    assert (held.state, held.order_id) == (inventory.HoldState.ORDERED, order_id)
+    assert held.expires_at > granted.expires_at + timedelta(minutes=9)
+    with pytest.raises(AssertionError, match="only a live hold"):
+        await order(database, wish.id)
     async with database.transaction() as conn:
         await expire_now(conn, wish.id)
         assert await inventory.expire_holds(conn, limit=10) == 0, "an ordered hold ends through its order"
 
 
-async def test_an_expired_hold_cannot_be_ordered(database: Database) -> None:
+async def test_a_hold_that_ends_late_keeps_its_end(database: Database) -> None:
     (variant,) = await stocked(database, 1)
     wish = request([variant])
-    await place(database, wish)
-    async with database.transaction() as conn:
-        await expire_now(conn, wish.id)
-        outcome = await inventory.attach_holds(conn, {wish.id: OrderId(new_id())}, window_s=600)
-    assert outcome == {wish.id: (Attachment.ENDED, None)}
+    granted = (await place(database, wish, ttl_s=600))[0]
+    await order(database, wish.id, window_s=5)
+    async with database.connection() as conn:
+        assert (await inventory.load_holds(conn, [wish.id]))[wish.id].expires_at == granted.expires_at
 
 
 async def test_paid_late_takes_stock_again_or_is_told_that_it_is_gone(database: Database) -> None:

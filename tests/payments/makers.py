@@ -51,7 +51,7 @@ async def recorded(database: Database, *intents: ChargeIntent) -> None:
 async def applied(database: Database, answers: dict[ChargeRef, Answer]) -> dict[ChargeRef, payments.Applied]:
     """Apply answers in a transaction of their own."""
     async with database.transaction() as conn:
-        return await payments.apply_answers(conn, answers)
+        return dict((await payments.apply_answers(conn, answers)).applied)
 
 
 async def loaded(database: Database, ref: ChargeRef) -> Charge:

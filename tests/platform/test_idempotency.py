@@ -1,20 +1,25 @@
-"""Keys in the database: claimed, answered, given back."""
+"""Keys in the database: written with what they stand for, answered once, found again to the letter."""
 
 from __future__ import annotations
 
 import asyncio
 
+import pytest
+from psycopg.errors import UniqueViolation
+
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import (
+    Claim,
     ClaimState,
+    KeyRecord,
     RequestKey,
     StoredAnswer,
-    claim_keys,
     fingerprint,
     finish_keys,
     finish_subjects,
-    forget_keys,
-    name_subjects,
+    is_race,
+    look_up,
+    record_keys,
 )
 from tidegate.platform.ids import PersonId, new_id
 
@@ -25,56 +30,69 @@ def key(name: str, *, buyer: PersonId = BUYER, body: object = None) -> RequestKe
     return RequestKey(buyer, name, fingerprint("/x", body))
 
 
-async def states(database: Database, *keys: RequestKey) -> list[ClaimState]:
+async def found(database: Database, *keys: RequestKey) -> list[Claim]:
     async with database.transaction() as conn:
-        return [claim.state for claim in await claim_keys(conn, keys)]
+        return await (await look_up(conn, keys)).claims()
+
+
+async def record(database: Database, *records: KeyRecord) -> None:
+    async with database.transaction() as conn:
+        await record_keys(conn, records)
 
 
 async def test_the_life_of_a_key(database: Database) -> None:
-    assert await states(database, key("a")) == [ClaimState.NEW]
-    assert await states(database, key("a")) == [ClaimState.IN_FLIGHT]
-    assert await states(database, key("a", body={"other": 1})) == [ClaimState.REUSED]
-    answer = StoredAnswer(201, {"id": "x"})
+    subject = new_id()
+    assert await found(database, key("a")) == [Claim(ClaimState.NEW)]
+    await record(database, KeyRecord(key("a"), subject_id=subject))
+    assert await found(database, key("a")) == [Claim(ClaimState.IN_FLIGHT, subject_id=subject)]
+    assert await found(database, key("a", body={"other": 1})) == [Claim(ClaimState.REUSED)]
+    answer = StoredAnswer(201, b'{ "to": "the letter",  "n":1 }')
     async with database.transaction() as conn:
         await finish_keys(conn, {key("a"): answer})
-        await finish_keys(conn, {key("a"): StoredAnswer(409, {})})
-        (claim,) = await claim_keys(conn, [key("a")])
-    assert (claim.state, claim.answer) == (ClaimState.ANSWERED, answer), "the first answer stays"
+        await finish_keys(conn, {key("a"): StoredAnswer(409, b"{}")})
+    assert await found(database, key("a")) == [Claim(ClaimState.ANSWERED, answer, subject)], "the first answer stays"
+
+
+async def test_a_decision_is_final_at_once(database: Database) -> None:
+    answer = StoredAnswer.of(409, {"type": "/problems/sold-out"})
+    await record(database, KeyRecord(key("a"), answer=answer))
+    assert await found(database, key("a")) == [Claim(ClaimState.ANSWERED, answer)]
 
 
 async def test_keys_belong_to_their_buyer_and_twins_of_a_batch_are_seen(database: Database) -> None:
     other = key("a", buyer=PersonId(new_id()))
-    assert await states(database, key("a"), other, key("a")) == [
-        ClaimState.NEW,
-        ClaimState.NEW,
-        ClaimState.IN_FLIGHT,
-    ]
+    states = [claim.state for claim in await found(database, key("a"), other, key("a"))]
+    assert states == [ClaimState.NEW, ClaimState.NEW, ClaimState.IN_FLIGHT]
 
 
-async def test_a_key_given_back_may_try_again(database: Database) -> None:
-    await states(database, key("a"), key("b"))
-    async with database.transaction() as conn:
-        await finish_keys(conn, {key("b"): StoredAnswer(201, {})})
-        await forget_keys(conn, [key("a"), key("b")])
-    assert await states(database, key("a"), key("b")) == [ClaimState.NEW, ClaimState.ANSWERED]
+async def test_the_second_writer_of_a_key_is_told_that_it_was_a_race(database: Database) -> None:
+    await record(database, KeyRecord(key("a"), subject_id=new_id()))
+    with pytest.raises(UniqueViolation) as refused:
+        await record(database, KeyRecord(key("a"), subject_id=new_id()))
+    assert is_race(refused.value.diag.constraint_name or "")
+    assert not is_race("holds_pkey")
 
 
 async def test_whoever_settles_the_subject_ends_the_key(database: Database) -> None:
     subject = new_id()
+    await record(database, KeyRecord(key("a"), subject_id=subject))
     async with database.transaction() as conn:
-        await claim_keys(conn, [key("a")])
-        await name_subjects(conn, {key("a"): subject})
-    async with database.transaction() as conn:
-        await finish_subjects(conn, {subject: StoredAnswer(201, {"n": 1}), new_id(): StoredAnswer(201, {})})
-    assert await states(database, key("a")) == [ClaimState.ANSWERED]
+        await finish_subjects(conn, {subject: StoredAnswer(201, b'{"n":1}'), new_id(): StoredAnswer(201, b"{}")})
+    assert [claim.state for claim in await found(database, key("a"))] == [ClaimState.ANSWERED]
 
 
-async def test_claims_in_every_order_do_not_deadlock(database: Database) -> None:
+async def test_writers_of_the_same_keys_in_every_order_do_not_deadlock(database: Database) -> None:
     names = [f"k{n}" for n in range(20)]
     batches = [names[n:] + names[:n] for n in range(20)] + [names[::-1]] * 5
-    outcomes = await asyncio.gather(*(states(database, *map(key, batch)) for batch in batches))
-    new = [state for outcome in outcomes for state in outcome if state == ClaimState.NEW]
-    assert len(new) == len(names)
+
+    async def write(batch: list[str]) -> bool:
+        try:
+            await record(database, *(KeyRecord(key(name), subject_id=new_id()) for name in batch))
+        except UniqueViolation:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*map(write, batches))) == 1
 
 
 def test_the_fingerprint_ignores_the_order_of_fields() -> None:
@@ -83,4 +101,4 @@ def test_the_fingerprint_ignores_the_order_of_fields() -> None:
 
 
 async def test_nothing_to_do_is_nothing(database: Database) -> None:
-    assert await states(database) == []
+    assert await found(database) == []

@@ -55,6 +55,14 @@ class Snapshot:
         """Read the catalogue's revision in the caller's transaction; in pipeline mode this waits for nothing."""
         return await conn.execute("SELECT sum(counter)::bigint FROM catalog.revision", prepare=True)
 
+    def guess(self, skus: Sequence[str]) -> dict[str, Terms] | None:
+        """The terms as they were last known, to begin with while `answer` is on its way; None when one is missing."""
+        edition = self._edition
+        found = {sku: terms for sku in skus if (terms := edition.terms.get(sku)) is not None}
+        if len(found) < len(skus) and any(sku not in found and sku not in edition.unknown for sku in skus):
+            return None
+        return found
+
     async def terms(self, conn: Connection, skus: Sequence[str]) -> dict[str, Terms]:
         """What `purchase_terms` says in this transaction; unknown SKUs are absent."""
         return await self.answer(conn, await self.ask(conn), skus)

@@ -20,9 +20,11 @@ from tidegate.checkout.contracts import (
     SoldOut,
     UnknownSku,
 )
-from tidegate.checkout.holding import find_hold, give_up, live_hold_in, open_hold
-from tidegate.checkout.ordering import find_order, pay_again, place_order
+from tidegate.checkout.engine import open_shop
+from tidegate.checkout.holding import HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
+from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
+from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.rules import check_form
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
@@ -33,6 +35,7 @@ __all__ = [
     "BoughtLine",
     "HoldExpired",
     "HoldView",
+    "HoldWish",
     "LimitReached",
     "Line",
     "NextAction",
@@ -44,6 +47,8 @@ __all__ = [
     "OrderView",
     "PassRequired",
     "PassSpent",
+    "PurchaseWish",
+    "Replay",
     "Shop",
     "SoldOut",
     "UnknownSku",
@@ -56,7 +61,10 @@ __all__ = [
     "list_recent",
     "live_hold_in",
     "open_hold",
+    "open_shop",
     "pay_again",
     "place_order",
+    "purchase",
     "reconcile_once",
+    "settle_hold",
 ]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.checkout.contracts import BoughtLine, HoldView, OrderView
-from tidegate.platform.idempotency import StoredAnswer
 from tidegate.platform.money import Money
-from tidegate.platform.problems import Problem
 
 
 def money_document(money: Money) -> dict[str, Any]:
@@ -38,11 +36,6 @@ def order_document(order: OrderView) -> dict[str, Any]:
         "pay_until": order.pay_until.isoformat(),
         "lines": [_line(line) for line in order.lines],
     }
-
-
-def problem_answer(problem: Problem) -> StoredAnswer:
-    """A refusal that is an answer."""
-    return StoredAnswer(problem.status, problem.document())
 
 
 def _line(line: BoughtLine) -> dict[str, Any]:

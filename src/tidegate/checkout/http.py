@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,8 +22,9 @@ from tidegate.checkout.contracts import (
 )
 from tidegate.checkout.documents import hold_document, order_document
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
-from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody
+from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody
 from tidegate.checkout.ordering import Replay, find_order, place_order
+from tidegate.checkout.purchasing import purchase
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
@@ -72,10 +72,9 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         admission=request.headers.get("tidegate-pass"),
         key=request_key(request, buyer_id, body),
     )
-    outcome = await settle_hold(_shop(request), wish)
-    if isinstance(outcome, Problem):
-        raise outcome
-    return _json(hold_document(outcome), 201) if isinstance(outcome, HoldView) else _stored(request, outcome)
+    outcome, repeat = await settle_hold(_shop(request), wish)
+    answer = StoredAnswer.of(201, hold_document(outcome)) if isinstance(outcome, HoldView) else outcome
+    return _stored(answer) if repeat else _answer(answer)
 
 
 @hot_route(
@@ -128,9 +127,38 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     buyer_id = (await require_person(request)).id
     key = request_key(request, buyer_id, body)
     placed = await place_order(_shop(request), buyer_id=buyer_id, form=body.form(), key=key)
-    if isinstance(placed, Replay):
-        return _stored(request, placed.answer)
-    return _json(order_document(placed), 201)
+    return _placed(placed)
+
+
+@hot_route(
+    "POST",
+    "/api/v1/purchases",
+    body=PurchaseBody,
+    returns=(201, OrderAnswer),
+    problems=(
+        *KEY_PROBLEMS,
+        SoldOut,
+        NotOpen,
+        LimitReached,
+        PassRequired,
+        PassSpent,
+        UnknownSku,
+        UnknownProvider,
+        UnknownToken,
+    ),
+    headers=(IDEMPOTENCY_KEY, PASS),
+    signed_in=True,
+    tag="checkout",
+)
+async def post_purchase(request: Request, body: PurchaseBody) -> Response:
+    """Hold, order and pay in one request: all lines or none.
+
+    A declined card gives an order in state `payment_failed`, whose goods stay yours for a while: pay it again.
+    """
+    buyer_id = (await require_person(request)).id
+    key = request_key(request, buyer_id, body)
+    wish = body.wish(buyer_id=buyer_id, admission=request.headers.get("tidegate-pass"), key=key)
+    return _placed(await purchase(_shop(request), wish))
 
 
 @hot_route(
@@ -146,7 +174,7 @@ async def get_order(request: Request) -> Response:
     return _json(order_document(order), 200)
 
 
-ROUTES = (post_hold, get_hold, delete_hold, post_order, get_order)
+ROUTES = (post_hold, get_hold, delete_hold, post_order, post_purchase, get_order)
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
 
@@ -166,7 +194,7 @@ def request_key(request: Request, buyer_id: PersonId, body: object) -> RequestKe
     text = request.headers.get("idempotency-key", "").strip()
     if not text or len(text) > MAX_KEY or not text.isascii() or not text.isprintable():
         raise KeyMissing("send an Idempotency-Key header: 1 to 255 visible ASCII characters, new for each purchase")
-    return RequestKey(buyer_id, text, fingerprint(request.url.path, msgspec.to_builtins(body)))
+    return RequestKey(buyer_id, text, fingerprint(request.scope["path"], body))
 
 
 def _shop(request: Request) -> Shop:
@@ -181,14 +209,21 @@ def _hold_id(request: Request) -> HoldId:
     return HoldId(hold_id)
 
 
-def _json(document: dict[str, Any], status: int, *, media_type: str = "application/json") -> Response:
-    headers = {"cache-control": "no-store"}
-    return Response(msgspec.json.encode(document), status, headers, media_type)
+def _json(document: dict[str, Any], status: int) -> Response:
+    return _answer(StoredAnswer.of(status, document))
 
 
-def _stored(request: Request, stored: StoredAnswer) -> Response:
+def _answer(answer: StoredAnswer) -> Response:
+    media_type = "application/json" if answer.status < 400 else "application/problem+json"
+    return Response(answer.body, answer.status, {"cache-control": "no-store"}, media_type)
+
+
+def _placed(placed: OrderView | Replay) -> Response:
+    return _stored(placed.answer) if isinstance(placed, Replay) else _json(order_document(placed), 201)
+
+
+def _stored(stored: StoredAnswer) -> Response:
     """The answer of the key's first request, marked as such."""
-    media_type = "application/json" if stored.status < 400 else "application/problem+json"
-    response = _json(stored.body, stored.status, media_type=media_type)
+    response = _answer(stored)
     response.headers["idempotent-replayed"] = "true"
     return response

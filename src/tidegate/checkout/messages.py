@@ -7,7 +7,9 @@ from typing import Annotated
 import msgspec
 
 from tidegate.checkout.contracts import Address, Line, OrderForm
-from tidegate.platform.ids import HoldId, parse_id
+from tidegate.checkout.purchasing import PurchaseWish
+from tidegate.platform.idempotency import RequestKey
+from tidegate.platform.ids import HoldId, PersonId, parse_id
 from tidegate.platform.problems import NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
@@ -69,6 +71,31 @@ class OrderBody(msgspec.Struct, frozen=True):
             address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
             provider=self.payment.provider,
             method=self.payment.token,
+        )
+
+
+class PurchaseBody(msgspec.Struct, frozen=True):
+    """Hold, order and payment in one."""
+
+    lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
+    email: Annotated[str, msgspec.Meta(max_length=254)]
+    shipping_address: AddressBody
+    payment: PaymentBody
+    drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+    def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
+        """The wish as the use case takes it."""
+        place = self.shipping_address
+        return PurchaseWish(
+            buyer_id=buyer_id,
+            lines=tuple(Line(line.sku, line.quantity) for line in self.lines),
+            email=self.email,
+            address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
+            provider=self.payment.provider,
+            method=self.payment.token,
+            drop=self.drop,
+            admission=admission,
+            key=key,
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
-from psycopg.errors import LockNotAvailable
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import (
@@ -17,25 +18,29 @@ from tidegate.checkout.contracts import (
     OrderState,
     OrderView,
 )
-from tidegate.checkout.holding import view_hold
-from tidegate.checkout.orders import NewOrder, Order, insert_orders, lock_orders, move_orders
+from tidegate.checkout.documents import order_document
+from tidegate.checkout.orders import Order, ask_numbers, insert_orders, lock_orders, move_orders, read_numbers
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form
-from tidegate.checkout.settlement import settle
-from tidegate.checkout.shop import Shop
-from tidegate.checkout.views import OPEN, view_orders
-from tidegate.inventory import Attachment
-from tidegate.payments.contracts import Answer, ChargeIntent, ChargeRef, ChargeState, OutcomeUnknown, ProviderRefused
-from tidegate.platform.database import Connection
-from tidegate.platform.idempotency import (
-    Claim,
-    ClaimState,
-    RequestKey,
-    StoredAnswer,
-    claim_keys,
-    name_subjects,
+from tidegate.checkout.settlement import Known, Settlement, settle
+from tidegate.checkout.shop import Desk, Shop
+from tidegate.checkout.views import OPEN, view_order, view_orders
+from tidegate.checkout.wishes import bought_line, from_claim
+from tidegate.inventory import Hold, HoldState
+from tidegate.payments.contracts import (
+    Answer,
+    ChargeIntent,
+    ChargeRef,
+    ChargeState,
+    OutcomeUnknown,
+    ProviderRefused,
+    Standing,
 )
-from tidegate.platform.ids import OrderId, PersonId, new_id
-from tidegate.platform.problems import InvalidRequest, KeyInFlight, KeyReused, NotFound
+from tidegate.platform.clock import database_now
+from tidegate.platform.database import Connection
+from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, look_up, record_keys
+from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
+from tidegate.platform.money import total
+from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Problem
 
 log = structlog.get_logger()
 TWIN_POLL_S = 0.05
@@ -48,6 +53,23 @@ class Replay:
     answer: StoredAnswer
 
 
+@dataclass(frozen=True, slots=True)
+class OrderWish:
+    """A buyer's wish to order what a hold keeps, as it came in. The form has been checked."""
+
+    buyer_id: PersonId
+    form: OrderForm
+    key: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An order that is recorded, and what its provider is to be asked for now."""
+
+    known: Known
+    intent: ChargeIntent
+
+
 async def place_order(
     shop: Shop, *, buyer_id: PersonId, form: OrderForm, key: RequestKey | None = None
 ) -> OrderView | Replay:
@@ -58,16 +80,43 @@ async def place_order(
     Raises: InvalidRequest with `errors` by field, NotFound (also for another buyer's hold), HoldExpired,
     AlreadyOrdered, KeyReused, KeyInFlight, UnknownProvider.
     """
+    form = check_wish(shop, form)
+
+    async def work() -> OrderView | Replay:
+        return await begin(shop, lambda: shop.batches.orders.submit(OrderWish(buyer_id, form, key)))
+
+    outcome, shared = await shop.twins.once(key, work)
+    return repeated(outcome) if shared else outcome
+
+
+def check_wish(shop: Shop, form: OrderForm) -> OrderForm:
+    """The form, cleaned. Raises: InvalidRequest with `errors` by field, UnknownProvider, UnknownToken."""
     form = clean_form(form)
     wrong = check_form(form)
     if wrong:
         errors = [{"field": field, "message": words} for field, words in wrong.items()]
         raise InvalidRequest("the order form is not complete", errors=errors)
     payments.check_method(shop.providers, provider=form.provider, method=form.method)
-    started = await _start(shop, buyer_id, form, key)
-    if isinstance(started, Replay):
-        return started
-    return await _charge(shop, started)
+    return form
+
+
+async def begin(shop: Shop, submit: Callable[[], Awaitable[Started | StoredAnswer]]) -> OrderView | Replay:
+    """Record an order with whatever batch it lands in, then pay it. A twin elsewhere is waited for until a deadline."""
+    deadline = asyncio.get_running_loop().time() + shop.settings.idempotency.wait_s
+    while True:
+        try:
+            started = await submit()
+        except KeyInFlight:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+            await asyncio.sleep(TWIN_POLL_S)
+            continue
+        return Replay(started) if isinstance(started, StoredAnswer) else await charge(shop, started)
+
+
+def repeated(outcome: OrderView | Replay) -> Replay:
+    """What a twin in the same process is answered: the same, to the letter."""
+    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer.of(201, order_document(outcome)))
 
 
 async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provider: str, method: str) -> OrderView:
@@ -83,10 +132,10 @@ async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provid
             raise NotFound("there is no such order")
         if order.state not in PAYABLE or order.seconds_left == 0:
             raise NotPayable()
-        intent = await _next_attempt(conn, shop, order, provider=provider, method=method)
-        if intent is None:
+        started = await _next_attempt(conn, shop.desk, order, provider=provider, method=method)
+        if started is None:
             return (await view_orders(conn, [order_id]))[order_id]
-    return await _charge(shop, intent)
+    return await charge(shop, started)
 
 
 async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: bool = False) -> OrderView:
@@ -110,111 +159,159 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
     return (await settle(shop, answers))[order_id]
 
 
-async def _start(shop: Shop, buyer_id: PersonId, form: OrderForm, key: RequestKey | None) -> ChargeIntent | Replay:
-    """First transaction: key, hold, order, intent. A twin in flight is waited for until its deadline."""
-    deadline = asyncio.get_running_loop().time() + shop.settings.idempotency.wait_s
-    while True:
-        try:
-            async with shop.database.transaction() as conn:
-                claim = (await claim_keys(conn, [key]))[0] if key else Claim(ClaimState.NEW)
-                if claim.state == ClaimState.NEW:
-                    return await _record(conn, shop, buyer_id, form, key)
-        except LockNotAvailable:
-            raise KeyInFlight() from None
-        if claim.state == ClaimState.REUSED:
-            raise KeyReused()
-        if claim.state == ClaimState.ANSWERED:
-            assert claim.answer is not None
-            return Replay(claim.answer)
-        if asyncio.get_running_loop().time() >= deadline:
-            raise KeyInFlight()
-        await asyncio.sleep(TWIN_POLL_S)
+async def settle_orders(
+    conn: Connection, wishes: Sequence[OrderWish], *, desk: Desk
+) -> list[Started | StoredAnswer | Exception]:
+    """Record a batch of orders for what holds keep, in the caller's transaction; one outcome each.
+
+    Locks: holds; an order whose card was declined, where another is tried. Two wishes for one hold in a batch: the
+    second finds it ordered.
+    """
+    lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
+    asked = await inventory.ask_holds(conn, (wish.form.hold_id for wish in wishes))
+    numbers = await ask_numbers(conn, len(wishes))
+    claims = iter(await lookup.claims())
+    holds = await inventory.read_holds(asked)
+    drawn = iter(await read_numbers(numbers, key=desk.number_key))
+    now = await database_now(conn)
+    new = _NewOrders(desk, now)
+    outcomes: list[Started | StoredAnswer | Exception] = []
+    for wish in wishes:
+        outcome = from_claim(next(claims)) if wish.key else None
+        outcomes.append(outcome or await _settle_wish(conn, wish, holds.get(wish.form.hold_id), new, next(drawn)))
+    await new.record(conn, holds)
+    return outcomes
 
 
-async def _record(
-    conn: Connection, shop: Shop, buyer_id: PersonId, form: OrderForm, key: RequestKey | None
-) -> ChargeIntent:
-    hold = (await inventory.load_holds(conn, [form.hold_id])).get(form.hold_id)
-    if hold is None or hold.buyer_id != buyer_id:
-        raise NotFound("there is no such hold")
+async def _settle_wish(
+    conn: Connection, wish: OrderWish, hold: Hold | None, new: _NewOrders, number: str
+) -> Started | Exception:
+    if hold is None or hold.buyer_id != wish.buyer_id:
+        return NotFound("there is no such hold")
+    if hold.id in new.attached:
+        return AlreadyOrdered()
     if hold.order_id is not None:
-        return await _order_again(conn, shop, hold.order_id, form, key)
-    order_id = OrderId(new_id())
-    attached = await inventory.attach_holds(conn, {hold.id: order_id}, window_s=shop.settings.holds.payment_window_s)
-    outcome, pay_until = attached[hold.id]
-    if outcome == Attachment.ALREADY_ORDERED:
-        raise AlreadyOrdered()
-    if outcome == Attachment.ENDED or pay_until is None:
-        raise HoldExpired()
-    view = await view_hold(conn, shop, hold)
-    lines = tuple(zip((line.variant_id for line in hold.lines), view.lines, strict=True))
-    order = NewOrder(order_id, buyer_id, hold.id, view.total, form.email, form.address, pay_until, lines)
-    numbers = await insert_orders(conn, [order])
+        try:
+            return await _order_again(conn, new.desk, hold.order_id, wish)
+        except Problem as problem:
+            return problem
+    if hold.state is not HoldState.HELD or hold.expires_at <= new.now:
+        return HoldExpired()
+    return await new.add(conn, wish, hold, number)
+
+
+class _NewOrders:
+    """The orders that a batch makes, collected until they are written together."""
+
+    def __init__(self, desk: Desk, now: datetime) -> None:
+        self.desk = desk
+        self.now = now
+        self.ends_at = now + timedelta(seconds=desk.settings.holds.payment_window_s)
+        self.attached: dict[HoldId, OrderId] = {}
+        self._started: list[Started] = []
+        self._keys: list[KeyRecord] = []
+
+    async def add(self, conn: Connection, wish: OrderWish, hold: Hold, number: str) -> Started:
+        terms = await self.desk.snapshot.by_variant(conn, [line.variant_id for line in hold.lines])
+        lines = tuple(
+            replace(bought_line(terms[line.variant_id], line.quantity), unit=line.unit) for line in hold.lines
+        )
+        order = Order(
+            id=OrderId(new_id()),
+            number=number,
+            buyer_id=wish.buyer_id,
+            hold_id=hold.id,
+            state=OrderState.AWAITING_PAYMENT,
+            total=total((line.total for line in lines), lines[0].unit.currency),
+            email=wish.form.email,
+            address=wish.form.address,
+            pay_until=max(hold.expires_at, self.ends_at).astimezone(UTC),
+            seconds_left=self.desk.settings.holds.payment_window_s,
+            created_at=self.now,
+            lines=lines,
+        )
+        self.attached[hold.id] = order.id
+        ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)
+        started = start(self.desk, order, ordered, wish.key, provider=wish.form.provider, method=wish.form.method)
+        self._started.append(started)
+        if wish.key:
+            self._keys.append(KeyRecord(wish.key, subject_id=order.id))
+        return started
+
+    async def record(self, conn: Connection, holds: dict[HoldId, Hold]) -> None:
+        if not self._started:
+            return
+        await inventory.attach_holds(conn, self.attached, holds=holds, ends_at=self.ends_at)
+        await record_started(conn, self._started)
+        await record_keys(conn, self._keys)
+
+
+def start(
+    desk: Desk, order: Order, hold: Hold, key: RequestKey | None, *, provider: str, method: str, attempt: int = 1
+) -> Started:
+    """What to ask the provider for, to pay `order`."""
     intent = ChargeIntent(
-        ref=ChargeRef(order_id, 1),
-        provider=form.provider,
-        method=form.method,
-        total=view.total,
-        return_url=_return_url(shop, order_id),
-        description=numbers[order_id],
+        ref=ChargeRef(order.id, attempt),
+        provider=provider,
+        method=method,
+        total=order.total,
+        return_url=f"{desk.settings.base_url}/orders/{order.id}?returned=1",
+        description=order.number,
     )
-    await payments.record_intents(conn, [intent])
-    if key:
-        await name_subjects(conn, {key: order_id})
-    return intent
+    return Started(Known(order, hold, key), intent)
 
 
-async def _order_again(
-    conn: Connection, shop: Shop, order_id: OrderId, form: OrderForm, key: RequestKey | None
-) -> ChargeIntent:
+async def record_started(conn: Connection, started: Sequence[Started]) -> None:
+    """Write new orders and the intents to pay them."""
+    orders = [each.known.order for each in started]
+    variants = [[line.variant_id for line in each.known.hold.lines] for each in started]
+    await insert_orders(conn, orders, variants)
+    await payments.record_first_intents(conn, [each.intent for each in started])
+
+
+async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: OrderWish) -> Started:
     """Another card for an order whose last one was declined. Its goods, address and end stay as they are."""
     order = (await lock_orders(conn, [order_id]))[order_id]
     if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
         raise HoldExpired()
     if order.state != OrderState.PAYMENT_FAILED:
         raise AlreadyOrdered(order_id=str(order_id))
-    intent = await _next_attempt(conn, shop, order, provider=form.provider, method=form.method)
-    if intent is None:
+    form = wish.form
+    started = await _next_attempt(conn, desk, order, provider=form.provider, method=form.method, key=wish.key)
+    if started is None:
         raise AlreadyOrdered(order_id=str(order_id))
-    if key:
-        await name_subjects(conn, {key: order_id})
-    return intent
+    if wish.key:
+        await record_keys(conn, [KeyRecord(wish.key, subject_id=order_id)])
+    return started
 
 
 async def _next_attempt(
-    conn: Connection, shop: Shop, order: Order, *, provider: str, method: str
-) -> ChargeIntent | None:
+    conn: Connection, desk: Desk, order: Order, *, provider: str, method: str, key: RequestKey | None = None
+) -> Started | None:
     """Record one more attempt at a locked order; None while another one is open."""
     charges = (await payments.load_charges(conn, order_ids=[order.id])).get(order.id, ())
     if any(charge.state in OPEN for charge in charges):
         return None
-    intent = ChargeIntent(
-        ref=ChargeRef(order.id, max((charge.ref.attempt for charge in charges), default=0) + 1),
-        provider=provider,
-        method=method,
-        total=order.total,
-        return_url=_return_url(shop, order.id),
-        description=order.number,
-    )
-    await payments.record_intents(conn, [intent])
+    attempt = max((charge.ref.attempt for charge in charges), default=0) + 1
+    hold = (await inventory.load_holds(conn, [order.hold_id]))[order.hold_id]
+    again = replace(order, state=OrderState.AWAITING_PAYMENT)
+    started = start(desk, again, hold, key, provider=provider, method=method, attempt=attempt)
+    await payments.record_intents(conn, [started.intent])
     await move_orders(conn, {order.id: OrderState.AWAITING_PAYMENT})
-    return intent
+    return started
 
 
-async def _charge(shop: Shop, intent: ChargeIntent) -> OrderView:
+async def charge(shop: Shop, started: Started) -> OrderView:
     """Call the provider with no transaction open, then settle. An answer that never came is asked for later."""
-    order_id = intent.ref.order_id
+    ref = started.intent.ref
     try:
-        answer = await payments.call_provider(shop.providers, intent)
+        answer = await payments.call_provider(shop.providers, started.intent)
     except ProviderRefused as refusal:
-        log.error("provider_refused", order_id=str(order_id), attempt=intent.ref.attempt, reason=str(refusal))
+        log.error("provider_refused", order_id=str(ref.order_id), attempt=ref.attempt, reason=str(refusal))
         answer = Answer(ChargeState.FAILED, "", failure="refused")
     except OutcomeUnknown:
-        log.warning("payment_outcome_unknown", order_id=str(order_id), attempt=intent.ref.attempt)
-        async with shop.database.connection() as conn:
-            return replace((await view_orders(conn, [order_id]))[order_id], processing=True)
-    return (await settle(shop, {intent.ref: answer}))[order_id]
-
-
-def _return_url(shop: Shop, order_id: OrderId) -> str:
-    return f"{shop.settings.base_url}/orders/{order_id}?returned=1"
+        log.warning("payment_outcome_unknown", order_id=str(ref.order_id), attempt=ref.attempt)
+        return view_order(started.known.order, Standing(ref, ChargeState.INTENT))
+    view = await shop.batches.settlements.submit(Settlement(ref, answer, known=started.known))
+    assert view is not None, "an order that was committed is there"
+    return view

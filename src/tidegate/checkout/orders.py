@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from psycopg import AsyncCursor
 
 from tidegate.checkout.contracts import Address, BoughtLine, OrderState, OrderSummary
 from tidegate.checkout.rules import may_move, order_number
@@ -18,19 +20,10 @@ from tidegate.platform.sealing import current_sealer
 EMAIL_COLUMN = "checkout.orders.email_sealed"
 SHIPPING_COLUMN = "checkout.orders.shipping_sealed"
 
-
-@dataclass(frozen=True, slots=True)
-class NewOrder:
-    """An order to be written; `lines` pair each line with its variant."""
-
-    id: OrderId
-    buyer_id: PersonId
-    hold_id: HoldId
-    total: Money
-    email: str
-    address: Address
-    pay_until: datetime
-    lines: tuple[tuple[VariantId, BoughtLine], ...]
+AskedNumbers = AsyncCursor[tuple[Any, ...]]
+"""Order numbers as a transaction was asked for them."""
+AskedStates = AsyncCursor[tuple[Any, ...]]
+"""Locked orders as a transaction was asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +44,55 @@ class Order:
     lines: tuple[BoughtLine, ...]
 
 
-async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> dict[OrderId, str]:
-    """Write orders that await payment, with their lines; returns their numbers."""
+INSERT = """
+INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, currency, email_sealed,
+    shipping_sealed, pay_until, created_at)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, currency, email, shipping, pay_until, created_at
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[],
+    %b::timestamptz[], %b::timestamptz[])
+    AS o (id, number, buyer_id, hold_id, amount, currency, email, shipping, pay_until, created_at)
+"""
+
+INSERT_LINES = """
+INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)
+SELECT * FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::text[], %b::text[], %b::int[], %b::bigint[])
+"""
+
+MOVE = """
+UPDATE checkout.orders SET state = %b,
+    paid_at = CASE WHEN %b = 'paid' THEN clock_timestamp() ELSE paid_at END
+WHERE id = ANY(%b) AND state = ANY(%b)
+"""
+
+
+async def number_key(conn: Connection) -> UUID:
+    """The key of this shop's order numbers; it never changes."""
+    row = await (await conn.execute("SELECT key FROM checkout.order_number_key")).fetchone()
+    assert row is not None, "the migrations make the key"
+    key: UUID = row[0]
+    return key
+
+
+async def ask_numbers(conn: Connection, count: int) -> AskedNumbers:
+    """Draw `count` order numbers; those that are not used are lost. In pipeline mode this waits for nothing."""
+    return await conn.execute("SELECT nextval('checkout.order_sequence') FROM generate_series(1, %b)", (count,))
+
+
+async def read_numbers(asked: AskedNumbers, *, key: UUID) -> list[str]:
+    """The numbers drawn."""
+    return [order_number(row[0], key=key) for row in await asked.fetchall()]
+
+
+async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Sequence[Sequence[VariantId]]) -> None:
+    """Write orders that await payment, with their lines; `variants` are those of each order's lines."""
+    if not orders:
+        return
     sealer = current_sealer()
-    rows = await conn.execute(
-        "SELECT nextval('checkout.order_sequence'), (SELECT key FROM checkout.order_number_key)"
-        " FROM generate_series(1, %s)",
-        (len(orders),),
-    )
-    numbers = [order_number(sequence, key=key) for sequence, key in await rows.fetchall()]
     await conn.execute(
-        "INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, currency,"
-        " email_sealed, shipping_sealed, pay_until)"
-        " SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, currency, email, shipping, pay_until"
-        " FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[],"
-        " %s::bytea[], %s::timestamptz[])"
-        " AS o (id, number, buyer_id, hold_id, amount, currency, email, shipping, pay_until)",
+        INSERT,
         (
             [o.id for o in orders],
-            numbers,
+            [o.number for o in orders],
             [o.buyer_id for o in orders],
             [o.hold_id for o in orders],
             [o.total.amount for o in orders],
@@ -77,12 +100,17 @@ async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> dict[Or
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
             [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
             [o.pay_until for o in orders],
+            [o.created_at for o in orders],
         ),
+        binary=True,
     )
-    lines = [(o.id, no, variant, line) for o in orders for no, (variant, line) in enumerate(o.lines, 1)]
+    lines = [
+        (order.id, no, variant, line)
+        for order, of_lines in zip(orders, variants, strict=True)
+        for no, (variant, line) in enumerate(zip(of_lines, order.lines, strict=True), 1)
+    ]
     await conn.execute(
-        "INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)"
-        " SELECT * FROM unnest(%s::uuid[], %s::int[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::bigint[])",
+        INSERT_LINES,
         (
             [order_id for order_id, _, _, _ in lines],
             [no for _, no, _, _ in lines],
@@ -92,15 +120,27 @@ async def insert_orders(conn: Connection, orders: Sequence[NewOrder]) -> dict[Or
             [line.quantity for _, _, _, line in lines],
             [line.unit.amount for _, _, _, line in lines],
         ),
+        binary=True,
     )
-    return {order.id: number for order, number in zip(orders, numbers, strict=True)}
+
+
+async def ask_states(conn: Connection, order_ids: Iterable[OrderId]) -> AskedStates:
+    """Lock orders, sorted, until the transaction ends, before anything else of theirs is touched."""
+    return await conn.execute(
+        "SELECT id, state FROM checkout.orders WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
+        (sorted(set(order_ids)),),
+        binary=True,
+    )
+
+
+async def read_states(asked: AskedStates) -> dict[OrderId, OrderState]:
+    """How the locked orders stand; unknown ones are absent."""
+    return {row[0]: OrderState(row[1]) for row in await asked.fetchall()}
 
 
 async def lock_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Order]:
     """Lock orders, sorted, until the transaction ends, and read them. Orders are locked before anything else."""
-    await conn.execute(
-        "SELECT id FROM checkout.orders WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", (sorted(set(order_ids)),)
-    )
+    await ask_states(conn, order_ids)
     return await load_orders(conn, order_ids)
 
 
@@ -119,22 +159,12 @@ async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
     return {row[0]: _order(row) for row in await rows.fetchall()}
 
 
-async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> set[OrderId]:
-    """Move orders where `rules.TRANSITIONS` allows it from the state they have now; returns those that moved."""
-    if not moves:
-        return set()
-    ordered = sorted(moves)
-    allowed = {new: [old.value for old in OrderState if may_move(old, new)] for new in set(moves.values())}
-    moved: set[OrderId] = set()
-    for new, olds in sorted(allowed.items()):
-        rows = await conn.execute(
-            "UPDATE checkout.orders SET state = %s,"
-            " paid_at = CASE WHEN %s = 'paid' THEN clock_timestamp() ELSE paid_at END"
-            " WHERE id = ANY(%s) AND state = ANY(%s) RETURNING id",
-            (new, new, [order_id for order_id in ordered if moves[order_id] == new], olds),
-        )
-        moved |= {row[0] for row in await rows.fetchall()}
-    return moved
+async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> None:
+    """Move orders where `rules.TRANSITIONS` allows it from the state they have now; others stay as they are."""
+    for new in sorted(set(moves.values())):
+        olds = [old.value for old in OrderState if may_move(old, new)]
+        ids = sorted(order_id for order_id, state in moves.items() if state == new)
+        await conn.execute(MOVE, (new.value, new.value, ids, olds), binary=True)
 
 
 async def unpaid_past_their_time(conn: Connection, *, limit: int) -> list[OrderId]:

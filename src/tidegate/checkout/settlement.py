@@ -1,25 +1,28 @@
 """What a provider's answer does to an order: the one place where money, stock and orders meet.
 
-Whoever brings the answer (the request itself, a webhook, the reconciler) calls `settle`; repeating it, in any order,
-changes nothing more. Locks: orders, charges, holds, limits, stock, keys, outbox.
+Whoever brings the answer (the request itself, a webhook, the reconciler) submits a `Settlement`; repeating it, in any
+order, changes nothing more. Locks: orders, charges, limits, stock, keys; then the outbox.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
 from tidegate.checkout.documents import money_document, order_document
-from tidegate.checkout.orders import Order, lock_orders, move_orders
-from tidegate.checkout.shop import Shop
-from tidegate.checkout.views import view_orders
-from tidegate.inventory import Confirmation
-from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund
+from tidegate.checkout.orders import Order, ask_states, load_orders, move_orders, read_states
+from tidegate.checkout.rules import may_move
+from tidegate.checkout.shop import Desk, Shop
+from tidegate.checkout.views import OPEN, view_order
+from tidegate.inventory import Confirmation, Hold
+from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund, Settled
 from tidegate.platform.database import Connection
-from tidegate.platform.idempotency import StoredAnswer, finish_subjects
-from tidegate.platform.ids import EventId, OrderId, new_id
+from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects
+from tidegate.platform.ids import EventId, HoldId, OrderId, new_id
 from tidegate.platform.outbox import Event, write_events
 
 STOCK_GONE = "stock-gone"
@@ -27,76 +30,153 @@ PAID_TWICE = "paid-twice"
 """Why money goes back by itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the request that placed an order knows of it: all that does not change, and its key."""
+
+    order: Order
+    hold: Hold
+    key: RequestKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A provider's answer about an attempt. `notice` is the webhook that brought it, `known` spares reading."""
+
+    ref: ChargeRef
+    answer: Answer
+    notice: Notice | None = None
+    known: Known | None = None
+
+
 async def settle(
     shop: Shop, answers: Mapping[ChargeRef, Answer], *, notices: Sequence[Notice] = ()
 ) -> dict[OrderId, OrderView]:
-    """Apply providers' answers in one transaction; returns the orders as they are afterwards.
+    """Apply providers' answers; returns the orders as they are afterwards.
 
     `notices` are the webhooks that brought them: marked as applied with it. Answers about unknown orders are ignored.
     """
-    if not answers:
-        return {}
-    async with shop.database.transaction() as conn:
-        orders = await lock_orders(conn, [ref.order_id for ref in answers])
-        known = {ref: answer for ref, answer in answers.items() if ref.order_id in orders}
-        applied = await payments.apply_answers(conn, known)
-        await _settle_captures(conn, shop, orders, _captured(known, applied))
-        await _settle_failures(conn, known, applied)
-        views = await view_orders(conn, list(orders))
-        done: dict[UUID, StoredAnswer] = {
-            order_id: StoredAnswer(201, order_document(view)) for order_id, view in views.items()
-        }
-        await finish_subjects(conn, done)
-        await payments.mark_applied(conn, notices)
+    told = {notice.ref: notice for notice in notices}
+    settlements = [Settlement(ref, answer, told.get(ref)) for ref, answer in answers.items()]
+    views = await asyncio.gather(*(shop.batches.settlements.submit(each) for each in settlements))
+    return {view.id: view for view in views if view is not None}
+
+
+async def settle_answers(
+    conn: Connection, settlements: Sequence[Settlement], *, desk: Desk
+) -> list[OrderView | Exception | None]:
+    """Settle a batch in the caller's transaction; the order each is about, as it is afterwards (None: no such order).
+
+    Several answers about one order are applied one after the other.
+    """
+    views: dict[int, OrderView | None] = {}
+    left = list(enumerate(settlements))
+    while left:
+        taken: set[OrderId] = set()
+        now: list[tuple[int, Settlement]] = []
+        later: list[tuple[int, Settlement]] = []
+        for place, each in left:
+            (later if each.ref.order_id in taken else now).append((place, each))
+            taken.add(each.ref.order_id)
+        found = await _settle_round(conn, [each for _, each in now], desk)
+        views |= {place: found.get(each.ref.order_id) for place, each in now}
+        left = later
+    return [views[place] for place in range(len(settlements))]
+
+
+async def _settle_round(conn: Connection, settlements: Sequence[Settlement], desk: Desk) -> dict[OrderId, OrderView]:
+    """Settle answers about different orders."""
+    states = await ask_states(conn, (each.ref.order_id for each in settlements))
+    charges = await payments.ask_charges(conn, (each.ref.order_id for each in settlements))
+    known = {each.ref.order_id: each.known for each in settlements if each.known is not None}
+    known |= await _look_up(conn, [each.ref.order_id for each in settlements if each.known is None])
+    holds = {one.hold.id: one.hold for one in known.values()}
+    stands = await inventory.ask_states(conn, holds)
+    now = await read_states(states)
+    orders = {order_id: replace(known[order_id].order, state=state) for order_id, state in now.items()}
+    answers = {each.ref: each.answer for each in settlements if each.ref.order_id in orders}
+    settled = await payments.apply_answers(conn, answers, asked=charges)
+    captured, twice = _captured(answers, settled)
+    confirmed = await inventory.confirm_holds(
+        conn,
+        {orders[ref.order_id].hold_id: ref.order_id for ref in captured},
+        known=holds,
+        asked=stands,
+    )
+    moves = _moves(orders, captured, confirmed) | _failures(answers, settled)
+    moves = {order_id: state for order_id, state in moves.items() if may_move(now[order_id], state)}
+    await move_orders(conn, moves)
+    orders = {order_id: replace(order, state=moves.get(order_id, order.state)) for order_id, order in orders.items()}
+    gone = [ref for ref in captured if confirmed[orders[ref.order_id].hold_id] is Confirmation.GONE]
+    refunds = [Refund(ref, STOCK_GONE, orders[ref.order_id].total) for ref in gone]
+    refunds += [Refund(ref, PAID_TWICE, orders[ref.order_id].total) for ref in twice]
+    await payments.record_refunds(conn, refunds)
+    views = {order_id: view_order(order, settled.standing[order_id][-1]) for order_id, order in orders.items()}
+    await _finish_keys(conn, views, known)
+    await payments.mark_applied(conn, [each.notice for each in settlements if each.notice is not None])
+    told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}
+    events = [order_event(told[state], orders[order_id], desk) for order_id, state in moves.items() if state in told]
+    await write_events(conn, events)
     return views
 
 
-def _captured(answers: Mapping[ChargeRef, Answer], applied: Mapping[ChargeRef, Applied]) -> dict[ChargeRef, Applied]:
+async def _look_up(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Known]:
+    """Orders and holds that nobody in this batch knows."""
+    if not order_ids:
+        return {}
+    orders = await load_orders(conn, order_ids)
+    holds = await inventory.load_holds(conn, [order.hold_id for order in orders.values()])
+    return {order_id: Known(order, holds[order.hold_id], None) for order_id, order in orders.items()}
+
+
+def _captured(answers: Mapping[ChargeRef, Answer], settled: Settled) -> tuple[list[ChargeRef], list[ChargeRef]]:
     """Charges that were captured just now, and captures that no order can take."""
+    told = [ref for ref, answer in answers.items() if answer.state is ChargeState.CAPTURED]
+    first = [ref for ref in told if settled.applied.get(ref) is Applied.CHANGED]
+    return first, [ref for ref in told if settled.applied.get(ref) is Applied.CAPTURED_TWICE]
+
+
+def _moves(
+    orders: Mapping[OrderId, Order], captured: Sequence[ChargeRef], confirmed: Mapping[HoldId, Confirmation]
+) -> dict[OrderId, OrderState]:
+    gone = {hold_id for hold_id, what in confirmed.items() if what is Confirmation.GONE}
     return {
-        ref: applied[ref]
-        for ref, answer in answers.items()
-        if answer.state == ChargeState.CAPTURED and applied.get(ref) in (Applied.CHANGED, Applied.CAPTURED_TWICE)
+        ref.order_id: OrderState.REFUNDED if orders[ref.order_id].hold_id in gone else OrderState.PAID
+        for ref in captured
     }
 
 
-async def _settle_captures(
-    conn: Connection, shop: Shop, orders: Mapping[OrderId, Order], captured: Mapping[ChargeRef, Applied]
-) -> None:
-    first = [ref for ref, what in captured.items() if what == Applied.CHANGED]
-    holds = {orders[ref.order_id].hold_id: ref.order_id for ref in first}
-    confirmed = await inventory.confirm_holds(conn, holds)
-    gone = {ref.order_id for ref in first if confirmed[orders[ref.order_id].hold_id] == Confirmation.GONE}
-    paid = {ref.order_id: OrderState.PAID for ref in first if ref.order_id not in gone}
-    moved = await move_orders(conn, paid | dict.fromkeys(gone, OrderState.REFUNDED))
-    unwanted = [ref for ref, what in captured.items() if what == Applied.CAPTURED_TWICE or ref.order_id in gone]
-    await payments.record_refunds(conn, [_refund(ref, captured[ref], orders) for ref in unwanted])
-    topics = {order_id: "order.refunded" if order_id in gone else "order.paid" for order_id in moved}
-    await write_events(conn, [order_event(topics[order_id], orders[order_id], shop) for order_id in sorted(moved)])
-
-
-def _refund(ref: ChargeRef, what: Applied, orders: Mapping[OrderId, Order]) -> Refund:
-    return Refund(ref, PAID_TWICE if what == Applied.CAPTURED_TWICE else STOCK_GONE, orders[ref.order_id].total)
-
-
-async def _settle_failures(
-    conn: Connection, answers: Mapping[ChargeRef, Answer], applied: Mapping[ChargeRef, Applied]
-) -> None:
+def _failures(answers: Mapping[ChargeRef, Answer], settled: Settled) -> dict[OrderId, OrderState]:
+    """Orders whose payment failed just now, where no other attempt is open or paid."""
     failed = {
-        ref.order_id: OrderState.PAYMENT_FAILED
+        ref.order_id
         for ref, answer in answers.items()
-        if applied.get(ref) == Applied.CHANGED and answer.state in (ChargeState.FAILED, ChargeState.CANCELLED)
+        if answer.state in (ChargeState.FAILED, ChargeState.CANCELLED) and settled.applied.get(ref) is Applied.CHANGED
     }
-    awaiting = await payments.load_charges(conn, order_ids=list(failed))
-    unsettled = {
-        order_id
-        for order_id, charges in awaiting.items()
-        if any(c.state in (ChargeState.INTENT, ChargeState.REQUIRES_ACTION, ChargeState.CAPTURED) for c in charges)
+    hopeful = (*OPEN, ChargeState.CAPTURED)
+    return {
+        order_id: OrderState.PAYMENT_FAILED
+        for order_id in failed
+        if not any(charge.state in hopeful for charge in settled.standing[order_id])
     }
-    await move_orders(conn, {o: state for o, state in failed.items() if o not in unsettled})
 
 
-def order_event(topic: str, order: Order, shop: Shop) -> Event:
+async def _finish_keys(conn: Connection, views: Mapping[OrderId, OrderView], known: Mapping[OrderId, Known]) -> None:
+    """End the keys that had begun these orders: by name where the request is still there, else by their subject."""
+    by_key: dict[RequestKey, StoredAnswer] = {}
+    by_subject: dict[UUID, StoredAnswer] = {}
+    for order_id, view in views.items():
+        answer = StoredAnswer.of(201, order_document(view))
+        key = known[order_id].key
+        if key is None:
+            by_subject[order_id] = answer
+        else:
+            by_key[key] = answer
+    await finish_keys(conn, by_key)
+    await finish_subjects(conn, by_subject)
+
+
+def order_event(topic: str, order: Order, desk: Desk) -> Event:
     """What others are told of an order."""
     return Event(
         id=EventId(new_id()),
@@ -115,7 +195,7 @@ def order_event(topic: str, order: Order, shop: Shop) -> Event:
                 }
                 for line in order.lines
             ],
-            "order_url": f"{shop.settings.base_url}/orders/{order.id}",
+            "order_url": f"{desk.settings.base_url}/orders/{order.id}",
         },
         personal={"email": order.email, "name": order.address.name},
     )

@@ -56,12 +56,11 @@ async def reconcile_once(shop: Shop) -> int:
 
 
 async def _settle_each(shop: Shop, answers: Mapping[ChargeRef, Answer]) -> None:
-    """Settle answers one by one, so that an order in trouble does not hold up the others."""
-    for ref, answer in answers.items():
-        try:
-            await settle(shop, {ref: answer})
-        except AssertionError:
-            log.exception("order_not_settled", order_id=str(ref.order_id), attempt=ref.attempt)
+    """Settle answers; an order in trouble does not hold up the others."""
+    settled = await asyncio.gather(*(settle(shop, {ref: answers[ref]}) for ref in answers), return_exceptions=True)
+    for ref, outcome in zip(answers, settled, strict=True):
+        if isinstance(outcome, Exception):
+            log.error("order_not_settled", order_id=str(ref.order_id), attempt=ref.attempt, exc_info=outcome)
 
 
 async def _give_back(shop: Shop, refund: Refund) -> None:
@@ -82,21 +81,24 @@ async def expire_orders_once(shop: Shop) -> int:
         charges = await payments.load_charges(conn, order_ids=due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
     await _settle_each(shop, await _ask_all(unsettled, partial(payments.end_attempt, shop.providers)))
-    cancelled = 0
-    for order_id in due:
-        cancelled += await _cancel_unpaid(shop, order_id)
-    return cancelled
+    return await _cancel_unpaid(shop, due) if due else 0
 
 
-async def _cancel_unpaid(shop: Shop, order_id: OrderId) -> int:
+async def _cancel_unpaid(shop: Shop, order_ids: Sequence[OrderId]) -> int:
+    """Cancel those of these orders whose time is over and that no open attempt can still pay."""
     async with shop.database.transaction() as conn:
-        order = (await lock_orders(conn, [order_id]))[order_id]
-        charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ())
-        if order.state not in PAYABLE or order.seconds_left > 0 or any(charge.state in OPEN for charge in charges):
-            return 0
-        await move_orders(conn, {order_id: OrderState.CANCELLED})
-        await inventory.release_holds(conn, [order.hold_id])
-        return 1
+        orders = await lock_orders(conn, order_ids)
+        charges = await payments.load_charges(conn, order_ids=order_ids)
+        over = [
+            order
+            for order in orders.values()
+            if order.state in PAYABLE
+            and order.seconds_left == 0
+            and not any(charge.state in OPEN for charge in charges.get(order.id, ()))
+        ]
+        await move_orders(conn, {order.id: OrderState.CANCELLED for order in over})
+        await inventory.release_holds(conn, [order.hold_id for order in over])
+        return len(over)
 
 
 async def _ask_all(charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[Answer]]) -> dict[ChargeRef, Answer]:

@@ -8,7 +8,7 @@ from tidegate import payments
 from tidegate.checkout.contracts import NextAction, OrderState, OrderView
 from tidegate.checkout.orders import Order, load_orders
 from tidegate.checkout.rules import PAYABLE
-from tidegate.payments.contracts import Charge, ChargeState
+from tidegate.payments.contracts import Charge, ChargeState, Standing
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId
 
@@ -19,11 +19,11 @@ async def view_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
     """Orders with what their charges say about them."""
     orders = await load_orders(conn, order_ids)
     charges = await payments.load_charges(conn, order_ids=list(orders))
-    return {order_id: _view(order, charges.get(order_id, ())) for order_id, order in orders.items()}
+    return {order_id: view_order(order, _standing(charges.get(order_id, ()))) for order_id, order in orders.items()}
 
 
-def _view(order: Order, charges: Sequence[Charge]) -> OrderView:
-    last = max(charges, key=lambda charge: charge.ref.attempt, default=None)
+def view_order(order: Order, last: Standing | None) -> OrderView:
+    """An order as its buyer sees it; `last` is how its last payment attempt stands."""
     action = None
     if order.state == OrderState.AWAITING_PAYMENT and last is not None and last.state == ChargeState.REQUIRES_ACTION:
         action = NextAction("redirect", last.action_url) if last.action_url else None
@@ -44,3 +44,8 @@ def _view(order: Order, charges: Sequence[Charge]) -> OrderView:
         seconds_left=order.seconds_left if order.state in PAYABLE else 0,
         created_at=order.created_at,
     )
+
+
+def _standing(charges: Sequence[Charge]) -> Standing | None:
+    last = max(charges, key=lambda charge: charge.ref.attempt, default=None)
+    return None if last is None else Standing(last.ref, last.state, last.failure, last.action_url)

@@ -12,7 +12,7 @@ import psycopg
 import structlog
 
 from tidegate import accounts, payments
-from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, reconcile_once
+from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
 from tidegate.platform.database import Connection, Database, open_database
@@ -50,8 +50,10 @@ async def _serve(settings: Settings) -> None:
     stop, wake = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with open_database(settings) as database:
-        shop = Shop(database, settings, payments.make_providers(database, settings))
+    async with (
+        open_database(settings) as database,
+        open_shop(database, settings, payments.make_providers(database, settings)) as shop,
+    ):
         listener = asyncio.create_task(listen(settings, wake=[wake], draw=random.random), name="listen")
         log.info("scheduler ready")
         try:

@@ -20,8 +20,8 @@ from tidegate.accounts import SignedIn
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.admin import pages as admin_pages
-from tidegate.checkout import Shop
 from tidegate.checkout import http as checkout_http
+from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -113,10 +113,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     async with open_database(settings) as database, _open_valkey(settings) as valkey:
         app.state.database = database
         app.state.valkey = valkey
-        app.state.shop = Shop(database, settings, make_providers(database, settings))
         app.state.resolve_person = partial(_resolve_person, database)
         app.state.make_guest = partial(_make_guest, database, settings)
-        yield
+        async with open_shop(database, settings, make_providers(database, settings)) as shop:
+            app.state.shop = shop
+            yield
 
 
 @asynccontextmanager

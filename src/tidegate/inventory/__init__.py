@@ -13,27 +13,33 @@ from tidegate.inventory.contracts import (
     OverLimit,
     SoldOut,
     StockLevel,
+    Take,
     TooManyHolds,
+    VoucherRule,
+    VoucherSpent,
     summed,
 )
 from tidegate.inventory.holds import (
-    Attachment,
     Confirmation,
+    ask_holds,
+    ask_states,
     attach_holds,
     confirm_holds,
     expire_holds,
     live_holds,
     load_holds,
-    place_holds,
+    read_holds,
     release_holds,
     release_unordered,
 )
-from tidegate.inventory.limits import clear_limits
+from tidegate.inventory.limits import RACE, clear_limits
+from tidegate.inventory.placing import AskedRoom, ask_room, place_holds
 from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
 
 __all__ = [
     "MAX_STOCK",
-    "Attachment",
+    "RACE",
+    "AskedRoom",
     "BuyerUse",
     "Confirmation",
     "Decision",
@@ -47,8 +53,14 @@ __all__ = [
     "OverLimit",
     "SoldOut",
     "StockLevel",
+    "Take",
     "TooManyHolds",
+    "VoucherRule",
+    "VoucherSpent",
     "add_missing_stock",
+    "ask_holds",
+    "ask_room",
+    "ask_states",
     "attach_holds",
     "available",
     "clear_limits",
@@ -57,6 +69,7 @@ __all__ = [
     "live_holds",
     "load_holds",
     "place_holds",
+    "read_holds",
     "release_holds",
     "release_unordered",
     "set_stock",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
-from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId
+from tidegate.platform.ids import ANYONE, NO_DROP, NO_VOUCHER, DropId, HoldId, OrderId, PersonId, VariantId, VoucherId
 from tidegate.platform.money import Money
 
 
@@ -40,26 +41,69 @@ class DropRule:
 
 
 @dataclass(frozen=True, slots=True)
+class VoucherRule:
+    """What a voucher demands: at most `total` redemptions by everyone together, at most `per_buyer` by one buyer."""
+
+    voucher_id: VoucherId
+    total: int
+    per_buyer: int
+
+
+LimitKey = tuple[UUID, PersonId]
+"""Whose use of which rule is counted: (a drop's or voucher's id, a buyer or ANYONE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """`quantity` of `quota` that a hold takes under a limit. `live`: the limit also allows one live hold at a time."""
+
+    key: LimitKey
+    quantity: int
+    quota: int
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """A wish to hold all of `lines` or none. Lines of one variant are already summed."""
+    """A wish to hold all of `lines` or none. Lines of one variant are already summed.
+
+    With an `order_id` the hold is an order's from its first moment.
+    """
 
     id: HoldId
     buyer_id: PersonId
     lines: tuple[HoldLine, ...]
     drop: DropRule | None = None
+    voucher: VoucherRule | None = None
+    order_id: OrderId | None = None
 
     @property
     def quantity(self) -> int:
         """Items in all lines."""
         return sum(line.quantity for line in self.lines)
 
+    @property
+    def takes(self) -> tuple[Take, ...]:
+        """What it takes of limits: of its drop's first, then of its voucher's."""
+        takes: tuple[Take, ...] = ()
+        if self.drop is not None:
+            takes = (Take((self.drop.drop_id, self.buyer_id), self.quantity, self.drop.per_buyer, live=True),)
+        if self.voucher is not None:
+            rule = self.voucher
+            takes += (
+                Take((rule.voucher_id, ANYONE), 1, rule.total, live=False),
+                Take((rule.voucher_id, self.buyer_id), 1, rule.per_buyer, live=False),
+            )
+        return takes
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The stock is taken until `expires_at`."""
+    """The stock is taken, from `at` until `expires_at`."""
 
     hold_id: HoldId
     expires_at: datetime
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +137,14 @@ class OverLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class VoucherSpent:
+    """The voucher has no redemption left: for this buyer if `own`, else for anybody."""
+
+    hold_id: HoldId
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TooManyHolds:
     """The buyer has `limit` live holds outside drops already."""
 
@@ -100,12 +152,12 @@ class TooManyHolds:
     limit: int
 
 
-Decision = Granted | SoldOut | NotYetOpen | OverLimit | TooManyHolds
+Decision = Granted | SoldOut | NotYetOpen | OverLimit | VoucherSpent | TooManyHolds
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold as it stands. `drop_id` is all zeros for none; times are the database's."""
+    """A hold as it stands. `drop_id` and `voucher_id` are all zeros for none; times are the database's."""
 
     id: HoldId
     buyer_id: PersonId
@@ -115,11 +167,22 @@ class Hold:
     expires_at: datetime
     seconds_left: int
     lines: tuple[HoldLine, ...]
+    voucher_id: VoucherId = NO_VOUCHER
 
     @property
     def quantity(self) -> int:
         """Items in all lines."""
         return sum(line.quantity for line in self.lines)
+
+    @property
+    def taken(self) -> tuple[tuple[LimitKey, int, bool], ...]:
+        """What it has taken of limits: key, quantity, and whether it is the buyer's live hold there."""
+        taken: tuple[tuple[LimitKey, int, bool], ...] = ()
+        if self.drop_id != NO_DROP:
+            taken = (((self.drop_id, self.buyer_id), self.quantity, True),)
+        if self.voucher_id != NO_VOUCHER:
+            taken += (((self.voucher_id, ANYONE), 1, False), ((self.voucher_id, self.buyer_id), 1, False))
+        return taken
 
     @property
     def live(self) -> bool:

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate.inventory.contracts import (
-    Decision,
-    Granted,
-    Hold,
-    HoldLine,
-    HoldRequest,
-    HoldState,
-)
-from tidegate.inventory.limits import LimitChange, change_limits, lock_limits, room_under_limits
-from tidegate.inventory.rules import allocate, retake
-from tidegate.inventory.stock import lock_stock, move_stock
-from tidegate.platform.clock import database_now
+from psycopg import AsyncCursor
+
+from tidegate.inventory.contracts import Hold, HoldLine, HoldState
+from tidegate.inventory.limits import ask_limits, give_limits, keep_limits, read_room
+from tidegate.inventory.rules import retake
+from tidegate.inventory.stock import ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import NO_DROP, HoldId, OrderId, PersonId, VariantId
+from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
 from tidegate.platform.money import Money
 
+SELECT = """
+SELECT h.id, h.buyer_id, h.drop_id, h.state, h.order_id, h.expires_at,
+    greatest(0, ceil(extract(epoch FROM h.expires_at - clock_timestamp())))::int, h.voucher_id,
+    array_agg(l.variant_id ORDER BY l.variant_id), array_agg(l.quantity ORDER BY l.variant_id),
+    array_agg(l.unit_amount ORDER BY l.variant_id), array_agg(l.currency ORDER BY l.variant_id)
+FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+"""
+GROUP = "GROUP BY h.id ORDER BY h.id"
+READ = f"{SELECT} WHERE h.id = ANY(%b) {GROUP}"
 
-class Attachment(StrEnum):
-    """What became of the wish to order what a hold keeps."""
-
-    ATTACHED = "attached"
-    ALREADY_ORDERED = "already_ordered"
-    ENDED = "ended"
+AskedHolds = AsyncCursor[tuple[Any, ...]]
+"""Holds as a transaction was asked for them."""
 
 
 class Confirmation(StrEnum):
@@ -40,93 +40,86 @@ class Confirmation(StrEnum):
     GONE = "gone"
 
 
-async def place_holds(
-    conn: Connection, requests: Sequence[HoldRequest], *, ttl_s: int, max_loose_holds: int
-) -> list[Decision]:
-    """Settle a batch of hold requests in the caller's transaction; one decision each, in the same order.
-
-    Locks holds, then limits, then stock, each in one order, so that batches of different processes cannot deadlock.
-    A buyer's own holds that are over but not yet swept end here first, so that they never block.
-    """
-    buyers = sorted({request.buyer_id for request in requests})
-    over = await _lock_own_expired(conn, requests)
-    uses = await lock_limits(conn, requests)
-    wanted = [line.variant_id for request in requests for line in request.lines]
-    free = await lock_stock(conn, [*wanted, *_per_variant(over)])
-    if over:
-        await _give_back(conn, over, HoldState.EXPIRED)
-        free = await lock_stock(conn, wanted)
-        uses = await lock_limits(conn, requests)
-    decisions = allocate(
-        requests,
-        free=free,
-        uses=uses,
-        loose_holds=await _loose_holds(conn, buyers),
-        max_loose_holds=max_loose_holds,
-        now=await database_now(conn),
-        ttl=timedelta(seconds=ttl_s),
+async def ask_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
+    """Lock holds, in the order of their ids, and read them; in pipeline mode this waits for nothing."""
+    ordered = sorted(set(hold_ids))
+    await conn.execute(
+        "SELECT id FROM inventory.holds WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE", (ordered,), binary=True
     )
-    pairs = zip(requests, decisions, strict=True)
-    await _record(conn, [(request, decision) for request, decision in pairs if isinstance(decision, Granted)])
-    return decisions
+    return await conn.execute(READ, (ordered,), binary=True)
 
 
 async def attach_holds(
-    conn: Connection, orders: Mapping[HoldId, OrderId], *, window_s: int
-) -> dict[HoldId, tuple[Attachment, datetime | None]]:
-    """Bind live holds to orders and move their end to cover the payment window; returns the new ends."""
+    conn: Connection, orders: Mapping[HoldId, OrderId], *, holds: Mapping[HoldId, Hold], ends_at: datetime
+) -> None:
+    """Bind live, locked holds that no order has to orders, and move their end to cover the payment window."""
+    assert all(holds[hold_id].state is HoldState.HELD for hold_id in orders), "only a live hold can be ordered"
     ordered = sorted(orders)
-    rows = await conn.execute(
-        "SELECT id, state, expires_at > clock_timestamp() FROM inventory.holds WHERE id = ANY(%s)"
-        " ORDER BY id FOR NO KEY UPDATE",
-        (ordered,),
+    await conn.execute(
+        "UPDATE inventory.holds AS h SET state = 'ordered', order_id = o.order_id, expires_at = o.ends_at"
+        " FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[]) AS o (hold_id, order_id, ends_at)"
+        " WHERE h.id = o.hold_id",
+        (ordered, [orders[h] for h in ordered], [max(holds[h].expires_at, ends_at) for h in ordered]),
+        binary=True,
     )
-    outcome: dict[HoldId, tuple[Attachment, datetime | None]] = dict.fromkeys(ordered, (Attachment.ENDED, None))
-    ready = []
-    for hold_id, state, alive in await rows.fetchall():
-        if state == HoldState.HELD and alive:
-            ready.append(hold_id)
-        elif state in (HoldState.ORDERED, HoldState.CONFIRMED):
-            outcome[hold_id] = (Attachment.ALREADY_ORDERED, None)
-    moved = await conn.execute(
-        "UPDATE inventory.holds AS h SET state = 'ordered', order_id = o.order_id,"
-        " expires_at = greatest(h.expires_at, clock_timestamp() + make_interval(secs => %s))"
-        " FROM unnest(%s::uuid[], %s::uuid[]) AS o (hold_id, order_id) WHERE h.id = o.hold_id"
-        " RETURNING h.id, h.expires_at",
-        (window_s, ready, [orders[h] for h in ready]),
-    )
-    outcome.update({row[0]: (Attachment.ATTACHED, row[1]) for row in await moved.fetchall()})
-    return outcome
 
 
-async def confirm_holds(conn: Connection, orders: Mapping[HoldId, OrderId]) -> dict[HoldId, Confirmation]:
+async def read_holds(asked: AskedHolds) -> dict[HoldId, Hold]:
+    """The holds asked for, as they are under the lock."""
+    return {row[0]: _hold(row) for row in await asked.fetchall()}
+
+
+async def ask_states(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
+    """Read how holds stand whose lines the caller knows. Whoever may change them holds their orders' locks."""
+    return await conn.execute(
+        "SELECT id, state FROM inventory.holds WHERE id = ANY(%b)", (sorted(set(hold_ids)),), binary=True
+    )
+
+
+async def confirm_holds(
+    conn: Connection,
+    orders: Mapping[HoldId, OrderId],
+    *,
+    known: Mapping[HoldId, Hold] | None = None,
+    asked: AskedHolds | None = None,
+) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
-    Repeating it for the same order changes nothing and gives the same answer.
+    Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
+    `known` are holds as they were placed, whose states `ask_states` was asked for; without them all is read here.
     """
-    holds = {hold.id: hold for hold in await _lock_holds(conn, sorted(orders))}
-    outcome = dict.fromkeys(orders, Confirmation.GONE)
-    ready, late = [], []
+    if not orders:
+        return {}
+    if known is None or asked is None:
+        holds = await read_holds(await ask_holds(conn, orders))
+    else:
+        holds = {row[0]: replace(known[row[0]], state=HoldState(row[1])) for row in await asked.fetchall()}
     for hold_id, hold in holds.items():
         assert hold.order_id == orders[hold_id], f"hold {hold_id} belongs to another order"
-        if hold.state == HoldState.CONFIRMED:
-            outcome[hold_id] = Confirmation.CONFIRMED
-        elif hold.state == HoldState.ORDERED:
-            ready.append(hold)
-            outcome[hold_id] = Confirmation.CONFIRMED
-        else:
-            late.append(hold)
-    room = await room_under_limits(conn, {(h.drop_id, h.buyer_id): h.quantity for h in [*ready, *late]})
-    free = await lock_stock(conn, [line.variant_id for hold in [*ready, *late] for line in hold.lines])
-    retaken = retake(late, free=free, room=room)
+    ready = [hold for hold in holds.values() if hold.state is HoldState.ORDERED]
+    late = [hold for hold in holds.values() if hold.state in (HoldState.RELEASED, HoldState.EXPIRED)]
+    retaken = await _retake(conn, ready, late) if late else []
+    gone = {hold.id for hold in late} - {hold.id for hold in retaken}
+    outcome = {
+        hold_id: Confirmation.GONE if hold_id in gone or hold_id not in holds else Confirmation.CONFIRMED
+        for hold_id in orders
+    }
     outcome.update({hold.id: Confirmation.RETAKEN for hold in retaken})
-    changes = [LimitChange((h.drop_id, h.buyer_id), 0, h.id, live=False) for h in ready]
-    changes += [LimitChange((h.drop_id, h.buyer_id), h.quantity, h.id, live=False) for h in retaken]
-    await change_limits(conn, changes)
-    taken = _per_variant(ready)
-    await move_stock(conn, held={v: -n for v, n in taken.items()}, sold=_per_variant([*ready, *retaken]))
-    await _set_state(conn, [*ready, *retaken], HoldState.CONFIRMED)
+    if ready or retaken:
+        await keep_limits(conn, ready, retaken=retaken)
+        await ask_stock(conn, (line.variant_id for hold in [*ready, *retaken] for line in hold.lines))
+        taken = _per_variant(ready)
+        await move_stock(conn, held={v: -n for v, n in taken.items()}, sold=_per_variant([*ready, *retaken]))
+        await _set_state(conn, [*ready, *retaken], HoldState.CONFIRMED)
     return outcome
+
+
+async def _retake(conn: Connection, ready: Sequence[Hold], late: Sequence[Hold]) -> list[Hold]:
+    """Which late holds may have their stock again; what they and the ready ones need is locked afterwards."""
+    keys = {key for hold in [*ready, *late] for key, _, _ in hold.taken}
+    room = await read_room(await ask_limits(conn, keys))
+    free = await lock_stock(conn, (line.variant_id for hold in [*ready, *late] for line in hold.lines))
+    return retake(late, free=free, room=room)
 
 
 async def release_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> list[HoldId]:
@@ -135,14 +128,14 @@ async def release_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> list[Ho
     Returns those that were live; others are left as they are.
     """
     live = [hold for hold in await _lock_holds(conn, sorted(hold_ids)) if hold.live]
-    await _give_back(conn, live, HoldState.RELEASED)
+    await end_holds(conn, live, HoldState.RELEASED)
     return [hold.id for hold in live]
 
 
 async def release_unordered(conn: Connection, hold_ids: Iterable[HoldId]) -> list[HoldId]:
     """Give live holds back that no order has; returns those that were given back."""
     held = [hold for hold in await _lock_holds(conn, sorted(hold_ids)) if hold.state == HoldState.HELD]
-    await _give_back(conn, held, HoldState.RELEASED)
+    await end_holds(conn, held, HoldState.RELEASED)
     return [hold.id for hold in held]
 
 
@@ -158,7 +151,7 @@ async def expire_holds(conn: Connection, *, limit: int) -> int:
     )
     due = [row[0] for row in await rows.fetchall()]
     holds = await _read_holds(conn, "h.id = ANY(%s)", (due,)) if due else []
-    await _give_back(conn, holds, HoldState.EXPIRED)
+    await end_holds(conn, holds, HoldState.EXPIRED)
     return len(holds)
 
 
@@ -173,73 +166,26 @@ async def live_holds(conn: Connection, *, buyer_id: PersonId) -> list[Hold]:
     return sorted((hold for hold in found if hold.seconds_left > 0), key=lambda hold: hold.id, reverse=True)
 
 
-async def _lock_own_expired(conn: Connection, requests: Sequence[HoldRequest]) -> list[Hold]:
-    """Lock the buyers' own holds that are over: those of the drops they ask for, and those of no drop."""
-    pairs = {(request.drop.drop_id if request.drop else NO_DROP, request.buyer_id) for request in requests}
-    pairs |= {(NO_DROP, request.buyer_id) for request in requests}
+async def lock_own_expired(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold]:
+    """Lock those of these holds that are over and that no order has; what somebody else is looking at is left out."""
     rows = await conn.execute(
-        "SELECT h.id FROM inventory.holds AS h"
-        " JOIN unnest(%s::uuid[], %s::uuid[]) AS w (drop_id, buyer_id) USING (drop_id, buyer_id)"
-        " WHERE h.state = 'held' AND h.expires_at <= clock_timestamp()"
-        " ORDER BY h.id LIMIT %s FOR NO KEY UPDATE OF h SKIP LOCKED",
-        ([pair[0] for pair in pairs], [pair[1] for pair in pairs], 10 * len(requests)),
+        "SELECT id FROM inventory.holds WHERE id = ANY(%s) AND state = 'held' AND expires_at <= clock_timestamp()"
+        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        (sorted(set(hold_ids)),),
     )
     due = [row[0] for row in await rows.fetchall()]
     return await _read_holds(conn, "h.id = ANY(%s)", (due,)) if due else []
 
 
-async def _give_back(conn: Connection, holds: Sequence[Hold], state: HoldState) -> None:
+async def end_holds(conn: Connection, holds: Sequence[Hold], state: HoldState) -> None:
+    """Give back what locked, live holds keep: their limits, then their stock."""
     if not holds:
         return
-    await change_limits(conn, [LimitChange((h.drop_id, h.buyer_id), -h.quantity, h.id, live=False) for h in holds])
+    await give_limits(conn, holds)
     back = _per_variant(holds)
-    await lock_stock(conn, list(back))
+    await ask_stock(conn, back)
     await move_stock(conn, held={v: -n for v, n in back.items()}, sold={})
     await _set_state(conn, holds, state)
-
-
-async def _loose_holds(conn: Connection, buyers: Sequence[PersonId]) -> dict[PersonId, int]:
-    rows = await conn.execute(
-        "SELECT buyer_id, count(*) FROM inventory.holds"
-        " WHERE buyer_id = ANY(%s) AND drop_id = %s AND state IN ('held', 'ordered') GROUP BY buyer_id",
-        (list(buyers), NO_DROP),
-    )
-    return {row[0]: row[1] for row in await rows.fetchall()}
-
-
-async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted]]) -> None:
-    if not granted:
-        return
-    drops = [request.drop.drop_id if request.drop else NO_DROP for request, _ in granted]
-    await change_limits(
-        conn,
-        [
-            LimitChange((drop_id, request.buyer_id), request.quantity, request.id, live=True)
-            for drop_id, (request, _) in zip(drops, granted, strict=True)
-        ],
-    )
-    lines = [(request.id, line) for request, _ in granted for line in request.lines]
-    taken: dict[VariantId, int] = {}
-    for _, line in lines:
-        taken[line.variant_id] = taken.get(line.variant_id, 0) + line.quantity
-    await move_stock(conn, held=taken, sold={})
-    await conn.execute(
-        "INSERT INTO inventory.holds (id, buyer_id, drop_id, state, expires_at)"
-        " SELECT id, buyer_id, drop_id, 'held', expires_at"
-        " FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[]) AS h (id, buyer_id, drop_id, expires_at)",
-        ([r.id for r, _ in granted], [r.buyer_id for r, _ in granted], drops, [d.expires_at for _, d in granted]),
-    )
-    await conn.execute(
-        "INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)"
-        " SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bigint[], %s::text[])",
-        (
-            [hold_id for hold_id, _ in lines],
-            [line.variant_id for _, line in lines],
-            [line.quantity for _, line in lines],
-            [line.unit.amount for _, line in lines],
-            [line.unit.currency for _, line in lines],
-        ),
-    )
 
 
 async def _lock_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold]:
@@ -257,24 +203,16 @@ async def _set_state(conn: Connection, holds: Sequence[Hold], state: HoldState) 
 
 
 async def _read_holds(conn: Connection, condition: str, arguments: tuple[Any, ...]) -> list[Hold]:
-    rows = await conn.execute(
-        "SELECT h.id, h.buyer_id, h.drop_id, h.state, h.order_id, h.expires_at,"  # noqa: S608
-        " greatest(0, ceil(extract(epoch FROM h.expires_at - clock_timestamp())))::int,"
-        " array_agg(l.variant_id ORDER BY l.variant_id), array_agg(l.quantity ORDER BY l.variant_id),"
-        " array_agg(l.unit_amount ORDER BY l.variant_id), array_agg(l.currency ORDER BY l.variant_id)"
-        " FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id"
-        f" WHERE {condition} GROUP BY h.id ORDER BY h.id",
-        arguments,
-    )
+    rows = await conn.execute(f"{SELECT} WHERE {condition} {GROUP}", arguments)
     return [_hold(row) for row in await rows.fetchall()]
 
 
 def _hold(row: tuple[Any, ...]) -> Hold:
     lines = tuple(
         HoldLine(variant_id, quantity, Money(amount, currency))
-        for variant_id, quantity, amount, currency in zip(*row[7:11], strict=True)
+        for variant_id, quantity, amount, currency in zip(*row[8:12], strict=True)
     )
-    return Hold(row[0], row[1], row[2], HoldState(row[3]), row[4], row[5], row[6], lines)
+    return Hold(row[0], row[1], row[2], HoldState(row[3]), row[4], row[5], row[6], lines, row[7])
 
 
 def _per_variant(holds: Iterable[Hold]) -> dict[VariantId, int]:

@@ -1,86 +1,130 @@
-"""What a buyer may have under a drop's rule. The row also carries the buyer's live hold, so there is at most one."""
+"""Limits: what a buyer may have of a drop, and how often a voucher may be redeemed, by everyone and by one buyer.
+
+One row a limit key. The row of a drop's limit also carries the buyer's live hold, so there is at most one. A row that
+does not exist yet cannot be locked, so whoever may make one takes an advisory lock on its key first (`ask_limits` with
+`may_make`): rows made after stock was locked would deadlock with those who lock a row and then stock. Should two
+transactions make one row all the same, the constraint `RACE` makes the later one begin again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tidegate.inventory.contracts import BuyerUse, HoldRequest
-from tidegate.inventory.rules import BuyerRule
+from psycopg import AsyncCursor
+
+from tidegate.inventory.contracts import BuyerUse, Hold, HoldRequest, LimitKey
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import NO_DROP, DropId, HoldId
+from tidegate.platform.ids import DropId, HoldId
+
+HASH_FACTOR = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""2^128 divided by the golden ratio: spreads ids, whose first bits are a time (Knuth's multiplicative hashing)."""
+
+RACE = "buyer_limit_kept"
+"""The constraint that says "somebody else was first": the transaction is to be done again."""
+
+LOCK = """
+SELECT l.rule_id, l.buyer_id, l.used, l.live_hold_id, l.quota FROM inventory.buyer_limits AS l
+JOIN unnest(%b::uuid[], %b::uuid[]) AS w (rule_id, buyer_id) USING (rule_id, buyer_id)
+ORDER BY l.rule_id, l.buyer_id FOR NO KEY UPDATE OF l
+"""
+
+TAKE = """
+INSERT INTO inventory.buyer_limits AS l (rule_id, buyer_id, quota, used, live_hold_id)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::int[], %b::uuid[])
+ON CONFLICT (rule_id, buyer_id) DO UPDATE SET quota = excluded.quota,
+    used = CASE WHEN l.live_hold_id IS NOT NULL AND excluded.live_hold_id IS NOT NULL THEN -1
+                ELSE l.used + excluded.used END,
+    live_hold_id = coalesce(excluded.live_hold_id, l.live_hold_id)
+"""
+
+CHANGE = """
+UPDATE inventory.buyer_limits AS l
+SET used = l.used + c.used, live_hold_id = CASE WHEN l.live_hold_id = ANY(c.ended) THEN NULL ELSE l.live_hold_id END
+FROM (SELECT rule_id, buyer_id, sum(used)::int AS used, array_agg(hold_id) AS ended
+      FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::uuid[]) AS d (rule_id, buyer_id, used, hold_id)
+      GROUP BY rule_id, buyer_id) AS c
+WHERE l.rule_id = c.rule_id AND l.buyer_id = c.buyer_id
+"""
+
+AskedLimits = AsyncCursor[tuple[Any, ...]] | None
+"""Limit rows, locked, as a transaction was asked for them; None when there was nothing to ask."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """`used` items more (or fewer) for a buyer; `hold_id` becomes live with it, or ends."""
+    """`used` items more (or fewer) of what a hold takes; the hold is no longer its buyer's live one."""
 
-    rule: BuyerRule
+    key: LimitKey
     used: int
     hold_id: HoldId
-    live: bool
 
 
-async def lock_limits(conn: Connection, requests: Sequence[HoldRequest]) -> dict[BuyerRule, BuyerUse]:
-    """Lock the limit rows of requests that belong to a drop, making those that are missing."""
-    quotas = {(r.drop.drop_id, r.buyer_id): r.drop.per_buyer for r in requests if r.drop is not None}
+async def ask_limits(conn: Connection, keys: Collection[LimitKey], *, may_make: bool = False) -> AskedLimits:
+    """Lock the rows of these limits until the transaction ends; in pipeline mode this waits for nothing.
+
+    With `may_make` the caller may also make rows that are missing (`take_limits`).
+    """
+    if not keys:
+        return None
+    if may_make:
+        await conn.execute("SELECT pg_advisory_xact_lock(k) FROM unnest(%b::bigint[]) AS k", (_hashes(keys),))
+    ordered = sorted(keys)
+    return await conn.execute(LOCK, ([key[0] for key in ordered], [key[1] for key in ordered]), binary=True)
+
+
+async def read_limits(asked: AskedLimits) -> dict[LimitKey, BuyerUse]:
+    """What was taken under limits; those that nobody has used yet are absent."""
+    if asked is None:
+        return {}
+    return {(row[0], row[1]): BuyerUse(row[2], row[3]) for row in await asked.fetchall()}
+
+
+async def read_room(asked: AskedLimits) -> dict[LimitKey, int]:
+    """How much limits still allow, for those that somebody has used."""
+    if asked is None:
+        return {}
+    return {(row[0], row[1]): row[4] - row[2] for row in await asked.fetchall()}
+
+
+async def take_limits(conn: Connection, granted: Sequence[HoldRequest]) -> None:
+    """Count what granted requests take, in the order of limit keys."""
+    quotas: dict[LimitKey, int] = {}
+    used: dict[LimitKey, int] = {}
+    live: dict[LimitKey, HoldId] = {}
+    for request in granted:
+        for take in request.takes:
+            quotas[take.key] = take.quota
+            used[take.key] = used.get(take.key, 0) + take.quantity
+            if take.live:
+                live[take.key] = request.id
     if not quotas:
-        return {}
-    rules = sorted(quotas)
-    rows = await conn.execute(
-        "INSERT INTO inventory.buyer_limits AS l (rule_id, buyer_id, quota, used)"
-        " SELECT rule_id, buyer_id, quota, 0 FROM unnest(%s::uuid[], %s::uuid[], %s::int[])"
-        " AS wanted (rule_id, buyer_id, quota) ORDER BY rule_id, buyer_id"
-        " ON CONFLICT (rule_id, buyer_id) DO UPDATE SET quota = greatest(excluded.quota, l.used)"
-        " RETURNING rule_id, buyer_id, used, live_hold_id",
-        ([rule[0] for rule in rules], [rule[1] for rule in rules], [quotas[rule] for rule in rules]),
-    )
-    return {(row[0], row[1]): BuyerUse(row[2], row[3]) for row in await rows.fetchall()}
-
-
-async def change_limits(conn: Connection, changes: Sequence[LimitChange]) -> None:
-    """Apply changes in (rule, buyer) order. An ended hold clears only its own mark."""
-    ordered = sorted((c for c in changes if c.rule[0] != NO_DROP), key=lambda change: change.rule)
-    if not ordered:
         return
+    keys = sorted(quotas)
     await conn.execute(
-        "SELECT 1 FROM inventory.buyer_limits AS l"
-        " JOIN unnest(%s::uuid[], %s::uuid[]) AS w (rule_id, buyer_id) USING (rule_id, buyer_id)"
-        " ORDER BY rule_id, buyer_id FOR NO KEY UPDATE OF l",
-        ([c.rule[0] for c in ordered], [c.rule[1] for c in ordered]),
-    )
-    await conn.execute(
-        "UPDATE inventory.buyer_limits AS l SET used = l.used + c.used, live_hold_id = CASE"
-        " WHEN c.live_id IS NOT NULL THEN c.live_id"
-        " WHEN l.live_hold_id = ANY(c.ended_ids) THEN NULL ELSE l.live_hold_id END"
-        " FROM (SELECT rule_id, buyer_id, sum(used)::int AS used,"
-        " (array_agg(hold_id) FILTER (WHERE live))[1] AS live_id,"
-        " array_agg(hold_id) FILTER (WHERE NOT live) AS ended_ids"
-        " FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::uuid[], %s::bool[])"
-        " AS d (rule_id, buyer_id, used, hold_id, live) GROUP BY rule_id, buyer_id) AS c"
-        " WHERE l.rule_id = c.rule_id AND l.buyer_id = c.buyer_id",
+        TAKE,
         (
-            [c.rule[0] for c in ordered],
-            [c.rule[1] for c in ordered],
-            [c.used for c in ordered],
-            [c.hold_id for c in ordered],
-            [c.live for c in ordered],
+            [key[0] for key in keys],
+            [key[1] for key in keys],
+            [quotas[key] for key in keys],
+            [used[key] for key in keys],
+            [live.get(key) for key in keys],
         ),
+        binary=True,
     )
 
 
-async def room_under_limits(conn: Connection, wanted: Mapping[BuyerRule, int]) -> dict[BuyerRule, bool]:
-    """Lock limit rows and say where `wanted` more items would still be within the quota."""
-    rules = sorted(rule for rule in wanted if rule[0] != NO_DROP)
-    if not rules:
-        return {}
-    rows = await conn.execute(
-        "SELECT l.rule_id, l.buyer_id, l.quota - l.used FROM inventory.buyer_limits AS l"
-        " JOIN unnest(%s::uuid[], %s::uuid[]) AS w (rule_id, buyer_id) USING (rule_id, buyer_id)"
-        " ORDER BY l.rule_id, l.buyer_id FOR NO KEY UPDATE OF l",
-        ([rule[0] for rule in rules], [rule[1] for rule in rules]),
-    )
-    return {(row[0], row[1]): row[2] >= wanted[row[0], row[1]] for row in await rows.fetchall()}
+async def give_limits(conn: Connection, holds: Sequence[Hold]) -> None:
+    """Count back what ended holds had taken."""
+    await _change(conn, [LimitChange(key, -quantity, h.id) for h in holds for key, quantity, _ in h.taken])
+
+
+async def keep_limits(conn: Connection, confirmed: Sequence[Hold], *, retaken: Sequence[Hold] = ()) -> None:
+    """What confirmed holds took stays taken, they are live no more; what `retaken` ones had given back counts again."""
+    changes = [LimitChange(key, 0, h.id) for h in confirmed for key, _, live in h.taken if live]
+    changes += [LimitChange(key, quantity, h.id) for h in retaken for key, quantity, _ in h.taken]
+    await _change(conn, changes)
 
 
 async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
@@ -91,4 +135,27 @@ async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
         " (SELECT coalesce(sum(quantity), 0) FROM inventory.hold_lines WHERE hold_id = l.live_hold_id)"
         " WHERE rule_id = %s",
         (rule_id,),
+    )
+
+
+def _hashes(keys: Collection[LimitKey]) -> list[int]:
+    """64 bits of each key, signed, in one order. Two keys of one hash only wait for each other."""
+    hashes = {((rule_id.int ^ (buyer_id.int >> 1)) * HASH_FACTOR >> 64) & (1 << 64) - 1 for rule_id, buyer_id in keys}
+    return sorted(each - (1 << 63) for each in hashes)
+
+
+async def _change(conn: Connection, changes: Sequence[LimitChange]) -> None:
+    """Apply changes, locking in the order of keys. A row that was cleared meanwhile is left alone."""
+    if not changes:
+        return
+    await ask_limits(conn, {change.key for change in changes})
+    await conn.execute(
+        CHANGE,
+        (
+            [change.key[0] for change in changes],
+            [change.key[1] for change in changes],
+            [change.used for change in changes],
+            [change.hold_id for change in changes],
+        ),
+        binary=True,
     )

@@ -1,12 +1,14 @@
 """Stock: how many of each variant there are, and the locks under which that changes.
 
-Order of locks everywhere in this module: holds by id, then buyers' limits by (rule, buyer), then stock by variant.
+Order of locks everywhere in this module: holds by id, then limits by (rule, buyer), then stock by variant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from psycopg import AsyncCursor
 from psycopg.rows import class_row
 
 from tidegate.inventory.contracts import StockLevel
@@ -17,26 +19,45 @@ MAX_STOCK = 1_000_000_000
 """Most items of one variant."""
 
 
-async def lock_stock(conn: Connection, variant_ids: Sequence[VariantId]) -> dict[VariantId, int]:
+LOCK = """
+SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)
+ORDER BY variant_id FOR NO KEY UPDATE
+"""
+
+MOVE = """
+UPDATE inventory.stock AS s SET held = s.held + d.held, sold = s.sold + d.sold, updated_at = clock_timestamp()
+FROM unnest(%b::uuid[], %b::int[], %b::int[]) AS d (variant_id, held, sold)
+WHERE s.variant_id = d.variant_id
+"""
+
+AskedStock = AsyncCursor[tuple[Any, ...]]
+"""Stock rows, locked, as a transaction was asked for them."""
+
+
+async def ask_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> AskedStock:
+    """Lock stock rows until the transaction ends; in pipeline mode this waits for nothing."""
+    return await conn.execute(LOCK, (sorted(set(variant_ids)),), binary=True)
+
+
+async def read_stock(asked: AskedStock) -> dict[VariantId, int]:
+    """Items available of the variants asked for. Unknown variants are absent."""
+    return {row[0]: row[1] for row in await asked.fetchall()}
+
+
+async def lock_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> dict[VariantId, int]:
     """Lock stock rows until the transaction ends; returns the items available. Unknown variants are absent."""
-    rows = await conn.execute(
-        "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%s)"
-        " ORDER BY variant_id FOR NO KEY UPDATE",
-        (sorted(set(variant_ids)),),
-    )
-    return {row[0]: row[1] for row in await rows.fetchall()}
+    return await read_stock(await ask_stock(conn, variant_ids))
 
 
 async def move_stock(conn: Connection, *, held: Mapping[VariantId, int], sold: Mapping[VariantId, int]) -> None:
-    """Add to `held` and `sold` of rows that `lock_stock` has locked. The table's constraint has the last word."""
+    """Add to `held` and `sold` of rows that are locked. The table's constraint has the last word."""
     variant_ids = sorted(set(held) | set(sold))
     if not variant_ids:
         return
     await conn.execute(
-        "UPDATE inventory.stock AS s SET held = s.held + d.held, sold = s.sold + d.sold, updated_at = clock_timestamp()"
-        " FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS d (variant_id, held, sold)"
-        " WHERE s.variant_id = d.variant_id",
+        MOVE,
         (variant_ids, [held.get(v, 0) for v in variant_ids], [sold.get(v, 0) for v in variant_ids]),
+        binary=True,
     )
 
 

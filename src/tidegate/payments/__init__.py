@@ -1,6 +1,13 @@
 """Payments: charges, refunds, the providers that carry them out and their webhooks."""
 
-from tidegate.payments.charges import apply_answers, claim_due, load_charges, record_intents
+from tidegate.payments.charges import (
+    apply_answers,
+    ask_charges,
+    claim_due,
+    load_charges,
+    record_first_intents,
+    record_intents,
+)
 from tidegate.payments.contracts import (
     Answer,
     Applied,
@@ -17,6 +24,8 @@ from tidegate.payments.contracts import (
     Refund,
     RefundAnswer,
     RefundState,
+    Settled,
+    Standing,
     UnknownProvider,
     UnknownToken,
 )
@@ -49,9 +58,12 @@ __all__ = [
     "Refund",
     "RefundAnswer",
     "RefundState",
+    "Settled",
+    "Standing",
     "UnknownProvider",
     "UnknownToken",
     "apply_answers",
+    "ask_charges",
     "ask_provider",
     "call_provider",
     "check_method",
@@ -64,6 +76,7 @@ __all__ = [
     "make_providers",
     "mark_applied",
     "receive_webhook",
+    "record_first_intents",
     "record_intents",
     "record_refunds",
     "run_refund",

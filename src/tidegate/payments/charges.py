@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+from psycopg import AsyncCursor
 
 from tidegate.payments.contracts import (
     Answer,
-    Applied,
     Charge,
     ChargeIntent,
     ChargeRef,
     ChargeState,
     PaymentInProgress,
+    Settled,
+    Standing,
 )
 from tidegate.payments.rules import LONGEST_PAUSE_S, MAX_DESCRIPTION, Step, decide
 from tidegate.platform.backoff import backoff_s
@@ -36,9 +39,16 @@ ON CONFLICT DO NOTHING
 RETURNING order_id, attempt
 """
 
+INSERT_FIRST = """
+INSERT INTO payments.charges (order_id, attempt, provider, method, state, amount, currency, return_url, description)
+SELECT i.order_id, 1, i.provider, i.method, 'intent', i.amount, i.currency, i.return_url, i.description
+FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[])
+    AS i (order_id, provider, method, amount, currency, return_url, description)
+"""
+
 LOCK = """
-SELECT order_id, attempt, state, failure FROM payments.charges
-WHERE order_id = ANY(%s) ORDER BY order_id, attempt FOR NO KEY UPDATE
+SELECT order_id, attempt, state, failure, action_url FROM payments.charges
+WHERE order_id = ANY(%b) ORDER BY order_id, attempt FOR NO KEY UPDATE
 """
 
 SETTLE = """
@@ -49,7 +59,7 @@ SET state = a.state,
     action_url = CASE WHEN a.state = 'requires_action' THEN coalesce(a.action_url, c.action_url) END,
     settled_at = CASE WHEN a.state IN ('captured', 'failed', 'cancelled')
                       THEN coalesce(c.settled_at, clock_timestamp()) END
-FROM unnest(%s::uuid[], %s::integer[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+FROM unnest(%b::uuid[], %b::integer[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
     AS a (order_id, attempt, was, state, failure, provider_ref, action_url)
 WHERE c.order_id = a.order_id AND c.attempt = a.attempt AND c.state = a.was
 """
@@ -67,6 +77,10 @@ SET asked = c.asked + 1, next_ask_at = clock_timestamp() + make_interval(secs =>
 FROM unnest(%s::uuid[], %s::integer[], %s::double precision[]) AS p (order_id, attempt, pause_s)
 WHERE c.order_id = p.order_id AND c.attempt = p.attempt
 """
+
+
+AskedCharges = AsyncCursor[tuple[Any, ...]]
+"""Attempts of orders, locked, as a transaction was asked for them."""
 
 
 async def record_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> None:
@@ -95,32 +109,68 @@ async def record_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> N
         raise PaymentInProgress(refused)
 
 
-async def apply_answers(conn: Connection, answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Applied]:
+async def record_first_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> None:
+    """Record the first attempts of orders that this transaction makes; commit before asking the providers."""
+    if not intents:
+        return
+    assert all(intent.ref.attempt == 1 for intent in intents), "later attempts may be refused: `record_intents`"
+    await conn.execute(
+        INSERT_FIRST,
+        (
+            [intent.ref.order_id for intent in intents],
+            [intent.provider for intent in intents],
+            [intent.method for intent in intents],
+            [intent.total.amount for intent in intents],
+            [intent.total.currency for intent in intents],
+            [intent.return_url for intent in intents],
+            [intent.description[:MAX_DESCRIPTION] for intent in intents],
+        ),
+        binary=True,
+    )
+
+
+async def ask_charges(conn: Connection, order_ids: Iterable[OrderId]) -> AskedCharges:
+    """Lock all attempts of orders, in their order, until the transaction ends; in pipeline mode without a wait."""
+    return await conn.execute(LOCK, (sorted(set(order_ids)),), binary=True)
+
+
+async def apply_answers(
+    conn: Connection, answers: Mapping[ChargeRef, Answer], *, asked: AskedCharges | None = None
+) -> Settled:
     """Settle charges by what the providers say; safe to repeat, in any order.
 
-    Locks all attempts of the orders, in their order. Refs that were never recorded are absent from the result.
-    CAPTURED_TWICE asks the caller to `record_refunds` and is reported each time the capture is told.
+    Refs that were never recorded are absent from what was applied. CAPTURED_TWICE asks the caller to `record_refunds`
+    and is reported each time the capture is told. `asked` is what `ask_charges` was asked for their orders.
     """
     if not answers:
-        return {}
-    rows = await conn.execute(LOCK, (sorted({ref.order_id for ref in answers}),))
-    charges = {ChargeRef(OrderId(row[0]), row[1]): (ChargeState(row[2]), row[3]) for row in await rows.fetchall()}
+        return Settled({}, {})
+    rows = await (asked or await ask_charges(conn, (ref.order_id for ref in answers))).fetchall()
+    charges = {
+        ChargeRef(row[0], row[1]): Standing(ChargeRef(row[0], row[1]), ChargeState(row[2]), *row[3:]) for row in rows
+    }
     steps = _steps(charges, answers)
     await _write(conn, charges, answers, steps)
-    return {ref: step.applied for ref, step in steps.items()}
+    standing: dict[OrderId, tuple[Standing, ...]] = {}
+    for ref, charge in charges.items():
+        now = _after(charge, steps[ref], answers[ref]) if ref in steps else charge
+        standing[ref.order_id] = (*standing.get(ref.order_id, ()), now)
+    return Settled({ref: step.applied for ref, step in steps.items()}, standing)
 
 
-def _steps(
-    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]], answers: Mapping[ChargeRef, Answer]
-) -> dict[ChargeRef, Step]:
-    paid_by = {ref.order_id: ref for ref, (state, _) in charges.items() if state is ChargeState.CAPTURED}
+def _after(charge: Standing, step: Step, answer: Answer) -> Standing:
+    action = (answer.action_url or charge.action_url) if step.state is ChargeState.REQUIRES_ACTION else None
+    return Standing(charge.ref, step.state, step.failure, action)
+
+
+def _steps(charges: Mapping[ChargeRef, Standing], answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Step]:
+    paid_by = {ref.order_id: ref for ref, charge in charges.items() if charge.state is ChargeState.CAPTURED}
     steps: dict[ChargeRef, Step] = {}
     for ref in sorted(answers):
         if ref not in charges:
             continue
-        state, failure = charges[ref]
+        charge = charges[ref]
         other = paid_by.get(ref.order_id, ref) != ref
-        steps[ref] = decide(state, failure, answers[ref], paid_by_other=other)
+        steps[ref] = decide(charge.state, charge.failure, answers[ref], paid_by_other=other)
         if steps[ref].state is ChargeState.CAPTURED:
             paid_by[ref.order_id] = ref
     return steps
@@ -128,26 +178,26 @@ def _steps(
 
 async def _write(
     conn: Connection,
-    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]],
+    charges: Mapping[ChargeRef, Standing],
     answers: Mapping[ChargeRef, Answer],
     steps: Mapping[ChargeRef, Step],
 ) -> None:
     if not steps:
         return
     refs = list(steps)
-    done = await conn.execute(
+    await conn.execute(
         SETTLE,
         (
             [ref.order_id for ref in refs],
             [ref.attempt for ref in refs],
-            [charges[ref][0].value for ref in refs],
+            [charges[ref].state.value for ref in refs],
             [steps[ref].state.value for ref in refs],
             [steps[ref].failure for ref in refs],
             [answers[ref].provider_ref for ref in refs],
             [answers[ref].action_url for ref in refs],
         ),
+        binary=True,
     )
-    assert done.rowcount == len(refs), "a charge changed under its lock"
 
 
 async def load_charges(conn: Connection, *, order_ids: Collection[OrderId]) -> dict[OrderId, tuple[Charge, ...]]:

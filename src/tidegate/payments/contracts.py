@@ -135,6 +135,24 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How an attempt stands: what a buyer may see of it."""
+
+    ref: ChargeRef
+    state: ChargeState
+    failure: str | None = None
+    action_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What answers did: to each charge that was asked about, and how all attempts of their orders stand now."""
+
+    applied: Mapping[ChargeRef, Applied]
+    standing: Mapping[OrderId, tuple[Standing, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Refund:
     """Money to give back. `reason` is a slug such as `sold-out`; an attempt is refunded once per reason."""
 

@@ -1,13 +1,15 @@
 """Idempotency keys: the same request sent twice has one effect and one answer.
 
-A key is claimed in the transaction that first does something and made final, with the answer, in the transaction
-that ends it. Keys belong to a buyer. A decision (sold out, declined) is an answer and is stored; validation errors
-and 503 are not.
+A key is written in the transaction that first does something, and made final, with the answer, in the transaction that
+ends it; often that is the same one. Two transactions that write one key at once collide on the table's primary key
+(`is_race`): the later one is done again and finds the earlier one's row. Keys belong to a buyer. A decision (sold out,
+declined) is an answer and is stored; validation errors and 503 are not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg.types.json import Json
+from psycopg import AsyncCursor
 
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
@@ -32,10 +34,15 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What was answered the first time."""
+    """What was answered the first time: `body` is JSON, to the letter."""
 
     status: int
-    body: dict[str, Any]
+    body: bytes
+
+    @classmethod
+    def of(cls, status: int, document: Any) -> StoredAnswer:
+        """The answer whose body is `document` as JSON."""
+        return cls(status, msgspec.json.encode(document))
 
 
 class ClaimState(StrEnum):
@@ -57,6 +64,69 @@ class Claim:
 
 
 NEW = Claim(ClaimState.NEW)
+IN_FLIGHT = Claim(ClaimState.IN_FLIGHT)
+
+
+LOOK_UP = """
+SELECT k.buyer_id, k.key, k.fingerprint, k.state, k.status, k.body::text, k.subject_id
+FROM platform.idempotency_keys AS k
+JOIN unnest(%b::uuid[], %b::text[]) AS w (buyer_id, key) USING (buyer_id, key)
+"""
+
+RECORD = """
+INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, status, body)
+SELECT buyer_id, key, fingerprint, CASE WHEN status IS NULL THEN 'claimed' ELSE 'final' END, subject_id, status,
+    body::json
+FROM unnest(%b::uuid[], %b::text[], %b::bytea[], %b::uuid[], %b::int[], %b::text[])
+    AS k (buyer_id, key, fingerprint, subject_id, status, body)
+"""
+
+FINISH = """
+UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body::json
+FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::text[]) AS a (buyer_id, key, status, body)
+WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state = 'claimed'
+"""
+
+FINISH_SUBJECTS = """
+UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body::json
+FROM unnest(%b::uuid[], %b::int[], %b::text[]) AS a (subject_id, status, body)
+WHERE k.subject_id = a.subject_id AND k.state = 'claimed'
+"""
+
+PRIMARY_KEY = re.compile(r"idempotency_keys_\d+_pkey")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key to be written: with its `answer`, or claimed for `subject_id` (an order's id) until somebody has one."""
+
+    key: RequestKey
+    subject_id: UUID | None = None
+    answer: StoredAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Keys that a transaction was asked for."""
+
+    keys: Sequence[RequestKey]
+    cursor: AsyncCursor[tuple[Any, ...]] | None
+
+    async def claims(self) -> list[Claim]:
+        """What was found of each key, in the order asked. A twin of an earlier one in the list is in flight."""
+        if self.cursor is None:
+            return []
+        found = {(row[0], row[1]): row[2:] for row in await self.cursor.fetchall()}
+        seen: set[tuple[UUID, str]] = set()
+        claims = []
+        for key in self.keys:
+            name = (key.buyer_id, key.key)
+            if name in found:
+                claims.append(_judge(key, found[name]))
+            else:
+                claims.append(IN_FLIGHT if name in seen else NEW)
+                seen.add(name)
+        return claims
 
 
 def fingerprint(route: str, body: object) -> bytes:
@@ -64,67 +134,52 @@ def fingerprint(route: str, body: object) -> bytes:
     return hashlib.sha256(route.encode() + b"\0" + msgspec.json.encode(body, order="deterministic")).digest()
 
 
-async def claim_keys(conn: Connection, keys: Sequence[RequestKey]) -> list[Claim]:
-    """Claim keys in the caller's transaction, in key order so that batches cannot deadlock.
+def is_race(constraint: str) -> bool:
+    """Whether a broken constraint of this name says that another transaction wrote the same key first."""
+    return PRIMARY_KEY.fullmatch(constraint) is not None
 
-    A twin whose first request is uncommitted waits for it here, up to `lock_timeout`.
-    """
+
+async def look_up(conn: Connection, keys: Sequence[RequestKey]) -> Lookup:
+    """Ask what is known of keys; in pipeline mode this waits for nothing."""
     if not keys:
-        return []
-    ordered = sorted(keys, key=lambda each: (each.buyer_id, each.key))
-    inserted = await conn.execute(
-        "INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state)"
-        " SELECT buyer_id, key, fingerprint, 'claimed'"
-        " FROM unnest(%s::uuid[], %s::text[], %s::bytea[]) AS wanted (buyer_id, key, fingerprint)"
-        " ORDER BY buyer_id, key"
-        " ON CONFLICT (buyer_id, key) DO NOTHING RETURNING buyer_id, key",
-        ([k.buyer_id for k in ordered], [k.key for k in ordered], [k.fingerprint for k in ordered]),
+        return Lookup(keys, None)
+    arguments = ([key.buyer_id for key in keys], [key.key for key in keys])
+    return Lookup(keys, await conn.execute(LOOK_UP, arguments, binary=True))
+
+
+async def record_keys(conn: Connection, records: Sequence[KeyRecord]) -> None:
+    """Write keys that `look_up` found NEW, sorted, so that batches cannot deadlock. A twin elsewhere is waited for."""
+    if not records:
+        return
+    ordered = sorted(records, key=lambda each: (each.key.buyer_id, each.key.key))
+    await conn.execute(
+        RECORD,
+        (
+            [each.key.buyer_id for each in ordered],
+            [each.key.key for each in ordered],
+            [each.key.fingerprint for each in ordered],
+            [each.subject_id for each in ordered],
+            [each.answer.status if each.answer else None for each in ordered],
+            [each.answer.body.decode() if each.answer else None for each in ordered],
+        ),
+        binary=True,
     )
-    new = {(row[0], row[1]) for row in await inserted.fetchall()}
-    known = [key for key in ordered if (key.buyer_id, key.key) not in new]
-    found = await _read(conn, known) if known else {}
-    claims = []
-    for key in keys:
-        if (key.buyer_id, key.key) in new:
-            new.discard((key.buyer_id, key.key))  # a twin later in the same batch is in flight
-            claims.append(NEW)
-        else:
-            claims.append(_judge(key, found.get((key.buyer_id, key.key))))
-    return claims
 
 
 async def finish_keys(conn: Connection, answers: Mapping[RequestKey, StoredAnswer]) -> None:
-    """Store the answers of keys that this or an earlier transaction claimed."""
+    """Store the answers of keys that an earlier transaction claimed; a key that has one keeps it."""
     if not answers:
         return
     ordered = sorted(answers, key=lambda each: (each.buyer_id, each.key))
     await conn.execute(
-        "UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body"
-        " FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::json[]) AS a (buyer_id, key, status, body)"
-        " WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state = 'claimed'",
+        FINISH,
         (
             [key.buyer_id for key in ordered],
             [key.key for key in ordered],
             [answers[key].status for key in ordered],
-            [Json(answers[key].body) for key in ordered],
+            [answers[key].body.decode() for key in ordered],
         ),
-    )
-
-
-async def name_subjects(conn: Connection, subjects: Mapping[RequestKey, UUID]) -> None:
-    """Note what the claimed keys have begun (an order's id), for those who come after a crash."""
-    if not subjects:
-        return
-    ordered = sorted(subjects, key=lambda each: (each.buyer_id, each.key))
-    await conn.execute(
-        "UPDATE platform.idempotency_keys AS k SET subject_id = s.subject_id"
-        " FROM unnest(%s::uuid[], %s::text[], %s::uuid[]) AS s (buyer_id, key, subject_id)"
-        " WHERE k.buyer_id = s.buyer_id AND k.key = s.key",
-        (
-            [key.buyer_id for key in ordered],
-            [key.key for key in ordered],
-            [subjects[key] for key in ordered],
-        ),
+        binary=True,
     )
 
 
@@ -134,40 +189,16 @@ async def finish_subjects(conn: Connection, answers: Mapping[UUID, StoredAnswer]
         return
     subjects = sorted(answers)
     await conn.execute(
-        "UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body"
-        " FROM unnest(%s::uuid[], %s::int[], %s::json[]) AS a (subject_id, status, body)"
-        " WHERE k.subject_id = a.subject_id AND k.state = 'claimed'",
-        (subjects, [answers[each].status for each in subjects], [Json(answers[each].body) for each in subjects]),
+        FINISH_SUBJECTS,
+        (subjects, [answers[each].status for each in subjects], [answers[each].body.decode() for each in subjects]),
+        binary=True,
     )
 
 
-async def forget_keys(conn: Connection, keys: Sequence[RequestKey]) -> None:
-    """Give claimed keys back: what happened is no answer, and the same key may try again."""
-    if not keys:
-        return
-    await conn.execute(
-        "DELETE FROM platform.idempotency_keys AS k USING unnest(%s::uuid[], %s::text[]) AS w (buyer_id, key)"
-        " WHERE k.buyer_id = w.buyer_id AND k.key = w.key AND k.state = 'claimed'",
-        ([key.buyer_id for key in keys], [key.key for key in keys]),
-    )
-
-
-async def _read(conn: Connection, keys: Sequence[RequestKey]) -> dict[tuple[UUID, str], tuple[Any, ...]]:
-    rows = await conn.execute(
-        "SELECT k.buyer_id, k.key, k.fingerprint, k.state, k.status, k.body, k.subject_id"
-        " FROM platform.idempotency_keys AS k"
-        " JOIN unnest(%s::uuid[], %s::text[]) AS w (buyer_id, key) USING (buyer_id, key)",
-        ([key.buyer_id for key in keys], [key.key for key in keys]),
-    )
-    return {(row[0], row[1]): tuple(row[2:]) for row in await rows.fetchall()}
-
-
-def _judge(key: RequestKey, found: tuple[Any, ...] | None) -> Claim:
-    if found is None:
-        return Claim(ClaimState.IN_FLIGHT)
+def _judge(key: RequestKey, found: Sequence[Any]) -> Claim:
     known_fingerprint, state, status, body, subject_id = found
     if bytes(known_fingerprint) != key.fingerprint:
         return Claim(ClaimState.REUSED)
     if state == "final":
-        return Claim(ClaimState.ANSWERED, StoredAnswer(status, body), subject_id)
+        return Claim(ClaimState.ANSWERED, StoredAnswer(status, body.encode()), subject_id)
     return Claim(ClaimState.IN_FLIGHT, subject_id=subject_id)

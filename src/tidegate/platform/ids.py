@@ -15,9 +15,16 @@ DropId = NewType("DropId", UUID)
 HoldId = NewType("HoldId", UUID)
 OrderId = NewType("OrderId", UUID)
 EventId = NewType("EventId", UUID)
+VoucherId = NewType("VoucherId", UUID)
 
 NO_DROP = DropId(UUID(int=0))
 """Stands for "no drop" in keys, so that they need no NULL."""
+
+NO_VOUCHER = VoucherId(UUID(int=0))
+"""Likewise for "no voucher"."""
+
+ANYONE = PersonId(UUID(int=0))
+"""Stands for all buyers together where a limit counts them all."""
 
 
 def new_id() -> UUID:

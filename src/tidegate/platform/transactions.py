@@ -78,9 +78,16 @@ class PostgresTransactions:
     Whoever needs a row fetches it, which waits for all that was sent so far; `rowcount` is known only after that.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
-        """`connect` makes a connection in autocommit mode."""
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], *, is_race: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`connect` makes a connection in autocommit mode.
+
+        `is_race` knows by their names the constraints that say "another transaction was first": the work is done
+        again, and finds what the other one wrote.
+        """
         self._connect = connect
+        self._is_race = is_race
         self._conn: Connection | None = None
 
     async def run(self, work: Work[T]) -> T:
@@ -132,6 +139,8 @@ class PostgresTransactions:
             return Interrupted(f"connection lost: {type(error).__name__}")
         if isinstance(error, (*AGAIN, OSError)):
             return Interrupted(type(error).__name__)
+        if isinstance(error, pg.IntegrityError) and self._is_race(error.diag.constraint_name or ""):
+            return Interrupted(f"another was first: {error.diag.constraint_name}")
         return Refused(error)
 
     async def _drop(self) -> None:

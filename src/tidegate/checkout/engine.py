@@ -1,0 +1,62 @@
+"""Opening the shop: the batches of buying start, and are drained at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+from tidegate import inventory
+from tidegate.catalog import Snapshot
+from tidegate.checkout.holding import settle_holds
+from tidegate.checkout.ordering import settle_orders
+from tidegate.checkout.orders import number_key
+from tidegate.checkout.purchasing import settle_purchases
+from tidegate.checkout.settlement import settle_answers
+from tidegate.checkout.shop import Batches, Desk, Shop
+from tidegate.checkout.twins import Twins
+from tidegate.payments import Providers
+from tidegate.platform.database import Database
+from tidegate.platform.group_commit import GroupCommit, Settle
+from tidegate.platform.idempotency import is_race as is_key_race
+from tidegate.platform.settings import Settings
+from tidegate.platform.transactions import PostgresTransactions
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+@asynccontextmanager
+async def open_shop(database: Database, settings: Settings, providers: Providers) -> AsyncIterator[Shop]:
+    """A shop that takes requests for the length of a block; those that wait at its end are still settled.
+
+    Raises: OUTAGE when PostgreSQL is away.
+    """
+    async with database.connection() as conn:
+        key = await number_key(conn)
+    desk = Desk(settings, Snapshot(currency=settings.currency, max_entries=settings.catalog.snapshot_max), key)
+
+    def group(settle: Settle[Request, Result], name: str) -> GroupCommit[Request, Result]:
+        transactions = PostgresTransactions(database.connect, is_race=_is_race)
+        return GroupCommit(transactions, settle, name=name, limits=settings.engine)
+
+    batches = Batches(
+        holds=group(partial(settle_holds, desk=desk), "holds"),
+        orders=group(partial(settle_orders, desk=desk), "orders"),
+        purchases=group(partial(settle_purchases, desk=desk), "purchases"),
+        settlements=group(partial(settle_answers, desk=desk), "settlements"),
+    )
+    takers = (batches.holds, batches.orders, batches.purchases)
+    for each in (*takers, batches.settlements):
+        each.start()
+    try:
+        yield Shop(database, settings, providers, desk, batches, Twins())
+    finally:
+        await asyncio.gather(*(each.drain() for each in takers))
+        await batches.settlements.drain()
+
+
+def _is_race(constraint: str) -> bool:
+    return constraint == inventory.RACE or is_key_race(constraint)

@@ -1,0 +1,105 @@
+"""Express purchases: hold, order and payment in one request, with the guarantees of doing it in two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tidegate.checkout.contracts import Address, OrderForm, OrderState, OrderView
+from tidegate.checkout.ordering import Replay, Started, begin, check_wish, record_started, repeated, start
+from tidegate.checkout.orders import Order, ask_numbers, read_numbers
+from tidegate.checkout.rules import check_lines
+from tidegate.checkout.shop import Desk, Shop
+from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal
+from tidegate.inventory import Hold, HoldState
+from tidegate.platform.database import Connection
+from tidegate.platform.idempotency import KeyRecord, StoredAnswer, record_keys
+from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, OrderId, new_id
+from tidegate.platform.money import total
+
+NO_HOLD = HoldId(NO_DROP)
+"""Stands in an order form for the hold that is still to be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseWish(Wish):
+    """A buyer's wish to buy `lines` at once. `provider` and `method` as in `OrderForm`."""
+
+    email: str
+    address: Address
+    provider: str
+    method: str
+
+
+async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
+    """Hold, order and pay all of the wish's lines or none. With a key, a repeat gets the first one's answer.
+
+    Raises: as `open_hold` and `place_order`.
+    """
+    limits = shop.settings.holds
+    check_lines(wish.lines, max_lines=limits.max_lines, max_quantity=limits.max_quantity)
+    form = check_wish(shop, OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method))
+    clean = replace(wish, email=form.email, address=form.address)
+
+    async def work() -> OrderView | Replay:
+        return await begin(shop, lambda: shop.batches.purchases.submit(clean))
+
+    outcome, shared = await shop.twins.once(wish.key, work)
+    return repeated(outcome) if shared else outcome
+
+
+async def settle_purchases(
+    conn: Connection, wishes: Sequence[PurchaseWish], *, desk: Desk
+) -> list[Started | StoredAnswer | Exception]:
+    """Take the stock of a batch of purchases and record their orders, in the caller's transaction; one outcome each."""
+    numbers = await ask_numbers(conn, len(wishes))
+    order_ids = [OrderId(new_id()) for _ in wishes]
+    window_s = desk.settings.holds.payment_window_s
+    verdicts = await allot(conn, desk, wishes, ttl_s=window_s, order_ids=order_ids)
+    drawn = iter(await read_numbers(numbers, key=desk.number_key))
+    outcomes: list[Started | StoredAnswer | Exception] = []
+    keys: list[KeyRecord] = []
+    for wish, verdict in zip(wishes, verdicts, strict=True):
+        if isinstance(verdict, Allotted):
+            outcome: Started | StoredAnswer | Exception = _started(desk, wish, verdict, next(drawn), window_s)
+            record = None if wish.key is None else KeyRecord(wish.key, subject_id=verdict.request.order_id)
+        else:
+            outcome, answer = verdict, stored_refusal(verdict)
+            record = None if wish.key is None or answer is None else KeyRecord(wish.key, answer=answer)
+        outcomes.append(outcome)
+        if record is not None:
+            keys.append(record)
+    await record_started(conn, [outcome for outcome in outcomes if isinstance(outcome, Started)])
+    await record_keys(conn, keys)
+    return outcomes
+
+
+def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, window_s: int) -> Started:
+    request, expires_at = allotted.request, allotted.granted.expires_at
+    assert request.order_id is not None
+    order = Order(
+        id=request.order_id,
+        number=number,
+        buyer_id=wish.buyer_id,
+        hold_id=request.id,
+        state=OrderState.AWAITING_PAYMENT,
+        total=total((line.total for line in allotted.lines), allotted.lines[0].unit.currency),
+        email=wish.email,
+        address=wish.address,
+        pay_until=expires_at,
+        seconds_left=window_s,
+        created_at=allotted.granted.at,
+        lines=allotted.lines,
+    )
+    hold = Hold(
+        id=request.id,
+        buyer_id=request.buyer_id,
+        drop_id=request.drop.drop_id if request.drop else NO_DROP,
+        state=HoldState.ORDERED,
+        order_id=request.order_id,
+        expires_at=expires_at,
+        seconds_left=window_s,
+        lines=request.lines,
+        voucher_id=request.voucher.voucher_id if request.voucher else NO_VOUCHER,
+    )
+    return start(desk, order, hold, wish.key, provider=wish.provider, method=wish.method)

@@ -1,0 +1,45 @@
+"""Two requests with one idempotency key in one process: the second shares the first one's outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from tidegate.platform.idempotency import RequestKey
+from tidegate.platform.problems import KeyReused
+
+T = TypeVar("T")
+
+
+class Twins:
+    """What is being worked on in this process, by key. Bounded by the requests that may run at once."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[UUID, str], tuple[bytes, asyncio.Task[Any]]] = {}
+
+    async def once(self, key: RequestKey | None, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """The outcome of `work`, and whether an earlier request with the same key did it.
+
+        The work goes on when its caller is cancelled: somebody else may share it, and half a purchase helps nobody.
+        Raises: KeyReused for the same key with another fingerprint; what `work` raises.
+        """
+        name = None if key is None else (key.buyer_id, key.key)
+        if name is not None and key is not None and (running := self._running.get(name)) is not None:
+            if running[0] != key.fingerprint:
+                raise KeyReused()
+            outcome: T = await asyncio.shield(running[1])
+            return outcome, True
+        task = asyncio.ensure_future(work())
+        task.add_done_callback(_look_at)
+        if name is not None and key is not None:
+            self._running[name] = (key.fingerprint, task)
+            task.add_done_callback(lambda _: self._running.pop(name, None))
+        return await asyncio.shield(task), False
+
+
+def _look_at(task: asyncio.Future[Any]) -> None:
+    """An outcome that nobody waits for any more is no unhandled error."""
+    if not task.cancelled():
+        task.exception()

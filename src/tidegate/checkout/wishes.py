@@ -1,0 +1,150 @@
+"""What holds and express purchases share: wishes for lines, settled against catalogue, keys, limits and stock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tidegate import inventory
+from tidegate.catalog.contracts import DropTerms, Terms
+from tidegate.checkout.contracts import BoughtLine, LimitReached, Line, NotOpen, SoldOut
+from tidegate.checkout.rules import drop_of, priced
+from tidegate.checkout.shop import Desk
+from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldRequest
+from tidegate.platform.database import Connection
+from tidegate.platform.idempotency import Claim, ClaimState, RequestKey, StoredAnswer, look_up
+from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.problems import KeyInFlight, KeyReused, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A buyer's wish for all of `lines` or none, as it came in. `admission` is the pass that a room gave."""
+
+    buyer_id: PersonId
+    lines: tuple[Line, ...]
+    drop: str | None = None
+    admission: str | None = None
+    key: RequestKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allotted:
+    """Stock that was taken for a wish."""
+
+    request: HoldRequest
+    granted: Granted
+    lines: tuple[BoughtLine, ...]
+    drop: DropTerms | None
+
+
+Verdict = Allotted | StoredAnswer | Problem
+"""Stock for a wish, the answer that its key's first request got, or a refusal."""
+
+
+async def allot(
+    conn: Connection, desk: Desk, wishes: Sequence[Wish], *, ttl_s: int, order_ids: Sequence[OrderId] | None = None
+) -> list[Verdict]:
+    """Take stock for wishes in order of arrival; one verdict each. With `order_ids` the holds are these orders'.
+
+    Everything is asked for before anything is waited for: the terms that this process knows are used, and verified
+    with the catalogue's revision in the same transaction.
+    """
+    skus = list({line.sku for wish in wishes for line in wish.lines})
+    revision = await desk.snapshot.ask(conn)
+    guess = desk.snapshot.guess(skus)
+    terms = await desk.snapshot.answer(conn, revision, skus) if guess is None else guess
+    lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
+    wanted = _requests(wishes, terms, order_ids)
+    room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
+    if guess is not None and (fresh := await desk.snapshot.answer(conn, revision, skus)) != guess:
+        terms = fresh
+        wanted = _requests(wishes, terms, order_ids)
+        room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
+    claims = iter(await lookup.claims())
+    verdicts: list[Verdict | None] = []
+    requests: list[HoldRequest] = []
+    for wish, want in zip(wishes, wanted, strict=True):
+        verdict = from_claim(next(claims)) if wish.key else None
+        if verdict is None and isinstance(want, Problem):
+            verdict = want
+        elif verdict is None and isinstance(want, HoldRequest):
+            requests.append(want)
+        verdicts.append(verdict)
+    limit = desk.settings.holds.max_live_per_buyer
+    decided = await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=limit, asked=room)
+    by_variant = {each.variant_id: each for each in terms.values()}
+    rest = iter([_verdict(*pair, by_variant) for pair in zip(requests, decided, strict=True)])
+    return [next(rest) if verdict is None else verdict for verdict in verdicts]
+
+
+def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
+    """What a key's claim already says of its request; None when it is the first."""
+    match claim.state:
+        case ClaimState.NEW:
+            return None
+        case ClaimState.ANSWERED:
+            assert claim.answer is not None
+            return claim.answer
+        case ClaimState.REUSED:
+            return KeyReused()
+        case _:
+            return KeyInFlight()
+
+
+def stored_refusal(verdict: object) -> StoredAnswer | None:
+    """The answer to keep when a verdict is a decision; what a later moment may change is none."""
+    if isinstance(verdict, SoldOut | LimitReached):
+        return StoredAnswer.of(verdict.status, verdict.document())
+    return None
+
+
+def bought_line(terms: Terms, quantity: int) -> BoughtLine:
+    """A line at the price of `terms`."""
+    return BoughtLine(terms.sku, title_of(terms), quantity, terms.price, terms.product_slug)
+
+
+def title_of(terms: Terms) -> str:
+    """Product and options, as people read them."""
+    return f"{terms.title}, {terms.options_text}" if terms.options_text else terms.title
+
+
+def _requests(
+    wishes: Sequence[Wish], terms: dict[str, Terms], order_ids: Sequence[OrderId] | None
+) -> list[HoldRequest | Problem]:
+    wanted: list[HoldRequest | Problem] = []
+    for place, wish in enumerate(wishes):
+        try:
+            lines = priced(wish.lines, terms)
+            drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
+        except Problem as problem:
+            wanted.append(problem)
+            continue
+        rule = None if drop is None else DropRule(drop.id, drop.opens_at, drop.per_buyer)
+        order_id = None if order_ids is None else order_ids[place]
+        wanted.append(HoldRequest(HoldId(new_id()), wish.buyer_id, lines, rule, order_id=order_id))
+    return wanted
+
+
+def _verdict(request: HoldRequest, decision: Decision, by_variant: dict[VariantId, Terms]) -> Verdict:
+    match decision:
+        case Granted():
+            lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in request.lines)
+            return Allotted(request, decision, lines, by_variant[request.lines[0].variant_id].drop)
+        case inventory.SoldOut():
+            wanted = by_variant[decision.variant_id]
+            words = f"{title_of(wanted)} is sold out" if decision.left == 0 else f"only {decision.left} are left"
+            return SoldOut(f"{words}; nothing was held and nothing was charged", sku=wanted.sku, left=decision.left)
+        case inventory.NotYetOpen():
+            opens_at = decision.opens_at.isoformat()
+            return NotOpen(f"this drop opens at {opens_at}; try again then", opens_at=opens_at)
+        case inventory.OverLimit(quota=quota, live_hold_id=live):
+            if live is not None:
+                return LimitReached(
+                    "you have a hold in this drop already: order it or give it up first", hold_id=str(live)
+                )
+            return LimitReached(f"one person may have {quota} in this drop, and you have {decision.used}")
+        case inventory.VoucherSpent(own=own):
+            return LimitReached("you have used this code already" if own else "this code has been used up")
+        case inventory.TooManyHolds(limit=limit):
+            return LimitReached(f"you have {limit} holds open: order or give up one of them first")

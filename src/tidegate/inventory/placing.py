@@ -1,0 +1,170 @@
+"""Placing holds in two steps, so that a batch waits for the database twice and not ten times.
+
+`ask_room` queues every lock that the decision needs; `place_holds` reads what they found, decides, and queues the
+writes. In pipeline mode neither waits for more than the first step's answers. Order of locks: limits, stock; then the
+rows that are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncCursor
+
+from tidegate.inventory.contracts import BuyerUse, Decision, Granted, HoldRequest, HoldState, LimitKey
+from tidegate.inventory.holds import end_holds, lock_own_expired
+from tidegate.inventory.limits import AskedLimits, ask_limits, read_limits, take_limits
+from tidegate.inventory.rules import allocate
+from tidegate.inventory.stock import ask_stock, move_stock, read_stock
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, PersonId, VariantId
+
+LOOSE = """
+SELECT id, buyer_id, state = 'held' AND expires_at <= clock_timestamp() FROM inventory.holds
+WHERE buyer_id = ANY(%b) AND drop_id = %b AND state IN ('held', 'ordered')
+"""
+
+HOLDS = """
+INSERT INTO inventory.holds (id, buyer_id, drop_id, voucher_id, state, order_id, expires_at)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[])
+"""
+
+LINES = """
+INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::bigint[], %b::text[])
+"""
+
+Cursor = AsyncCursor[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRoom:
+    """What the database was asked for a batch of requests."""
+
+    requests: Sequence[HoldRequest]
+    limits: AskedLimits
+    loose: Cursor | None
+    stock: Cursor
+    clock: Cursor
+
+
+async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRoom:
+    """Lock what the requests are about: their limits, then their stock; and read the clock after the locks."""
+    limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
+    loose_buyers = {request.buyer_id for request in requests if request.drop is None}
+    loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
+    stock = await ask_stock(conn, (line.variant_id for request in requests for line in request.lines))
+    clock = await conn.execute("SELECT clock_timestamp()")
+    return AskedRoom(requests, limits, loose, stock, clock)
+
+
+async def place_holds(
+    conn: Connection,
+    requests: Sequence[HoldRequest],
+    *,
+    ttl_s: int,
+    max_loose_holds: int,
+    asked: AskedRoom | None = None,
+) -> list[Decision]:
+    """Settle a batch of hold requests in the caller's transaction; one decision each, in the same order.
+
+    A buyer's own holds that are over but not yet swept end here first, so that they never block. `asked` is what
+    `ask_room` was asked for the same requests, if the caller did so earlier.
+    """
+    if not requests:
+        return []
+    room = asked or await ask_room(conn, requests)
+    uses = await read_limits(room.limits)
+    loose, over = await _read_loose(room.loose)
+    free = await read_stock(room.stock)
+    now = await _read_clock(room.clock)
+    suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
+    if suspects and (ended := await lock_own_expired(conn, suspects)):
+        await end_holds(conn, ended, HoldState.EXPIRED)
+        uses, free = await _ask_again(conn, requests)
+        for hold in ended:
+            if hold.drop_id == NO_DROP:
+                loose[hold.buyer_id] -= 1
+    decisions = allocate(
+        requests,
+        free=free,
+        uses=uses,
+        loose_holds=loose,
+        max_loose_holds=max_loose_holds,
+        now=now,
+        ttl=timedelta(seconds=ttl_s),
+    )
+    pairs = zip(requests, decisions, strict=True)
+    await _record(conn, [(request, decision) for request, decision in pairs if isinstance(decision, Granted)])
+    return decisions
+
+
+async def _ask_again(
+    conn: Connection, requests: Sequence[HoldRequest]
+) -> tuple[dict[LimitKey, BuyerUse], dict[VariantId, int]]:
+    """Limits and stock after something was given back; all of it is locked already."""
+    room = await ask_room(conn, requests)
+    return await read_limits(room.limits), await read_stock(room.stock)
+
+
+async def _read_loose(asked: Cursor | None) -> tuple[dict[PersonId, int], list[HoldId]]:
+    """Live holds outside drops per buyer, and those among them that are over."""
+    counts: dict[PersonId, int] = {}
+    over: list[HoldId] = []
+    if asked is not None:
+        for hold_id, buyer_id, is_over in await asked.fetchall():
+            counts[buyer_id] = counts.get(buyer_id, 0) + 1
+            if is_over:
+                over.append(hold_id)
+    return counts, over
+
+
+async def _read_clock(asked: Cursor) -> datetime:
+    row = await asked.fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment.astimezone(UTC)
+
+
+async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted]]) -> None:
+    if not granted:
+        return
+    requests = [request for request, _ in granted]
+    await take_limits(conn, requests)
+    await move_stock(conn, held=_per_variant(requests), sold={})
+    await conn.execute(
+        HOLDS,
+        (
+            [r.id for r in requests],
+            [r.buyer_id for r in requests],
+            [r.drop.drop_id if r.drop else NO_DROP for r in requests],
+            [r.voucher.voucher_id if r.voucher else NO_VOUCHER for r in requests],
+            ["ordered" if r.order_id else "held" for r in requests],
+            [r.order_id for r in requests],
+            [decision.expires_at for _, decision in granted],
+        ),
+        binary=True,
+    )
+    lines = [(request.id, line) for request in requests for line in request.lines]
+    await conn.execute(
+        LINES,
+        (
+            [hold_id for hold_id, _ in lines],
+            [line.variant_id for _, line in lines],
+            [line.quantity for _, line in lines],
+            [line.unit.amount for _, line in lines],
+            [line.unit.currency for _, line in lines],
+        ),
+        binary=True,
+    )
+
+
+def _per_variant(requests: Iterable[HoldRequest]) -> dict[VariantId, int]:
+    total: dict[VariantId, int] = {}
+    for request in requests:
+        for line in request.lines:
+            total[line.variant_id] = total.get(line.variant_id, 0) + line.quantity
+    return total

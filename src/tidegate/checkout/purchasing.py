@@ -39,7 +39,8 @@ async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
     limits = shop.settings.holds
     check_lines(wish.lines, max_lines=limits.max_lines, max_quantity=limits.max_quantity)
     form = check_wish(shop, OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method))
-    clean = replace(wish, email=form.email, address=form.address)
+    unchanged = form.email == wish.email and form.address == wish.address
+    clean = wish if unchanged else replace(wish, email=form.email, address=form.address)
 
     async def work() -> OrderView | Replay:
         return await begin(shop, lambda: shop.batches.purchases.submit(clean))

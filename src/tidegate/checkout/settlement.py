@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from tidegate import inventory, payments
@@ -93,8 +93,8 @@ async def _settle_round(conn: Connection, settlements: Sequence[Settlement], des
     holds = {one.hold.id: one.hold for one in known.values()}
     stands = await inventory.ask_states(conn, holds)
     now = await read_states(states)
-    orders = {order_id: replace(known[order_id].order, state=state) for order_id, state in now.items()}
-    answers = {each.ref: each.answer for each in settlements if each.ref.order_id in orders}
+    orders = {order_id: known[order_id].order for order_id in now}
+    answers = {each.ref: each.answer for each in settlements if each.ref.order_id in now}
     settled = await payments.apply_answers(conn, answers, asked=charges)
     captured, twice = _captured(answers, settled)
     confirmed = await inventory.confirm_holds(
@@ -106,12 +106,14 @@ async def _settle_round(conn: Connection, settlements: Sequence[Settlement], des
     moves = _moves(orders, captured, confirmed) | _failures(answers, settled)
     moves = {order_id: state for order_id, state in moves.items() if may_move(now[order_id], state)}
     await move_orders(conn, moves)
-    orders = {order_id: replace(order, state=moves.get(order_id, order.state)) for order_id, order in orders.items()}
     gone = [ref for ref in captured if confirmed[orders[ref.order_id].hold_id] is Confirmation.GONE]
     refunds = [Refund(ref, STOCK_GONE, orders[ref.order_id].total) for ref in gone]
     refunds += [Refund(ref, PAID_TWICE, orders[ref.order_id].total) for ref in twice]
     await payments.record_refunds(conn, refunds)
-    views = {order_id: view_order(order, settled.standing[order_id][-1]) for order_id, order in orders.items()}
+    views = {
+        order_id: view_order(order, settled.standing[order_id][-1], state=moves.get(order_id, now[order_id]))
+        for order_id, order in orders.items()
+    }
     await _finish_keys(conn, views, known)
     await payments.mark_applied(conn, [each.notice for each in settlements if each.notice is not None])
     told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,7 +19,7 @@ class Twins:
     def __init__(self) -> None:
         self._running: dict[tuple[UUID, str], tuple[bytes, asyncio.Task[Any]]] = {}
 
-    async def once(self, key: RequestKey | None, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+    async def once(self, key: RequestKey | None, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """The outcome of `work`, and whether an earlier request with the same key did it.
 
         The work goes on when its caller is cancelled: somebody else may share it, and half a purchase helps nobody.
@@ -31,7 +31,7 @@ class Twins:
                 raise KeyReused()
             outcome: T = await asyncio.shield(running[1])
             return outcome, True
-        task = asyncio.ensure_future(work())
+        task = asyncio.get_running_loop().create_task(work())
         task.add_done_callback(_look_at)
         if name is not None and key is not None:
             self._running[name] = (key.fingerprint, task)

@@ -22,26 +22,28 @@ async def view_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
     return {order_id: view_order(order, _standing(charges.get(order_id, ()))) for order_id, order in orders.items()}
 
 
-def view_order(order: Order, last: Standing | None) -> OrderView:
-    """An order as its buyer sees it; `last` is how its last payment attempt stands."""
+def view_order(order: Order, last: Standing | None, *, state: OrderState | None = None) -> OrderView:
+    """An order as its buyer sees it; `last` is how its last attempt stands, `state` what became of `order`'s own."""
+    state = order.state if state is None else state
+    awaiting = state is OrderState.AWAITING_PAYMENT and last is not None
     action = None
-    if order.state == OrderState.AWAITING_PAYMENT and last is not None and last.state == ChargeState.REQUIRES_ACTION:
-        action = NextAction("redirect", last.action_url) if last.action_url else None
+    if awaiting and last is not None and last.state is ChargeState.REQUIRES_ACTION and last.action_url:
+        action = NextAction("redirect", last.action_url)
     return OrderView(
         id=order.id,
         number=order.number,
         buyer_id=order.buyer_id,
         hold_id=order.hold_id,
-        state=order.state,
+        state=state,
         total=order.total,
         next_action=action,
         lines=order.lines,
         email=order.email,
         address=order.address,
-        failure=last.failure if last is not None and order.state == OrderState.PAYMENT_FAILED else None,
-        processing=order.state == OrderState.AWAITING_PAYMENT and last is not None and last.state == ChargeState.INTENT,
+        failure=last.failure if last is not None and state is OrderState.PAYMENT_FAILED else None,
+        processing=awaiting and last is not None and last.state is ChargeState.INTENT,
         pay_until=order.pay_until,
-        seconds_left=order.seconds_left if order.state in PAYABLE else 0,
+        seconds_left=order.seconds_left if state in PAYABLE else 0,
         created_at=order.created_at,
     )
 

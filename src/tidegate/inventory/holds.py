@@ -93,7 +93,10 @@ async def confirm_holds(
     if known is None or asked is None:
         holds = await read_holds(await ask_holds(conn, orders))
     else:
-        holds = {row[0]: replace(known[row[0]], state=HoldState(row[1])) for row in await asked.fetchall()}
+        holds = {}
+        for hold_id, state in await asked.fetchall():
+            hold = known[hold_id]
+            holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
     for hold_id, hold in holds.items():
         assert hold.order_id == orders[hold_id], f"hold {hold_id} belongs to another order"
     ready = [hold for hold in holds.values() if hold.state is HoldState.ORDERED]

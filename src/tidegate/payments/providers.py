@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 import psycopg
@@ -74,7 +75,7 @@ class Providers(Mapping[str, Provider]):
         Raises: OutcomeUnknown when it did not answer in time; ProviderRefused; UnknownProvider.
         """
         provider = self.pick(name)
-        started = time.monotonic()
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout_s):
                 said = await run(provider)
@@ -88,9 +89,19 @@ class Providers(Mapping[str, Provider]):
             CALLS.labels(name, call, "refused").inc()
             raise
         finally:
-            SECONDS.labels(name, call).observe(time.monotonic() - started)
-        CALLS.labels(name, call, outcome(said)).inc()
+            _seconds(name, call).observe(time.perf_counter() - started)
+        _calls(name, call, outcome(said)).inc()
         return said
+
+
+@lru_cache(maxsize=256)
+def _seconds(name: str, call: str) -> Histogram:
+    return SECONDS.labels(name, call)
+
+
+@lru_cache(maxsize=256)
+def _calls(name: str, call: str, outcome: str) -> Counter:
+    return CALLS.labels(name, call, outcome)
 
 
 def make_providers(database: Database, settings: Settings) -> Providers:

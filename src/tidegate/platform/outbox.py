@@ -7,12 +7,13 @@ a lease, never by "id greater than the last": ids are given before commit, so a 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from tidegate.platform.backoff import RetryPolicy, backoff_s
 from tidegate.platform.database import Connection, Database
@@ -61,15 +62,16 @@ async def write_events(conn: Connection, events: Sequence[Event]) -> None:
     await conn.execute(
         """
         INSERT INTO platform.outbox (id, topic, payload, personal_sealed)
-        SELECT id, topic, payload, personal
-        FROM unnest(%s::uuid[], %s::text[], %s::jsonb[], %s::bytea[]) AS event (id, topic, payload, personal)
+        SELECT id, topic, payload::jsonb, personal
+        FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bytea[]) AS event (id, topic, payload, personal)
         """,
         (
             [event.id for event in events],
             [event.topic for event in events],
-            [json.dumps(event.payload) for event in events],
+            [msgspec.json.encode(event.payload).decode() for event in events],
             [None if event.personal is None else sealer.seal_json(event.personal, column=SEALED) for event in events],
         ),
+        binary=True,
     )
     await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 

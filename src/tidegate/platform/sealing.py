@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -53,7 +54,7 @@ class Sealer:
 
     def seal_json(self, value: dict[str, Any], *, column: str) -> bytes:
         """Encrypt a JSON object."""
-        return self.seal(json.dumps(value, ensure_ascii=False, separators=(",", ":")), column=column)
+        return self.seal(msgspec.json.encode(value).decode(), column=column)
 
     def open_json(self, sealed: bytes, *, column: str) -> dict[str, Any]:
         """Decrypt what `seal_json` made. Raises: SealBroken."""

@@ -1,5 +1,6 @@
 """Buying: hold, order, payment, and what happens when one of them does not come through."""
 
+from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.contracts import (
     Address,
     AlreadyOrdered,
@@ -30,6 +31,7 @@ from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
 
 __all__ = [
+    "INVARIANTS",
     "Address",
     "AlreadyOrdered",
     "BoughtLine",

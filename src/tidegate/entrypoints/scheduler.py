@@ -15,6 +15,7 @@ from tidegate import accounts, payments
 from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
+from tidegate.ops import watch_books
 from tidegate.platform.database import Connection, Database, open_database
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops
@@ -30,6 +31,9 @@ NAME = "scheduler"
 HOUR_S = 3_600.0
 CONNECT_S = 5
 """Longest wait for a connection of its own."""
+
+BOOKS_GRACE_S = 10.0
+"""How much longer than the books' own limit their round may take, so that it is theirs that says what was slow."""
 
 DELETE_BATCH = 1_000
 """Most rows removed in one statement; rounds follow one another until nothing is left."""
@@ -74,6 +78,12 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("reconcile", partial(reconcile_once, shop), settings.payments.reconcile_interval_ms / 1000),
+        Loop(
+            "books",
+            partial(watch_books, database, settings),
+            settings.books.interval_s,
+            timeout_s=settings.books.timeout_s + BOOKS_GRACE_S,
+        ),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),

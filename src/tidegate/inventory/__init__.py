@@ -1,5 +1,6 @@
 """Stock and holds: who may have what, decided in the database and never beyond what there is."""
 
+from tidegate.inventory.books import INVARIANTS
 from tidegate.inventory.contracts import (
     BuyerUse,
     Decision,
@@ -37,6 +38,7 @@ from tidegate.inventory.placing import AskedRoom, ask_room, place_holds
 from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
 
 __all__ = [
+    "INVARIANTS",
     "MAX_STOCK",
     "RACE",
     "AskedRoom",

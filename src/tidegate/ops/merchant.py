@@ -13,11 +13,13 @@ from tidegate.catalog import (
     Room,
     UnknownVariant,
     create_drop,
+    find_drop,
     find_variants,
     import_products,
     reopen_drop,
 )
 from tidegate.inventory import add_missing_stock, clear_limits, set_stock
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import InvalidRequest
@@ -87,9 +89,12 @@ async def start_drop(
 async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Drop:
     """Open a drop again with all of its items, and let those who bought before buy again.
 
+    It opens now at the earliest: the books take it that nothing held since the opening was forgotten here.
     Raises: UnknownDrop, VariantInDrop.
     """
-    drop = await reopen_drop(conn, slug=slug, opens_at=opens_at)
-    await clear_limits(conn, rule_id=drop.id)
+    known = await find_drop(conn, slug=slug)
+    if known is not None:
+        await clear_limits(conn, rule_id=known.id)
+    drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
     return drop

@@ -62,7 +62,7 @@ def import_products_command(
     """
     began = monotonic()
     with _opened(file) as source, _progress(file, hidden=as_json) as on_progress:
-        report = _with_database(
+        report = with_database(
             lambda database, settings: import_file(database, settings, source=source, on_progress=on_progress)
         )
     if as_json:
@@ -140,7 +140,7 @@ def drop_list(as_json: AsJson = False) -> None:
         typer.echo("There are no drops yet.")
 
 
-def _with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
+def with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
     """Run a use case on the shop's database. Raises: StartupError with one line for whatever is in the way."""
     settings = current_settings()
     url = settings.require_database_url()
@@ -167,7 +167,7 @@ def _in_transaction(use_case: Callable[[Connection, Settings], Awaitable[T]]) ->
         async with database.transaction() as conn:
             return await use_case(conn, settings)
 
-    return _with_database(run)
+    return with_database(run)
 
 
 def _at_moment(text: str, use_case: Callable[[Connection, datetime], Awaitable[T]]) -> T:

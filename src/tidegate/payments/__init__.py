@@ -1,5 +1,6 @@
 """Payments: charges, refunds, the providers that carry them out and their webhooks."""
 
+from tidegate.payments.books import INVARIANTS
 from tidegate.payments.charges import (
     apply_answers,
     ask_charges,
@@ -42,6 +43,7 @@ from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
 from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
 
 __all__ = [
+    "INVARIANTS",
     "Answer",
     "Applied",
     "BadSignature",

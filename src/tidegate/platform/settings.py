@@ -121,6 +121,20 @@ class IdempotencySettings(BaseModel):
     wait_s: float = Field(5.0, ge=0, description="How long a twin waits for the first request before it gets 409.")
 
 
+class BooksSettings(BaseModel):
+    """The books: whether stock, orders and money add up, by `tidegate books` and in the scheduler."""
+
+    interval_s: Count = Field(300, description="Pause between two checks in the scheduler.")
+    timeout_s: Count = Field(60, description="Longest check of all rules together.")
+    max_rows: Count = Field(20, description="Most rows that are shown of a broken rule; the others are counted.")
+    work_mem_mb: Count = Field(32, description="Memory of one sort or hash of a check; larger ones use the disk.")
+    hold_late_s: Count = Field(60, description="A hold this long past its expiry should have given its stock back.")
+    order_late_s: Count = Field(300, description="An unpaid order this long past its time should be cancelled.")
+    unresolved_s: Count = Field(
+        1_800, description="A charge, refund or key this much older than a payment window should be settled."
+    )
+
+
 class MailSettings(BaseModel):
     """Outgoing mail."""
 
@@ -217,6 +231,7 @@ class Settings(BaseSettings):
     holds: HoldSettings = HoldSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
+    books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()

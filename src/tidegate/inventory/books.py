@@ -1,0 +1,104 @@
+"""The books of stock and holds.
+
+They count over all holds that ever were: whoever removes old partitions of holds must take their sales out of
+`stock.sold` (and `on_hand`) in the same transaction. Today nothing removes them.
+"""
+
+from __future__ import annotations
+
+from tidegate.platform.invariants import Invariant
+
+STOCK_WITHIN_BOUNDS = Invariant(
+    name="stock-within-bounds",
+    says="Held and sold are not negative, and together they are at most what is on hand.",
+    sql="""
+    SELECT variant_id, on_hand, held, sold FROM inventory.stock
+    WHERE held < 0 OR sold < 0 OR held::bigint + sold > on_hand
+    """,
+)
+
+STOCK_HELD = Invariant(
+    name="stock-held",
+    says="A variant's held items are those of its live holds.",
+    sql="""
+    SELECT variant_id, s.held AS recorded, h.held AS in_live_holds
+    FROM inventory.stock AS s
+    FULL JOIN (
+        SELECT l.variant_id, sum(l.quantity)::bigint AS held
+        FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+        WHERE h.state IN ('held', 'ordered')
+        GROUP BY l.variant_id
+    ) AS h USING (variant_id)
+    WHERE coalesce(s.held, 0) <> coalesce(h.held, 0)
+    """,
+)
+
+LIMIT_USED = Invariant(
+    name="limit-used",
+    says="What a buyer has used of a drop's limit is what their live and confirmed holds in it take.",
+    # Replaying a drop forgets what was confirmed before; live holds keep counting. It never sets `opens_at` to a
+    # moment before that, so a hold that was made since the opening counts for sure. A confirmed one from before
+    # counts when it was live at the replay, and else not: it may be in or out. A drop that was never replayed has
+    # none from before, and there the sum is exact. Limits that are not drops' are not looked at.
+    sql="""
+    SELECT rule_id, buyer_id, l.used AS recorded, t.at_least, t.at_most
+    FROM (
+        SELECT rule_id, buyer_id, used FROM inventory.buyer_limits WHERE rule_id IN (SELECT id FROM catalog.drops)
+    ) AS l
+    FULL JOIN (
+        SELECT h.drop_id AS rule_id, h.buyer_id, sum(n.quantity)::bigint AS at_most,
+            coalesce(sum(n.quantity) FILTER (WHERE h.state <> 'confirmed' OR h.created_at >= d.opens_at), 0)::bigint
+                AS at_least
+        FROM inventory.holds AS h
+        JOIN catalog.drops AS d ON d.id = h.drop_id
+        JOIN inventory.hold_lines AS n ON n.hold_id = h.id
+        WHERE h.state IN ('held', 'ordered', 'confirmed')
+        GROUP BY h.drop_id, h.buyer_id
+    ) AS t USING (rule_id, buyer_id)
+    WHERE coalesce(l.used, 0) NOT BETWEEN coalesce(t.at_least, 0) AND coalesce(t.at_most, 0)
+    """,
+)
+
+LIMIT_NAMES_LIVE_HOLD = Invariant(
+    name="limit-names-live-hold",
+    says="The live hold that a drop's limit names is a live hold of that buyer in that drop.",
+    sql="""
+    SELECT l.rule_id, l.buyer_id, l.live_hold_id
+    FROM inventory.buyer_limits AS l
+    JOIN catalog.drops AS d ON d.id = l.rule_id
+    LEFT JOIN inventory.holds AS h
+        ON h.id = l.live_hold_id AND h.drop_id = l.rule_id AND h.buyer_id = l.buyer_id
+        AND h.state IN ('held', 'ordered')
+    WHERE l.live_hold_id IS NOT NULL AND h.id IS NULL
+    """,
+)
+
+ONE_LIVE_HOLD = Invariant(
+    name="one-live-hold",
+    says="A buyer has at most one live hold in a drop: the one that their limit names.",
+    sql="""
+    SELECT h.drop_id, h.buyer_id, h.id AS hold_id, l.live_hold_id
+    FROM inventory.holds AS h
+    JOIN catalog.drops AS d ON d.id = h.drop_id
+    LEFT JOIN inventory.buyer_limits AS l ON l.rule_id = h.drop_id AND l.buyer_id = h.buyer_id
+    WHERE h.state IN ('held', 'ordered') AND l.live_hold_id IS DISTINCT FROM h.id
+    """,
+)
+
+HOLD_ENDS_IN_TIME = Invariant(
+    name="hold-ends-in-time",
+    says="A hold that nobody ordered gives its stock back when its time is over.",
+    sql="""
+    SELECT id AS hold_id, expires_at FROM inventory.holds
+    WHERE state = 'held' AND expires_at < now() - make_interval(secs => %(hold_late_s)s)
+    """,
+)
+
+INVARIANTS = (
+    STOCK_WITHIN_BOUNDS,
+    STOCK_HELD,
+    LIMIT_USED,
+    LIMIT_NAMES_LIVE_HOLD,
+    ONE_LIVE_HOLD,
+    HOLD_ENDS_IN_TIME,
+)

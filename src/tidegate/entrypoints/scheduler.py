@@ -15,7 +15,7 @@ from tidegate import accounts, payments
 from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
-from tidegate.ops import watch_books
+from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tidegate.ops.books import check_books
 from tidegate.ops.contracts import Books, Checked
 from tidegate.ops.merchant_cli import with_database
 
@@ -26,6 +25,8 @@ def books_command(
     0 when every rule holds, 1 when one is broken (the rows that break it are shown by their ids), 2 when the books
     could not be checked.
     """
+    from tidegate.ops.books import check_books  # the modules that it asks take a while to import
+
     books = with_database(check_books)
     if as_json:
         typer.echo(json.dumps(_document(books), ensure_ascii=False))

@@ -177,6 +177,8 @@ def check_books(shop: Shop, acknowledged: dict[str, dict[str, Any]]) -> None:
     told = dict(count(shop, "SELECT channel, count(*) FROM notify.deliveries WHERE state = 'sent' GROUP BY 1"))
     assert told == {"email": paid, "inbox": paid}
     assert mails(shop) >= min(paid, 100)
+    books = shop.run("books")
+    assert books.returncode == 0, books.stdout + books.stderr
 
 
 def mails(shop: Shop) -> int:

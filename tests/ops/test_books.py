@@ -21,6 +21,7 @@ from tests.ops.market import buy, trade
 from tests.ops.sabotage import A_LAMP, SABOTAGE
 from tests.servers import TestCluster
 from tidegate.checkout import Shop
+from tidegate.entrypoints.scheduler import make_loops
 from tidegate.ops.books import RULES, Snapshot, check_books, check_rule, read_snapshot, watch_books
 from tidegate.ops.books_cli import books_command
 from tidegate.ops.contracts import Books, BooksNotChecked
@@ -157,6 +158,12 @@ async def test_the_time_is_bounded(market: Shop, database: Database) -> None:
         hurried = market.settings.books.model_copy(update={"timeout_s": 1})
         with pytest.raises(BooksNotChecked, match="stock-within-bounds"):
             await check_books(market.database, market.settings.model_copy(update={"books": hurried}))
+
+
+async def test_the_scheduler_checks_the_books(market: Shop) -> None:
+    (loop,) = [loop for loop in make_loops(market, wake=asyncio.Event()) if loop.name == "books"]
+    assert loop.pause_s == market.settings.books.interval_s
+    assert loop.timeout_s > market.settings.books.timeout_s
 
 
 BREAK = f"UPDATE inventory.stock SET held = held + 1, on_hand = on_hand + 1 WHERE {A_LAMP}"

@@ -150,6 +150,13 @@ def test_a_replay_forgets_who_bought(file: Path) -> None:
     assert read(left) == 0
 
 
+def test_a_replay_opens_now_at_the_earliest(file: Path) -> None:
+    tidegate("import", "products", str(file))
+    opened = create("--opens-at", "now")["opens_at"]
+    replayed = json.loads(tidegate("drop", "replay", "noon", "--opens-at", "2026-01-01", "--json"))["opens_at"]
+    assert datetime.fromisoformat(replayed) > datetime.fromisoformat(opened)
+
+
 def test_drops_that_are_refused(file: Path) -> None:
     tidegate("import", "products", str(file))
     assert "not in this version" in refused(*CREATE, "--opens-at", "+2m", "--room", "draw")

@@ -60,6 +60,8 @@ async def read_snapshot(database: Database, settings: Settings) -> AsyncIterator
     deadline_s = time.monotonic() + settings.books.timeout_s
     async with database.transaction() as conn:
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Rules read whole tables: a loop of look-ups, planned for a few rows by a wrong estimate, would take for ever.
+        await conn.execute("SET LOCAL enable_nestloop = off")
         await conn.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         await conn.execute("SELECT set_config('work_mem', %s, true)", (f"{settings.books.work_mem_mb}MB",))
         yield Snapshot(conn, settings, deadline_s)

@@ -125,7 +125,7 @@ class BooksSettings(BaseModel):
     """The books: whether stock, orders and money add up, by `tidegate books` and in the scheduler."""
 
     interval_s: Count = Field(300, description="Pause between two checks in the scheduler.")
-    timeout_s: Count = Field(60, description="Longest check of all rules together.")
+    timeout_s: Count = Field(120, description="Longest check of all rules together.")
     max_rows: Count = Field(20, description="Most rows that are shown of a broken rule; the others are counted.")
     work_mem_mb: Count = Field(32, description="Memory of one sort or hash of a check; larger ones use the disk.")
     hold_late_s: Count = Field(60, description="A hold this long past its expiry should have given its stock back.")

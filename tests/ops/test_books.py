@@ -25,7 +25,7 @@ from tidegate.entrypoints.scheduler import make_loops
 from tidegate.ops.books import RULES, Snapshot, check_books, check_rule, read_snapshot, watch_books
 from tidegate.ops.books_cli import books_command
 from tidegate.ops.contracts import Books, BooksNotChecked
-from tidegate.platform.database import Database
+from tidegate.platform.database import Database, open_database
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
 
@@ -164,6 +164,17 @@ async def test_the_scheduler_checks_the_books(market: Shop) -> None:
     (loop,) = [loop for loop in make_loops(market, wake=asyncio.Event()) if loop.name == "books"]
     assert loop.pause_s == market.settings.books.interval_s
     assert loop.timeout_s > market.settings.books.timeout_s
+
+
+async def test_a_table_that_is_locked_is_not_waited_for(market: Shop, database: Database) -> None:
+    impatient = market.settings.database.model_copy(update={"lock_timeout_ms": 50})
+    async with (
+        open_database(market.settings.model_copy(update={"database": impatient})) as other,
+        database.transaction() as conn,
+    ):
+        await conn.execute("LOCK TABLE payments.refunds IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(BooksNotChecked, match="captured-charge-has-order: canceling statement due to lock timeout"):
+            await check_books(other, market.settings)
 
 
 BREAK = f"UPDATE inventory.stock SET held = held + 1, on_hand = on_hand + 1 WHERE {A_LAMP}"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
-from psycopg.errors import QueryCanceled
+from psycopg.errors import DataError, LockNotAvailable, QueryCanceled
 
 from tidegate import checkout, inventory, payments
 from tidegate.ops.contracts import Books, BooksNotChecked, Checked
@@ -70,7 +70,7 @@ async def read_snapshot(database: Database, settings: Settings) -> AsyncIterator
 async def check_rule(snapshot: Snapshot, rule: Invariant) -> Checked:
     """Check one rule; at most `books.max_rows` of the rows that break it leave the database.
 
-    Raises: BooksNotChecked when the snapshot's time is over.
+    Raises: BooksNotChecked when the snapshot's time is over, or the rule cannot read what it looks at.
     """
     books = snapshot.settings.books
     began_s = time.monotonic()
@@ -87,6 +87,9 @@ async def check_rule(snapshot: Snapshot, rule: Invariant) -> Checked:
         rows = await cursor.fetchall()
     except QueryCanceled as error:
         raise _too_slow(snapshot, rule) from error
+    except (LockNotAvailable, DataError) as error:
+        # A migration holds a table, or a row is so broken that no rule can read it.
+        raise BooksNotChecked(f"the books were not checked: {rule.name}: {error.diag.message_primary}") from error
     assert cursor.description is not None
     return Checked(
         name=rule.name,

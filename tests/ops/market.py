@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from tests.checkout.conftest import Stock
 from tidegate import checkout
-from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderView, Shop
-from tidegate.checkout.holding import HoldWish, settle_hold
+from tidegate.checkout import Address, HoldView, HoldWish, Line, OrderForm, OrderView, PurchaseWish, Shop, settle_hold
 from tidegate.checkout.settlement import settle
 from tidegate.ops import replay_drop
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
@@ -68,6 +69,7 @@ async def trade(shop: Shop, sell: Stock) -> None:
     await trade_in_the_shop(shop)
     await trade_late(shop, sell)
     await trade_with_keys(shop)
+    await trade_express(shop)
     await sell("FLASH", stock=100, drop_in_s=-1, per_buyer=3)
     await trade_in_drop(shop, "FLASH")
     await sell("NOON", stock=100, drop_in_s=-1, per_buyer=3)
@@ -114,12 +116,37 @@ async def trade_with_keys(shop: Shop) -> None:
     """Holds and orders whose answers are kept: granted, refused, paid, declined."""
     for method in ("tok_ok", "tok_declined", "hosted"):
         buyer = somebody()
-        held = await settle_hold(shop, HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer, "hold")))
+        held, _ = await settle_hold(shop, HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer, "hold")))
         assert isinstance(held, HoldView)
         await checkout.place_order(shop, buyer_id=buyer, form=form(held.id, method), key=key(buyer, "order"))
     buyer = somebody()
     refused = HoldWish(buyer, (Line("LAST", 1),), key=key(buyer, "refused"))
-    assert isinstance(await settle_hold(shop, refused), checkout.SoldOut)
+    with pytest.raises(checkout.SoldOut):
+        await settle_hold(shop, refused)
+
+
+async def trade_express(shop: Shop) -> None:
+    """Hold, order and payment in one request, with a key and without."""
+    for method in ("tok_ok", "tok_declined", "hosted"):
+        buyer = somebody()
+        await buy_express(shop, buyer, "LAMP", "VASE", method=method)
+        await buy_express(shop, buyer, "LAMP", method=method, request=key(buyer, "express"))
+
+
+async def buy_express(
+    shop: Shop, buyer: PersonId, *skus: str, method: str = "tok_ok", request: RequestKey | None = None
+) -> None:
+    """Two of each SKU at once."""
+    wish = PurchaseWish(
+        buyer,
+        tuple(Line(sku, 2) for sku in skus),
+        key=request,
+        email="ada@example.com",
+        address=ADDRESS,
+        provider="sandbox",
+        method=method,
+    )
+    await checkout.purchase(shop, wish)
 
 
 async def trade_in_drop(shop: Shop, sku: str) -> None:
@@ -127,7 +154,8 @@ async def trade_in_drop(shop: Shop, sku: str) -> None:
     regular = somebody()
     await buy(shop, sku, buyer=regular)
     await buy(shop, sku, buyer=regular, quantity=2)
-    await buy(shop, sku, method="hosted")
+    for method in ("tok_ok", "tok_declined", "hosted"):
+        await buy_express(shop, somebody(), sku, method=method)
     late = await buy(shop, sku, method="hosted")
     await run_out(shop, [late.hold_id])
     await pay_late(shop, late.id)

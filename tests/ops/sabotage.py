@@ -40,6 +40,14 @@ SABOTAGE: dict[str, dict[str, str]] = {
         "too few": f"UPDATE inventory.stock SET held = held - 1 WHERE {A_LAMP}",
         "held by nobody": "INSERT INTO inventory.stock (variant_id, on_hand, held) VALUES (gen_random_uuid(), 5, 5)",
     },
+    "hold-has-lines": {
+        "no lines": "DELETE FROM inventory.hold_lines WHERE hold_id IN (SELECT id FROM inventory.holds"
+        " WHERE state = 'expired')",
+        "lines of no hold": """
+            INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)
+            VALUES (gen_random_uuid(), gen_random_uuid(), 1, 250, 'GBP')
+        """,
+    },
     "limit-used": {
         "a purchase forgotten": f"""
             UPDATE inventory.buyer_limits SET used = used - 1 WHERE {IN_FLASH} AND live_hold_id IS NULL AND used > 0
@@ -101,6 +109,10 @@ SABOTAGE: dict[str, dict[str, str]] = {
     },
     "order-total": {
         "one less": f"UPDATE checkout.orders SET total_amount = total_amount - 1 WHERE {CANCELLED}",
+        "lines of no order": """
+            INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)
+            VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'LAMP', 'Lamp', 1, 0)
+        """,
         "no lines": f"DELETE FROM checkout.order_lines WHERE {one('checkout.orders', CANCELLED, named='order_id')}",
     },
     "order-has-hold": {

@@ -35,13 +35,13 @@ STOCK_SOLD = Invariant(
 
 ORDER_TOTAL = Invariant(
     name="order-total",
-    says="An order's total is the sum of its lines.",
+    says="An order's total is the sum of its lines, and no line is without its order.",
     sql="""
-    SELECT o.id AS order_id, o.total_amount AS total, l.amount AS in_lines
-    FROM checkout.orders AS o
-    LEFT JOIN (
+    SELECT order_id, o.total_amount AS total, l.amount AS in_lines
+    FROM (SELECT id AS order_id, total_amount FROM checkout.orders) AS o
+    FULL JOIN (
         SELECT order_id, sum(quantity * unit_amount)::bigint AS amount FROM checkout.order_lines GROUP BY order_id
-    ) AS l ON l.order_id = o.id
+    ) AS l USING (order_id)
     WHERE o.total_amount IS DISTINCT FROM l.amount
     """,
 )

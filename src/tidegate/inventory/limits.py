@@ -128,7 +128,14 @@ async def keep_limits(conn: Connection, confirmed: Sequence[Hold], *, retaken: S
 
 
 async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
-    """Let everyone start anew under a rule, as when a drop is opened again. Live holds keep counting."""
+    """Let everyone start anew under a rule, as when a drop is opened again. Live holds keep counting.
+
+    The rows are locked first: a statement that waits for a batch would sum up what it saw before that batch.
+    """
+    await conn.execute(
+        "SELECT 1 FROM inventory.buyer_limits WHERE rule_id = %s ORDER BY rule_id, buyer_id FOR NO KEY UPDATE",
+        (rule_id,),
+    )
     await conn.execute("DELETE FROM inventory.buyer_limits WHERE rule_id = %s AND live_hold_id IS NULL", (rule_id,))
     await conn.execute(
         "UPDATE inventory.buyer_limits AS l SET used ="

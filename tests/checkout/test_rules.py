@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.checkout import Address, Line, OrderForm, OrderState
-from tidegate.checkout.rules import NUMBER_BITS, TRANSITIONS, check_form, check_lines, may_move, order_number
-from tidegate.platform.ids import HoldId
+from tidegate.catalog.contracts import DropTerms, Room, Terms
+from tidegate.checkout import Address, Line, OrderForm, OrderState, PassRequired
+from tidegate.checkout.rules import NUMBER_BITS, TRANSITIONS, check_form, check_lines, drop_of, may_move, order_number
+from tidegate.platform.ids import DropId, HoldId, VariantId
+from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
 KEY = UUID("5ddc7d4d-9ee1-4b2b-a43b-5a5d9f5a0d53")
@@ -76,3 +79,11 @@ def test_addresses_that_could_not_be_mailed_are_named(email: str) -> None:
 def test_each_empty_or_strange_field_is_named() -> None:
     empty = OrderForm(GOOD.hold_id, "ada@example.com", Address("", " ", "\x00", "x" * 201, "England"), "s", "t")
     assert set(check_form(empty)) == {"name", "line1", "city", "postal_code", "country"}
+
+
+@pytest.mark.parametrize("admission", [None, "made-up"])
+def test_a_drop_with_a_room_sells_to_nobody_before_rooms_give_passes(admission: str | None) -> None:
+    drop = DropTerms(DropId(UUID(int=9)), "launch", datetime(2026, 6, 1, tzinfo=UTC), 1, Room.DRAW)
+    terms = {"LAMP": Terms(VariantId(UUID(int=1)), "LAMP", "lamp", "Lamp", "", Money(100, "GBP"), drop)}
+    with pytest.raises(PassRequired):
+        drop_of([Line("LAMP", 1)], terms, named=None, admission=admission)

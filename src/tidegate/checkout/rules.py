@@ -93,8 +93,9 @@ def drop_of(
     (drop,) = drops
     if named is not None and (drop is None or drop.slug != named):
         raise InvalidRequest(f"the drop {named[:100]!r} does not sell these lines")
-    if drop is not None and drop.room != "none" and admission is None:
-        raise PassRequired()
+    if drop is not None and drop.room != "none":
+        # No room gives passes yet, so none can be true: a drop with a room sells to nobody rather than to everybody.
+        raise PassRequired("" if admission is None else "this pass is not one that this shop gave")
     return drop
 
 

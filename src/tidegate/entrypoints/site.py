@@ -44,7 +44,7 @@ LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
 
 GC_THRESHOLDS = (50_000, 20, 100)
-"""Requests free what they made by reference counts; looking for cycles at Python's pace took an eighth of their time."""
+"""What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
 
 PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 

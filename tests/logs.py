@@ -11,12 +11,18 @@ from typing import Any
 
 import structlog
 
+from tidegate.platform.access_log import flush_access_log, use_access_log
 from tidegate.platform.observability import configure_logging
 from tidegate.platform.settings import Settings
 
 
 class CaughtLogs(io.StringIO):
     """What was logged."""
+
+    def getvalue(self) -> str:
+        """The text, with the lines that wait to be written together."""
+        flush_access_log()
+        return super().getvalue()
 
     def lines(self) -> list[dict[str, Any]]:
         """The JSON lines, decoded."""
@@ -38,6 +44,7 @@ def caught_logs(settings: Settings, *, log_format: str = "json", log_level: str 
     try:
         yield out
     finally:
+        use_access_log(None)
         structlog.reset_defaults()
         logging.captureWarnings(False)
         root.handlers = handlers

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from tidegate import accounts
 from tidegate.accounts import http, pages
@@ -24,17 +25,17 @@ ADMIN = "admin@tidegate.example"
 @pytest.fixture
 async def client(database: Database, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A program that talks to the site's session routes."""
-
-    async def resolve(token: str) -> accounts.Person | None:
-        async with database.connection() as conn:
-            return await accounts.find_person(conn, token=token)
-
     app = FastAPI()
-    app.state.settings, app.state.database, app.state.resolve_person = settings, database, resolve
     app.include_router(http.router)
     app.include_router(pages.router)
     transport = httpx.ASGITransport(make_app(app, settings, error_page=error_page))
-    async with httpx.AsyncClient(transport=transport, base_url=settings.base_url) as client:
+    async with (
+        Redis.from_url(settings.require_valkey_url()) as valkey,
+        accounts.open_sessions(database, settings, valkey=valkey) as sessions,
+        httpx.AsyncClient(transport=transport, base_url=settings.base_url) as client,
+    ):
+        app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
+        app.state.resolve_person = sessions.find
         yield client
 
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
-from tidegate.accounts.sessions import make_guest, sign_in, sign_out
+from tidegate.accounts.session_cache import Sessions
+from tidegate.accounts.sessions import make_guest, sign_in
 from tidegate.platform.database import Database
 from tidegate.platform.problems import NotSignedIn
 from tidegate.platform.settings import Settings
@@ -59,9 +60,14 @@ async def delete_session(request: Request) -> Response:
     token = session_token(request)
     if token is None:
         raise NotSignedIn()
-    async with _database(request).transaction() as conn:
-        await sign_out(conn, token=token)
+    await sessions(request).end(token)
     return Response(status_code=204)
+
+
+def sessions(request: Request) -> Sessions:
+    """The sessions of this process."""
+    found: Sessions = request.app.state.sessions
+    return found
 
 
 def client_address(request: Request) -> str:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.accounts.contracts import WrongCredentials
-from tidegate.accounts.http import client_address
-from tidegate.accounts.sessions import sign_in, sign_out
+from tidegate.accounts.http import client_address, sessions
+from tidegate.accounts.sessions import sign_in
 from tidegate.platform.database import Database
 from tidegate.platform.problems import Overloaded, Problem, TooManyRequests
 from tidegate.web import forget_session, read_form, render, see_other, session_token
@@ -58,8 +58,7 @@ async def log_in(request: Request) -> Response:
         return _show_again(request, email, problem)
     before = session_token(request)
     if before is not None:
-        async with database.transaction() as conn:
-            await sign_out(conn, token=before)
+        await sessions(request).end(before)
     home = STAFF_HOME if signed_in.person.is_staff else CUSTOMER_HOME
     return see_other(request, home, session_token=signed_in.token)
 
@@ -70,9 +69,7 @@ async def log_out(request: Request) -> Response:
     await read_form(request)
     token = session_token(request)
     if token is not None:
-        database: Database = request.app.state.database
-        async with database.transaction() as conn:
-            await sign_out(conn, token=token)
+        await sessions(request).end(token)
     response = see_other(request, AFTER_SIGN_OUT)
     forget_session(request, response)
     return response

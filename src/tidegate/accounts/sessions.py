@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tidegate.accounts.attempts import counted_attempt
 from tidegate.accounts.contracts import Person, Role, SignedIn, WrongCredentials
@@ -19,6 +21,14 @@ SEEN_EVERY_S = 300
 """How often at most a session's use is written down."""
 
 WRONG = "This e-mail address and password do not belong together. Check both and try again."
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """Whose session it is, and for how many milliseconds it lives on if it is not used."""
+
+    person: Person
+    left_ms: int
 
 
 async def make_guest(conn: Connection, *, session_days: int) -> SignedIn:
@@ -50,36 +60,42 @@ async def sign_in(database: Database, settings: Settings, *, email: str, passwor
 
 async def find_person(conn: Connection, *, token: str) -> Person | None:
     """Whose session this is; None when it never was, is too old, was left unused too long, or was ended."""
-    token_hash = _hash(token)
-    row = await (
+    hashed = token_hash(token)
+    session = (await find_sessions(conn, token_hashes=[hashed])).get(hashed)
+    return None if session is None else session.person
+
+
+async def find_sessions(conn: Connection, *, token_hashes: Sequence[bytes]) -> dict[bytes, LiveSession]:
+    """The sessions of these tokens that live; their use is written down, each at most every SEEN_EVERY_S."""
+    rows = await (
         await conn.execute(
             """
-            SELECT p.id, p.role, s.seen_at < clock_timestamp() - make_interval(secs => %s)
+            SELECT s.token_hash, p.id, p.role,
+              (extract(epoch FROM least(s.expires_at, s.seen_at + make_interval(days => %(idle)s)) - clock_timestamp())
+                * 1000)::bigint,
+              s.seen_at < clock_timestamp() - make_interval(secs => %(seen_every_s)s)
             FROM accounts.sessions s JOIN accounts.people p ON p.id = s.person_id
-            WHERE s.token_hash = %s AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
-              AND s.seen_at > clock_timestamp() - make_interval(days => %s)
+            WHERE s.token_hash = ANY (%(hashes)s) AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+              AND s.seen_at > clock_timestamp() - make_interval(days => %(idle)s)
             """,
-            (SEEN_EVERY_S, token_hash, current_settings().accounts.session_idle_days),
+            {
+                "hashes": list(token_hashes),
+                "idle": current_settings().accounts.session_idle_days,
+                "seen_every_s": SEEN_EVERY_S,
+            },
         )
-    ).fetchone()
-    if row is None:
-        return None
-    if row[2]:
-        await conn.execute(
-            """
-            UPDATE accounts.sessions SET seen_at = clock_timestamp()
-            WHERE token_hash = %s AND seen_at < clock_timestamp() - make_interval(secs => %s)
-            """,
-            (token_hash, SEEN_EVERY_S),
-        )
-    return Person(PersonId(row[0]), Role(row[1]))
+    ).fetchall()
+    unseen = [row[0] for row in rows if row[4]]
+    if unseen:
+        await _note_use(conn, unseen)
+    return {row[0]: LiveSession(Person(PersonId(row[1]), Role(row[2])), left_ms=row[3]) for row in rows}
 
 
 async def sign_out(conn: Connection, *, token: str) -> None:
     """End a session. Ending one that is not there is no error."""
     await conn.execute(
         "UPDATE accounts.sessions SET revoked_at = clock_timestamp() WHERE token_hash = %s AND revoked_at IS NULL",
-        (_hash(token),),
+        (token_hash(token),),
     )
 
 
@@ -105,11 +121,25 @@ async def _start_session(conn: Connection, person: Person, *, session_days: int)
         INSERT INTO accounts.sessions (token_hash, person_id, expires_at)
         VALUES (%s, %s, clock_timestamp() + make_interval(days => %s))
         """,
-        (_hash(token), person.id, session_days),
+        (token_hash(token), person.id, session_days),
     )
     return SignedIn(token, person)
 
 
-def _hash(token: str) -> bytes:
+async def _note_use(conn: Connection, token_hashes: Sequence[bytes]) -> None:
+    """Write down that these sessions are in use; where somebody else is just writing, nothing is to be done."""
+    await conn.execute(
+        """
+        UPDATE accounts.sessions SET seen_at = clock_timestamp() WHERE token_hash = ANY (ARRAY(
+            SELECT token_hash FROM accounts.sessions
+            WHERE token_hash = ANY (%s) AND seen_at < clock_timestamp() - make_interval(secs => %s)
+            FOR NO KEY UPDATE SKIP LOCKED
+        ))
+        """,
+        (list(token_hashes), SEEN_EVERY_S),
+    )
+
+
+def token_hash(token: str) -> bytes:
     """SHA-256: a token is random, so nothing slower is needed. Any text will do, lone surrogates too."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -39,8 +39,9 @@ from tidegate.platform.problems import (
     NotFound,
     Overloaded,
     Problem,
+    TooManyRequests,
 )
-from tidegate.web import require_person
+from tidegate.web import require_buyer, require_person
 
 MAX_KEY = 255
 IDEMPOTENCY_KEY = HeaderParameter(
@@ -49,7 +50,7 @@ IDEMPOTENCY_KEY = HeaderParameter(
     required=True,
 )
 PASS = HeaderParameter("Tidegate-Pass", "The pass that a room gave, for drops that have one.")
-KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, Overloaded)
+KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
 
 
 @hot_route(
@@ -64,7 +65,7 @@ KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, O
 )
 async def post_hold(request: Request, body: HoldBody) -> Response:
     """Take goods out of everyone's reach for some minutes: all lines or none."""
-    buyer_id = (await require_person(request)).id
+    buyer_id = (await require_buyer(request)).id
     wish = HoldWish(
         buyer_id=buyer_id,
         lines=body.wishes(),
@@ -124,7 +125,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
 
     A declined card gives an order in state `payment_failed`; send the hold again with another token and a new key.
     """
-    buyer_id = (await require_person(request)).id
+    buyer_id = (await require_buyer(request)).id
     key = request_key(request, buyer_id, body)
     placed = await place_order(_shop(request), buyer_id=buyer_id, form=body.form(), key=key)
     return _placed(placed)
@@ -155,7 +156,7 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
 
     A declined card gives an order in state `payment_failed`, whose goods stay yours for a while: pay it again.
     """
-    buyer_id = (await require_person(request)).id
+    buyer_id = (await require_buyer(request)).id
     key = request_key(request, buyer_id, body)
     wish = body.wish(buyer_id=buyer_id, admission=request.headers.get("tidegate-pass"), key=key)
     return _placed(await purchase(_shop(request), wish))

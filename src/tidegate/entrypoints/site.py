@@ -114,10 +114,16 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    async with open_database(settings) as database, _open_valkey(settings) as valkey:
+    async with (
+        open_database(settings) as database,
+        _open_valkey(settings) as valkey,
+        accounts.open_sessions(database, settings, valkey=valkey) as sessions,
+    ):
         app.state.database = database
         app.state.valkey = valkey
-        app.state.resolve_person = partial(_resolve_person, database)
+        app.state.sessions = sessions
+        app.state.resolve_person = sessions.find
+        app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)
         async with open_shop(database, settings, make_providers(database, settings)) as shop:
             app.state.shop = shop
@@ -134,11 +140,6 @@ async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
         yield valkey
     finally:
         await valkey.aclose()
-
-
-async def _resolve_person(database: Database, token: str) -> accounts.Person | None:
-    async with database.connection() as conn:
-        return await accounts.find_person(conn, token=token)
 
 
 async def _make_guest(database: Database, settings: Settings) -> SignedIn:

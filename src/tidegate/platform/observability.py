@@ -17,6 +17,7 @@ from prometheus_client import Gauge, start_http_server
 from structlog.typing import EventDict, Processor
 
 from tidegate import __version__
+from tidegate.platform.access_log import AccessLog, add_request_id, use_access_log
 from tidegate.platform.redaction import Redactor, known_secrets
 from tidegate.platform.settings import Settings
 
@@ -40,6 +41,7 @@ def configure_logging(settings: Settings, *, process_name: str, stream: TextIO |
     as_json = wanted == "json" or (wanted == "auto" and not out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _ProcessName(process_name),
@@ -60,6 +62,7 @@ def configure_logging(settings: Settings, *, process_name: str, stream: TextIO |
         cache_logger_on_first_use=stream is None,
     )
     _route_standard_logging(shared, renderer, out=out, level=level)
+    use_access_log(AccessLog(out, process_name=process_name, level=level) if as_json else None)
 
 
 def start_metrics(settings: Settings, *, process_name: str) -> int:

@@ -157,6 +157,16 @@ class AccountSettings(BaseModel):
     hash_queue: Count = Field(16, description="Most log-ins that wait for a thread; more get 503.")
     login_attempts: Count = Field(10, description="Failed log-ins per account and per address in login_window_s.")
     login_window_s: Count = Field(300, description="Window of login_attempts.")
+    session_cache_s: Count = Field(60, description="How long Valkey keeps a session that was looked up.")
+    session_cache_timeout_ms: Count = Field(
+        250, description="Longest wait for Valkey when sessions are looked up; then the database is asked."
+    )
+    purchase_requests_per_minute: int = Field(
+        120,
+        ge=0,
+        description="Most holds, orders and purchases that one session may ask for in a minute; 0: no limit. "
+        "It fails open: while Valkey is away nothing is counted.",
+    )
 
 
 class CatalogSettings(BaseModel):

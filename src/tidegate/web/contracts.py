@@ -33,7 +33,10 @@ class NewSession(Protocol):
 
 
 ResolvePerson = Callable[[str], Awaitable[Visitor | None]]
-"""Finds whose session a token is; `app.state.resolve_person`, put there by the site's entry point."""
+"""Finds whose session a token is; `app.state.resolve_person`, put there by the site's entry point.
+
+`app.state.resolve_buyer` also counts the request, and raises TooManyRequests when there were too many.
+"""
 
 MakeGuest = Callable[[], Awaitable[NewSession]]
 """Makes a guest with a session; `app.state.make_guest`."""

@@ -1,6 +1,7 @@
 """Who is asking: by the bearer token of a program, or by the cookie of a browser.
 
-The site's entry point puts `resolve_person` and `make_guest` (see `contracts`) and `settings` into `app.state`.
+The site's entry point puts `resolve_person`, `resolve_buyer` and `make_guest` (see `contracts`) and `settings` into
+`app.state`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ async def current_person(request: Request) -> Visitor | None:
 async def require_person(request: Request) -> Visitor:
     """Whose session it is. Raises: NotSignedIn."""
     person = await current_person(request)
+    if person is None:
+        raise NotSignedIn()
+    return person
+
+
+async def require_buyer(request: Request) -> Visitor:
+    """The same for a request that buys, which counts towards the limit of its session; ask for it once a request.
+
+    Raises: NotSignedIn, TooManyRequests.
+    """
+    token = session_token(request)
+    resolve: ResolvePerson = request.app.state.resolve_buyer
+    person = None if token is None else await resolve(token)
+    request.scope[PERSON_KEY] = person
     if person is None:
         raise NotSignedIn()
     return person

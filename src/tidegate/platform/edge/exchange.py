@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -15,6 +16,8 @@ class Exchange:
 
     request_id: str
     """Goes into every log line, and to the caller in `X-Request-ID`."""
+    headers: Mapping[bytes, bytes]
+    """The request's headers by their names in small letters; the first of each name."""
     status: int = 0
     """HTTP status of the response; 0 until it has started."""
     complete: bool = False
@@ -27,5 +30,12 @@ class Exchange:
 
 def exchange_of(scope: Scope) -> Exchange:
     """The exchange of a request; a fresh one for a scope that did not come through the edge."""
-    found: Exchange = scope.setdefault(SCOPE_KEY, Exchange(request_id="-"))
+    found: Exchange | None = scope.get(SCOPE_KEY)
+    if found is None:
+        found = scope[SCOPE_KEY] = Exchange(request_id="-", headers=first_of_each(scope["headers"]))
     return found
+
+
+def first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; of several by one name, the first, as Starlette takes it too."""
+    return dict(reversed(list(headers)))

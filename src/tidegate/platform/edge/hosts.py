@@ -6,11 +6,15 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.problems import UnknownHost
 from tidegate.platform.settings import Settings
 
 PROBE_PATHS = frozenset({"/livez", "/readyz"})
 """Asked by orchestrators under the address of the machine."""
+
+MAX_KNOWN = 256
+"""Host headers that were let pass, as they were written: most requests bring the same one."""
 
 
 class HostList:
@@ -22,15 +26,21 @@ class HostList:
         self._any = "*" in names
         self._exact = frozenset(name for name in names if not name.startswith("*"))
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
+        self._known: set[bytes] = set()
 
     def check(self, scope: Scope) -> None:
         """Raises: UnknownHost for a missing, doubled or foreign Host header."""
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        headers = exchange_of(scope).headers
+        if headers.get(b"host") in self._known and len(headers) == len(scope["headers"]):
+            return
         if scope["path"] in PROBE_PATHS:
             return
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
         name = host_name(hosts[0].decode("latin-1")) if len(hosts) == 1 else ""
         if not name or not (self._any or name in self._exact or name.endswith(self._suffixes)):
             raise UnknownHost()
+        if len(self._known) < MAX_KNOWN:
+            self._known.add(hosts[0])
 
 
 def host_name(authority: str) -> str:

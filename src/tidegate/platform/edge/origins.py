@@ -6,10 +6,12 @@ Second line: the token in every form (`tidegate.web.forms`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
+from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.problems import CrossSite
 from tidegate.platform.settings import Settings
 
@@ -29,7 +31,7 @@ class OriginCheck:
         """Raises: CrossSite. A bearer token exempts: no foreign page can make a browser send one."""
         if scope["method"] in SAFE_METHODS:
             return
-        found: dict[bytes, bytes] = dict(scope["headers"])
+        found = exchange_of(scope).headers
         if found.get(b"authorization", b"")[:7].lower() == b"bearer ":
             return
         site = found.get(b"sec-fetch-site")
@@ -46,6 +48,6 @@ class OriginCheck:
                 "This was sent from a page outside the shop, so nothing was done. Open the shop itself and try again."
             )
 
-    def _is_own(self, origin: str, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    def _is_own(self, origin: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         here = f"{scope['scheme']}://{headers.get(b'host', b'').decode('latin-1')}".lower()
         return origin in (self._own, here)

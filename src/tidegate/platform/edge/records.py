@@ -6,23 +6,22 @@ No address as it was asked for, no query, no client address and no body is writt
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid7
 
-from tidegate.platform.edge.exchange import SCOPE_KEY, Exchange
+from tidegate.platform.access_log import REQUEST_ID, note_request
+from tidegate.platform.edge.exchange import SCOPE_KEY, Exchange, first_of_each
 from tidegate.platform.edge.headers import Header, cache_default
 from tidegate.platform.edge.proxies import incoming_request_id
-from tidegate.platform.ids import new_id
-
-log = structlog.get_logger("tidegate.access")
 
 REQUESTS = Counter("tidegate_http_requests", "Answered requests.", ["route", "method", "status"])
 SECONDS = Histogram(
@@ -46,38 +45,42 @@ class Records:
     def __init__(self, app: ASGIApp, *, headers: Sequence[Header], route_of: Callable[[Scope], str]) -> None:
         self._app = app
         self._headers = tuple(headers)
+        self._names = frozenset(name for name, _ in headers) | {b"cache-control"}
         self._route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         started = perf_counter()
-        exchange = Exchange(request_id=incoming_request_id(scope) or new_id().hex)
+        headers = first_of_each(scope["headers"])
+        exchange = Exchange(request_id=incoming_request_id(scope) or uuid7().hex, headers=headers)
         method: str = scope["method"]
         # A HEAD is a GET whose body stays here: no route has to think of it.
         inner = dict(scope, method="GET") if method == "HEAD" else scope
         inner[SCOPE_KEY] = exchange
-        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
-            try:
-                await self._app(inner, receive, self._sender(exchange, send, scope))
-            except asyncio.CancelledError:
-                exchange.status = exchange.status or CLIENT_GONE
-                raise
-            finally:
-                self._record(exchange, inner, method=method, seconds=perf_counter() - started)
+        token = REQUEST_ID.set(exchange.request_id)
+        try:
+            await self._app(inner, receive, self._sender(exchange, send, scope))
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or CLIENT_GONE
+            raise
+        finally:
+            self._record(exchange, inner, method=method, seconds=perf_counter() - started)
+            REQUEST_ID.reset(token)
 
     def _sender(self, exchange: Exchange, send: Send, scope: Scope) -> Send:
         own = (b"x-request-id", exchange.request_id.encode())
         bodiless = scope["method"] == "HEAD"
+        defaults = (*self._headers, cache_default(scope["path"]))
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                headers = list(message.get("headers", ()))
+                headers = [own, *message.get("headers", ())]
                 present = {name for name, _ in headers}
-                headers.append(own)
-                headers += [header for header in self._headers if header[0] not in present]
-                if b"cache-control" not in present:
-                    headers.append(cache_default(scope["path"]))
+                if self._names.isdisjoint(present):
+                    headers += defaults
+                else:
+                    headers += [header for header in defaults if header[0] not in present]
                 message = {**message, "headers": headers}
             elif message["type"] == "http.response.body":
                 exchange.complete = not message.get("more_body", False)
@@ -94,8 +97,14 @@ class Records:
         counter, histogram = _series(route, method, status)
         counter.inc()
         histogram.observe(seconds)
-        write = log.debug if route in QUIET_ROUTES else log.info
-        write("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        note_request(
+            method=method,
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            request_id=exchange.request_id,
+            level=logging.DEBUG if route in QUIET_ROUTES else logging.INFO,
+        )
 
 
 @lru_cache(maxsize=4_096)

@@ -44,11 +44,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came; refuse a head that does not end within its bounds."""
         if self.transport.is_closing():
             return
-        if self._head_open and self._head_timer is None:
-            self._await_head()
         self._only_head = self._head_open
         super().data_received(data)
         if self._only_head:
+            if self._head_timer is None:
+                self._await_head()
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
                 self._refuse(HeadersTooLarge())

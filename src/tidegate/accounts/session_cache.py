@@ -1,0 +1,223 @@
+"""Sessions as a process looks them up: many at a time, in Valkey first and then in the database.
+
+Requests that arrive while the previous look-up runs form the next one: one round trip to Valkey for all of them, and
+one query for those that Valkey does not know, however cold it is. Valkey keeps the hash of a token, never the token.
+
+PostgreSQL is the record. While Valkey is away every batch asks the database, and nobody's requests are counted. A
+session that is ended while Valkey is away may be used for up to `accounts.session_cache_s` if Valkey comes back with
+its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+
+from tidegate.accounts.contracts import Person, Role
+from tidegate.accounts.sessions import LiveSession, find_sessions, sign_out, token_hash
+from tidegate.platform.batcher import Batcher
+from tidegate.platform.database import Database
+from tidegate.platform.ids import PersonId
+from tidegate.platform.problems import TooManyRequests
+from tidegate.platform.settings import Settings
+from tidegate.platform.valkey import OUTAGE, Script, ScriptLine
+
+log = structlog.get_logger("tidegate.sessions")
+
+SESSION_KEY, COUNT_KEY = b"session:", b"session-requests:"
+
+WINDOW_S = 60
+"""Requests are counted per session for so long from the first on."""
+
+TOMBSTONE_S = 60
+"""An ended session is remembered for so much longer than a live one: any look-up begun before has ended by then."""
+
+ENDED = b"-" * 17
+"""In place of a session that was ended."""
+
+ROLES = {role.value[0].encode(): role for role in Role}
+"""A session is kept as its role's first letter and the 16 bytes of the person's id."""
+
+RECORD = 17
+WAIT_DIGITS = 4
+
+ASK = Script("""
+-- KEYS: sessions, those whose request counts first; then a counter for each of these.
+-- ARGV: how many sessions, how many count, requests allowed in a window, seconds of a window.
+-- Answers 21 bytes a session: what is kept of it (or ?), and how many seconds its next request must wait.
+local sessions, counted, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local found = redis.call('MGET', unpack(KEYS, 1, sessions))
+local answer = {}
+for i = 1, sessions do
+    local kept, wait = found[i], 0
+    if not kept or #kept ~= 17 then kept = string.rep('?', 17) end
+    if i <= counted and string.find(kept, '^[acgs]') then
+        local count = redis.call('INCR', KEYS[sessions + i])
+        if count == 1 then redis.call('EXPIRE', KEYS[sessions + i], ARGV[4]) end
+        if count > allowed then wait = math.max(redis.call('TTL', KEYS[sessions + i]), 1) end
+    end
+    answer[i] = kept .. string.format('%04d', wait)
+end
+return table.concat(answer)
+""")
+
+KEEP = Script("""
+-- KEYS: sessions; then counters of those whose request counts.
+-- ARGV: how many sessions, seconds of a window; then what to keep of each session and for how many milliseconds.
+local sessions = tonumber(ARGV[1])
+for i = 1, sessions do
+    redis.call('SET', KEYS[i], ARGV[2 * i + 1], 'NX', 'PX', ARGV[2 * i + 2])
+end
+for i = sessions + 1, #KEYS do
+    if redis.call('INCR', KEYS[i]) == 1 then redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+end
+return 0
+""")
+
+
+class _Asked(NamedTuple):
+    hash: bytes
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Whose session it is, None for nobody's; and how long the request must wait, 0 s if not at all."""
+
+    person: Person | None
+    wait_s: int = 0
+
+
+NOBODY = _Found(None)
+
+
+class Sessions:
+    """The sessions as this process looks them up. Belongs to one event loop; see `open_sessions`."""
+
+    def __init__(self, database: Database, settings: Settings, *, valkey: Redis) -> None:
+        self._database = database
+        self._valkey = valkey
+        self._keep_ms = settings.accounts.session_cache_s * 1000
+        self._allowed = settings.accounts.purchase_requests_per_minute
+        self._line = ScriptLine(
+            settings.require_valkey_url(),
+            scripts=(ASK, KEEP),
+            timeout_s=settings.accounts.session_cache_timeout_ms / 1000,
+            name="sessions",
+        )
+        self._batches: Batcher[_Asked, _Found] = Batcher(self._run, name="sessions", limits=settings.engine)
+
+    def start(self) -> None:
+        """Begin to look up. Call inside the event loop."""
+        self._batches.start()
+
+    async def close(self) -> None:
+        """Answer those who wait, and end."""
+        await self._batches.drain()
+        await self._line.close()
+
+    async def find(self, token: str) -> Person | None:
+        """Whose session this is, or None. Raises: Overloaded; what the database raises when it is away."""
+        return (await self._batches.submit(_Asked(token_hash(token), counts=False))).person
+
+    async def find_buyer(self, token: str) -> Person | None:
+        """The same for a request that buys, which counts towards `accounts.purchase_requests_per_minute`.
+
+        Raises: TooManyRequests. The limit fails open: while Valkey is away, requests are not counted.
+        """
+        found = await self._batches.submit(_Asked(token_hash(token), counts=self._allowed > 0))
+        if found.wait_s:
+            raise TooManyRequests(
+                f"Too many purchases in a short time. Nothing was changed; try again in {found.wait_s} seconds.",
+                retry_after_s=found.wait_s,
+            )
+        return found.person
+
+    async def end(self, token: str) -> None:
+        """End a session. Ending one that is not there is no error.
+
+        The mark in Valkey comes first, so that whoever looks the session up meanwhile cannot put it back.
+        """
+        seconds = self._keep_ms // 1000 + TOMBSTONE_S
+        try:
+            await self._valkey.set(SESSION_KEY + token_hash(token), ENDED, ex=seconds)
+        except OUTAGE as error:
+            log.warning("session_end_not_marked", error=type(error).__name__)
+        async with self._database.transaction() as conn:
+            await sign_out(conn, token=token)
+
+    async def _run(self, batch: Sequence[_Asked]) -> list[_Found | Exception]:
+        known = await self._ask_valkey(batch)
+        missing = {asked.hash for asked, found in zip(batch, known, strict=True) if found is None}
+        if not missing:
+            return [found or NOBODY for found in known]
+        loaded: Mapping[bytes, LiveSession] = {}
+        otherwise: _Found | Exception = NOBODY
+        try:
+            async with self._database.connection() as conn:
+                loaded = await find_sessions(conn, token_hashes=list(missing))
+        except Exception as error:
+            otherwise = error  # for those alone whom Valkey does not know
+        if loaded:
+            await self._keep(loaded, [asked.hash for asked in batch if asked.counts and asked.hash in loaded])
+        return [
+            found or (_Found(loaded[asked.hash].person) if asked.hash in loaded else otherwise)
+            for asked, found in zip(batch, known, strict=True)
+        ]
+
+    async def _ask_valkey(self, batch: Sequence[_Asked]) -> list[_Found | None]:
+        """What Valkey knows of each; None for those that the database must be asked for."""
+        order = sorted(range(len(batch)), key=lambda place: not batch[place].counts)
+        counted = sum(asked.counts for asked in batch)
+        keys = [SESSION_KEY + batch[place].hash for place in order]
+        keys += [COUNT_KEY + batch[place].hash for place in order[:counted]]
+        numbers = (len(batch), counted, self._allowed, WINDOW_S)
+        try:
+            answer: bytes = await self._line.ask(ASK, keys, [b"%d" % number for number in numbers])
+        except OUTAGE:
+            return [None] * len(batch)
+        found: list[_Found | None] = [None] * len(batch)
+        width = RECORD + WAIT_DIGITS
+        for number, place in enumerate(order):
+            found[place] = _read(answer[number * width : (number + 1) * width])
+        return found
+
+    async def _keep(self, loaded: Mapping[bytes, LiveSession], counted: Iterable[bytes]) -> None:
+        """Let Valkey know what was loaded, without waiting for it, and count the requests that it did not know."""
+        keys = [SESSION_KEY + hashed for hashed in loaded]
+        keys += [COUNT_KEY + hashed for hashed in counted]
+        arguments = [b"%d" % len(loaded), b"%d" % WINDOW_S]
+        for session in loaded.values():
+            person = session.person
+            arguments += [
+                person.role.value[0].encode() + person.id.bytes,
+                b"%d" % max(1, min(self._keep_ms, session.left_ms)),
+            ]
+        await self._line.tell(KEEP, keys, arguments)
+
+
+@asynccontextmanager
+async def open_sessions(database: Database, settings: Settings, *, valkey: Redis) -> AsyncIterator[Sessions]:
+    """`Sessions` for the length of a block."""
+    sessions = Sessions(database, settings, valkey=valkey)
+    sessions.start()
+    try:
+        yield sessions
+    finally:
+        await sessions.close()
+
+
+def _read(record: bytes) -> _Found | None:
+    """One session of ASK's answer; None when it is not one that can be read."""
+    if record[:RECORD] == ENDED:
+        return NOBODY
+    role = ROLES.get(record[:1])
+    if role is None:
+        return None
+    return _Found(Person(PersonId(UUID(bytes=record[1:RECORD])), role), wait_s=int(record[RECORD:]))

@@ -151,8 +151,9 @@ class PostgresTransactions:
 
     async def _judge(self, conn: Connection, attempt: _Attempt[T], error: Exception) -> Exception:
         """What the failure means, with the connection ready for the next transaction or gone."""
-        alive = await self._rolled_back(conn)
-        if not alive:
+        ended = conn.info.transaction_status == TransactionStatus.IDLE and not conn.closed
+        alive = ended or await _rolled_back(conn)
+        if ended or not alive:
             await self._drop()
         if attempt.committing and not (alive and attempt.was_refused(error)):
             return CommitUnknown(attempt.xid, attempt.result)
@@ -161,18 +162,6 @@ class PostgresTransactions:
         if isinstance(error, OSError) or _sqlstate(error).startswith(AGAIN):
             return Interrupted(type(error).__name__)
         return Refused(error)
-
-    async def _rolled_back(self, conn: Connection) -> bool:
-        """End a failed transaction; whether the connection can be used again."""
-        if conn.closed:
-            return False
-        try:
-            if conn.info.transaction_status != TransactionStatus.IDLE:
-                with _silence_ends(conn, after_s=QUESTION_S):
-                    await conn.execute("ROLLBACK")
-        except (pg.Error, OSError):
-            return False
-        return conn.info.transaction_status == TransactionStatus.IDLE
 
     async def _drop(self) -> None:
         conn, self._conn = self._conn, None
@@ -215,6 +204,20 @@ class _Attempt(Generic[T]):
         if isinstance(error, (_RolledBack, pg.PipelineAborted)):
             return True
         return _sqlstate(error) != "" and not _sqlstate(error).startswith(GOODBYE)
+
+
+async def _rolled_back(conn: Connection) -> bool:
+    """End a failed transaction; whether the connection can be used again.
+
+    psycopg 3.3 takes a statement for prepared whose preparation an aborted pipeline skipped. Only its own `rollback`
+    makes it forget what it believes, and that does nothing when no transaction is open.
+    """
+    try:
+        with _silence_ends(conn, after_s=QUESTION_S):
+            await conn.rollback()
+    except (pg.Error, OSError):
+        return False
+    return conn.info.transaction_status == TransactionStatus.IDLE
 
 
 def _sqlstate(error: Exception) -> str:

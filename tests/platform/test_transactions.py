@@ -3,123 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import psycopg
 import pytest
 from psycopg import AsyncConnection
 from psycopg import errors as pg
 
+from tests.platform.entries import backend, connector, look_then_write, nothing, rows, until_known, value, write
 from tests.proxy import Proxy
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
-from tidegate.platform.group_commit import GroupCommit
-from tidegate.platform.settings import BatchSettings
 from tidegate.platform.transactions import CommitUnknown, Interrupted, PostgresTransactions, Refused, Work
-
-TABLES = """
-CREATE TABLE public.entries (
-    id bigint GENERATED ALWAYS AS IDENTITY,
-    request int NOT NULL CHECK (request >= 0)
-);
-CREATE TABLE public.once (request int PRIMARY KEY);
-CREATE TABLE public.parents (id int PRIMARY KEY);
-CREATE TABLE public.children (parent int REFERENCES public.parents DEFERRABLE INITIALLY DEFERRED);
-CREATE TABLE public.stock (id int PRIMARY KEY, free int NOT NULL);
-INSERT INTO public.stock VALUES (1, 10), (2, 10);
-"""
-
-Connect = Callable[[], Awaitable[Connection]]
-
-
-@pytest.fixture
-def url(database_url: str) -> str:
-    """A database with tables of ours."""
-    with psycopg.connect(database_url, autocommit=True) as conn:
-        conn.execute(TABLES)
-    return database_url
-
-
-@pytest.fixture
-async def direct(url: str) -> AsyncIterator[Connection]:
-    """A connection that nothing disturbs."""
-    async with await AsyncConnection.connect(url, autocommit=True) as conn:
-        yield conn
-
-
-@pytest.fixture
-async def proxy(url: str) -> AsyncIterator[Proxy]:
-    async with Proxy.before_postgres(url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def transactions(url: str) -> AsyncIterator[PostgresTransactions]:
-    transactions = PostgresTransactions(connector(url))
-    yield transactions
-    await transactions.close()
-
-
-@pytest.fixture
-async def through(proxy: Proxy) -> AsyncIterator[PostgresTransactions]:
-    """Transactions through the proxy."""
-    transactions = PostgresTransactions(connector(proxy.url))
-    yield transactions
-    await transactions.close()
-
-
-def connector(*urls: str, options: str = "") -> Connect:
-    """Connects to one URL after the other, and then to the last one again and again."""
-    left = list(urls)
-
-    async def connect() -> Connection:
-        url = left.pop(0) if len(left) > 1 else left[0]
-        return await AsyncConnection.connect(url, autocommit=True, options=options, connect_timeout=5)
-
-    return connect
-
-
-async def value(conn: Connection, query: str) -> object:
-    row = await (await conn.execute(query)).fetchone()
-    assert row is not None
-    return row[0]
-
-
-async def rows(conn: Connection) -> list[int]:
-    """Requests in the table, in the order of their writing."""
-    return [row[0] for row in await (await conn.execute("SELECT request FROM public.entries ORDER BY id")).fetchall()]
-
-
-async def nothing(conn: Connection) -> str:
-    return "nothing"
-
-
-def write(*requests: int) -> Work[str]:
-    """Work that writes and fetches nothing."""
-
-    async def work(conn: Connection) -> str:
-        for request in requests:
-            await conn.execute("INSERT INTO public.entries (request) VALUES (%s)", (request,))
-        return "written"
-
-    return work
-
-
-async def look_then_write(conn: Connection) -> int:
-    """Work as the engine's: statements, one fetch in the middle, statements."""
-    await conn.execute("SELECT set_config('tidegate.note', 'here', true)")
-    free = await value(conn, "SELECT free FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
-    await conn.execute("UPDATE public.stock SET free = free - 1 WHERE id = 1")
-    await conn.execute("INSERT INTO public.entries (request) VALUES (1)")
-    assert isinstance(free, int)
-    return free
-
-
-async def backend(conn: Connection) -> object:
-    return await value(conn, "SELECT pg_backend_pid()")
-
 
 # What goes well, and what it costs
 
@@ -322,8 +218,8 @@ def take(first: int, second: int, mine: asyncio.Event, other: asyncio.Event) -> 
     return work
 
 
-async def test_one_side_of_a_deadlock_is_interrupted(transactions: PostgresTransactions, url: str) -> None:
-    other = PostgresTransactions(connector(url))
+async def test_one_side_of_a_deadlock_is_interrupted(transactions: PostgresTransactions, entries_url: str) -> None:
+    other = PostgresTransactions(connector(entries_url))
     here, there = asyncio.Event(), asyncio.Event()
     outcomes = await asyncio.gather(
         transactions.run(take(1, 2, here, there)), other.run(take(2, 1, there, here)), return_exceptions=True
@@ -334,8 +230,8 @@ async def test_one_side_of_a_deadlock_is_interrupted(transactions: PostgresTrans
     await other.close()
 
 
-async def test_a_lock_that_never_comes_interrupts(url: str, direct: Connection) -> None:
-    transactions = PostgresTransactions(connector(url, options="-c lock_timeout=50"))
+async def test_a_lock_that_never_comes_interrupts(entries_url: str, direct: Connection) -> None:
+    transactions = PostgresTransactions(connector(entries_url, options="-c lock_timeout=50"))
     async with direct.transaction():
         await direct.execute("SELECT FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
         with pytest.raises(Interrupted, match="LockNotAvailable"):
@@ -413,135 +309,101 @@ async def test_the_server_is_asked_how_a_transaction_ended(
 
 
 async def test_a_transaction_in_question_that_still_runs_is_ended_with_its_locks(
-    transactions: PostgresTransactions, url: str
+    transactions: PostgresTransactions, entries_url: str
 ) -> None:
-    forgotten = await AsyncConnection.connect(url, autocommit=True)
+    forgotten = await AsyncConnection.connect(entries_url, autocommit=True)
     await forgotten.execute("BEGIN")
     xid = str(await value(forgotten, "SELECT pg_current_xact_id()::text"))
     await forgotten.execute("SELECT FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
     assert await transactions.resolve(xid) is None
-
-    async def rolled_back() -> bool:
-        return await transactions.resolve(xid) is False
-
-    await eventually(rolled_back)
+    assert await until_known(transactions, xid) is False
     assert await transactions.run(look_then_write) == 10
     await forgotten.close()
 
 
-# A network that breaks
-
-TO_SERVER = b"COMMIT\x00"
-"""In the message that asks for a commit."""
-TO_CLIENT = b"COMMIT\x00"
-"""In the message that says it was done."""
+# What happens while COMMIT is under way
 
 
-async def test_a_cut_before_the_commit_is_sent_interrupts(
-    through: PostgresTransactions, proxy: Proxy, direct: Connection
+async def slow_commit(conn: Connection) -> str:
+    await conn.execute("INSERT INTO public.slow VALUES (1)")
+    return "written"
+
+
+WHO_WAITS = "SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+async def test_a_backend_that_is_ended_during_commit_leaves_it_unknown(
+    transactions: PostgresTransactions, direct: Connection
 ) -> None:
-    proxy.up.cut_at(b"public.entries")
-    with pytest.raises(Interrupted):
-        await through.run(write(1))
-    assert proxy.up.cuts == 1
-    assert await through.run(write(2)) == "written"
-    assert await rows(direct) == [2]
-
-
-async def test_a_cut_before_the_commit_arrives_is_unknown_and_did_not_happen(
-    through: PostgresTransactions, proxy: Proxy, direct: Connection
-) -> None:
-    proxy.up.cut_at(TO_SERVER)
+    await direct.execute("SELECT pg_advisory_lock(1)")
+    running = asyncio.create_task(transactions.run(slow_commit))
+    await eventually(lambda: value(direct, WHO_WAITS))
+    await direct.execute("SELECT pg_terminate_backend(%s, 5000)", (await value(direct, WHO_WAITS),))
     with pytest.raises(CommitUnknown) as caught:
-        await through.run(write(1))
-    assert proxy.up.cuts == 1
-
-    async def known() -> bool:
-        return await through.resolve(caught.value.xid) is False
-
-    await eventually(known)
-    assert await rows(direct) == []
+        await running
+    assert await until_known(transactions, caught.value.xid) is False
+    assert await value(direct, "SELECT count(*) FROM public.slow") == 0
 
 
-async def test_a_cut_before_the_answer_arrives_is_unknown_and_did_happen(
+async def test_a_commit_under_way_on_a_cut_connection_is_ended_before_it_is_done_again(
     through: PostgresTransactions, proxy: Proxy, direct: Connection
 ) -> None:
-    proxy.down.cut_at(TO_CLIENT)
+    await direct.execute("SELECT pg_advisory_lock(1)")
+    running = asyncio.create_task(through.run(slow_commit))
+    await eventually(lambda: value(direct, WHO_WAITS))
+    proxy.cut()
     with pytest.raises(CommitUnknown) as caught:
-        await through.run(write(1))
-    assert proxy.down.cuts == 1
-    assert caught.value.result == "written"
-    assert await through.resolve(caught.value.xid) is True
+        await running
+    assert await until_known(through, caught.value.xid) is False
+    await direct.execute("SELECT pg_advisory_unlock(1)")
+    assert await through.run(slow_commit) == "written"
+    assert await value(direct, "SELECT count(*) FROM public.slow") == 1
+
+
+async def test_a_commit_that_waits_for_a_lock_in_vain_interrupts(entries_url: str, direct: Connection) -> None:
+    transactions = PostgresTransactions(connector(entries_url, options="-c lock_timeout=50"))
+    await direct.execute("SELECT pg_advisory_lock(1)")
+    with pytest.raises(Interrupted, match="LockNotAvailable"):
+        await transactions.run(slow_commit)
+    assert await value(direct, "SELECT count(*) FROM public.slow") == 0
+    await transactions.close()
+
+
+async def test_a_commit_that_takes_too_long_is_given_up_and_ended(entries_url: str, direct: Connection) -> None:
+    # PostgreSQL's statement_timeout does not cover COMMIT.
+    transactions = PostgresTransactions(connector(entries_url, options="-c statement_timeout=50"), longest_s=0.3)
+    await direct.execute("SELECT pg_advisory_lock(1)")
+    with pytest.raises(CommitUnknown) as caught:
+        await transactions.run(slow_commit)
+    assert await until_known(transactions, caught.value.xid) is False
+    assert await value(direct, "SELECT count(*) FROM public.slow") == 0
+    await transactions.close()
+
+
+async def test_the_longest_time_is_that_of_one_transaction(entries_url: str) -> None:
+    transactions = PostgresTransactions(connector(entries_url), longest_s=0.2)
+    before = await transactions.run(backend)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 0.5
+    while loop.time() < end:
+        assert await transactions.run(backend) == before
+    await transactions.close()
+
+
+class Forgetful(AsyncConnection[tuple[Any, ...]]):
+    """A connection whose client runs out of memory after it sent COMMIT."""
+
+    async def execute(self, query: Any, *args: Any, **options: Any) -> Any:
+        cursor = await super().execute(query, *args, **options)
+        if query == "COMMIT":
+            raise MemoryError
+        return cursor
+
+
+async def test_an_error_of_our_own_after_commit_leaves_it_unknown(entries_url: str, direct: Connection) -> None:
+    transactions = PostgresTransactions(lambda: Forgetful.connect(entries_url, autocommit=True))
+    with pytest.raises(CommitUnknown) as caught:
+        await transactions.run(write(1))
+    assert await transactions.resolve(caught.value.xid) is True
     assert await rows(direct) == [1]
-
-
-async def write_each(conn: Connection, requests: Sequence[int]) -> Sequence[int | Exception]:
-    """Settles as the engine does: looks, then writes."""
-    await value(conn, "SELECT free FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
-    for request in requests:
-        await conn.execute("INSERT INTO public.entries (request) VALUES (%s)", (request,))
-    return list(requests)
-
-
-async def settle(transactions: PostgresTransactions, requests: Sequence[int]) -> list[int | BaseException]:
-    """The outcomes of one batch."""
-    limits = BatchSettings(deadline_s=10)
-    engine: GroupCommit[int, int] = GroupCommit(transactions, write_each, name="through_a_proxy", limits=limits)
-    engine.start()
-    try:
-        return await asyncio.gather(*map(engine.submit, requests), return_exceptions=True)
-    finally:
-        await engine.drain()
-
-
-@pytest.mark.parametrize("way", ["up", "down"])
-@pytest.mark.parametrize("times", [1, 3])
-async def test_eight_requests_are_eight_rows_when_the_connection_is_cut_around_commit(
-    through: PostgresTransactions, proxy: Proxy, direct: Connection, way: str, times: int
-) -> None:
-    # Each cut on the way up hits one attempt; on the way back the first cut is the last: it was committed.
-    if way == "up":
-        proxy.up.cut_at(TO_SERVER, times=times)
-    else:
-        proxy.down.cut_at(TO_CLIENT, times=times)
-    assert await settle(through, range(8)) == list(range(8))
-    assert proxy.up.cuts + proxy.down.cuts == (times if way == "up" else 1)
-    assert await rows(direct) == list(range(8))
-
-
-async def test_a_bad_request_and_a_cut_around_commit_together(
-    through: PostgresTransactions, proxy: Proxy, direct: Connection
-) -> None:
-    proxy.down.cut_at(TO_CLIENT, times=2)
-    outcomes = await settle(through, [0, 1, 2, -1, 4, 5, 6, 7])
-    assert isinstance(outcomes.pop(3), pg.CheckViolation)
-    assert outcomes == [0, 1, 2, 4, 5, 6, 7]
-    assert proxy.down.cuts == 2
-    assert await rows(direct) == [0, 1, 2, 4, 5, 6, 7]
-
-
-async def test_a_network_that_falls_silent_before_commit_holds_up_nobody_for_long(
-    proxy: Proxy, url: str, direct: Connection
-) -> None:
-    transactions = PostgresTransactions(connector(proxy.url, url), longest_s=0.3)
-    proxy.up.fall_silent(at=TO_SERVER)
-    assert await settle(transactions, range(8)) == list(range(8))
-    assert proxy.up.silent
-    assert await rows(direct) == list(range(8))
-
-
-async def test_a_network_that_swallows_the_answer_holds_up_nobody_for_long(
-    proxy: Proxy, url: str, direct: Connection
-) -> None:
-    transactions = PostgresTransactions(connector(proxy.url, url), longest_s=0.3)
-    proxy.down.fall_silent(at=TO_CLIENT)
-    assert await settle(transactions, range(8)) == list(range(8))
-    assert proxy.down.silent
-    assert await rows(direct) == list(range(8))
-
-
-async def test_a_slow_network_is_no_failure(through: PostgresTransactions, proxy: Proxy, direct: Connection) -> None:
-    proxy.up.delay_s = proxy.down.delay_s = 0.02
-    assert await settle(through, range(8)) == list(range(8))
-    assert proxy.connections == 1
-    assert await rows(direct) == list(range(8))
+    await transactions.close()

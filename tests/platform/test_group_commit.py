@@ -408,3 +408,15 @@ def test_halving_ends_at_the_deadline() -> None:
     assert took_s == pytest.approx(2.0, abs=0.1)
     assert {type(outcome) for outcome in outcomes} == {Overloaded}
     assert all("nothing was changed" in str(outcome) for outcome in outcomes)
+
+
+def test_an_unknown_commit_is_asked_about_also_when_its_deadline_has_passed() -> None:
+    class Late(Scripted):
+        async def run(self, work: Work[T]) -> T:
+            try:
+                return await super().run(work)
+            finally:
+                await asyncio.sleep(2.5)
+
+    transactions = Late("applied", answers=[None, None, True])
+    assert run_virtually(submit_all(transactions, EIGHT, deadline_s=2.0)) == list(range(8))

@@ -44,6 +44,9 @@ RETRY_CAP_S = 0.25
 RESOLVE_PAUSE_S = 0.02
 """Pause before a repeat (doubles, with jitter) and between two questions about an unknown COMMIT."""
 
+RESOLVE_LEAST_S = 1.0
+"""How long an unknown COMMIT is asked about at least, also when its deadline has passed meanwhile."""
+
 UNKNOWN_OUTCOME = (
     "The connection to the database broke while this was being stored. Send it again with the same Idempotency-Key to"
     " learn whether it took effect."
@@ -145,8 +148,9 @@ class GroupCommit(Generic[Request, Result]):
 
     async def _resolve(self, xid: str, deadline: float) -> bool | None:
         """Whether a transaction was committed; None when that cannot be learned before the deadline."""
+        until = max(deadline, asyncio.get_running_loop().time() + RESOLVE_LEAST_S)
         while (committed := await self._transactions.resolve(xid)) is None:
-            if asyncio.get_running_loop().time() >= deadline:
+            if asyncio.get_running_loop().time() >= until:
                 log.error("commit_outcome_unknown", batch=self.name, xid=xid)
                 return None
             await asyncio.sleep(RESOLVE_PAUSE_S)

@@ -159,6 +159,19 @@ async def test_work_that_hides_an_error_is_refused(
     assert await transactions.run(write(7)) == "written"
 
 
+async def test_errors_that_come_after_the_first_are_not_logged_with_their_rows(
+    transactions: PostgresTransactions, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(conn: Connection) -> None:
+        await conn.execute("INSERT INTO public.once VALUES (4711)")
+        await conn.execute("INSERT INTO public.once VALUES (4711)")
+        raise LookupError("a bug")
+
+    with pytest.raises(Refused, match="a bug"):
+        await transactions.run(work)
+    assert "4711" not in caplog.text
+
+
 async def test_savepoints_work_inside(transactions: PostgresTransactions, direct: Connection) -> None:
     async def work(conn: Connection) -> None:
         await write(1)(conn)

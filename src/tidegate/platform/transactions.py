@@ -11,8 +11,9 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from psycopg import AsyncCursor
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
@@ -183,21 +184,29 @@ class _Attempt(Generic[T]):
     xid: str
     result: T
     committing = False
-    answer: str | None = None
 
     async def run(self, conn: Connection, work: Work[T]) -> None:
-        async with conn.pipeline():
-            await conn.execute("BEGIN")
-            named = await conn.execute("SELECT pg_current_xact_id()::text")
-            self.result = await work(conn)
-            row = await named.fetchone()
-            assert row is not None
-            self.xid = row[0]
-            self.committing = True
-            done = await conn.execute("COMMIT")
-        self.answer = done.statusmessage
-        if self.answer != "COMMIT":
-            raise _RolledBack(f"COMMIT was answered with {self.answer}")
+        async with conn.pipeline() as pipeline:
+            try:
+                done = await self._send(conn, work)
+            except Exception:
+                # psycopg would write what is still to come into its log, with the keys of the rows concerned.
+                with suppress(pg.Error, OSError):
+                    await pipeline.sync()
+                raise
+        if done.statusmessage != "COMMIT":
+            raise _RolledBack(f"COMMIT was answered with {done.statusmessage}")
+
+    async def _send(self, conn: Connection, work: Work[T]) -> AsyncCursor[tuple[Any, ...]]:
+        """Everything up to COMMIT, whose answer comes when the pipeline ends."""
+        await conn.execute("BEGIN")
+        named = await conn.execute("SELECT pg_current_xact_id()::text")
+        self.result = await work(conn)
+        row = await named.fetchone()
+        assert row is not None
+        self.xid = row[0]
+        self.committing = True
+        return await conn.execute("COMMIT")
 
     def was_refused(self, error: Exception) -> bool:
         """Whether the server itself said that this transaction, whose COMMIT was sent, was not committed."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Histogram
@@ -50,6 +51,10 @@ SWEEP_S = 0.05
 HUNG = "This took too long and was given up. Look whether it took effect before you try again."
 
 
+class WrongResults(Exception):
+    """A batch answered another number of results than there were requests: a bug in what runs it."""
+
+
 class _Waiting(Generic[Request, Result]):
     """One request, its caller's future, and until when it may wait (the loop's clock)."""
 
@@ -76,12 +81,15 @@ class Batcher(Generic[Request, Result]):
         self._queue: deque[_Waiting[Request, Result]] = deque()
         self._running: Sequence[_Waiting[Request, Result]] = ()
         self._filled = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closing = False
         self.name = name
         self._size, self._wait_s, self._run_s = SIZE.labels(name), WAIT_S.labels(name), RUN_S.labels(name)
-        self._full, self._late = REJECTED.labels(name, "queue_full"), REJECTED.labels(name, "deadline")
+        self._full, self._late, self._closed = (
+            REJECTED.labels(name, reason) for reason in ("queue_full", "deadline", "shutdown")
+        )
 
     def start(self) -> None:
         """Begin to run batches. Call inside the event loop."""
@@ -89,11 +97,20 @@ class Batcher(Generic[Request, Result]):
         self._task = asyncio.create_task(self._work(), name=f"batcher-{self.name}")
 
     async def drain(self) -> None:
-        """Refuse new requests, finish those that wait, and stop. Bounded by the deadlines of those that wait."""
+        """Refuse new requests, finish those that wait, and stop.
+
+        Bounded by the deadlines of those that wait: a batch that hangs is cancelled when its callers have been let go.
+        """
         self._closing = True
         self._filled.set()
+        self._hurry.set()
+        now = asyncio.get_running_loop().time()
+        last = max((waiting.deadline for waiting in (*self._running, *self._queue)), default=now)
         if self._task is not None:
-            await self._task
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(max(last, now) + self._limits.deadline_s + 2 * SWEEP_S):
+                    await self._task
+        self._let_all_go()
         if self._sweep is not None:
             self._sweep.cancel()
 
@@ -104,7 +121,7 @@ class Batcher(Generic[Request, Result]):
         than `deadline_s` (default: the setting), or at shutdown.
         """
         if self._closing or len(self._queue) >= self._limits.queue_max:
-            self._full.inc()
+            (self._closed if self._closing else self._full).inc()
             raise Overloaded()
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -112,20 +129,33 @@ class Batcher(Generic[Request, Result]):
         waiting: _Waiting[Request, Result] = _Waiting(request, loop.create_future(), now, now + wait_s)
         self._queue.append(waiting)
         self._filled.set()
+        if len(self._queue) >= self._limits.batch_max:
+            self._hurry.set()
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP_S, self._let_go)
         return await waiting.future
 
     async def _work(self) -> None:
-        while True:
-            await self._filled.wait()
-            if self._limits.linger_ms and not self._closing and len(self._queue) < self._limits.batch_max:
-                await asyncio.sleep(self._limits.linger_ms / 1000)
-            batch = self._take()
-            if batch:
-                await self._run_batch(batch)
-            elif self._closing and not self._queue:
-                return
+        try:
+            while True:
+                await self._filled.wait()
+                if self._limits.linger_ms and self._queue:
+                    await self._linger(self._queue[0].arrived + self._limits.linger_ms / 1000)
+                batch = self._take()
+                if batch:
+                    await self._run_batch(batch)
+                elif self._closing and not self._queue:
+                    return
+        finally:
+            self._let_all_go()
+
+    async def _linger(self, until: float) -> None:
+        """Wait for company: until then (the loop's clock), a full batch, or shutdown."""
+        if until <= asyncio.get_running_loop().time():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._hurry.wait()
 
     def _take(self) -> list[_Waiting[Request, Result]]:
         """The next batch, without those whose callers have gone."""
@@ -134,8 +164,11 @@ class Batcher(Generic[Request, Result]):
             waiting = self._queue.popleft()
             if not waiting.future.done():
                 batch.append(waiting)
-        if not self._queue and not self._closing:
-            self._filled.clear()
+        if not self._closing:
+            if not self._queue:
+                self._filled.clear()
+            if len(self._queue) < self._limits.batch_max:
+                self._hurry.clear()
         return batch
 
     async def _run_batch(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
@@ -147,16 +180,17 @@ class Batcher(Generic[Request, Result]):
         results: Sequence[Result | Exception]
         try:
             results = await self._run([waiting.request for waiting in batch])
-            assert len(results) == len(batch), f"{self.name}: {len(results)} results for {len(batch)} requests"
+            if len(results) != len(batch):
+                raise WrongResults(f"{self.name}: {len(results)} results for {len(batch)} requests")
         except Exception as error:
             results = [error] * len(batch)
-        except BaseException:
-            for waiting in batch:
-                waiting.future.cancel()
-            raise
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            results = [Overloaded(HUNG) for _ in batch]
         finally:
-            self._running = ()
             self._run_s.observe(loop.time() - started)
+        self._running = ()
         for waiting, result in zip(batch, results, strict=True):
             if waiting.future.done():
                 continue
@@ -166,19 +200,37 @@ class Batcher(Generic[Request, Result]):
                 waiting.future.set_result(result)
 
     def _let_go(self) -> None:
-        """Answer those that are past their deadline; look again while anybody waits."""
+        """Answer those that are past their deadline and forget who has gone; look again while anybody waits."""
         self._sweep = None
         now = asyncio.get_running_loop().time()
-        late = [waiting for waiting in self._queue if waiting.deadline <= now]
-        for waiting in late:
-            if not waiting.future.done():
-                self._late.inc()
-                waiting.future.set_exception(Overloaded())
-        if late:
+        for waiting in self._queue:
+            if waiting.deadline <= now:
+                self._refuse(waiting, self._late)
+        if any(waiting.future.done() for waiting in self._queue):
             self._queue = deque(waiting for waiting in self._queue if not waiting.future.done())
         for waiting in self._running:
-            if waiting.deadline + self._limits.deadline_s <= now and not waiting.future.done():
-                self._late.inc()
-                waiting.future.set_exception(Overloaded(HUNG))
+            if waiting.deadline + self._limits.deadline_s <= now:
+                self._refuse(waiting, self._late, HUNG)
         if self._queue or self._running:
             self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._let_go)
+
+    def _let_all_go(self) -> None:
+        """At the end nobody is left waiting, also when the end came by force."""
+        self._closing = True
+        for waiting in self._running:
+            self._refuse(waiting, self._closed, HUNG)
+        for waiting in self._queue:
+            self._refuse(waiting, self._closed)
+        self._running = ()
+        self._queue.clear()
+
+    def _refuse(self, waiting: _Waiting[Request, Result], reason: Counter, detail: str = "") -> None:
+        if not waiting.future.done():
+            reason.inc()
+            waiting.future.set_exception(Overloaded(detail))
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task; false when a CancelledError only leaked out of what it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

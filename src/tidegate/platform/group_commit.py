@@ -23,7 +23,7 @@ import structlog
 from prometheus_client import Counter
 
 from tidegate.platform.backoff import backoff_s
-from tidegate.platform.batcher import Batcher
+from tidegate.platform.batcher import Batcher, WrongResults
 from tidegate.platform.database import Connection
 from tidegate.platform.failures import describe_error
 from tidegate.platform.problems import Overloaded
@@ -43,6 +43,9 @@ RETRY_BASE_S = 0.005
 RETRY_CAP_S = 0.25
 RESOLVE_PAUSE_S = 0.02
 """Pause before a repeat (doubles, with jitter) and between two questions about an unknown COMMIT."""
+
+RESOLVE_LEAST_S = 1.0
+"""How long an unknown COMMIT is asked about at least, also when its deadline has passed meanwhile."""
 
 UNKNOWN_OUTCOME = (
     "The connection to the database broke while this was being stored. Send it again with the same Idempotency-Key to"
@@ -75,8 +78,10 @@ class GroupCommit(Generic[Request, Result]):
 
     async def drain(self) -> None:
         """Refuse new requests, settle those that wait, close the connection."""
-        await self._batcher.drain()
-        await self._transactions.close()
+        try:
+            await self._batcher.drain()
+        finally:
+            await self._transactions.close()
 
     async def submit(self, request: Request) -> Result:
         """The result of `request`, once it is durable. Raises: what `settle` says of it; Overloaded."""
@@ -87,7 +92,16 @@ class GroupCommit(Generic[Request, Result]):
         return await self._commit(requests, deadline)
 
     async def _commit(self, requests: Sequence[Request], deadline: float) -> Sequence[Result | Exception]:
-        """Results of requests that are committed, in one transaction or in halves of it."""
+        """Results of requests that are committed, in one transaction or in halves of it. Never raises an Exception."""
+        try:
+            return await self._until_committed(requests, deadline)
+        except Exception as error:
+            log.error("batch_broke", batch=self.name, requests=len(requests), error=describe_error(error))
+            return [Overloaded(UNKNOWN_OUTCOME) for _ in requests]
+
+    async def _until_committed(self, requests: Sequence[Request], deadline: float) -> Sequence[Result | Exception]:
+        if asyncio.get_running_loop().time() >= deadline:
+            return [Overloaded() for _ in requests]
         failures = 0
         while True:
             try:
@@ -99,7 +113,7 @@ class GroupCommit(Generic[Request, Result]):
                 FAILURES.labels(self.name, "commit_unknown").inc()
                 committed = await self._resolve(unknown.xid, deadline)
                 if committed is None:
-                    return [Overloaded(UNKNOWN_OUTCOME)] * len(requests)
+                    return [Overloaded(UNKNOWN_OUTCOME) for _ in requests]
                 if committed:
                     results: Sequence[Result | Exception] = unknown.result
                     return results
@@ -110,12 +124,13 @@ class GroupCommit(Generic[Request, Result]):
             failures += 1
             pause_s = backoff_s(failures=failures, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=self._draw())
             if asyncio.get_running_loop().time() + pause_s >= deadline:
-                return [Overloaded()] * len(requests)
+                return [Overloaded() for _ in requests]
             await asyncio.sleep(pause_s)
 
     async def _work(self, requests: Sequence[Request], conn: Connection) -> Sequence[Result | Exception]:
         results = await self._settle(conn, requests)
-        assert len(results) == len(requests), f"{self.name}: {len(results)} results for {len(requests)} requests"
+        if len(results) != len(requests):
+            raise WrongResults(f"{self.name}: {len(results)} results for {len(requests)} requests")
         return results
 
     async def _isolate(
@@ -126,13 +141,16 @@ class GroupCommit(Generic[Request, Result]):
             log.warning("request_refused", batch=self.name, error=describe_error(cause))
             return [cause]
         middle = len(requests) // 2
-        first = await self._commit(requests[:middle], deadline)
-        return [*first, *await self._commit(requests[middle:], deadline)]
+        return [
+            *await self._commit(requests[:middle], deadline),
+            *await self._commit(requests[middle:], deadline),
+        ]
 
     async def _resolve(self, xid: str, deadline: float) -> bool | None:
         """Whether a transaction was committed; None when that cannot be learned before the deadline."""
+        until = max(deadline, asyncio.get_running_loop().time() + RESOLVE_LEAST_S)
         while (committed := await self._transactions.resolve(xid)) is None:
-            if asyncio.get_running_loop().time() >= deadline:
+            if asyncio.get_running_loop().time() >= until:
                 log.error("commit_outcome_unknown", batch=self.name, xid=xid)
                 return None
             await asyncio.sleep(RESOLVE_PAUSE_S)

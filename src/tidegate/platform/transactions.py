@@ -7,10 +7,13 @@ committed: do it again), `CommitUnknown` (the connection broke around COMMIT: as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from psycopg import OperationalError
+from psycopg import AsyncCursor
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
@@ -20,21 +23,40 @@ T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
 
 AGAIN = (
-    pg.SerializationFailure,
-    pg.DeadlockDetected,
-    pg.LockNotAvailable,
-    pg.QueryCanceled,
-    pg.AdminShutdown,
-    pg.CrashShutdown,
-    pg.CannotConnectNow,
-    pg.InsufficientResources,
-    pg.ReadOnlySqlTransaction,
-    pg.IdleInTransactionSessionTimeout,
+    "08",  # connection exceptions
+    "25006",  # read only: a standby, or a server that is about to change over
+    "25P03",  # idle in transaction for too long
+    "25P04",  # transaction timeout
+    "26000",  # a prepared statement that a pooler in between has forgotten
+    "40",  # serialisation failure, deadlock
+    "53",  # out of disk, memory or connections
+    "55P03",  # lock not available
+    "57",  # cancelled, or the server goes down or comes up
 )
-"""Errors of a moment: the transaction is gone, and the same work may succeed when it is done again."""
+"""SQLSTATEs and their classes that say: the same work may succeed when it is done again."""
+
+LONGEST_S = 15.0
+"""Longest life of one transaction; above `statement_timeout` and `lock_timeout`, which end it in a gentler way."""
+
+QUESTION_S = 2.0
+"""Longest wait for the answer of `resolve`, once connected."""
+
+GOODBYE = "57P"
+"""Class of the errors with which the server ends a connection; says nothing of a COMMIT that was under way."""
+
+ENDINGS = {"committed": True, "aborted": False}
 
 CLOSE_S = 1.0
 """Longest wait for a broken connection to close."""
+
+HOW_IT_ENDED = """
+SELECT status,
+       CASE WHEN status = 'in progress' THEN
+           (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_xid = %(xid)s::xid8::xid)
+       END
+FROM (SELECT pg_xact_status(%(xid)s::xid8) AS status) AS asked
+"""
+"""A transaction that still runs belongs to a connection that nobody listens to: it is ended, and its locks with it."""
 
 
 class Refused(Exception):
@@ -52,7 +74,7 @@ class Interrupted(Exception):
 class CommitUnknown(Exception, Generic[T]):
     """The connection broke around COMMIT. `resolve(xid)` knows whether it happened; `result` is the work's."""
 
-    def __init__(self, xid: str, result: Any) -> None:
+    def __init__(self, xid: str, result: T) -> None:
         super().__init__(f"transaction {xid}")
         self.xid = xid
         self.result = result
@@ -76,10 +98,18 @@ class PostgresTransactions:
 
     Work runs in psycopg's pipeline mode: statements leave without waiting for one another, BEGIN and COMMIT with them.
     Whoever needs a row fetches it, which waits for all that was sent so far; `rowcount` is known only after that.
+    COMMIT leaves when the transaction's number is known, which comes with the first fetch: work that fetches once costs
+    two round trips in all. Work that fetches nothing costs two as well; without the number nobody could ask later.
+
+    A transaction that takes longer than `longest_s` loses its connection, so that a silent network holds up nobody.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Connection]], *, is_race: Callable[[str], bool] = lambda _: False
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        *,
+        is_race: Callable[[str], bool] = lambda _: False,
+        longest_s: float = LONGEST_S,
     ) -> None:
         """`connect` makes a connection in autocommit mode.
 
@@ -88,6 +118,7 @@ class PostgresTransactions:
         """
         self._connect = connect
         self._is_race = is_race
+        self._longest_s = longest_s
         self._conn: Connection | None = None
 
     async def run(self, work: Work[T]) -> T:
@@ -95,7 +126,8 @@ class PostgresTransactions:
         conn = await self._connection()
         attempt = _Attempt[T]()
         try:
-            await attempt.run(conn, work)
+            with _silence_ends(conn, after_s=self._longest_s):
+                await attempt.run(conn, work)
         except Exception as error:
             raise await self._judge(conn, attempt, error) from error
         except BaseException:
@@ -104,16 +136,16 @@ class PostgresTransactions:
         return attempt.result
 
     async def resolve(self, xid: str) -> bool | None:
-        """Ask PostgreSQL how a transaction ended. See `Transactions.resolve`."""
+        """Ask PostgreSQL how a transaction ended, and end it if it still runs. See `Transactions.resolve`."""
         try:
             conn = await self._connection()
-            cursor = await conn.execute("SELECT pg_xact_status(%s::xid8)", (xid,))
-            row = await cursor.fetchone()
-        except (Interrupted, OperationalError, pg.Error):
+            with _silence_ends(conn, after_s=QUESTION_S):
+                cursor = await conn.execute(HOW_IT_ENDED, {"xid": xid})
+                row = await cursor.fetchone()
+        except (Interrupted, pg.Error, OSError):
             await self._drop()
             return None
-        status = None if row is None else row[0]
-        return {"committed": True, "aborted": False}.get(status) if status is not None else None
+        return None if row is None else ENDINGS.get(row[0])
 
     async def close(self) -> None:
         """See `Transactions.close`."""
@@ -131,13 +163,15 @@ class PostgresTransactions:
 
     async def _judge(self, conn: Connection, attempt: _Attempt[T], error: Exception) -> Exception:
         """What the failure means, with the connection ready for the next transaction or gone."""
-        lost = conn.closed or conn.info.transaction_status == TransactionStatus.UNKNOWN
-        if lost or not await _rolled_back(conn):
+        ended = conn.info.transaction_status == TransactionStatus.IDLE and not conn.closed
+        alive = ended or await _rolled_back(conn)
+        if ended or not alive:
             await self._drop()
-            if attempt.committing:
-                return CommitUnknown(attempt.xid, attempt.result)
+        if attempt.committing and not (alive and attempt.was_refused(error)):
+            return CommitUnknown(attempt.xid, attempt.result)
+        if not alive:
             return Interrupted(f"connection lost: {type(error).__name__}")
-        if isinstance(error, (*AGAIN, OSError)):
+        if isinstance(error, OSError) or _sqlstate(error).startswith(AGAIN):
             return Interrupted(type(error).__name__)
         if isinstance(error, pg.IntegrityError) and self._is_race(error.diag.constraint_name or ""):
             return Interrupted(f"another was first: {error.diag.constraint_name}")
@@ -153,6 +187,10 @@ class PostgresTransactions:
                 pass
 
 
+class _RolledBack(Exception):
+    """COMMIT was answered with ROLLBACK: the work went on after one of its statements had failed."""
+
+
 class _Attempt(Generic[T]):
     """How far one transaction came."""
 
@@ -161,23 +199,68 @@ class _Attempt(Generic[T]):
     committing = False
 
     async def run(self, conn: Connection, work: Work[T]) -> None:
-        async with conn.pipeline():
-            await conn.execute("BEGIN")
-            named = await conn.execute("SELECT pg_current_xact_id()::text")
-            self.result = await work(conn)
-            row = await named.fetchone()
-            assert row is not None
-            self.xid = row[0]
-            self.committing = True
-            done = await conn.execute("COMMIT")
-        assert done.statusmessage == "COMMIT", "the work went on after one of its statements had failed"
+        async with conn.pipeline() as pipeline:
+            try:
+                done = await self._send(conn, work)
+            except Exception:
+                # psycopg would write what is still to come into its log, with the keys of the rows concerned.
+                with suppress(pg.Error, OSError):
+                    await pipeline.sync()
+                raise
+        if done.statusmessage != "COMMIT":
+            raise _RolledBack(f"COMMIT was answered with {done.statusmessage}")
+
+    async def _send(self, conn: Connection, work: Work[T]) -> AsyncCursor[tuple[Any, ...]]:
+        """Everything up to COMMIT, whose answer comes when the pipeline ends."""
+        await conn.execute("BEGIN")
+        named = await conn.execute("SELECT pg_current_xact_id()::text")
+        self.result = await work(conn)
+        row = await named.fetchone()
+        assert row is not None
+        self.xid = row[0]
+        self.committing = True
+        return await conn.execute("COMMIT")
+
+    def was_refused(self, error: Exception) -> bool:
+        """Whether the server itself said that this transaction, whose COMMIT was sent, was not committed."""
+        if isinstance(error, (_RolledBack, pg.PipelineAborted)):
+            return True
+        return _sqlstate(error) != "" and not _sqlstate(error).startswith(GOODBYE)
 
 
 async def _rolled_back(conn: Connection) -> bool:
-    """End a failed transaction; whether the connection can be used again."""
+    """End a failed transaction; whether the connection can be used again.
+
+    psycopg 3.3 takes a statement for prepared whose preparation an aborted pipeline skipped. Only its own `rollback`
+    makes it forget what it believes, and that does nothing when no transaction is open.
+    """
     try:
-        if conn.info.transaction_status != TransactionStatus.IDLE:
-            await conn.execute("ROLLBACK")
-    except pg.Error:
+        with _silence_ends(conn, after_s=QUESTION_S):
+            await conn.rollback()
+    except (pg.Error, OSError):
         return False
     return conn.info.transaction_status == TransactionStatus.IDLE
+
+
+def _sqlstate(error: Exception) -> str:
+    """The server's code for an error; empty when the error is not the server's."""
+    return (error.sqlstate or "") if isinstance(error, pg.Error) else ""
+
+
+@contextmanager
+def _silence_ends(conn: Connection, *, after_s: float) -> Iterator[None]:
+    """Break the connection when the block takes longer, as if the other side had closed it.
+
+    A cancellation would not do: psycopg then asks the server to stop and waits for it, on the same silent network.
+    """
+    timer = asyncio.get_running_loop().call_later(after_s, _hang_up, conn)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(conn: Connection) -> None:
+    if not conn.closed:
+        with socket.socket(fileno=os.dup(conn.fileno())) as twin, suppress(OSError):
+            twin.shutdown(socket.SHUT_RDWR)

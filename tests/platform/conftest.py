@@ -1,0 +1,50 @@
+"""Transactions on a real PostgreSQL, directly and through a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from tests.platform.entries import TABLES, connector
+from tests.proxy import Proxy
+from tidegate.platform.database import Connection
+from tidegate.platform.transactions import PostgresTransactions
+
+
+@pytest.fixture
+def entries_url(database_url: str) -> str:
+    """A database with the tables of `entries`."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(TABLES)
+    return database_url
+
+
+@pytest.fixture
+async def direct(entries_url: str) -> AsyncIterator[Connection]:
+    """A connection that nothing disturbs."""
+    async with await AsyncConnection.connect(entries_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+async def proxy(entries_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy.before_postgres(entries_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def transactions(entries_url: str) -> AsyncIterator[PostgresTransactions]:
+    transactions = PostgresTransactions(connector(entries_url))
+    yield transactions
+    await transactions.close()
+
+
+@pytest.fixture
+async def through(proxy: Proxy) -> AsyncIterator[PostgresTransactions]:
+    """Transactions through the proxy."""
+    transactions = PostgresTransactions(connector(proxy.url))
+    yield transactions
+    await transactions.close()

@@ -1,0 +1,95 @@
+"""Tables and work for tests of transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from psycopg import AsyncConnection
+
+from tests.waiting import eventually
+from tidegate.platform.database import Connection
+from tidegate.platform.transactions import PostgresTransactions, Work
+
+TABLES = """
+CREATE TABLE public.entries (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    request int NOT NULL CHECK (request >= 0)
+);
+CREATE TABLE public.once (request int PRIMARY KEY);
+CREATE TABLE public.parents (id int PRIMARY KEY);
+CREATE TABLE public.children (parent int REFERENCES public.parents DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE public.stock (id int PRIMARY KEY, free int NOT NULL);
+INSERT INTO public.stock VALUES (1, 10), (2, 10);
+CREATE TABLE public.slow (request int);
+CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON public.slow
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.wait();
+"""
+"""COMMIT of a transaction that wrote to `slow` waits for advisory lock 1."""
+
+
+Connect = Callable[[], Awaitable[Connection]]
+
+
+def connector(*urls: str, options: str = "") -> Connect:
+    """Connects to one URL after the other, and then to the last one again and again."""
+    left = list(urls)
+
+    async def connect() -> Connection:
+        url = left.pop(0) if len(left) > 1 else left[0]
+        return await AsyncConnection.connect(url, autocommit=True, options=options, connect_timeout=5)
+
+    return connect
+
+
+async def value(conn: Connection, query: str) -> object:
+    row = await (await conn.execute(query)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def rows(conn: Connection) -> list[int]:
+    """Requests in the table, in the order of their writing."""
+    return [row[0] for row in await (await conn.execute("SELECT request FROM public.entries ORDER BY id")).fetchall()]
+
+
+async def nothing(conn: Connection) -> str:
+    return "nothing"
+
+
+def write(*requests: int) -> Work[str]:
+    """Work that writes and fetches nothing."""
+
+    async def work(conn: Connection) -> str:
+        for request in requests:
+            await conn.execute("INSERT INTO public.entries (request) VALUES (%s)", (request,))
+        return "written"
+
+    return work
+
+
+async def look_then_write(conn: Connection) -> int:
+    """Work as the engine's: statements, one fetch in the middle, statements."""
+    await conn.execute("SELECT set_config('tidegate.note', 'here', true)")
+    free = await value(conn, "SELECT free FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
+    await conn.execute("UPDATE public.stock SET free = free - 1 WHERE id = 1")
+    await conn.execute("INSERT INTO public.entries (request) VALUES (1)")
+    assert isinstance(free, int)
+    return free
+
+
+async def backend(conn: Connection) -> object:
+    return await value(conn, "SELECT pg_backend_pid()")
+
+
+async def until_known(transactions: PostgresTransactions, xid: str) -> bool | None:
+    """How a transaction ended, once that can be told."""
+    answers: list[bool | None] = []
+
+    async def known() -> bool:
+        answers.append(await transactions.resolve(xid))
+        return answers[-1] is not None
+
+    await eventually(known)
+    return answers[-1]

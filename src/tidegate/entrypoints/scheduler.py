@@ -59,6 +59,7 @@ async def _serve(settings: Settings) -> None:
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+            await shop.providers.close()
 
 
 def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:

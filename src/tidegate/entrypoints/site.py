@@ -113,10 +113,14 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     async with open_database(settings) as database, _open_valkey(settings) as valkey:
         app.state.database = database
         app.state.valkey = valkey
-        app.state.shop = Shop(database, settings, make_providers(database, settings))
+        providers = make_providers(database, settings)
+        app.state.shop = Shop(database, settings, providers)
         app.state.resolve_person = partial(_resolve_person, database)
         app.state.make_guest = partial(_make_guest, database, settings)
-        yield
+        try:
+            yield
+        finally:
+            await providers.close()
 
 
 @asynccontextmanager

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import structlog
+from prometheus_client import Counter
 
 from tidegate.payments.contracts import (
     Answer,
@@ -20,6 +24,12 @@ from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
+
+log = structlog.get_logger()
+
+OTHER_TOTALS = Counter(
+    "tidegate_payments_other_totals", "Answers that told of a capture of another sum than was asked for."
+)
 
 CHARGE = """order_id, attempt, provider, method, state, amount, currency, return_url, description,
     provider_ref, action_url, failure, asked"""
@@ -37,7 +47,7 @@ RETURNING order_id, attempt
 """
 
 LOCK = """
-SELECT order_id, attempt, state, failure FROM payments.charges
+SELECT order_id, attempt, state, failure, amount, currency FROM payments.charges
 WHERE order_id = ANY(%s) ORDER BY order_id, attempt FOR NO KEY UPDATE
 """
 
@@ -99,36 +109,63 @@ async def apply_answers(conn: Connection, answers: Mapping[ChargeRef, Answer]) -
     """Settle charges by what the providers say; safe to repeat, in any order.
 
     Locks all attempts of the orders, in their order. Refs that were never recorded are absent from the result.
-    CAPTURED_TWICE asks the caller to `record_refunds` and is reported each time the capture is told.
+    CAPTURED_TWICE asks the caller to `record_refunds` and is reported each time the capture is told. OTHER_TOTAL is
+    logged and counted here; the caller does nothing with it.
     """
     if not answers:
         return {}
     rows = await conn.execute(LOCK, (sorted({ref.order_id for ref in answers}),))
-    charges = {ChargeRef(OrderId(row[0]), row[1]): (ChargeState(row[2]), row[3]) for row in await rows.fetchall()}
+    charges = {
+        ChargeRef(OrderId(row[0]), row[1]): Locked(ChargeState(row[2]), row[3], Money(row[4], row[5]))
+        for row in await rows.fetchall()
+    }
     steps = _steps(charges, answers)
+    _report_other_totals(charges, answers, steps)
     await _write(conn, charges, answers, steps)
     return {ref: step.applied for ref, step in steps.items()}
 
 
-def _steps(
-    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]], answers: Mapping[ChargeRef, Answer]
-) -> dict[ChargeRef, Step]:
-    paid_by = {ref.order_id: ref for ref, (state, _) in charges.items() if state is ChargeState.CAPTURED}
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What decides about a charge under its lock."""
+
+    state: ChargeState
+    failure: str | None
+    total: Money
+
+
+def _steps(charges: Mapping[ChargeRef, Locked], answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Step]:
+    paid_by = {ref.order_id: ref for ref, charge in charges.items() if charge.state is ChargeState.CAPTURED}
     steps: dict[ChargeRef, Step] = {}
     for ref in sorted(answers):
         if ref not in charges:
             continue
-        state, failure = charges[ref]
-        other = paid_by.get(ref.order_id, ref) != ref
-        steps[ref] = decide(state, failure, answers[ref], paid_by_other=other)
+        charge, other = charges[ref], paid_by.get(ref.order_id, ref) != ref
+        steps[ref] = decide(charge.state, charge.failure, answers[ref], total=charge.total, paid_by_other=other)
         if steps[ref].state is ChargeState.CAPTURED:
             paid_by[ref.order_id] = ref
     return steps
 
 
+def _report_other_totals(
+    charges: Mapping[ChargeRef, Locked], answers: Mapping[ChargeRef, Answer], steps: Mapping[ChargeRef, Step]
+) -> None:
+    for ref, step in steps.items():
+        if step.applied is Applied.OTHER_TOTAL:
+            OTHER_TOTALS.inc()
+            log.error(
+                "captured_other_total",
+                order_id=str(ref.order_id),
+                attempt=ref.attempt,
+                asked_for=charges[ref].total,
+                taken=answers[ref].total,
+                provider_ref=answers[ref].provider_ref,
+            )
+
+
 async def _write(
     conn: Connection,
-    charges: Mapping[ChargeRef, tuple[ChargeState, str | None]],
+    charges: Mapping[ChargeRef, Locked],
     answers: Mapping[ChargeRef, Answer],
     steps: Mapping[ChargeRef, Step],
 ) -> None:
@@ -140,7 +177,7 @@ async def _write(
         (
             [ref.order_id for ref in refs],
             [ref.attempt for ref in refs],
-            [charges[ref][0].value for ref in refs],
+            [charges[ref].state.value for ref in refs],
             [steps[ref].state.value for ref in refs],
             [steps[ref].failure for ref in refs],
             [answers[ref].provider_ref for ref in refs],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+import asyncio
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import msgspec
@@ -63,13 +64,49 @@ class Decline(Exception):
         self.told = told
 
 
+class HttpClient(stripe.HTTPClient):
+    """What the SDK calls through: httpx, as its own client does, without that one's deprecated use of it."""
+
+    name = "httpx"
+
+    def __init__(self, timeout: httpx.Timeout) -> None:
+        super().__init__()
+        self._client = httpx.AsyncClient(timeout=timeout)
+
+    async def request_async(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        *,
+        _usage: list[str] | None = None,
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """One request. Raises: stripe.APIConnectionError."""
+        try:
+            answer = await self._client.request(method, url, headers=headers, content=post_data or None)
+        except httpx.HTTPError as error:
+            again = not isinstance(error, httpx.TimeoutException)
+            words = f"no answer: {type(error).__name__}"
+            raise stripe.APIConnectionError(words, should_retry=again) from error  # type: ignore[no-untyped-call]
+        return answer.content, answer.status_code, answer.headers
+
+    async def sleep_async(self, secs: float) -> None:
+        """Pause before another try."""
+        await asyncio.sleep(secs)
+
+    async def close_async(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
 class StripeApi:
     """The calls. All of them raise Trouble and Refusal, those that pay also Decline."""
 
     def __init__(self, limits: PaymentSettings) -> None:
         stripe.enable_telemetry = False  # our timings are no concern of theirs
         timeout_s = limits.provider_timeout_s
-        self._http = stripe.HTTPXClient(timeout=httpx.Timeout(timeout_s, connect=timeout_s * CONNECT_SHARE))
+        self._http = HttpClient(httpx.Timeout(timeout_s, connect=timeout_s * CONNECT_SHARE))
         self._client = stripe.StripeClient(
             limits.stripe_secret_key.get_secret_value(),
             base_addresses={"api": limits.stripe_api_base.rstrip("/") or stripe.DEFAULT_API_BASE},
@@ -79,7 +116,7 @@ class StripeApi:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]
+        await self._http.close_async()
 
     async def open_session(self, params: SessionCreateParams, *, key: str) -> Session:
         """Open a page to pay on."""
@@ -146,12 +183,13 @@ def _meaning(error: stripe.StripeError) -> Trouble | Refusal:
     words = f"{type(error).__name__} {status} {told.word} {error.request_id or ''}".strip()
     if status is not None and 400 <= status < 500 and status not in (408, 409, 429) and told.code != "rate_limit":
         return Refusal(words, code=told.code, key_reused=told.type == "idempotency_error")
-    return Trouble(words, replayed=error.headers.get("idempotent-replayed") == "true")
+    return Trouble(words, replayed=(error.headers or {}).get("idempotent-replayed") == "true")
 
 
 def _refused(error: stripe.StripeError) -> Refused:
     body = error.json_body
+    read: object = body.get("error") if isinstance(body, dict) else None
     try:
-        return msgspec.convert(body["error"] if isinstance(body, dict) else None, Refused)
-    except (KeyError, msgspec.ValidationError):
+        return msgspec.convert(read, Refused)
+    except msgspec.ValidationError:
         return Refused(type="unreadable")

@@ -14,6 +14,7 @@ from tests.gateway.faults import Fault, FaultPlan, Kind
 from tests.gateway.ledger import GatewayError, Json, Ledger, invalid, shown
 
 KEY_LIFE_S = 86_400
+REPLAYED = {"idempotent-replayed": "true", "stripe-should-retry": "false"}
 Endpoint = Callable[[Ledger, Json, str], Json]
 
 
@@ -76,7 +77,7 @@ class Api:
                 return _error(400, type="idempotency_error", message=f"Keys for idempotent requests: {key} was reused.")
             if known.answer is None:
                 return _error(409, type="idempotency_error", code="idempotency_key_in_use", message="In use.")
-            said_before = Answer(known.answer.status, known.answer.body, {"idempotent-replayed": "true"})
+            said_before = Answer(known.answer.status, known.answer.body, REPLAYED)
             return await self._deliver(said_before, fault)
         use = self.keys[key] = KeyUse(words, now)
         try:

@@ -86,18 +86,30 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def open_gateway(*, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Gateway]:
-    """A gateway in this loop for the length of a block."""
-    gateway = Gateway()
-    with socket.create_server((host, port), backlog=2_048) as sock:
-        gateway.ledger.url = f"http://{host}:{sock.getsockname()[1]}"
-        config = uvicorn.Config(gateway, log_level="critical", access_log=False, lifespan="off", ws="none")
+async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """An ASGI application on a port of this loop for the length of a block; its address."""
+    # asyncio switches Nagle's delay off only on sockets that name their protocol; `socket.create_server` does not.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(2_048)
+        config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", ws="none")
         server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        running = asyncio.create_task(server.serve(sockets=[sock]))
         try:
-            yield gateway
+            yield f"http://{host}:{sock.getsockname()[1]}"
         finally:
             server.should_exit = True
             server.force_exit = True
-            await serving
+            await running
+
+
+@asynccontextmanager
+async def open_gateway(*, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Gateway]:
+    """A gateway in this loop for the length of a block."""
+    gateway = Gateway()
+    async with serving(gateway, host=host, port=port) as gateway.ledger.url:
+        try:
+            yield gateway
+        finally:
             await gateway.sender.close()

@@ -30,6 +30,8 @@ NETWORK_RETRIES = 1
 """Repeats of a call whose connection broke, by the SDK, under the same key. The reconciler has more patience."""
 CONNECT_SHARE = 0.4
 """Share of the time for a call that may pass before there is a connection: leaves time to try again."""
+AT_ONCE = 32
+"""Connections of a process: more only cost time in the pool, and Stripe takes some 100 calls a second of a shop."""
 MOST_FOUND = 10
 MOST_REFUNDS = 100
 
@@ -71,7 +73,9 @@ class HttpClient(stripe.HTTPClient):
 
     def __init__(self, timeout: httpx.Timeout) -> None:
         super().__init__()
-        self._client = httpx.AsyncClient(timeout=timeout)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+        )
 
     async def request_async(
         self,

@@ -35,6 +35,14 @@ def database_url(payments_url: str) -> str:
 
 
 @pytest.fixture
+def fresh_database_url(cluster: TestCluster) -> Iterator[str]:
+    """A database of its own, for tests that leave more behind than payments."""
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     """A simulator of Stripe, for this test alone."""
     async with open_gateway() as gateway:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
@@ -18,7 +18,6 @@ from tests.gateway.faults import Kind
 from tests.gateway.server import Gateway, serving
 from tests.logs import caught_logs
 from tests.payments.makers import loaded, stripe_settings
-from tests.servers import TestCluster
 from tests.waiting import eventually
 from tidegate import checkout, inventory
 from tidegate.checkout import Address, Line, OrderForm, OrderState, OrderView, Shop
@@ -38,11 +37,8 @@ PRICE = 1_299
 
 
 @pytest.fixture
-def database_url(cluster: TestCluster) -> Iterator[str]:
-    """Of its own: whole purchases leave more behind than charges."""
-    url = cluster.clone()
-    yield url
-    cluster.drop(url)
+def database_url(fresh_database_url: str) -> str:
+    return fresh_database_url
 
 
 @pytest.fixture

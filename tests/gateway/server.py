@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.gateway.api import Api, Broken, encoded
-from tests.gateway.control import control_app
+from tests.gateway.control import Control
 from tests.gateway.faults import FaultPlan
 from tests.gateway.hooks import HookPlan, Sender, signed
 from tests.gateway.ledger import Ledger
@@ -35,7 +35,7 @@ class Gateway:
         self.api = Api(self.ledger, self.faults)
         self.sender = Sender(self.hooks)
         self.ledger.tell = self.sender.send
-        self.control = control_app(self)
+        self.control = Control(self).app()
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState, RefundAnswer, RefundState
 from tidegate.payments.stripe_amounts import ImpossibleAmount, from_stripe
+from tidegate.platform.money import Money
 from tidegate.platform.problems import MalformedBody
 
 HOSTED = "hosted"
@@ -62,12 +63,18 @@ class Payment(msgspec.Struct, frozen=True):
     id: str
     status: str
     currency: str
-    amount_received: int = 0
+    amount: int
+    amount_received: int | None = None
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
     next_action: NextAction | None = None
     last_payment_error: Failure | None = None
     cancellation_reason: str | None = None
     latest_charge: str | Took | None = None
+
+    @property
+    def took(self) -> Money:
+        """What a payment that succeeded took. Raises: ImpossibleAmount."""
+        return from_stripe(self.amount if self.amount_received is None else self.amount_received, self.currency)
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -141,8 +148,7 @@ def payment_answer(payment: Payment) -> Answer:
         case "succeeded" if isinstance(payment.latest_charge, Took) and payment.latest_charge.refunded:
             return Answer(ChargeState.FAILED, payment.id, failure=GIVEN_BACK)
         case "succeeded":
-            total = from_stripe(payment.amount_received, payment.currency)
-            return Answer(ChargeState.CAPTURED, payment.id, total=total)
+            return Answer(ChargeState.CAPTURED, payment.id, total=payment.took)
         case "requires_action":
             page = payment.next_action.redirect_to_url if payment.next_action else None
             if page is None or not page.url:
@@ -239,8 +245,7 @@ def _payment_event(kind: str, payment: Payment) -> tuple[ChargeRef, Answer] | No
     if ref is None:
         return None
     if kind == "payment_intent.succeeded":
-        total = from_stripe(payment.amount_received, payment.currency)
-        return ref, Answer(ChargeState.CAPTURED, payment.id, total=total)
+        return ref, Answer(ChargeState.CAPTURED, payment.id, total=payment.took)
     if payment.metadata.get(KIND) == HOSTED:
         return None
     if kind == "payment_intent.canceled":

@@ -110,7 +110,9 @@ class PaymentSettings(BaseModel):
         35, ge=30, le=720, description="Life of Stripe's page after the order's time, unless the shop ends it itself."
     )
     stripe_page_origin: str = Field(
-        "https://checkout.stripe.com", description="Where Stripe's pages are; another one with a custom domain."
+        "https://checkout.stripe.com",
+        pattern=r"^https?://[^\s;,/]+$",
+        description="Where Stripe's pages are; another one with a custom domain.",
     )
     stripe_api_base: str = Field("", description="Where Stripe's API is, for tests; empty: Stripe's own.")
     sandbox_slow_s: float = Field(3.0, ge=0, description="How long the sandbox's slow card takes.")

@@ -216,6 +216,21 @@ async def test_a_page_lost_to_a_stored_500_makes_room_for_another(gateway: Gatew
     assert (answer.state, answer.failure) == (ChargeState.FAILED, NO_PAGE)
 
 
+async def test_a_page_lost_before_a_setting_changed_makes_room_for_another(gateway: Gateway, stripe: Providers) -> None:
+    want = wish(HOSTED)
+    gateway.faults.add(Kind.LOST, times=2)
+    with pytest.raises(OutcomeUnknown):
+        await payments.call_provider(stripe, want)
+    async with (
+        open_stripe(gateway, stripe_session_minutes=40) as other,
+        open_stripe(gateway, stripe_session_minutes=40, now=lambda: time.time() + 3_600) as later,
+    ):
+        answer = await payments.ask_provider(other, charge(want))
+        assert (answer.state, answer.failure) == (ChargeState.FAILED, NO_PAGE)
+        ended = await payments.end_attempt(later, charge(want))
+        assert (ended.state, ended.failure) == (ChargeState.CANCELLED, NEVER_MADE)
+
+
 async def test_a_key_that_may_be_forgotten_is_never_used_again(gateway: Gateway, stripe: Providers) -> None:
     paid, unseen = wish(), wish()
     gateway.faults.add(Kind.LOST, times=2)

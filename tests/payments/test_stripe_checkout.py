@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tests.checkout.conftest import Stock, buyer, sell
 from tests.gateway.faults import Kind
+from tests.gateway.hooks import signed
 from tests.gateway.server import Gateway, serving
 from tests.logs import caught_logs
 from tests.payments.makers import loaded, stripe_settings
@@ -327,6 +328,54 @@ async def test_webhooks_that_stripe_sends_by_itself_pay_the_order(
     assert {(await look(shop, each)).state for each in placed} == {OrderState.PAID}
     assert gateway.hooks.refused == 3
     assert gateway.ledger.taken() == 3 * PRICE
+
+
+METHODS = ("hosted", "pm_card_visa", "pm_card_chargeDeclined", "pm_card_authenticationRequired")
+
+
+async def test_the_books_agree_after_a_bad_day_at_the_gateway(
+    shop: Shop, gateway: Gateway, sell: Stock, database: Database
+) -> None:
+    """A third of all calls fail somehow; some shoppers pay, some leave; in the end money, orders and stock agree."""
+    orders, stock_of = 24, 12
+    variant = await sell("LAMP", stock=stock_of, price=PRICE)
+    chance = random.Random(5)
+    for kind in (Kind.LOST, Kind.ERROR, Kind.ERROR_AFTER, Kind.RESET, Kind.RATE_LIMIT):
+        gateway.faults.add(kind, share=0.08, times=1_000)
+        gateway.faults.add(kind, method="GET", share=0.08, times=1_000)
+
+    async def buy(number: int) -> OrderView | None:
+        try:
+            return await order(shop, PersonId(new_id()), METHODS[number % len(METHODS)])
+        except checkout.SoldOut:
+            return None
+
+    placed = [each for each in await asyncio.gather(*map(buy, range(orders))) if each is not None]
+    assert len(placed) == stock_of
+    for _ in range(2):
+        await reconcile(shop)
+        for session in gateway.ledger.sessions.values():
+            if session["status"] == "open" and chance.random() < 0.5:
+                gateway.ledger.pay_session(session["id"])
+        for payment in gateway.ledger.payments.values():
+            if payment["status"] == "requires_action" and chance.random() < 0.5:
+                gateway.ledger.authenticate(payment["id"], succeed=chance.random() < 0.7)
+        told = list(gateway.ledger.events)
+        chance.shuffle(told)
+        for event in told[: len(told) // 2]:
+            await take(shop, signed(event, secrets=gateway.hooks.secrets))
+    gateway.faults.faults.clear()
+    for each in placed:
+        await run_out(shop, each)
+    await reconcile(shop)
+    ended = [await look(shop, each) for each in placed]
+    paid = [each.id for each in ended if each.state == OrderState.PAID]
+    assert {each.state for each in ended} == {OrderState.PAID, OrderState.CANCELLED}
+    assert sorted(each["metadata"]["tidegate_ref"] for each in gateway.ledger.captures()) == sorted(
+        f"{order_id}.1" for order_id in paid
+    )
+    assert gateway.ledger.taken() == len(paid) * PRICE
+    assert await stock(shop, variant) == (stock_of - len(paid), 0, len(paid))
 
 
 async def test_stripe_and_the_sandbox_stand_side_by_side_in_a_demo(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -85,6 +87,15 @@ async def test_a_shop_without_a_provider_says_so(settings: Settings, sell: Sell)
         assert "This shop takes no payments yet. Nothing can be ordered." in text_of(shown)
         assert "form-action 'self';" in shown.headers["content-security-policy"]
         assert (await reader.send(checkout, checkout)).status_code == 422
+
+
+def test_a_shop_without_stripe_does_not_load_its_sdk() -> None:
+    script = (
+        "import sys, tidegate.entrypoints.site, tidegate.entrypoints.scheduler\n"
+        "assert not {'stripe', 'requests'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_stripes_secrets_are_known_to_the_redactor() -> None:

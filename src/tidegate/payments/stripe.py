@@ -102,10 +102,10 @@ class StripeProvider:
             return await self._search(charge)
         try:
             answer = await self.charge(charge.intent)
-        except Trouble as trouble:
-            if not trouble.replayed:
+        except (Trouble, Refusal) as problem:
+            if not _is_lost(problem, charge):
                 raise
-            return await self._after_stored_trouble(charge)
+            return await self._after_loss(charge)
         # What was stored under the key may be long past.
         return answer if answer.state.settled or not answer.provider_ref else await self._look(answer.provider_ref)
 
@@ -117,8 +117,8 @@ class StripeProvider:
             return await self._search(charge, close=True)
         try:
             return await (self._end_page(charge) if charge.method == HOSTED else self._end_payment(charge))
-        except Trouble as trouble:
-            if not trouble.replayed:
+        except (Trouble, Refusal) as problem:
+            if not _is_lost(problem, charge):
                 raise
             return await self._search(charge, close=True)
 
@@ -213,8 +213,8 @@ class StripeProvider:
         answer = await self.charge(charge.intent)
         return answer if answer.state.settled or not answer.provider_ref else await self._close(answer.provider_ref)
 
-    async def _after_stored_trouble(self, charge: Charge) -> Answer:
-        """Stripe failed and will say so under this key for ever. Of a page nobody has heard: open another one."""
+    async def _after_loss(self, charge: Charge) -> Answer:
+        """What was made under the key is not told any more. Of a page nobody has heard: another one may be opened."""
         found = await self._find(charge)
         if found is not None:
             return found
@@ -279,6 +279,14 @@ class StripeProvider:
     def _age_s(self, ref: ChargeRef) -> float:
         """Age of the order, and so the most that any of its attempts may have."""
         return self._now() - _placed_at_s(ref)
+
+
+def _is_lost(problem: Trouble | Refusal, charge: Charge) -> bool:
+    """Whether Stripe will never tell under this key what was made.
+
+    Either its answer was a 500, which it keeps, or a page was asked for in other words, before a setting changed.
+    """
+    return problem.replayed if isinstance(problem, Trouble) else problem.key_reused and charge.method == HOSTED
 
 
 def _described(intent: ChargeIntent) -> PaymentIntentCreateParams:

@@ -12,6 +12,7 @@ import pytest
 from tests.gateway.faults import Kind
 from tests.gateway.server import Gateway
 from tests.payments.makers import charge, intent, open_stripe
+from tests.waiting import eventually
 from tidegate import payments
 from tidegate.payments import (
     Charge,
@@ -168,6 +169,16 @@ async def test_twins_at_the_same_moment_pay_once(gateway: Gateway, stripe: Provi
     assert all(isinstance(each, OutcomeUnknown) or each.state is ChargeState.CAPTURED for each in twins)  # type: ignore[union-attr]
     assert (await payments.ask_provider(stripe, charge(want))).state is ChargeState.CAPTURED
     assert len(gateway.ledger.captures(want.ref.key)) == 1
+
+
+async def test_a_twin_of_a_call_under_way_does_not_know(gateway: Gateway, stripe: Providers) -> None:
+    want = wish()
+    gateway.faults.add(Kind.LATENCY, delay_s=2.0)
+    first = asyncio.create_task(payments.call_provider(stripe, want))
+    await eventually(lambda: want.ref.key in gateway.api.keys)
+    with pytest.raises(OutcomeUnknown):
+        await payments.ask_provider(stripe, charge(want))
+    assert (await first).state is ChargeState.CAPTURED
 
 
 async def test_a_key_used_for_another_sum_is_refused(gateway: Gateway, stripe: Providers) -> None:

@@ -78,7 +78,15 @@ async def _break_connection(send: Send) -> None:
 
 
 class _Server(uvicorn.Server):
-    """One that leaves the process's signals alone."""
+    """One that leaves the process's signals alone, and ends as soon as it is told to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks ten times a second."""
+        await self.stop.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -99,8 +107,8 @@ async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
         try:
             yield f"http://{host}:{sock.getsockname()[1]}"
         finally:
-            server.should_exit = True
             server.force_exit = True
+            server.stop.set()
             await running
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
 
+from tests.gateway.server import Gateway, open_gateway
 from tests.servers import TestCluster
 
 EMPTY = """
@@ -31,3 +32,18 @@ def database_url(payments_url: str) -> str:
     with psycopg.connect(payments_url, autocommit=True) as conn:
         conn.execute(EMPTY)
     return payments_url
+
+
+@pytest.fixture
+def fresh_database_url(cluster: TestCluster) -> Iterator[str]:
+    """A database of its own, for tests that leave more behind than payments."""
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    """A simulator of Stripe, for this test alone."""
+    async with open_gateway() as gateway:
+        yield gateway

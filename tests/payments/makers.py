@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
+from tests.gateway.server import Gateway
 from tidegate import payments
 from tidegate.payments import Answer, Charge, ChargeIntent, ChargeRef, ChargeState, Providers
+from tidegate.payments.stripe import StripeProvider
 from tidegate.platform.database import Database
 from tidegate.platform.ids import OrderId, new_id
 from tidegate.platform.money import Money
@@ -64,6 +69,30 @@ async def loaded(database: Database, ref: ChargeRef) -> Charge:
 def sandbox(database: Database, settings: Settings = SETTINGS) -> Providers:
     """The sandbox alone."""
     return payments.make_providers(database, settings)
+
+
+def stripe_settings(gateway: Gateway, base: Settings = SETTINGS, **changes: object) -> Settings:
+    """Settings of a shop that takes payments through the simulator of Stripe; `changes` are of `payments`."""
+    stripe = {
+        "stripe_secret_key": SecretStr(gateway.api.api_key),
+        "stripe_webhook_secrets": SecretStr("whsec_gateway"),
+        "stripe_api_base": gateway.url,
+        "reconcile_after_s": 1,
+    }
+    return base.model_copy(update={"payments": base.payments.model_copy(update=stripe | changes)})
+
+
+@asynccontextmanager
+async def open_stripe(
+    gateway: Gateway, *, now: Callable[[], float] = time.time, **changes: object
+) -> AsyncIterator[Providers]:
+    """Stripe alone, with the simulator behind it, for the length of a block."""
+    settings = stripe_settings(gateway, SETTINGS, **changes)
+    providers = Providers([StripeProvider(settings, now=now)], timeout_s=settings.payments.provider_timeout_s)
+    try:
+        yield providers
+    finally:
+        await providers.close()
 
 
 def signed(body: bytes, *, event_id: str = "evt_1", at: datetime | None = None, secret: str = SECRET) -> dict[str, str]:

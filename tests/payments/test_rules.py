@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from tidegate.payments import Answer, Applied, ChargeRef, ChargeState
 from tidegate.payments.rules import CAPTURED_TWICE, MOVES, Step, decide, may_be_method
 from tidegate.platform.ids import OrderId, new_id
+from tidegate.platform.money import Money
+
+TOTAL = Money(1_299, "GBP")
+OTHERS = (Money(1_298, "GBP"), Money(1_299, "EUR"), Money(0, "GBP"))
 
 answers = st.lists(
     st.sampled_from(
         [Answer(state, "pay_1", failure="declined" if state == "failed" else None) for state in ChargeState]
+        + [Answer(ChargeState.CAPTURED, "pay_1", total=TOTAL)]
     ),
     max_size=8,
 )
@@ -23,7 +28,7 @@ answers = st.lists(
 def walk(told: list[Answer], *, paid_by_other: bool = False) -> list[Step]:
     steps = [Step(ChargeState.INTENT, None, Applied.SAME)]
     for answer in told:
-        steps.append(decide(steps[-1].state, steps[-1].failure, answer, paid_by_other=paid_by_other))
+        steps.append(decide(steps[-1].state, steps[-1].failure, answer, total=TOTAL, paid_by_other=paid_by_other))
     return steps
 
 
@@ -55,6 +60,18 @@ def test_the_money_of_a_second_attempt_is_reported_each_time_and_never_kept(told
         assert steps[-1].failure == CAPTURED_TWICE
 
 
+@given(told=answers, other=st.sampled_from(OTHERS), paid_by_other=st.booleans())
+def test_another_sum_never_pays_and_is_reported_each_time(
+    told: list[Answer], other: Money, paid_by_other: bool
+) -> None:
+    before = walk(told, paid_by_other=paid_by_other)[-1]
+    answer = Answer(ChargeState.CAPTURED, "pay_1", total=other)
+    for _ in range(2):
+        step = decide(before.state, before.failure, answer, total=TOTAL, paid_by_other=paid_by_other)
+        assert (step.state, step.failure) == (before.state, before.failure)
+        assert step.applied is (Applied.SAME if before.state is ChargeState.CAPTURED else Applied.OTHER_TOTAL)
+
+
 def test_states_are_in_one_total_order() -> None:
     for one, other in permutations(ChargeState, 2):
         assert (other in MOVES[one]) != (one in MOVES[other])
@@ -63,9 +80,9 @@ def test_states_are_in_one_total_order() -> None:
 
 
 def test_two_ways_of_not_being_paid_change_nothing_for_the_order() -> None:
-    assert decide(ChargeState.CANCELLED, "cancelled", Answer(ChargeState.FAILED, "p"), paid_by_other=False) == Step(
-        ChargeState.FAILED, "failed", Applied.SAME
-    )
+    assert decide(
+        ChargeState.CANCELLED, "cancelled", Answer(ChargeState.FAILED, "p"), total=TOTAL, paid_by_other=False
+    ) == Step(ChargeState.FAILED, "failed", Applied.SAME)
 
 
 @pytest.mark.parametrize("text", ["hosted", "tok_ok", "pm_1NXWPnLkdIwHu7ixPLqTd5Zk", "tok_1234"])

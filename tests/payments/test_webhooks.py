@@ -213,7 +213,7 @@ async def test_what_the_sandbox_sends_the_shop_believes(database: Database) -> N
     (first, second) = [await receive(database, body, headers) for headers, body in shop.taken]
     assert first == second
     assert first is not None
-    assert (first.ref, first.answer) == (wish.ref, Answer(ChargeState.CAPTURED, answer.provider_ref))
+    assert (first.ref, first.answer) == (wish.ref, Answer(ChargeState.CAPTURED, answer.provider_ref, total=wish.total))
     assert len(await stored(database)) == 1
     assert json.loads(shop.taken[0][1])["payment"] == {
         "id": answer.provider_ref,

@@ -32,6 +32,8 @@ Result = TypeVar("Result")
 async def open_shop(database: Database, settings: Settings, providers: Providers) -> AsyncIterator[Shop]:
     """A shop that takes requests for the length of a block; those that wait at its end are still settled.
 
+    `providers` are closed with it.
+
     Raises: OUTAGE when PostgreSQL is away.
     """
     async with database.connection() as conn:
@@ -56,6 +58,7 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     finally:
         await asyncio.gather(*(each.drain() for each in takers))
         await batches.settlements.drain()
+        await providers.close()
 
 
 def _is_race(constraint: str) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from prometheus_client import Counter
 from psycopg import AsyncCursor
 
 from tidegate.payments.contracts import (
     Answer,
+    Applied,
     Charge,
     ChargeIntent,
     ChargeRef,
@@ -23,6 +27,12 @@ from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
+
+log = structlog.get_logger()
+
+OTHER_TOTALS = Counter(
+    "tidegate_payments_other_totals", "Answers that told of a capture of another sum than was asked for."
+)
 
 CHARGE = """order_id, attempt, provider, method, state, amount, currency, return_url, description,
     provider_ref, action_url, failure, asked"""
@@ -47,7 +57,7 @@ FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::te
 """
 
 LOCK = """
-SELECT order_id, attempt, state, failure, action_url FROM payments.charges
+SELECT order_id, attempt, state, failure, action_url, amount, currency FROM payments.charges
 WHERE order_id = ANY(%b) ORDER BY order_id, attempt FOR NO KEY UPDATE
 """
 
@@ -140,45 +150,77 @@ async def apply_answers(
     """Settle charges by what the providers say; safe to repeat, in any order.
 
     Refs that were never recorded are absent from what was applied. CAPTURED_TWICE asks the caller to `record_refunds`
-    and is reported each time the capture is told. `asked` is what `ask_charges` was asked for their orders.
+    and is reported each time the capture is told. OTHER_TOTAL is logged and counted here; the caller does nothing
+    with it. `asked` is what `ask_charges` was asked for their orders.
     """
     if not answers:
         return Settled({}, {})
     rows = await (asked or await ask_charges(conn, (ref.order_id for ref in answers))).fetchall()
-    charges = {
-        ChargeRef(row[0], row[1]): Standing(ChargeRef(row[0], row[1]), ChargeState(row[2]), *row[3:]) for row in rows
-    }
+    charges = {locked.ref: locked for locked in map(_locked, rows)}
     steps = _steps(charges, answers)
+    _report_other_totals(charges, answers, steps)
     await _write(conn, charges, answers, steps)
     standing: dict[OrderId, tuple[Standing, ...]] = {}
     for ref, charge in charges.items():
-        now = _after(charge, steps[ref], answers[ref]) if ref in steps else charge
+        now = _after(charge, steps.get(ref), answers.get(ref))
         standing[ref.order_id] = (*standing.get(ref.order_id, ()), now)
     return Settled({ref: step.applied for ref, step in steps.items()}, standing)
 
 
-def _after(charge: Standing, step: Step, answer: Answer) -> Standing:
+def _locked(row: tuple[Any, ...]) -> Locked:
+    return Locked(ChargeRef(row[0], row[1]), ChargeState(row[2]), row[3], row[4], Money(row[5], row[6]))
+
+
+def _after(charge: Locked, step: Step | None, answer: Answer | None) -> Standing:
+    if step is None or answer is None:
+        return Standing(charge.ref, charge.state, charge.failure, charge.action_url)
     action = (answer.action_url or charge.action_url) if step.state is ChargeState.REQUIRES_ACTION else None
     return Standing(charge.ref, step.state, step.failure, action)
 
 
-def _steps(charges: Mapping[ChargeRef, Standing], answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Step]:
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What decides about a charge under its lock."""
+
+    ref: ChargeRef
+    state: ChargeState
+    failure: str | None
+    action_url: str | None
+    total: Money
+
+
+def _steps(charges: Mapping[ChargeRef, Locked], answers: Mapping[ChargeRef, Answer]) -> dict[ChargeRef, Step]:
     paid_by = {ref.order_id: ref for ref, charge in charges.items() if charge.state is ChargeState.CAPTURED}
     steps: dict[ChargeRef, Step] = {}
     for ref in sorted(answers):
         if ref not in charges:
             continue
-        charge = charges[ref]
-        other = paid_by.get(ref.order_id, ref) != ref
-        steps[ref] = decide(charge.state, charge.failure, answers[ref], paid_by_other=other)
+        charge, other = charges[ref], paid_by.get(ref.order_id, ref) != ref
+        steps[ref] = decide(charge.state, charge.failure, answers[ref], total=charge.total, paid_by_other=other)
         if steps[ref].state is ChargeState.CAPTURED:
             paid_by[ref.order_id] = ref
     return steps
 
 
+def _report_other_totals(
+    charges: Mapping[ChargeRef, Locked], answers: Mapping[ChargeRef, Answer], steps: Mapping[ChargeRef, Step]
+) -> None:
+    for ref, step in steps.items():
+        if step.applied is Applied.OTHER_TOTAL:
+            OTHER_TOTALS.inc()
+            log.error(
+                "captured_other_total",
+                order_id=str(ref.order_id),
+                attempt=ref.attempt,
+                asked_for=charges[ref].total,
+                taken=answers[ref].total,
+                provider_ref=answers[ref].provider_ref,
+            )
+
+
 async def _write(
     conn: Connection,
-    charges: Mapping[ChargeRef, Standing],
+    charges: Mapping[ChargeRef, Locked],
     answers: Mapping[ChargeRef, Answer],
     steps: Mapping[ChargeRef, Step],
 ) -> None:

@@ -38,6 +38,9 @@ class Applied(StrEnum):
     """The charge stands as it stood: the answer was seen before, or came too late to matter."""
     CAPTURED_TWICE = "captured_twice"
     """The provider took the money, but another attempt has paid this order: give this one back."""
+    OTHER_TOTAL = "other_total"
+    """The provider says that it took another sum than was asked for: the charge stands as it stood, and a human must
+    look. It is reported every time it is told."""
 
 
 class RefundState(StrEnum):
@@ -93,13 +96,15 @@ class ChargeIntent:
 class Answer:
     """What a provider says of an attempt. INTENT: still working, or does not know yet.
 
-    `action_url` is set with REQUIRES_ACTION, `failure` (the provider's code) with FAILED and CANCELLED.
+    `action_url` is set with REQUIRES_ACTION, `failure` (the provider's code) with FAILED and CANCELLED, `total` (what
+    the provider says it took) with CAPTURED.
     """
 
     state: ChargeState
     provider_ref: str
     action_url: str | None = None
     failure: str | None = None
+    total: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +261,6 @@ class Provider(Protocol):
 
     def read_event(self, body: bytes) -> tuple[ChargeRef, Answer] | None:
         """What a verified webhook says, and of which attempt; None: not our concern. Raises: MalformedBody."""
+
+    async def close(self) -> None:
+        """Let go of connections; no call is made afterwards."""

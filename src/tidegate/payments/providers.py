@@ -93,6 +93,11 @@ class Providers(Mapping[str, Provider]):
         _calls(name, call, outcome(said)).inc()
         return said
 
+    async def close(self) -> None:
+        """Let go of the providers' connections."""
+        for provider in self._by_name.values():
+            await provider.close()
+
 
 @lru_cache(maxsize=256)
 def _seconds(name: str, call: str) -> Histogram:
@@ -105,8 +110,17 @@ def _calls(name: str, call: str, outcome: str) -> Counter:
 
 
 def make_providers(database: Database, settings: Settings) -> Providers:
-    """The providers that `settings` name. The sandbox gives goods away for no money: demo mode only."""
-    providers = [SandboxProvider(database, settings)] if settings.demo else []
+    """The providers that `settings` name, the preferred one first; close them in the end.
+
+    The sandbox gives goods away for no money: demo mode only.
+    """
+    providers: list[Provider] = []
+    if settings.payments.stripe_secret_key.get_secret_value():
+        from tidegate.payments.stripe import StripeProvider  # half a second that a shop without Stripe need not spend
+
+        providers.append(StripeProvider(settings))
+    if settings.demo:
+        providers.append(SandboxProvider(database, settings))
     return Providers(providers, timeout_s=settings.payments.provider_timeout_s)
 
 

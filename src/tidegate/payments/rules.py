@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from tidegate.payments.contracts import Answer, Applied, ChargeState
+from tidegate.platform.money import Money
 
 INTENT, REQUIRES_ACTION, CAPTURED, FAILED, CANCELLED = ChargeState
 
@@ -48,12 +49,16 @@ class Step:
     applied: Applied
 
 
-def decide(state: ChargeState, failure: str | None, answer: Answer, *, paid_by_other: bool) -> Step:
-    """What `answer` does to a charge in `state`; `paid_by_other`: another attempt of the order is captured.
+def decide(state: ChargeState, failure: str | None, answer: Answer, *, total: Money, paid_by_other: bool) -> Step:
+    """What `answer` does to a charge of `total` in `state`; `paid_by_other`: another attempt of the order is captured.
 
-    A capture of a second attempt never becomes one here: the charge is closed as not ours to keep, and reported
-    every time it is told, so that a crash before the refund was recorded costs nothing.
+    A capture of another sum changes nothing: it does not pay the order, what to give back is not ours to guess, and
+    an open charge goes on keeping the order's stock while the reconciler asks, until a human has mended it at the
+    provider. A capture of a second attempt never becomes one here: the charge is closed as not ours to keep, and
+    reported every time it is told, so that a crash before the refund was recorded costs nothing.
     """
+    if answer.state is CAPTURED and state is not CAPTURED and answer.total not in (None, total):
+        return Step(state, failure, Applied.OTHER_TOTAL)
     if answer.state is CAPTURED and state is not CAPTURED and paid_by_other:
         return Step(state if state.settled else CANCELLED, CAPTURED_TWICE, Applied.CAPTURED_TWICE)
     if answer.state not in MOVES[state] or failure == CAPTURED_TWICE:

@@ -37,6 +37,7 @@ from tidegate.payments.sandbox_ledger import (
     open_payments,
 )
 from tidegate.platform.database import Database
+from tidegate.platform.money import Money
 from tidegate.platform.problems import MalformedBody
 from tidegate.platform.settings import Settings
 
@@ -162,7 +163,11 @@ class SandboxProvider:
         ref, state = ChargeRef.parse(event.payment.reference), EVENTS.get(event.type)
         if ref is None or state is None:
             return None
-        return ref, Answer(state, event.payment.id, failure=event.payment.failure)
+        total = Money(event.payment.amount, event.payment.currency) if state is ChargeState.CAPTURED else None
+        return ref, Answer(state, event.payment.id, failure=event.payment.failure, total=total)
+
+    async def close(self) -> None:
+        """Nothing to let go of: the database is the shop's. See `Provider.close`."""
 
     async def _enter(self, payment: Payment, telling: Telling) -> tuple[Payment, bool]:
         async with self._database.transaction() as conn:
@@ -177,7 +182,8 @@ class SandboxProvider:
     def _answer(self, payment: Payment) -> Answer:
         state = STATES[payment.state]
         page = f"{self._base_url}/sandbox/pay/{payment.id}" if state is ChargeState.REQUIRES_ACTION else None
-        return Answer(state, payment.id, action_url=page, failure=payment.failure)
+        total = payment.total if state is ChargeState.CAPTURED else None
+        return Answer(state, payment.id, action_url=page, failure=payment.failure, total=total)
 
     def _sign(self, event_id: str, sent_at: datetime, body: bytes) -> bytes:
         secret = self._secret.get_secret_value()

@@ -26,7 +26,7 @@ METRICS_PORT_VARIABLE = "TIDEGATE_METRICS_PORT"
 
 PROCESS_INFO = Gauge("tidegate_process_info", "Which process this is; always 1.", ["process", "version"])
 
-QUIET_LIBRARIES = {"uvicorn.access": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING}
+QUIET_LIBRARIES = dict.fromkeys(("uvicorn.access", "httpx", "httpcore", "stripe"), logging.WARNING)
 """Libraries that would write one line per request at `info`, with addresses in it."""
 
 

@@ -136,7 +136,7 @@ def _spellings(secret: str) -> set[str]:
     """A secret, its parts (`1:KEY,2:KEY`), and a URL's password; not the URL itself, whose host is worth reading."""
     if "://" in secret:
         return _passwords(secret)
-    keys = {part.split(":", 1)[-1] for part in secret.split(",")}
+    keys = {part.split(":", 1)[-1].strip() for part in secret.split(",")}
     return {secret, *keys} - {""}
 
 

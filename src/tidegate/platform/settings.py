@@ -110,6 +110,21 @@ class PaymentSettings(BaseModel):
     reconcile_interval_ms: Count = Field(1_000, description="Pause between two rounds.")
     webhook_keep_days: Count = Field(90, description="How long a provider's webhooks are kept once applied.")
     webhook_tolerance_s: Count = Field(300, description="Oldest signature of a webhook that is believed.")
+    stripe_secret_key: SecretStr = Field(
+        SecretStr(""), description="Stripe's secret or restricted key (`sk_...`, `rk_...`); empty: no Stripe."
+    )
+    stripe_webhook_secrets: SecretStr = Field(
+        SecretStr(""), description="Signing secrets of the webhook endpoint, `whsec_NEW,whsec_OLD`, the newest first."
+    )
+    stripe_session_minutes: int = Field(
+        35, ge=30, le=720, description="Life of Stripe's page after the order's time, unless the shop ends it itself."
+    )
+    stripe_page_origin: str = Field(
+        "https://checkout.stripe.com",
+        pattern=r"^https?://[^\s;,/]+$",
+        description="Where Stripe's pages are; another one with a custom domain.",
+    )
+    stripe_api_base: str = Field("", description="Where Stripe's API is, for tests; empty: Stripe's own.")
     sandbox_slow_s: float = Field(3.0, ge=0, description="How long the sandbox's slow card takes.")
     sandbox_late_s: float = Field(20.0, ge=0, description="How late the sandbox's late webhook comes.")
 

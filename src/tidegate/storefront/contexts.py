@@ -66,6 +66,21 @@ class DropContext:
 
 
 @dataclass(frozen=True, slots=True)
+class WayToPay:
+    """A provider that one may pay through, and what its page is called."""
+
+    provider: str
+    title: str
+    hint: str
+
+
+WAYS = {
+    "stripe": WayToPay("stripe", "Card, wallet or bank", "On the page of Stripe."),
+    "sandbox": WayToPay("sandbox", "Test payment", "On the page of the sandbox: no money moves."),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class CheckoutContext:
     """Context of `storefront/checkout.html`."""
 
@@ -77,6 +92,9 @@ class CheckoutContext:
     typed: dict[str, str]
     """What was typed, by field, to be kept beside the errors."""
     errors: dict[str, str]
+    ways: tuple[WayToPay, ...]
+    way: str
+    """The provider that was chosen, empty for none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,7 @@ class OrderContext:
     country: str
     pay_address: str
     """Where the payment goes on, empty when there is nothing to do."""
+    ways: tuple[WayToPay, ...]
     look_again: str
     """Address to look at again while the payment is open, empty when that has gone on for long enough."""
     look_again_in_s: int

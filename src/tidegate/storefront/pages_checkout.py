@@ -35,13 +35,14 @@ from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.storefront.art import picture_address
-from tidegate.storefront.contexts import CheckoutContext, DeadEnd, DeadEndContext, OrderContext
+from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
 
 router = APIRouter(include_in_schema=False)
 
 FIELDS = ("email", "name", "line1", "city", "postal_code", "country")
-PROVIDER, METHOD = "sandbox", "hosted"
+METHOD = "hosted"
+"""Pages lead to the provider's own page; no card is typed here."""
 
 LOOK_AGAIN_S = 3
 """How often an order's page looks whether it was paid, at first."""
@@ -95,12 +96,12 @@ async def post_order(request: Request, hold_id: str) -> Response:
     """Order what is held, and go on to pay."""
     form = await read_form(request)
     hold = await _own_hold(request, hold_id)
-    typed = {field: form.get(field) for field in FIELDS}
+    typed = {field: form.get(field) for field in (*FIELDS, "provider")}
     wish = OrderForm(
         hold_id=hold.id,
         email=typed["email"],
         address=Address(*(typed[field] for field in FIELDS[1:])),
-        provider=PROVIDER,
+        provider=_way(request, form),
         method=METHOD,
     )
     try:
@@ -139,6 +140,7 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
         order=order,
         country=dict(countries(_shop(request).settings.locale)).get(order.address.country, order.address.country),
         pay_address=_way_to_pay(request, order),
+        ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
         look_again_in_s=LOOK_AGAIN_S if look < QUICK_LOOKS else SLOW_LOOK_AGAIN_S,
     )
@@ -148,14 +150,23 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
 @router.post("/orders/{order_id}/pay")
 async def post_payment(request: Request, order_id: str) -> Response:
     """Try another card for an order that is not paid yet."""
-    await read_form(request)
+    way = _way(request, await read_form(request))
     buyer_id = await _buyer(request)
     wanted = _order_id(order_id)
     try:
-        order = await pay_again(_shop(request), buyer_id=buyer_id, order_id=wanted, provider=PROVIDER, method=METHOD)
+        order = await pay_again(_shop(request), buyer_id=buyer_id, order_id=wanted, provider=way, method=METHOD)
     except NotPayable:
         return see_other(request, f"/orders/{wanted}")
     return see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+
+
+def _ways(shop: Shop) -> tuple[WayToPay, ...]:
+    return tuple(WAYS[name] for name in shop.providers if name in WAYS)
+
+
+def _way(request: Request, form: PostedForm) -> str:
+    """The provider that was chosen, or the shop's first; what is none of them is refused where it is used."""
+    return form.get("provider") or next(iter(_shop(request).providers), "")
 
 
 def _line(form: PostedForm) -> Line:
@@ -226,6 +237,8 @@ async def _checkout_page(
         countries=countries(locale),
         typed={field: typed.get(field, "") for field in FIELDS} | {"country": _country(typed, locale)},
         errors=errors,
+        ways=_ways(shop),
+        way=typed.get("provider", ""),
     )
     return render(request, "storefront/checkout.html", page, status=422 if errors else 200, headers=NOT_KEPT)
 

@@ -18,10 +18,18 @@ PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES)
 Header = tuple[bytes, bytes]
 
 
+def content_security_policy(settings: Settings) -> str:
+    """The policy of this shop: a form may also lead to the payment provider's page, where there is one."""
+    limits = settings.payments
+    if not limits.stripe_secret_key.get_secret_value():
+        return CONTENT_SECURITY_POLICY
+    return CONTENT_SECURITY_POLICY.replace("form-action 'self'", f"form-action 'self' {limits.stripe_page_origin}")
+
+
 def default_headers(settings: Settings) -> tuple[Header, ...]:
     """Security headers; strict transport security only where cookies are for HTTPS, which says that HTTPS is there."""
     headers = {
-        "content-security-policy": CONTENT_SECURITY_POLICY,
+        "content-security-policy": content_security_policy(settings),
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
         "referrer-policy": "same-origin",

@@ -231,6 +231,19 @@ def take(first: int, second: int, mine: asyncio.Event, other: asyncio.Event) -> 
     return work
 
 
+async def test_a_migration_under_a_prepared_statement_interrupts_once(
+    transactions: PostgresTransactions, direct: Connection
+) -> None:
+    async def read_all(conn: Connection) -> int:
+        return len(await (await conn.execute("SELECT * FROM entries", prepare=True)).fetchall())
+
+    assert await transactions.run(read_all) == 0
+    await direct.execute("ALTER TABLE entries ADD COLUMN later integer")
+    with pytest.raises(Interrupted, match="migration"):
+        await transactions.run(read_all)
+    assert await transactions.run(read_all) == 0
+
+
 async def test_one_side_of_a_deadlock_is_interrupted(transactions: PostgresTransactions, entries_url: str) -> None:
     other = PostgresTransactions(connector(entries_url))
     here, there = asyncio.Event(), asyncio.Event()

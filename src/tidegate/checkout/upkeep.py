@@ -22,8 +22,6 @@ from tidegate.payments.contracts import Answer, Charge, ChargeRef, OutcomeUnknow
 from tidegate.platform.ids import OrderId
 
 log = structlog.get_logger()
-ASK_AT_ONCE = 8
-"""Questions to providers in flight at once."""
 
 
 async def expire_holds_once(shop: Shop) -> int:
@@ -44,8 +42,8 @@ async def reconcile_once(shop: Shop) -> int:
     payable = {order_id for order_id, order in orders.items() if order.state in PAYABLE}
     wanted = [charge for charge in due if charge.ref.order_id in payable]
     useless = [charge for charge in due if charge.ref.order_id not in payable]
-    await _settle_each(shop, await _ask_all(wanted, partial(payments.ask_provider, shop.providers)))
-    await _settle_each(shop, await _ask_all(useless, partial(payments.end_attempt, shop.providers)))
+    await _settle_each(shop, await _ask_all(shop, wanted, partial(payments.ask_provider, shop.providers)))
+    await _settle_each(shop, await _ask_all(shop, useless, partial(payments.end_attempt, shop.providers)))
     for notice in await payments.sweep_unapplied_webhooks(shop.database, shop.providers, limit=limits.reconcile_batch):
         await settle(shop, {notice.ref: notice.answer}, notices=[notice])
     async with shop.database.transaction() as conn:
@@ -80,7 +78,7 @@ async def expire_orders_once(shop: Shop) -> int:
         due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
         charges = await payments.load_charges(conn, order_ids=due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
-    await _settle_each(shop, await _ask_all(unsettled, partial(payments.end_attempt, shop.providers)))
+    await _settle_each(shop, await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers)))
     return await _cancel_unpaid(shop, due) if due else 0
 
 
@@ -101,9 +99,11 @@ async def _cancel_unpaid(shop: Shop, order_ids: Sequence[OrderId]) -> int:
         return len(over)
 
 
-async def _ask_all(charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[Answer]]) -> dict[ChargeRef, Answer]:
+async def _ask_all(
+    shop: Shop, charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[Answer]]
+) -> dict[ChargeRef, Answer]:
     """Put one question about each charge, some at once; charges without an answer are left out."""
-    gate = asyncio.Semaphore(ASK_AT_ONCE)
+    gate = asyncio.Semaphore(shop.settings.payments.ask_at_once)
 
     async def one(charge: Charge) -> tuple[ChargeRef, Answer] | None:
         async with gate:

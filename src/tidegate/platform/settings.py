@@ -107,6 +107,7 @@ class PaymentSettings(BaseModel):
     provider_timeout_s: float = Field(15.0, gt=0, description="Longest wait for an answer of a provider.")
     reconcile_after_s: Count = Field(5, description="Age at which an unsettled charge is asked about.")
     reconcile_batch: Count = Field(100, description="Most charges asked about in one round.")
+    ask_at_once: Count = Field(24, description="Most questions to providers in flight at once.")
     reconcile_interval_ms: Count = Field(1_000, description="Pause between two rounds.")
     webhook_keep_days: Count = Field(90, description="How long a provider's webhooks are kept once applied.")
     webhook_tolerance_s: Count = Field(300, description="Oldest signature of a webhook that is believed.")

@@ -35,6 +35,9 @@ AGAIN = (
 )
 """SQLSTATEs and their classes that say: the same work may succeed when it is done again."""
 
+STALE_PLAN = "0A000"
+"""What a prepared statement says after a migration; a new connection prepares it anew."""
+
 LONGEST_S = 15.0
 """Longest life of one transaction; above `statement_timeout` and `lock_timeout`, which end it in a gentler way."""
 
@@ -171,6 +174,9 @@ class PostgresTransactions:
             return CommitUnknown(attempt.xid, attempt.result)
         if not alive:
             return Interrupted(f"connection lost: {type(error).__name__}")
+        if _sqlstate(error) == STALE_PLAN:
+            await self._drop()
+            return Interrupted("a migration has changed what a prepared statement returns")
         if isinstance(error, OSError) or _sqlstate(error).startswith(AGAIN):
             return Interrupted(type(error).__name__)
         if isinstance(error, pg.IntegrityError) and self._is_race(error.diag.constraint_name or ""):

@@ -119,7 +119,7 @@ def make_server(app: ASGIApp, limits: HttpSettings) -> Server:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket with SO_REUSEPORT, so that several processes may share the port evenly."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once only where it is named
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "SO_REUSEPORT"):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -318,18 +318,17 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def _run(plan: Plan) -> Report:
+async def _run(plan: Plan) -> tuple[Report, list[bytes]]:
     crowd = Crowd(plan)
-    report = await crowd.run()
-    if plan.ids_file:
-        Path(plan.ids_file).write_bytes(b"".join(each + b"\n" for each in crowd.ids))
-    return report
+    return await crowd.run(), crowd.ids
 
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out the plan in the file that is named; its report goes to standard output."""
     plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
-    report = uvloop.run(_run(plan))
+    report, ids = uvloop.run(_run(plan))
+    if plan.ids_file:
+        Path(plan.ids_file).write_bytes(b"".join(each + b"\n" for each in ids))
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     return 0
 

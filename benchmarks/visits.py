@@ -7,8 +7,8 @@ from typing import Protocol, cast
 
 import msgspec
 
-TOKEN_FORMAT = "benchmark-buyer-%010d"
-"""A buyer's session token by number; the database is a temporary one."""
+TOKEN_FORMAT = "benchmark-buyer-%010d"  # noqa: S105 - of a temporary database
+"""A buyer's session token by number."""
 ID_MARK = b'"id":"'
 ID_LENGTH = 36
 NUMBER_PLACE, SKU_PLACE, HOLD_PLACE = "N" * 10, "S" * 6, "H" * ID_LENGTH
@@ -129,8 +129,8 @@ class Wording:
 
     def __init__(self, *, port: int, drop: str | None, provider: str, token: str, sku_format: str) -> None:
         lines = [{"sku": sku_format.replace("%06d", SKU_PLACE), "quantity": 1}]
-        goods = {"lines": lines} | ({"drop": drop} if drop else {})
-        form = {
+        goods: dict[str, object] = {"lines": lines} | ({"drop": drop} if drop else {})
+        form: dict[str, object] = {
             "email": f"buyer-{NUMBER_PLACE}@example.com",
             "shipping_address": {
                 "name": "Ada Lovelace",

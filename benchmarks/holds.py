@@ -125,7 +125,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         drop, variants = sell(conn, variants=4)
         scarce = SMOKE_SCARCE if asked.smoke else SCARCE
         conn.execute("UPDATE inventory.stock SET on_hand = %s WHERE variant_id = %s", (scarce, variants[3]))
-        goods = Goods(drop, *variants, scarce_on_hand=scarce)
+        goods = Goods(drop, variants[0], variants[1], variants[2], variants[3], scarce_on_hand=scarce)
         figures, told = uvloop.run(_measure(current_settings(), goods, seconds, POOLS[:1] if asked.smoke else POOLS))
         return machine(these, processes=1) | figures | _books(conn, goods, told)
 

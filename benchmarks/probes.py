@@ -72,6 +72,7 @@ class Market:
     token: str = "tok_ok"  # noqa: S105 - a way to pay, no secret
     skus: int = 1
     connections: int = 64
+    most_per_s: int = MOST_BUYERS_PER_S
     buyers: int = 0
     unknown: int = 0
     ids_files: list[Path] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Market:
         wanted = rate_per_s * seconds
         count = int(wanted + ARRIVALS_MARGIN * wanted**0.5) + 16
         if rate_per_s <= 0:
-            count = int(MOST_BUYERS_PER_S * seconds)
+            count = int(self.most_per_s * seconds)
         first = self.buyers
         add_buyers(self.conn, first=first, count=count)
         self.buyers += count

@@ -19,8 +19,7 @@ import argparse
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -33,11 +32,10 @@ from psycopg_pool import AsyncConnectionPool
 from benchmarks.goods import CURRENCY, DROP, PRICE, SKU_FORMAT, sell
 from benchmarks.probes import say
 from benchmarks.servers import machine, servers
-from tidegate import checkout
-from tidegate.checkout import HoldView, Line, Shop
+from tidegate.checkout import HoldView, Line, Shop, SoldOut, open_shop
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.payments import make_providers
-from tidegate.platform.database import Connection, Database, open_database
+from tidegate.platform.database import Connection, open_database
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings, current_settings
@@ -135,7 +133,10 @@ async def _measure(
 ) -> tuple[dict[str, object], list[UUID]]:
     told: list[UUID] = []
     url = settings.require_database_url()
-    async with open_database(settings) as database, _shop(database, settings) as shop:
+    async with (
+        open_database(settings) as database,
+        open_shop(database, settings, make_providers(database, settings)) as shop,
+    ):
         engine = await _rate(lambda: _hold_once(shop, 0), seconds, told, workers=IN_FLIGHT)
         say(f"engine: {engine:,.0f}/s")
         granted = await asyncio.gather(*(_hold_once(shop, 3) for _ in range(4 * goods.scarce_on_hand)))
@@ -184,27 +185,17 @@ async def _rate(step: Step, seconds: float, told: list[UUID], *, workers: int) -
 # --- the engine
 
 
-@asynccontextmanager
-async def _shop(database: Database, settings: Settings) -> AsyncIterator[Shop]:
-    """The shop as a site process opens it."""
-    providers = make_providers(database, settings)
-    open_shop: Any = getattr(checkout, "open_shop", None)
-    if open_shop is None:
-        yield Shop(database, settings, providers)
-        return
-    async with open_shop(database, settings, providers) as shop:
-        yield shop
-
-
 async def _hold_once(shop: Shop, variant: int) -> list[UUID]:
     """One wish of a new buyer; sold out is an answer too."""
     buyer = PersonId(new_id())
     key = RequestKey(buyer, "hold", hashlib.sha256(buyer.bytes).digest())
-    outcome = await settle_hold(shop, HoldWish(buyer, (Line(SKU_FORMAT % variant, 1),), DROP, None, key))
-    if isinstance(outcome, HoldView):
-        return [outcome.id]
-    assert isinstance(outcome, checkout.SoldOut), f"a wish was refused: {outcome}"
-    return []
+    wish = HoldWish(buyer, (Line(SKU_FORMAT % variant, 1),), DROP, None, key)
+    try:
+        outcome, _ = await settle_hold(shop, wish)
+    except SoldOut:
+        return []
+    assert isinstance(outcome, HoldView), "a new key has no stored answer"
+    return [outcome.id]
 
 
 # --- one transaction per request

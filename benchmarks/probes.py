@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ MOST_BUYERS_PER_S = 12_000
 ARRIVALS_MARGIN = 6.0
 """Standard deviations of a Poisson number of arrivals for which buyers are made."""
 START_S = 30.0
+BATCH_SIZE = "tidegate_batch_size"
 
 Say = Callable[[str], None]
 
@@ -221,16 +222,17 @@ def _line(label: str, probe: Probe, *, held: bool) -> str:
     )
 
 
-def batch_sizes(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """Averages of histograms whose name speaks of batches, over the time between two looks at the metrics."""
+def batch_sizes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Requests to a batch by kind of batch, over the time between two looks at the metrics."""
     found = {}
-    for name, total in after.items():
-        stem = name.removesuffix("_sum")
-        if stem == name or "batch" not in name:
+    for name, count in after.items():
+        if not name.startswith(f"{BATCH_SIZE}_count{{"):
             continue
-        count = after.get(f"{stem}_count", 0.0) - before.get(f"{stem}_count", 0.0)
-        if count:
-            found[stem] = round((total - before.get(name, 0.0)) / count, 1)
+        total = name.replace("_count{", "_sum{", 1)
+        batches = count - before.get(name, 0.0)
+        if batches:
+            kind = name.partition('"')[2].rpartition('"')[0]
+            found[kind] = round((after[total] - before.get(total, 0.0)) / batches, 1)
     return found
 
 

@@ -88,7 +88,7 @@ class Fleet:
         return round(max(sizes, default=0) / 2**20, 1)
 
     def metrics(self) -> dict[str, float]:
-        """Samples of all processes' metrics, summed by name (labels left out)."""
+        """Samples of all processes' metrics, summed by name and labels as they are written; no buckets."""
         found: dict[str, float] = {}
         for port in self.metrics_ports:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -97,7 +97,6 @@ class Fleet:
                 if line.startswith("#") or "_bucket{" in line:
                     continue
                 name, _, value = line.rpartition(" ")
-                name = name.partition("{")[0]
                 found[name] = found.get(name, 0.0) + float(value)
         return found
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from functools import partial
 
 from benchmarks.site import InstantProvider
-from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, reconcile_once
+from tidegate.checkout import expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.payments import make_providers
 from tidegate.platform.database import open_database
 from tidegate.platform.loops import Loop, run_loops
@@ -20,8 +21,10 @@ GRACE_S = 2.0
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with open_database(settings) as database:
-        shop = Shop(database, settings, make_providers(database, settings, extra=(InstantProvider(),)))
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        providers = make_providers(database, settings, extra=(InstantProvider(),))
+        shop = await stack.enter_async_context(open_shop(database, settings, providers))
         sweep_s = settings.holds.sweep_interval_ms / 1000
         loops = [
             Loop("expire-holds", partial(expire_holds_once, shop), sweep_s),

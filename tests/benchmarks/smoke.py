@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.servers import ROOT
-from tidegate.checkout import http as checkout_http
 
 TIMEOUT_S = 110.0
-
-EXPRESS = any(route.path == "/api/v1/purchases" for route in checkout_http.ROUTES)
-KINDS = ("express", "two_step") if EXPRESS else ("two_step",)
 
 
 def run_benchmark(name: str, *options: str) -> dict[str, Any]:

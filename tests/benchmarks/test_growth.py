@@ -6,11 +6,11 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from benchmarks.growth import BEGIN, END, Point, write_documents
-from tests.benchmarks.smoke import KINDS, assert_exact, run_benchmark
+from tests.benchmarks.smoke import assert_exact, run_benchmark
 
 
 def test_it_measures_with_past_orders_in_the_tables(tmp_path: Path) -> None:
-    figures = run_benchmark("growth", "--smoke", "--kind", KINDS[0], "--docs", str(tmp_path))
+    figures = run_benchmark("growth", "--smoke", "--docs", str(tmp_path))
     assert_exact(figures, ("table", "slowest_to_fastest", "cores"))
     assert figures["errors"] == 0
     assert [row[:3] for row in figures["table"]] == [[0, 1, 1], [0, 1, 10], [200, 1, 1], [200, 1, 10]]
@@ -18,7 +18,7 @@ def test_it_measures_with_past_orders_in_the_tables(tmp_path: Path) -> None:
 
 
 def test_memory_is_watched_over_orders() -> None:
-    figures = run_benchmark("growth", "--smoke", "--kind", KINDS[0], "--memory")
+    figures = run_benchmark("growth", "--smoke", "--memory")
     assert_exact(figures, ("rss_mb_by_orders", "kb_per_1000_orders"))
     assert figures["rss_mb_by_orders"][-1][0] >= 50
 

@@ -11,13 +11,13 @@ Buyers arrive at random whether or not earlier ones were served, and latencies c
 `express_per_s` (hold, order and payment in one request) and `two_step_per_s` (two requests) are the highest rates that
 held for `--seconds` with an order for everyone and a p99 of the last third below `--bound-ms`. `p50_ms` and `p99_ms`
 are those of express purchases at 70 % of that rate. `framework_rps` is what a bare route does under the same
-generator. What buyers were told is compared with the database at the end.
+generator. `http_gateway_per_s` is paid through Stripe's provider instead, whose simulator (`python -m tests.gateway`)
+shares the cores too. What buyers were told is compared with the database at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,12 +31,14 @@ from benchmarks.goods import SKU_FORMAT, sell
 from benchmarks.load import Plan
 from benchmarks.probes import Found, Kind, Market, Probe, Search, at_share, batch_sizes, find_rate, run_crowd, say
 from benchmarks.recount import recount
-from benchmarks.servers import Fleet, Servers, fleet, machine, servers
+from benchmarks.servers import ROOT, Fleet, Servers, fleet, machine, servers, serving
+from tidegate.platform.embedded.ports import free_port
 
 EXPRESS_LIMIT_S = 150.0
 TWO_STEP_LIMIT_S = 310.0
 """Seconds from the start until which higher rates are tried for each way to buy; the whole run stays below 6 minutes
 unless rates have to be lowered."""
+GATEWAY = ROOT / "tests" / "gateway" / "__main__.py"
 SHARE = 0.7
 SHARE_S = 15.0
 SMOKE_RATE = 20.0
@@ -73,7 +75,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
                 search = _search(asked, deadline=began + TWO_STEP_LIMIT_S)
                 figures |= _two_step_figures(_find(market, "two_step", asked, search))
             figures["batch_sizes"] = batch_sizes(before, site.metrics())
-        figures["http_gateway_per_s"] = _over_gateway(asked)
+        figures |= _over_gateway(market, asked)
         books = recount(conn, variants=variants, told=market.told(), unknown=market.unknown)
         figures |= books.figures()
         figures |= _framework(these, asked, express)
@@ -128,7 +130,7 @@ def _express(market: Market, asked: Options, search: Search, figures: dict[str, 
         "p99_full_ms": report.p99_ms,
         "cpu_ms_per_order": found.probe.cpu_ms_per_order,
         "cores_by_kind": found.probe.cores,
-        "generator_share": round(report.cpu_s / max(sum(found.probe.cpu_s.values()), 1e-9), 3),
+        "generator_share": found.probe.generator_share,
         "generator_us_per_request": report.cpu_us_per_request,
         "errors": report.errors + relaxed.report.errors,
         "problems": report.problems | relaxed.report.problems,
@@ -149,11 +151,30 @@ def _two_step_figures(found: Found) -> dict[str, object]:
     }
 
 
-def _over_gateway(asked: Options) -> float | None:
-    """Express purchases paid over HTTP; None while there is no gateway to ask."""
-    if importlib.util.find_spec("tests.gateway") is None:
-        return None
-    return None
+def _over_gateway(market: Market, asked: Options) -> dict[str, object]:
+    """Express purchases paid through Stripe's provider, whose gateway is simulated over HTTP on the same cores."""
+    these = market.servers
+    if "express" not in asked.kinds or not GATEWAY.exists():
+        return {"http_gateway_per_s": None}
+    port = free_port()
+    told = {
+        "TIDEGATE_PAYMENTS__STRIPE_SECRET_KEY": "sk_test_benchmark",
+        "TIDEGATE_PAYMENTS__STRIPE_WEBHOOK_SECRETS": "whsec_gateway",
+        "TIDEGATE_PAYMENTS__STRIPE_API_BASE": f"http://127.0.0.1:{port}",
+    }
+    with (
+        serving(these.home, "tests.gateway", "--port", str(port), port=port) as gateway,
+        fleet(these.home, "benchmarks.site", processes=asked.processes, environment=told) as site,
+    ):
+        site.beside = {"gateway": gateway}
+        market.fleet, market.provider, market.token = site, "stripe", "pm_card_visa"
+        found = _find(market, "express", asked, Search(3.0, 4.0, 10.0, asked.bound_ms, time.monotonic(), most_probes=2))
+    return {
+        "http_gateway_per_s": round(found.rate_per_s, 1),
+        "http_gateway_cores_by_kind": found.probe.cores,
+        "http_gateway_errors": found.probe.report.errors,
+        "http_gateway_problems": found.probe.report.problems,
+    }
 
 
 def _framework(these: Servers, asked: Options, express: Found | None) -> dict[str, object]:

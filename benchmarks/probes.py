@@ -16,7 +16,7 @@ import psycopg
 
 from benchmarks.goods import DROP, add_buyers
 from benchmarks.load import Plan, Report
-from benchmarks.servers import ROOT, Fleet, Servers
+from benchmarks.servers import ROOT, Fleet, Servers, busy_s
 
 Kind = Literal["express", "two_step"]
 MOST_BUYERS_PER_S = 12_000
@@ -37,7 +37,10 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One stretch of load, and what it cost: CPU seconds by kind of process."""
+    """One stretch of load, and what it cost: CPU seconds by kind of process.
+
+    `others` is what the machine did for somebody else meanwhile: with much of it, the figures are too low.
+    """
 
     rate_per_s: float
     report: Report
@@ -48,6 +51,12 @@ class Probe:
         """CPU of the shop's own processes and of PostgreSQL for one paid order, in milliseconds."""
         spent = self.cpu_s["site"] + self.cpu_s["postgres"]
         return round(spent / max(self.report.paid, 1) * 1000, 3)
+
+    @property
+    def generator_share(self) -> float:
+        """The load generator's part of the CPU time that the benchmark used."""
+        ours = sum(used for kind, used in self.cpu_s.items() if kind != "others")
+        return round(self.report.cpu_s / max(ours, 1e-9), 3)
 
     @property
     def cores(self) -> dict[str, float]:
@@ -105,18 +114,20 @@ class Market:
         )
         before = self._cpu_s()
         report = run_crowd(plan, folder=self.servers.home)
-        spent = {kind_of: round(used - before[kind_of], 3) for kind_of, used in self._cpu_s().items()}
+        spent = {each: round(used - before[each], 3) for each, used in self._cpu_s().items()}
+        spent["generator"] = report.cpu_s
+        spent["others"] = round(spent.pop("all") - sum(spent.values()), 3)
         self.fleet.check_alive()
         self.unknown += report.errors
         self.ids_files.append(Path(plan.ids_file))
-        return Probe(rate_per_s, report, spent | {"generator": report.cpu_s})
+        return Probe(rate_per_s, report, spent)
 
     def told(self) -> list[str]:
         """Ids of all orders that buyers were told of."""
         return [line for file in self.ids_files for line in file.read_text().split()]
 
     def _cpu_s(self) -> dict[str, float]:
-        return {"site": self.fleet.cpu_s(), **self.servers.cpu_s()}
+        return {"site": self.fleet.cpu_s(), **self.servers.cpu_s(), **self.fleet.beside_s(), "all": busy_s()}
 
 
 def run_crowd(plan: Plan, *, folder: Path) -> Report:

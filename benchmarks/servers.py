@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from tidegate.ops.sockets import open_listeners
 from tidegate.platform.embedded.children import Program, launch_command
 from tidegate.platform.embedded.last_words import last_words
 from tidegate.platform.embedded.orphans import processes_in
-from tidegate.platform.embedded.ports import free_port
+from tidegate.platform.embedded.ports import free_port, port_is_free
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
 from tidegate.platform.embedded.running import running, stop
 from tidegate.platform.embedded.valkey import EmbeddedValkey
@@ -56,7 +56,7 @@ class Servers:
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far by kind of process; backends that have ended are counted with their parent."""
         postgres = processes_in(self.data)
-        used = {"postgres": sum(_used_s(each) for each in postgres), "valkey": _used_s(psutil.Process(self.valkey_pid))}
+        used = {"postgres": sum(used_s(each) for each in postgres), "valkey": used_s(psutil.Process(self.valkey_pid))}
         for process in postgres:
             times = process.cpu_times()
             used["postgres"] += times.children_user + times.children_system
@@ -71,16 +71,21 @@ class Servers:
 
 @dataclass(slots=True)
 class Fleet:
-    """Processes that serve one port."""
+    """Processes that serve one port. `beside` are others whose CPU time is told, by kind."""
 
     port: int
     log: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     metrics_ports: list[int] = field(default_factory=list)
+    beside: dict[str, psutil.Process] = field(default_factory=dict)
 
     def cpu_s(self) -> float:
         """CPU seconds so far of all of them."""
-        return sum(_used_s(psutil.Process(process.pid)) for process in self.processes)
+        return sum(used_s(psutil.Process(process.pid)) for process in self.processes)
+
+    def beside_s(self) -> dict[str, float]:
+        """CPU seconds so far of those beside them."""
+        return {kind: used_s(process) for kind, process in self.beside.items()}
 
     def rss_mb(self) -> float:
         """Resident memory of the largest of them, in MB (2**20 bytes)."""
@@ -168,6 +173,28 @@ def fleet(
             listener.close()
 
 
+def busy_s() -> float:
+    """CPU seconds that all cores together have worked so far, for whomever."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+@contextmanager
+def serving(home: Path, module: str, *arguments: str, port: int) -> Iterator[psutil.Process]:
+    """A program that listens on `port` by itself, from when it does until the end of the block."""
+    log = home / f"{module}.log"
+    process = _spawn(module, os.environ, arguments=arguments, log=log)
+    try:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while port_is_free(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{module} did not start: {last_words(log)}")
+            time.sleep(POLL_S)
+        yield psutil.Process(process.pid)
+    finally:
+        stop(process, with_signal=Program(argv=()).stop_signal)
+
+
 def machine(servers: Servers, *, processes: int) -> dict[str, object]:
     """What a figure must be read with: durability as the engine's session sees it, cores, processes, settings."""
     return {
@@ -178,8 +205,15 @@ def machine(servers: Servers, *, processes: int) -> dict[str, object]:
     }
 
 
-def _spawn(module: str, environment: Mapping[str, str], *, keep: tuple[int, ...], log: Path) -> subprocess.Popen[bytes]:
-    program = Program(argv=(sys.executable, "-m", module))
+def _spawn(
+    module: str,
+    environment: Mapping[str, str],
+    *,
+    arguments: Sequence[str] = (),
+    keep: tuple[int, ...] = (),
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    program = Program(argv=(sys.executable, "-m", module, *arguments))
     with log.open("ab") as out:
         return subprocess.Popen(
             launch_command(program),
@@ -208,7 +242,8 @@ def _wait_ready(made: Fleet) -> None:
             time.sleep(POLL_S)
 
 
-def _used_s(process: psutil.Process) -> float:
+def used_s(process: psutil.Process) -> float:
+    """CPU seconds of a process so far."""
     times = process.cpu_times()
     return float(times.user + times.system)
 

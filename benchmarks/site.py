@@ -47,6 +47,9 @@ class InstantProvider:
         """Given back."""
         return RefundAnswer(RefundState.DONE, refund.key)
 
+    async def close(self) -> None:
+        """It has nothing to let go of."""
+
     def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str:
         """It sends no webhooks."""
         raise BadSignature("This provider sends no webhooks.")

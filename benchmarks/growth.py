@@ -64,6 +64,7 @@ class Point:
     p99_ms: float
     cpu_ms_per_order: float
     errors: int
+    others_cores: float = 0.0
 
 
 def run(options: Sequence[str]) -> Mapping[str, object]:
@@ -119,6 +120,7 @@ def _growth(these: Servers, conn: psycopg.Connection[tuple[Any, ...]], asked: Op
     figures = machine(these, processes=max(asked.processes)) | books.figures()
     figures["table"] = [[p.past, p.processes, p.variants, p.orders_per_s, p.cpu_ms_per_order] for p in points]
     figures["errors"] = sum(point.errors for point in points)
+    figures["others_cores"] = max(point.others_cores for point in points)
     figures["slowest_to_fastest"] = _spread(points)
     if asked.docs:
         write_documents(Path(asked.docs), points, seconds=asked.seconds, cores=figures["cores"])
@@ -137,7 +139,8 @@ def _probe_all(market: Market, asked: Options, *, past: int, processes: int) -> 
         points.append(Point(past, processes, count, report.per_s, report.p99_ms, probe.cpu_ms_per_order, report.errors))
         say(
             f"{past:,} past orders, {processes} processes, {count:,} variants: {report.per_s:,.0f}/s, "
-            f"p99 {report.p99_ms:.0f} ms, {probe.cpu_ms_per_order} ms CPU an order, {report.errors} errors"
+            f"p99 {report.p99_ms:.0f} ms, {probe.cpu_ms_per_order} ms CPU an order, {report.errors} errors, "
+            f"cores {probe.cores}"
         )
     return points
 

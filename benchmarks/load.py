@@ -59,6 +59,7 @@ class Report(msgspec.Struct, frozen=True):
     """What happened. Latencies in milliseconds; a purchase in two steps is one latency.
 
     `unanswered` had no answer within the time, `broken` lost their connection: of these nobody knows the outcome.
+    `not_paid` were told of an order that is not paid yet.
     `p99_thirds_ms` are the p99 of those who came in the first, second and last third of the time.
     """
 
@@ -210,8 +211,10 @@ class Crowd:
                 self.requests += 1
                 connection.send(visit, self._wording.order(visit.number, answer.identity()))
                 return
-            self.ids.append(answer.identity())
-            self.not_paid += not answer.is_paid()
+            if answer.is_paid():
+                self.ids.append(answer.identity())
+            else:
+                self.not_paid += 1
         else:
             slug = answer.problem()
             if slug in self.problems or len(self.problems) < SLUGS_KEPT:
@@ -269,7 +272,7 @@ class Crowd:
 def _report(crowd: Crowd, cpu_s: float, *, unanswered: int) -> Report:
     took = sorted(crowd.took_s)
     seconds = max(crowd.ended_s - crowd.began_s, 1e-9)
-    paid = len(crowd.ids) - crowd.not_paid
+    paid = len(crowd.ids)
     first = sorted(crowd.first_took_s)
     return Report(
         arrived=crowd.arrived,

@@ -164,9 +164,11 @@ class Search:
     probe_bound_ms: float = 150.0
     first_share: float = 0.9
     hold_share: float = 0.97
-    step_up: float = 1.06
+    step_up: float = 1.04
     step_down: float = 0.9
-    most_probes: int = 4
+    stride: float = 1.12
+    near: float = 1.04
+    most_probes: int = 5
     most_holds: int = 3
 
 
@@ -207,19 +209,25 @@ def find_rate(run: Callable[[float, float], Probe], search: Search, *, label: st
 
 
 def _region(run: Callable[[float, float], Probe], search: Search, rate: float, *, label: str, tell: Say) -> float:
-    """Short probes: up while rates hold, down while they do not; the last rate that held, else the next lower."""
-    good = 0.0
+    """Short probes: up while rates hold, down while they do not, then between the two; the highest that held.
+
+    When none did, the next lower one.
+    """
+    good, bad = 0.0, 0.0
     for _ in range(search.most_probes):
         probe = run(rate, search.probe_s)
         held = probe.holds(bound_ms=search.probe_bound_ms)
         tell(_line(label, probe, held=held))
         if held:
             good = rate
-            rate *= search.step_up
-        elif good:
-            return good
         else:
-            rate *= search.step_down
+            bad = rate
+        if good and bad and bad / good < search.near:
+            break
+        if good and bad:
+            rate = (good * bad) ** 0.5
+        else:
+            rate *= search.stride if held else search.step_down
     return good or rate
 
 

@@ -31,7 +31,7 @@ from benchmarks.servers import ROOT, Servers, fleet, machine, servers
 from tidegate.platform.ids import new_id
 
 WARM_UP_S = 3.0
-CONNECTIONS = 128
+CONNECTIONS = 256
 MARGIN = 1.6
 """How many times the last rate buyers are made for, so that a closed loop does not run out of them."""
 MEMORY_SLICE_S = 20.0

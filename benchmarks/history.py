@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,12 +91,6 @@ TABLES = (
 )  # fmt: skip
 
 
-FOREIGN_KEYS = """
-SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE contype = 'f' AND conparentid = 0 AND conrelid::regclass::text = ANY(%s)
-"""
-
-
 def make_past_partitions(conn: Connection, *, now: datetime) -> None:
     """The partitions of the months that past orders lie in; the coming ones are there already."""
     starts = months((now - timedelta(days=DAYS)).astimezone(UTC), 5)
@@ -132,31 +124,13 @@ def add_orders(conn: Connection, *, count: int, end: datetime) -> None:
     }
     if count <= 0:
         return
-    with _without_foreign_keys(conn):
-        for first in range(1, count + 1, PIECE):
-            bounds = {"first": first, "last": min(first + PIECE - 1, count)}
-            with conn.transaction():
-                conn.execute(PAST, given | bounds)
-                for statement in INSERTS:
-                    conn.execute(statement, given)
-            if first % (10 * PIECE) == 1:
-                say(f"past orders: {bounds['last']:,} of {count:,} after {time.monotonic() - began:.0f} s")
+    for first in range(1, count + 1, PIECE):
+        bounds = {"first": first, "last": min(first + PIECE - 1, count)}
+        with conn.transaction():
+            conn.execute(PAST, given | bounds)
+            for statement in INSERTS:
+                conn.execute(statement, given)
+        if first % (10 * PIECE) == 1:
+            say(f"past orders: {bounds['last']:,} of {count:,} after {time.monotonic() - began:.0f} s")
     for table in TABLES:
         conn.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(*table.split("."))))
-
-
-@contextmanager
-def _without_foreign_keys(conn: Connection) -> Iterator[None]:
-    """Checking each row takes as long as writing all of it; adding the same keys again checks them at once."""
-    keys = conn.execute(FOREIGN_KEYS, (list(TABLES),)).fetchall()
-    for table, name, _ in keys:
-        conn.execute(
-            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(sql.Identifier(*table.split(".")), sql.Identifier(name))
-        )
-    yield
-    for table, name, definition in keys:
-        conn.execute(
-            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
-                sql.Identifier(*table.split(".")), sql.Identifier(name), sql.SQL(definition)
-            )
-        )

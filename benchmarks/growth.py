@@ -64,7 +64,7 @@ class Point:
     p99_ms: float
     cpu_ms_per_order: float
     errors: int
-    others_cores: float = 0.0
+    others_cores: float
 
 
 def run(options: Sequence[str]) -> Mapping[str, object]:
@@ -136,7 +136,8 @@ def _probe_all(market: Market, asked: Options, *, past: int, processes: int) -> 
         market.most_per_s = _enough(warm.report.per_s)
         probe = market.run(asked.kind, rate_per_s=0, seconds=asked.seconds)
         report = probe.report
-        points.append(Point(past, processes, count, report.per_s, report.p99_ms, probe.cpu_ms_per_order, report.errors))
+        cost, others = probe.cpu_ms_per_order, probe.cores["others"]
+        points.append(Point(past, processes, count, report.per_s, report.p99_ms, cost, report.errors, others))
         say(
             f"{past:,} past orders, {processes} processes, {count:,} variants: {report.per_s:,.0f}/s, "
             f"p99 {report.p99_ms:.0f} ms, {probe.cpu_ms_per_order} ms CPU an order, {report.errors} errors, "

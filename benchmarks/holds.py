@@ -31,7 +31,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from benchmarks.goods import CURRENCY, DROP, PRICE, SKU_FORMAT, sell
 from benchmarks.probes import say
-from benchmarks.servers import machine, servers
+from benchmarks.servers import Servers, busy_s, machine, servers
 from tidegate.checkout import HoldView, Line, Shop, SoldOut, open_shop
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.payments import make_providers
@@ -124,8 +124,15 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         scarce = SMOKE_SCARCE if asked.smoke else SCARCE
         conn.execute("UPDATE inventory.stock SET on_hand = %s WHERE variant_id = %s", (scarce, variants[3]))
         goods = Goods(drop, variants[0], variants[1], variants[2], variants[3], scarce_on_hand=scarce)
+        before_s, began = _others_s(these), time.monotonic()
         figures, told = uvloop.run(_measure(current_settings(), goods, seconds, POOLS[:1] if asked.smoke else POOLS))
+        figures["others_cores"] = round((_others_s(these) - before_s) / (time.monotonic() - began), 2)
         return machine(these, processes=1) | figures | _books(conn, goods, told)
+
+
+def _others_s(these: Servers) -> float:
+    """CPU seconds that the machine has worked for others than this process and its PostgreSQL."""
+    return busy_s() - time.process_time() - these.cpu_s()["postgres"]
 
 
 async def _measure(

@@ -27,7 +27,7 @@ def test_the_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> N
     page = tmp_path / "benchmarks.md"
     page.write_text(f"# Benchmarks\n\nBefore.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     points = [
-        Point(past, processes, variants, 1000.0 * processes, 9.0, 0.5, 0)
+        Point(past, processes, variants, 1000.0 * processes, 9.0, 0.5, 0, 0.1)
         for past in (0, 1000)
         for processes in (1, 2)
         for variants in (1, 10)

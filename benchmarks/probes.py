@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -112,11 +113,13 @@ class Market:
             ids_file=str(self.servers.home / f"ids-{first}"),
             seed=first + 1,
         )
-        before = self._cpu_s()
+        before, began = self._cpu_s(), time.monotonic()
         report = run_crowd(plan, folder=self.servers.home)
+        during = report.seconds / max(time.monotonic() - began, report.seconds)
         spent = {each: round(used - before[each], 3) for each, used in self._cpu_s().items()}
-        spent["generator"] = report.cpu_s
-        spent["others"] = round(spent.pop("all") - sum(spent.values()), 3)
+        others = spent.pop("all") - sum(spent.values())
+        del spent["children"]
+        spent |= {"generator": report.cpu_s, "others": round(max(others, 0.0) * during, 3)}
         self.fleet.check_alive()
         self.unknown += report.errors
         self.ids_files.append(Path(plan.ids_file))
@@ -127,7 +130,14 @@ class Market:
         return [line for file in self.ids_files for line in file.read_text().split()]
 
     def _cpu_s(self) -> dict[str, float]:
-        return {"site": self.fleet.cpu_s(), **self.servers.cpu_s(), **self.fleet.beside_s(), "all": busy_s()}
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "site": self.fleet.cpu_s(),
+            **self.servers.cpu_s(),
+            **self.fleet.beside_s(),
+            "children": ended.ru_utime + ended.ru_stime,  # the generator with its start
+            "all": busy_s(),
+        }
 
 
 def run_crowd(plan: Plan, *, folder: Path) -> Report:

@@ -13,4 +13,6 @@ def test_everyone_gets_an_order_and_the_books_are_exact() -> None:
     figures = run_benchmark("orders", "--smoke", "--processes", "2")
     assert_exact(figures, (*KEYS, *EXPRESS_KEYS, *TWO_STEP_KEYS))
     assert figures["two_step_errors"] == figures["errors"] == 0
+    assert figures["http_gateway_errors"] == 0
     assert figures["framework_rps"] > 0
+    assert figures["http_gateway_per_s"] > 0

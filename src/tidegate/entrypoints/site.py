@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import FrameType
@@ -25,7 +25,7 @@ from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
-from tidegate.payments import http_sandbox, make_providers
+from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
 from tidegate.platform.edge.openapi import describe, openapi_router
@@ -51,8 +51,10 @@ PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 HOT_ROUTES = checkout_http.ROUTES
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
     """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
+
+    `providers` are ways to pay beyond those that the settings name.
 
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
@@ -67,12 +69,15 @@ def create_app(settings: Settings) -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
+    app.state.extra_providers = tuple(providers)
     _add_routes(app, settings)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     """Serve the site until SIGTERM or SIGINT, on the inherited socket or on the settings' address.
+
+    `providers` are ways to pay beyond those that the settings name.
 
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
@@ -82,7 +87,7 @@ def serve(settings: Settings) -> None:
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
-    app = create_app(settings)
+    app = create_app(settings, providers=providers)
     sock = _listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
@@ -125,7 +130,8 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)
-        async with open_shop(database, settings, make_providers(database, settings)) as shop:
+        providers = make_providers(database, settings, extra=app.state.extra_providers)
+        async with open_shop(database, settings, providers) as shop:
             app.state.shop = shop
             yield
 

@@ -109,9 +109,10 @@ def _calls(name: str, call: str, outcome: str) -> Counter:
     return CALLS.labels(name, call, outcome)
 
 
-def make_providers(database: Database, settings: Settings) -> Providers:
+def make_providers(database: Database, settings: Settings, *, extra: Iterable[Provider] = ()) -> Providers:
     """The providers that `settings` name, the preferred one first; close them in the end.
 
+    `extra` ones are those that a composition root brings.
     The sandbox gives goods away for no money: demo mode only.
     """
     providers: list[Provider] = []
@@ -121,7 +122,7 @@ def make_providers(database: Database, settings: Settings) -> Providers:
         providers.append(StripeProvider(settings))
     if settings.demo:
         providers.append(SandboxProvider(database, settings))
-    return Providers(providers, timeout_s=settings.payments.provider_timeout_s)
+    return Providers([*providers, *extra], timeout_s=settings.payments.provider_timeout_s)
 
 
 def check_method(providers: Providers, *, provider: str, method: str) -> None:

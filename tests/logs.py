@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from tidegate.platform.access_log import flush_access_log, use_access_log
+from tidegate.platform.access_log import flush_requests, use_access_log
 from tidegate.platform.observability import configure_logging
 from tidegate.platform.settings import Settings
 
@@ -21,7 +21,7 @@ class CaughtLogs(io.StringIO):
 
     def getvalue(self) -> str:
         """The text, with the lines that wait to be written together."""
-        flush_access_log()
+        flush_requests()
         return super().getvalue()
 
     def lines(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from tests.platform.edge.conftest import ROUTES, BasketBody, Client, small_shop
 from tests.platform.edge.test_errors import assert_problem
+from tidegate.platform.access_log import flush_requests
 from tidegate.platform.edge.hot import explain
 from tidegate.platform.edge.openapi import PROBLEM_SCHEMA, describe
 
@@ -125,8 +126,10 @@ async def test_requests_are_counted_by_the_routes_template(client: Client) -> No
         return REGISTRY.get_sample_value("tidegate_http_requests_total", labels) or 0
 
     routes = [("/api/v1/baskets/{basket_id}", "200"), ("/api/v1/things/{number}", "200"), ("unmatched", "404")]
+    flush_requests()
     before = [count(*route) for route in routes]
     async with client() as http:
         for path in ("/api/v1/baskets/1", "/api/v1/baskets/2", "/api/v1/things/3", "/nothing/jane@example.org"):
             await http.get(path)
+    flush_requests()
     assert [count(*route) - was for route, was in zip(routes, before, strict=True)] == [2, 1, 1]

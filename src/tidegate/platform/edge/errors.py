@@ -37,6 +37,9 @@ from tidegate.platform.problems import (
 
 log = structlog.get_logger("tidegate.errors")
 
+Check = Callable[[Scope, Mapping[bytes, bytes]], None]
+"""Looks at a request's scope and headers and raises a Problem, or lets it pass."""
+
 ErrorPage = Callable[[Request, Problem, str], Response]
 """Makes the page that a person sees: request, problem, request id."""
 
@@ -119,16 +122,22 @@ class ErrorAnswers:
 
 
 class ErrorBoundary:
-    """Nothing passes: what the app did not answer itself is answered here, and bugs are logged, once."""
+    """Nothing passes: what the app did not answer itself is answered here, and bugs are logged, once.
 
-    def __init__(self, app: ASGIApp, *, answers: ErrorAnswers) -> None:
+    `checks` look at a request's head before anything is done for it.
+    """
+
+    def __init__(self, app: ASGIApp, *, answers: ErrorAnswers, checks: Sequence[Check] = ()) -> None:
         self._app = app
         self._answers = answers
+        self._checks = tuple(checks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         exchange = exchange_of(scope)
         try:
+            for check in self._checks:
+                check(scope, exchange.headers)
             await self._app(scope, receive, send)
         except Exception as error:
             if isinstance(problem_of(error), InternalError):

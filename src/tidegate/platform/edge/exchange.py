@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -36,6 +36,6 @@ def exchange_of(scope: Scope) -> Exchange:
     return found
 
 
-def first_of_each(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def first_of_each(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers by name; of several by one name, the first, as Starlette takes it too."""
-    return dict(reversed(list(headers)))
+    return dict(reversed(headers))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.problems import UnknownHost
 from tidegate.platform.settings import Settings
 
@@ -28,9 +28,8 @@ class HostList:
         self._suffixes = tuple(name[1:] for name in names if name.startswith("*."))
         self._known: set[bytes] = set()
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raises: UnknownHost for a missing, doubled or foreign Host header."""
-        headers = exchange_of(scope).headers
         if headers.get(b"host") in self._known and len(headers) == len(scope["headers"]):
             return
         if scope["path"] in PROBE_PATHS:

@@ -81,12 +81,6 @@ class HotRoute:
     tag: str
     decoder: msgspec.json.Decoder[Any] | None
 
-    async def run(self, request: Request) -> Response:
-        """Decode the body if there is to be one, and call the handler."""
-        if self.decoder is None:
-            return await self.endpoint(request)
-        return await self.endpoint(request, await read_body(request, self.decoder))
-
 
 class _Declare:
     """What `hot_route` returns: turns a handler into a HotRoute."""
@@ -276,7 +270,11 @@ class HotRoutes:
         scope["app"] = self._app
         scope["path_params"] = params
         exchange_of(scope).route = route.path
-        response = await route.run(HotRequest(scope, receive, send))
+        request = HotRequest(scope, receive, send)
+        if route.decoder is None:
+            response = await route.endpoint(request)
+        else:
+            response = await route.endpoint(request, await read_body(request, route.decoder))
         await response(scope, receive, send)
 
     def _match_shape(self, scope: Scope, method: str, path: str) -> tuple[HotRoute | None, dict[str, str]]:

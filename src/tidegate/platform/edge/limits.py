@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from itertools import chain
 
 from prometheus_client import Gauge
@@ -25,12 +26,12 @@ class HeadLimit:
     def __init__(self, limits: HttpSettings) -> None:
         self._max_bytes = limits.max_header_bytes
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raises: HeadersTooLarge, InvalidRequest."""
         query: bytes = scope["query_string"]
-        headers = scope["headers"]
-        size = len(scope.get("raw_path") or b"") + len(query) + 4 * len(headers)
-        if size + sum(map(len, chain.from_iterable(headers))) > self._max_bytes:
+        every = scope["headers"]
+        size = len(scope.get("raw_path") or b"") + len(query) + 4 * len(every)
+        if size + sum(map(len, chain.from_iterable(every))) > self._max_bytes:
             raise HeadersTooLarge()
         if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
             raise InvalidRequest("The address contains a character that cannot be used.")

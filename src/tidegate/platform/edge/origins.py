@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.problems import CrossSite
 from tidegate.platform.settings import Settings
 
@@ -27,22 +26,21 @@ class OriginCheck:
         parts = urlsplit(settings.base_url)
         self._own = f"{parts.scheme}://{parts.netloc}".lower()
 
-    def check(self, scope: Scope) -> None:
+    def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raises: CrossSite. A bearer token exempts: no foreign page can make a browser send one."""
         if scope["method"] in SAFE_METHODS:
             return
-        found = exchange_of(scope).headers
-        if found.get(b"authorization", b"")[:7].lower() == b"bearer ":
+        if headers.get(b"authorization", b"")[:7].lower() == b"bearer ":
             return
-        site = found.get(b"sec-fetch-site")
-        origin = found.get(b"origin")
+        site = headers.get(b"sec-fetch-site")
+        origin = headers.get(b"origin")
         if site is not None:
             allowed = site in (b"same-origin", b"none")
         elif origin is not None:
-            allowed = self._is_own(origin.decode("latin-1").lower(), scope, found)
+            allowed = self._is_own(origin.decode("latin-1").lower(), scope, headers)
         else:
             # No browser of this decade: fine for a program with a body of its own, not with a browser's cookies.
-            allowed = b"cookie" not in found and not found.get(b"content-type", b"").lower().startswith(FORM_TYPES)
+            allowed = b"cookie" not in headers and not headers.get(b"content-type", b"").lower().startswith(FORM_TYPES)
         if not allowed:
             raise CrossSite(
                 "This was sent from a page outside the shop, so nothing was done. Open the shop itself and try again."

@@ -6,15 +6,12 @@ No address as it was asked for, no query, no client address and no body is writt
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
@@ -23,18 +20,7 @@ from tidegate.platform.edge.exchange import SCOPE_KEY, Exchange, first_of_each
 from tidegate.platform.edge.headers import Header, cache_default
 from tidegate.platform.edge.proxies import incoming_request_id
 
-REQUESTS = Counter("tidegate_http_requests", "Answered requests.", ["route", "method", "status"])
-SECONDS = Histogram(
-    "tidegate_http_request_seconds",
-    "Time from a request's first byte to its response's last.",
-    ["route", "method"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-)
-
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-QUIET_ROUTES = frozenset({"/livez", "/readyz", "/static"})
-"""Logged at `debug`: they say nothing about shoppers and come every second."""
-
 CLIENT_GONE = 499
 """Written, never sent: the client left before there was an answer."""
 
@@ -44,7 +30,8 @@ class Records:
 
     def __init__(self, app: ASGIApp, *, headers: Sequence[Header], route_of: Callable[[Scope], str]) -> None:
         self._app = app
-        self._headers = tuple(headers)
+        self._api = (*headers, cache_default("/api/"))
+        self._pages = (*headers, cache_default("/"))
         self._names = frozenset(name for name, _ in headers) | {b"cache-control"}
         self._route_of = route_of
 
@@ -64,13 +51,22 @@ class Records:
             exchange.status = exchange.status or CLIENT_GONE
             raise
         finally:
-            self._record(exchange, inner, method=method, seconds=perf_counter() - started)
+            note_request(
+                (
+                    method if method in METHODS else "OTHER",
+                    exchange.route or self._route_of(inner),
+                    exchange.status,
+                    perf_counter() - started,
+                    exchange.request_id,
+                    time(),
+                )
+            )
             REQUEST_ID.reset(token)
 
     def _sender(self, exchange: Exchange, send: Send, scope: Scope) -> Send:
         own = (b"x-request-id", exchange.request_id.encode())
         bodiless = scope["method"] == "HEAD"
-        defaults = (*self._headers, cache_default(scope["path"]))
+        defaults = self._api if scope["path"].startswith("/api/") else self._pages
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -89,28 +85,6 @@ class Records:
             await send(message)
 
         return recorded
-
-    def _record(self, exchange: Exchange, scope: Scope, *, method: str, seconds: float) -> None:
-        route = exchange.route or self._route_of(scope)
-        method = method if method in METHODS else "OTHER"
-        status = exchange.status
-        counter, histogram = _series(route, method, status)
-        counter.inc()
-        histogram.observe(seconds)
-        note_request(
-            method=method,
-            route=route,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            request_id=exchange.request_id,
-            level=logging.DEBUG if route in QUIET_ROUTES else logging.INFO,
-        )
-
-
-@lru_cache(maxsize=4_096)
-def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-    """The two time series of one kind of answer; looking them up by label costs more than counting."""
-    return REQUESTS.labels(route, method, status), SECONDS.labels(route, method)
 
 
 def route_names(app: FastAPI) -> Callable[[Scope], str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,9 +17,6 @@ from tidegate.platform.edge.proxies import TrustedProxies
 from tidegate.platform.edge.records import Records, route_names
 from tidegate.platform.settings import Settings
 
-Check = Callable[[Scope], None]
-"""Looks at the head of a request and raises a Problem, or lets it pass."""
-
 
 def make_app(
     app: FastAPI, settings: Settings, *, hot: Sequence[HotRoute] = (), error_page: ErrorPage | None = None
@@ -33,8 +30,7 @@ def make_app(
     layered: ASGIApp = HotRoutes(app, routes=hot)
     layered = Bounds(layered, limits=settings.http)
     checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
-    layered = Checks(layered, checks=checks)
-    layered = ErrorBoundary(layered, answers=answers)
+    layered = ErrorBoundary(layered, answers=answers, checks=checks)
     layered = Records(layered, headers=default_headers(settings), route_of=route_names(app))
     if settings.http.trusted_proxies:
         layered = TrustedProxies(layered, networks=settings.http.trusted_proxies)
@@ -57,17 +53,3 @@ class OnlyHttp:
             await self.app(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
-
-
-class Checks:
-    """Looks at a request's head before anything is done for it."""
-
-    def __init__(self, app: ASGIApp, *, checks: Sequence[Check]) -> None:
-        self._app = app
-        self._checks = tuple(checks)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (ASGI)."""
-        for check in self._checks:
-            check(scope)
-        await self._app(scope, receive, send)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, LockNotAvailable
 
 from tidegate import inventory
 from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest
@@ -222,3 +222,27 @@ async def test_stock_can_be_set_beside_holds_and_sales(database: Database) -> No
         await inventory.set_stock(conn, levels={variant: 10})
         assert await inventory.add_missing_stock(conn, levels={variant: 99}) == 0
     assert await levels(database, variant) == [(10, 2, 0)]
+
+
+@pytest.mark.parametrize("in_drop", [False, True])
+async def test_ending_own_holds_of_other_goods_waits_for_nobody(database: Database, in_drop: bool) -> None:
+    """Two batches, each with a buyer whose ended hold keeps what the other batch has locked."""
+    variants = await stocked(database, 5, 5)
+    rules = [DropRule(DropId(new_id()), LONG_AGO, 3) if in_drop else None for _ in variants]
+    old = [request([variant], drop=rule) for variant, rule in zip(variants, rules, strict=True)]
+    await place(database, *old)
+    async with database.connection() as conn:
+        for each in old:
+            await expire_now(conn, each.id)
+    new = [
+        request([variant], buyer=before.buyer_id, drop=before.drop)
+        for variant, before in zip(reversed(variants), old, strict=True)
+    ]
+    async with database.transaction() as first, database.transaction() as second:
+        rooms = [await inventory.ask_room(conn, [each]) for conn, each in zip((first, second), new, strict=True)]
+        placed = inventory.place_holds(first, new[:1], ttl_s=60, max_loose_holds=1, asked=rooms[0])
+        if in_drop:
+            with pytest.raises(LockNotAvailable):
+                await placed
+        else:
+            assert isinstance((await placed)[0], Granted)

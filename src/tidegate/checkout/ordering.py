@@ -19,11 +19,19 @@ from tidegate.checkout.contracts import (
     OrderView,
 )
 from tidegate.checkout.documents import order_document
-from tidegate.checkout.orders import Order, ask_numbers, insert_orders, lock_orders, move_orders, read_numbers
+from tidegate.checkout.orders import (
+    Order,
+    ask_numbers,
+    insert_orders,
+    lock_orders,
+    move_orders,
+    read_numbers,
+    try_lock_order,
+)
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
-from tidegate.checkout.views import OPEN, view_order, view_orders
+from tidegate.checkout.views import OPEN, view_orders
 from tidegate.checkout.wishes import bought_line, from_claim
 from tidegate.inventory import Hold, HoldState
 from tidegate.payments.contracts import (
@@ -33,7 +41,6 @@ from tidegate.payments.contracts import (
     ChargeState,
     OutcomeUnknown,
     ProviderRefused,
-    Standing,
 )
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
@@ -192,7 +199,7 @@ async def _settle_wish(
         return AlreadyOrdered()
     if hold.order_id is not None:
         try:
-            return await _order_again(conn, new.desk, hold.order_id, wish)
+            return await new.again(conn, hold.order_id, wish)
         except Problem as problem:
             return problem
     if hold.state is not HoldState.HELD or hold.expires_at <= new.now:
@@ -238,11 +245,16 @@ class _NewOrders:
             self._keys.append(KeyRecord(wish.key, subject_id=order.id))
         return started
 
+    async def again(self, conn: Connection, order_id: OrderId, wish: OrderWish) -> Started:
+        started = await _order_again(conn, self.desk, order_id, wish)
+        if wish.key:
+            self._keys.append(KeyRecord(wish.key, subject_id=order_id))
+        return started
+
     async def record(self, conn: Connection, holds: dict[HoldId, Hold]) -> None:
-        if not self._started:
-            return
-        await inventory.attach_holds(conn, self.attached, holds=holds, ends_at=self.ends_at)
-        await record_started(conn, self._started)
+        if self._started:
+            await inventory.attach_holds(conn, self.attached, holds=holds, ends_at=self.ends_at)
+            await record_started(conn, self._started)
         await record_keys(conn, self._keys)
 
 
@@ -270,8 +282,14 @@ async def record_started(conn: Connection, started: Sequence[Started]) -> None:
 
 
 async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: OrderWish) -> Started:
-    """Another card for an order whose last one was declined. Its goods, address and end stay as they are."""
-    order = (await lock_orders(conn, [order_id]))[order_id]
+    """Another card for an order whose last one was declined. Its goods, address and end stay as they are.
+
+    Orders come before holds in the order of locks, and the hold is locked: an order that somebody settles just now is
+    not waited for here. Raises: KeyInFlight then; the wish is settled anew in a later batch.
+    """
+    order = await try_lock_order(conn, order_id)
+    if order is None:
+        raise KeyInFlight()
     if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
         raise HoldExpired()
     if order.state != OrderState.PAYMENT_FAILED:
@@ -280,8 +298,6 @@ async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: Or
     started = await _next_attempt(conn, desk, order, provider=form.provider, method=form.method, key=wish.key)
     if started is None:
         raise AlreadyOrdered(order_id=str(order_id))
-    if wish.key:
-        await record_keys(conn, [KeyRecord(wish.key, subject_id=order_id)])
     return started
 
 
@@ -311,7 +327,7 @@ async def charge(shop: Shop, started: Started) -> OrderView:
         answer = Answer(ChargeState.FAILED, "", failure="refused")
     except OutcomeUnknown:
         log.warning("payment_outcome_unknown", order_id=str(ref.order_id), attempt=ref.attempt)
-        return view_order(started.known.order, Standing(ref, ChargeState.INTENT))
+        answer = Answer(ChargeState.INTENT, "")  # settled too: what is answered now is the key's answer for ever
     view = await shop.batches.settlements.submit(Settlement(ref, answer, known=started.known))
     assert view is not None, "an order that was committed is there"
     return view

@@ -144,6 +144,14 @@ async def lock_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
     return await load_orders(conn, order_ids)
 
 
+async def try_lock_order(conn: Connection, order_id: OrderId) -> Order | None:
+    """Lock and read an order; None when another transaction has it, for callers who must not wait."""
+    locked = await conn.execute(
+        "SELECT id FROM checkout.orders WHERE id = %b FOR NO KEY UPDATE SKIP LOCKED", (order_id,)
+    )
+    return (await load_orders(conn, [order_id]))[order_id] if await locked.fetchone() else None
+
+
 async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Order]:
     """Read orders with their lines, without locks."""
     rows = await conn.execute(

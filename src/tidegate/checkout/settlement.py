@@ -67,10 +67,11 @@ async def settle_answers(
 ) -> list[OrderView | Exception | None]:
     """Settle a batch in the caller's transaction; the order each is about, as it is afterwards (None: no such order).
 
-    Several answers about one order are applied one after the other.
+    Several answers about one order are applied one after the other: captures first, so that all stock is locked in
+    one round, in its order.
     """
     views: dict[int, OrderView | None] = {}
-    left = list(enumerate(settlements))
+    left = sorted(enumerate(settlements), key=lambda each: each[1].answer.state is not ChargeState.CAPTURED)
     while left:
         taken: set[OrderId] = set()
         now: list[tuple[int, Settlement]] = []

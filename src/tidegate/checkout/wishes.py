@@ -95,7 +95,7 @@ def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
 def stored_refusal(verdict: object) -> StoredAnswer | None:
     """The answer to keep when a verdict is a decision; what a later moment may change is none."""
     if isinstance(verdict, SoldOut | LimitReached):
-        return StoredAnswer.of(verdict.status, verdict.document())
+        return StoredAnswer(verdict.status, verdict.encoded())
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg import AsyncCursor
 
-from tidegate.inventory.contracts import BuyerUse, Decision, Granted, HoldRequest, HoldState, LimitKey
+from tidegate.inventory.contracts import BuyerUse, Decision, Granted, Hold, HoldRequest, HoldState, LimitKey
 from tidegate.inventory.holds import end_holds, lock_own_expired
 from tidegate.inventory.limits import AskedLimits, ask_limits, read_limits, take_limits
 from tidegate.inventory.rules import allocate
@@ -82,12 +82,12 @@ async def place_holds(
     free = await read_stock(room.stock)
     now = await _read_clock(room.clock)
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
-    if suspects and (ended := await lock_own_expired(conn, suspects)):
-        await end_holds(conn, ended, HoldState.EXPIRED)
-        uses, free = await _ask_again(conn, requests)
-        for hold in ended:
+    if suspects and (over_now := await lock_own_expired(conn, suspects)):
+        for hold in over_now:
             if hold.drop_id == NO_DROP:
                 loose[hold.buyer_id] -= 1
+        await _end_own(conn, over_now, requests)
+        uses, free = await _ask_again(conn, requests)
     decisions = allocate(
         requests,
         free=free,
@@ -100,6 +100,19 @@ async def place_holds(
     pairs = zip(requests, decisions, strict=True)
     await _record(conn, [(request, decision) for request, decision in pairs if isinstance(decision, Granted)])
     return decisions
+
+
+async def _end_own(conn: Connection, holds: Sequence[Hold], requests: Sequence[HoldRequest]) -> None:
+    """End holds that are over. Stock that the requests are not about is locked out of order, so never waited for.
+
+    Outside drops such a hold counts no more and is left to the sweeper. In a drop it must end here: when its stock is
+    taken, LockNotAvailable has the batch done again.
+    """
+    locked = _per_variant(requests).keys()
+    ended = [hold for hold in holds if hold.drop_id != NO_DROP or _per_variant([hold]).keys() <= locked]
+    if foreign := _per_variant(ended).keys() - locked:
+        await read_stock(await ask_stock(conn, foreign, wait=False))
+    await end_holds(conn, ended, HoldState.EXPIRED)
 
 
 async def _ask_again(
@@ -162,7 +175,7 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
     )
 
 
-def _per_variant(requests: Iterable[HoldRequest]) -> dict[VariantId, int]:
+def _per_variant(requests: Iterable[HoldRequest | Hold]) -> dict[VariantId, int]:
     total: dict[VariantId, int] = {}
     for request in requests:
         for line in request.lines:

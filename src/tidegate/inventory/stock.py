@@ -24,6 +24,8 @@ SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id =
 ORDER BY variant_id FOR NO KEY UPDATE
 """
 
+LOCK_NOW = f"{LOCK} NOWAIT"
+
 MOVE = """
 UPDATE inventory.stock AS s SET held = s.held + d.held, sold = s.sold + d.sold, updated_at = clock_timestamp()
 FROM unnest(%b::uuid[], %b::int[], %b::int[]) AS d (variant_id, held, sold)
@@ -34,9 +36,12 @@ AskedStock = AsyncCursor[tuple[Any, ...]]
 """Stock rows, locked, as a transaction was asked for them."""
 
 
-async def ask_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> AskedStock:
-    """Lock stock rows until the transaction ends; in pipeline mode this waits for nothing."""
-    return await conn.execute(LOCK, (sorted(set(variant_ids)),), binary=True)
+async def ask_stock(conn: Connection, variant_ids: Iterable[VariantId], *, wait: bool = True) -> AskedStock:
+    """Lock stock rows until the transaction ends; in pipeline mode this waits for nothing.
+
+    Without `wait` the transaction fails with LockNotAvailable when another one has a row.
+    """
+    return await conn.execute(LOCK if wait else LOCK_NOW, (sorted(set(variant_ids)),), binary=True)
 
 
 async def read_stock(asked: AskedStock) -> dict[VariantId, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -170,11 +169,9 @@ def problem_of(error: Exception) -> Problem:
 
 def problem_response(problem: Problem, *, request_id: str = "") -> Response:
     """The problem as a document (RFC 9457)."""
-    document = problem.document()
-    if request_id and problem.status >= 500:
-        document["request_id"] = request_id
+    members = {"request_id": request_id} if request_id and problem.status >= 500 else {}
     response = Response(
-        json.dumps(document, ensure_ascii=True, default=str).encode(),
+        problem.encoded(**members),
         status_code=problem.status,
         media_type="application/problem+json",
     )

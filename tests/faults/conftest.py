@@ -1,0 +1,50 @@
+"""A shop to be broken: everything that ends by time ends within seconds in it."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.faults import QUICK
+from tests.servers import Shop
+
+SEED = os.environ.get("TIDEGATE_TEST_SEED", "20260601")
+
+
+@pytest.fixture(scope="session")
+def sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One demo shop for all faults: each leaves it running, with books that close."""
+    shop = Shop(tmp_path_factory.mktemp("sale") / "home", environment=QUICK).start()
+    try:
+        yield shop.wait_ready()
+    finally:
+        shop.stop()
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What decides everything that is left to chance in a test."""
+    sys.stdout.write(f"seed {SEED}: TIDEGATE_TEST_SEED={SEED} repeats {request.node.name}\n")
+    return int(SEED)
+
+
+@pytest.fixture
+def dice(seed: int) -> random.Random:
+    """Chance by the seed."""
+    return random.Random(seed)
+
+
+@pytest.fixture
+def stock(sale: Shop) -> Callable[[dict[str, int]], None]:
+    """Makes so many items of SKUs available: `stock({"22423": 100})`."""
+
+    def set_stock(levels: dict[str, int]) -> None:
+        for sku, items in levels.items():
+            done = sale.run("stock", "set", sku, str(items), "--json")
+            assert done.returncode == 0, done.stderr
+
+    return set_stock

@@ -1,0 +1,104 @@
+"""What can go wrong around a shop, made to happen on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import psycopg
+from standardwebhooks import Webhook
+
+from tests.faults.buyers import Crowd
+from tests.faults.wire import LOST, Line
+from tests.servers import Shop
+from tests.waiting import eventually
+
+QUICK = {
+    "TIDEGATE_HOLDS__TTL_S": "3",
+    "TIDEGATE_HOLDS__PAYMENT_WINDOW_S": "6",
+    "TIDEGATE_PAYMENTS__RECONCILE_AFTER_S": "1",
+    "TIDEGATE_PAYMENTS__RECONCILE_INTERVAL_MS": "300",
+    "TIDEGATE_PAYMENTS__SANDBOX_SLOW_S": "1",
+    "TIDEGATE_PAYMENTS__SANDBOX_LATE_S": "3",
+    "TIDEGATE_JOBS__EVENT_LEASE_S": "5",
+    "TIDEGATE_MAIL__TIMEOUT_S": "4",
+    "TIDEGATE_MAIL__LEASE_S": "10",
+}
+"""Settings of a shop in which nothing takes long: what a dead process had in hand is handed out again in seconds."""
+
+REPLACED_S = 60.0
+"""Longest time until a killed process has a successor, and until buyers get through again."""
+
+
+async def kill(shop: Shop, name: str, crowd: Crowd, dice: random.Random, *, with_signal: int = signal.SIGKILL) -> None:
+    """End a process at some moment of a busy sale; wait for its successor, and for buyers who got through since."""
+    moment = crowd.bought + dice.randint(1, 40)
+    await eventually(lambda: crowd.bought >= moment, timeout_s=REPLACED_S)
+    before = shop.pids()[name]
+    os.kill(before, with_signal)
+    await eventually(lambda: shop.pids().get(name, before) != before, timeout_s=REPLACED_S)
+    bought = crowd.bought
+    await eventually(lambda: crowd.bought >= bought + 2 * crowd.size, timeout_s=REPLACED_S)
+
+
+@asynccontextmanager
+async def gateway_down(shop: Shop) -> AsyncIterator[None]:
+    """Nobody gets an answer from the sandbox: its ledger is locked away."""
+    async with await psycopg.AsyncConnection.connect(shop.endpoints()["database_url"]) as conn:
+        await conn.execute("LOCK TABLE payments.sandbox_payments IN ACCESS EXCLUSIVE MODE")
+        yield
+        await conn.rollback()
+
+
+async def tell(shop: Shop, payment: str, outcome: str, *, event: str) -> None:
+    """A webhook that the sandbox did not send, about a payment of its ledger; repeated until it is taken."""
+    async with await psycopg.AsyncConnection.connect(shop.endpoints()["database_url"]) as conn:
+        found = await conn.execute(
+            "SELECT reference, amount, currency FROM payments.sandbox_payments WHERE id = %s", (payment,)
+        )
+        row = await found.fetchone()
+    assert row is not None
+    about = {"id": payment, "reference": row[0], "amount": row[1], "currency": row[2], "failure": None}
+    body = {"type": f"payment.{outcome}", "payment": about}
+    now = datetime.now(UTC)
+    secret = json.loads((shop.home / "secrets.json").read_text())["sandbox_webhook_secret"]
+    headers = {
+        "webhook-id": event,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(msg_id=event, timestamp=now, data=json.dumps(body)),
+    }
+    line = Line(shop.port)
+
+    async def is_taken() -> bool:
+        try:
+            answer = await line.ask("POST", "/api/v1/payments/webhooks/sandbox", body, headers)
+        except LOST:
+            return False
+        assert answer.status in (200, 503), answer
+        return answer.status == 200
+
+    await eventually(is_taken, timeout_s=REPLACED_S)
+    line.hang_up()
+
+
+async def lie(shop: Shop, payments: list[str], dice: random.Random) -> None:
+    """Tell of payments that succeeded what gateways tell in bad hours: too early, twice, and in the wrong order."""
+    stories = []
+    for payment in payments:
+        story = [("failed", "a"), ("cancelled", "b"), ("succeeded", "c"), ("succeeded", "c"), ("succeeded", "d")]
+        dice.shuffle(story)
+        stories += [(payment, outcome, f"evt_{payment}_{name}") for outcome, name in story]
+    dice.shuffle(stories)
+    room = asyncio.Semaphore(16)
+
+    async def one(payment: str, outcome: str, event: str) -> None:
+        async with room:
+            await tell(shop, payment, outcome, event=event)
+
+    await asyncio.gather(*(one(*story) for story in stories))

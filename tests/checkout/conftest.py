@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from tidegate import inventory
 from tidegate.checkout import Shop, open_shop
+from tidegate.entrypoints.site import create_app
 from tidegate.payments import make_providers
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, VariantId, new_id
@@ -23,6 +26,16 @@ async def shop(database: Database, settings: Settings) -> AsyncIterator[Shop]:
     demo = settings.model_copy(update={"demo": True})
     async with open_shop(database, demo, make_providers(database, demo)) as shop:
         yield shop
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole site application."""
+    app: Any = create_app(settings.model_copy(update={"demo": True}))
+    transport = httpx.ASGITransport(app=app)
+    lifespan = app.app.router.lifespan_context(app.app)
+    async with lifespan, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
 
 
 @pytest.fixture

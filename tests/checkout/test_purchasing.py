@@ -400,3 +400,23 @@ async def test_a_full_queue_and_a_long_wait_are_refused_and_store_nothing(shop: 
         again = await buy(busy, wish(buyers[1], key="late"))
     assert again.state == OrderState.PAID, "refused for the moment, not for good"
     assert await states(shop.database) == {"paid": 2 if isinstance(first, OrderView) else 1}
+
+
+async def test_a_charge_that_cannot_be_settled_in_time_is_not_denied(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=1)
+    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0, "sandbox_slow_s": 0.5})
+    settings = with_engine(shop, deadline_s=0.2).model_copy(update={"payments": quick})
+    async with open_shop(shop.database, settings, make_providers(shop.database, settings)) as busy:
+        wanted = wish(buyer, method="tok_slow", key="k")
+        buying = asyncio.create_task(checkout.purchase(busy, wanted))
+        await eventually(lambda: states(shop.database))
+        async with shop.database.transaction() as conn:
+            await conn.execute("SELECT FROM checkout.orders FOR UPDATE")
+            unsure = await buying
+        assert isinstance(unsure, OrderView)
+        assert (unsure.state, unsure.processing) == (OrderState.AWAITING_PAYMENT, True)
+        await checkout.reconcile_once(busy)
+        found = await checkout.find_order(busy, buyer_id=buyer, order_id=unsure.id)
+        assert found.state == OrderState.PAID
+        assert await stock(shop.database, variant) == (0, 0, 1)
+        assert await events(shop.database, unsure.id) == ["order.paid"]

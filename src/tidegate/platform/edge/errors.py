@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -164,13 +165,17 @@ def problem_response(problem: Problem, *, request_id: str = "") -> Response:
     document = problem.document()
     if request_id and problem.status >= 500:
         document["request_id"] = request_id
-    response = Response(
-        json.dumps(document, ensure_ascii=True, default=str).encode(),
-        status_code=problem.status,
-        media_type="application/problem+json",
-    )
+    response = Response(_encoded(document), status_code=problem.status, media_type="application/problem+json")
     _add_headers(response, problem)
     return response
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    """JSON as stored answers have it, so that a repeat is the same to the letter."""
+    try:
+        return msgspec.json.encode(document, enc_hook=str)
+    except UnicodeEncodeError:  # half a surrogate pair, which only escapes can carry
+        return json.dumps(document, ensure_ascii=True, default=str).encode()
 
 
 def invalid_fields(errors: Sequence[tuple[str, str]]) -> InvalidRequest:

@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
+from tests.checkout.buying import ADDRESS, guest, held, order_body, post, problem
 from tests.checkout.conftest import Stock
 from tidegate import inventory
 from tidegate.checkout import Shop
-from tidegate.entrypoints.site import create_app
-from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
-
-ADDRESS = {
-    "name": "Ada Lovelace",
-    "line1": "12 St James's Square",
-    "city": "London",
-    "postal_code": "SW1Y 4JH",
-    "country": "GB",
-}
-
-
-@pytest.fixture
-async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the whole site application."""
-    app: Any = create_app(settings.model_copy(update={"demo": True}))
-    transport = httpx.ASGITransport(app=app)
-    lifespan = app.app.router.lifespan_context(app.app)
-    async with lifespan, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        yield client
-
-
-async def guest(site: httpx.AsyncClient) -> dict[str, str]:
-    response = await site.post("/api/v1/guests")
-    assert response.status_code == 201
-    return {"authorization": f"Bearer {response.json()['token']}"}
-
-
-async def post(site: httpx.AsyncClient, path: str, body: Any, who: dict[str, str], key: str = "") -> httpx.Response:
-    return await site.post(path, json=body, headers=who | {"idempotency-key": key or str(uuid4())})
-
-
-async def held(site: httpx.AsyncClient, who: dict[str, str], quantity: int = 1) -> dict[str, Any]:
-    response = await post(site, "/api/v1/holds", {"lines": [{"sku": "LAMP", "quantity": quantity}]}, who)
-    assert response.status_code == 201, response.text
-    body: dict[str, Any] = response.json()
-    return body
-
-
-def order_body(hold_id: str, token: str = "tok_ok") -> dict[str, Any]:
-    return {
-        "hold_id": hold_id,
-        "email": "ada@example.com",
-        "shipping_address": ADDRESS,
-        "payment": {"provider": "sandbox", "token": token},
-    }
-
-
-def problem(response: httpx.Response) -> tuple[int, str]:
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert body["status"] == response.status_code
-    assert body["detail"]
-    return response.status_code, body["type"].rsplit("/", 1)[-1]
 
 
 async def test_hold_then_order(site: httpx.AsyncClient, sell: Stock) -> None:

@@ -29,6 +29,7 @@ def order_document(order: OrderView) -> dict[str, Any]:
     return {
         "id": str(order.id),
         "number": order.number,
+        "hold_id": str(order.hold_id),
         "state": order.state.value,
         "total": money_document(order.total),
         "next_action": {"type": action.kind, "url": action.url} if action else None,

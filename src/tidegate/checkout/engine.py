@@ -53,10 +53,12 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     takers = (batches.holds, batches.orders, batches.purchases)
     for each in (*takers, batches.settlements):
         each.start()
+    twins = Twins()
     try:
-        yield Shop(database, settings, providers, desk, batches, Twins())
+        yield Shop(database, settings, providers, desk, batches, twins)
     finally:
         await asyncio.gather(*(each.drain() for each in takers))
+        await twins.finish(within_s=settings.http.shutdown_grace_s)
         await batches.settlements.drain()
         await providers.close()
 

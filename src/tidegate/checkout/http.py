@@ -154,7 +154,8 @@ async def post_order(request: Request, body: OrderBody) -> Response:
 async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     """Hold, order and pay in one request: all lines or none.
 
-    A declined card gives an order in state `payment_failed`, whose goods stay yours for a while: pay it again.
+    A declined card gives an order in state `payment_failed`, whose goods stay yours until `pay_until`: send its
+    `hold_id` to `/api/v1/orders` with another token and a new key.
     """
     buyer_id = (await require_buyer(request)).id
     key = request_key(request, buyer_id, body)
@@ -192,9 +193,10 @@ async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
 
 def request_key(request: Request, buyer_id: PersonId, body: object) -> RequestKey:
     """The request's idempotency key with the fingerprint of what it asks. Raises: KeyMissing."""
-    text = request.headers.get("idempotency-key", "").strip()
+    sent = request.headers.getlist("idempotency-key")
+    text = sent[0].strip() if len(sent) == 1 else ""
     if not text or len(text) > MAX_KEY or not text.isascii() or not text.isprintable():
-        raise KeyMissing("send an Idempotency-Key header: 1 to 255 visible ASCII characters, new for each purchase")
+        raise KeyMissing("send one Idempotency-Key header: 1 to 255 visible ASCII characters, new for each purchase")
     return RequestKey(buyer_id, text, fingerprint(request.scope["path"], body))
 
 

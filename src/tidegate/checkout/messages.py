@@ -132,10 +132,11 @@ class ActionAnswer(msgspec.Struct, frozen=True):
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
-    """An order. `failure` is the provider's code for the last payment when that failed."""
+    """An order. `failure` is the provider's code for the last payment; `hold_id` is what to order again after it."""
 
     id: str
     number: str
+    hold_id: str
     state: str
     total: MoneyAnswer
     next_action: ActionAnswer | None

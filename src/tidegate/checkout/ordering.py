@@ -31,7 +31,7 @@ from tidegate.checkout.orders import (
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
-from tidegate.checkout.views import OPEN, view_orders
+from tidegate.checkout.views import OPEN, view_order, view_orders
 from tidegate.checkout.wishes import bought_line, from_claim
 from tidegate.inventory import Hold, HoldState
 from tidegate.payments.contracts import (
@@ -41,13 +41,14 @@ from tidegate.payments.contracts import (
     ChargeState,
     OutcomeUnknown,
     ProviderRefused,
+    Standing,
 )
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, look_up, record_keys
 from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
 from tidegate.platform.money import total
-from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Problem
+from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
 
 log = structlog.get_logger()
 TWIN_POLL_S = 0.05
@@ -328,6 +329,11 @@ async def charge(shop: Shop, started: Started) -> OrderView:
     except OutcomeUnknown:
         log.warning("payment_outcome_unknown", order_id=str(ref.order_id), attempt=ref.attempt)
         answer = Answer(ChargeState.INTENT, "")  # settled too: what is answered now is the key's answer for ever
-    view = await shop.batches.settlements.submit(Settlement(ref, answer, known=started.known))
+    try:
+        view = await shop.batches.settlements.submit(Settlement(ref, answer, known=started.known))
+    except Overloaded:
+        # The provider has answered: "nothing was changed" would be wrong. The reconciler asks it again and settles.
+        log.warning("payment_not_settled", order_id=str(ref.order_id), attempt=ref.attempt)
+        return view_order(started.known.order, Standing(ref, ChargeState.INTENT))
     assert view is not None, "an order that was committed is there"
     return view

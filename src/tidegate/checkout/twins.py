@@ -18,6 +18,7 @@ class Twins:
 
     def __init__(self) -> None:
         self._running: dict[tuple[UUID, str], tuple[bytes, asyncio.Task[Any]]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def once(self, key: RequestKey | None, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """The outcome of `work`, and whether an earlier request with the same key did it.
@@ -32,11 +33,18 @@ class Twins:
             outcome: T = await asyncio.shield(running[1])
             return outcome, True
         task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_look_at)
         if name is not None and key is not None:
             self._running[name] = (key.fingerprint, task)
             task.add_done_callback(lambda _: self._running.pop(name, None))
         return await asyncio.shield(task), False
+
+    async def finish(self, *, within_s: float) -> None:
+        """Wait for what is being worked on: at the end of a process, payments whose order is recorded already."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
 
 
 def _look_at(task: asyncio.Future[Any]) -> None:

@@ -9,6 +9,8 @@ import inspect
 import json
 from typing import Any, ClassVar
 
+import msgspec
+
 
 class StartupError(Exception):
     """Something outside the program must be mended first: one line on the terminal, exit code 2."""
@@ -51,7 +53,11 @@ class Problem(Exception):
 
     def encoded(self, **members: Any) -> bytes:
         """The document with `members` as JSON: the same to the letter whenever the problem is."""
-        return json.dumps(self.document() | members, ensure_ascii=True, default=str).encode()
+        document = self.document() | members
+        try:
+            return msgspec.json.encode(document, enc_hook=str)
+        except UnicodeEncodeError:  # half a surrogate pair, which only escapes can carry
+            return json.dumps(document, ensure_ascii=True, default=str).encode()
 
 
 class InvalidRequest(Problem):

@@ -28,7 +28,7 @@ from tidegate.checkout.purchasing import purchase
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
-from tidegate.platform.edge.hot import HeaderParameter, hot_route
+from tidegate.platform.edge.hot import Answer, HeaderParameter, hot_route
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import (
@@ -216,9 +216,9 @@ def _json(document: dict[str, Any], status: int) -> Response:
     return _answer(StoredAnswer.of(status, document))
 
 
-def _answer(answer: StoredAnswer) -> Response:
-    media_type = "application/json" if answer.status < 400 else "application/problem+json"
-    return Response(answer.body, answer.status, {"cache-control": "no-store"}, media_type)
+def _answer(answer: StoredAnswer, *more: tuple[bytes, bytes]) -> Response:
+    media_type = b"application/json" if answer.status < 400 else b"application/problem+json"
+    return Answer(answer.body, status=answer.status, headers=((b"content-type", media_type), *more))
 
 
 def _placed(placed: OrderView | Replay) -> Response:
@@ -227,6 +227,4 @@ def _placed(placed: OrderView | Replay) -> Response:
 
 def _stored(stored: StoredAnswer) -> Response:
     """The answer of the key's first request, marked as such."""
-    response = _answer(stored)
-    response.headers["idempotent-replayed"] = "true"
-    return response
+    return _answer(stored, (b"idempotent-replayed", b"true"))

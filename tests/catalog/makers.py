@@ -6,7 +6,18 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tidegate.catalog import ImportReport, NewProduct, NewVariant, Status, Written, import_products, write_products
+from tidegate.catalog import (
+    ImportReport,
+    NewProduct,
+    NewVariant,
+    Status,
+    VoucherTerms,
+    Written,
+    create_voucher,
+    import_products,
+    write_products,
+)
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
 from tidegate.platform.money import Money
@@ -35,6 +46,13 @@ async def write(database: Database, *products: NewProduct) -> Written:
     """Write products in a transaction of their own."""
     async with database.transaction() as conn:
         return await write_products(conn, products=products)
+
+
+async def a_voucher(database: Database, code: str, *, percent_off: int = 10, total: int = 5) -> VoucherTerms:
+    """A voucher that may be used from now on."""
+    async with database.transaction() as conn:
+        now = await database_now(conn)
+        return await create_voucher(conn, code=code, percent_off=percent_off, total=total, per_buyer=1, starts_at=now)
 
 
 @dataclass

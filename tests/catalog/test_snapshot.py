@@ -9,14 +9,24 @@ import psycopg
 import pytest
 
 from tests.catalog.files import product_file
-from tests.catalog.makers import Importing, a_product, write
-from tidegate.catalog import Snapshot, Status, Terms, close_drop, create_drop, find_variants, reopen_drop
+from tests.catalog.makers import Importing, a_product, a_voucher, write
+from tidegate.catalog import (
+    Snapshot,
+    Status,
+    Terms,
+    VoucherTerms,
+    close_drop,
+    close_voucher,
+    create_drop,
+    find_variants,
+    reopen_drop,
+)
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId, new_id
 from tidegate.platform.settings import Settings
 
 OPENS = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
-TABLES = ("products", "variants", "prices", "drops", "drop_items")
+TABLES = ("products", "variants", "prices", "drops", "drop_items", "vouchers")
 
 
 @pytest.fixture
@@ -31,6 +41,11 @@ def new_snapshot(max_entries: int = 100) -> Snapshot:
 async def terms(snapshot: Snapshot, database: Database, *skus: str) -> dict[str, Terms]:
     async with database.transaction() as conn:
         return await snapshot.terms(conn, skus)
+
+
+async def vouchers(snapshot: Snapshot, database: Database, *codes: str) -> dict[str, VoucherTerms]:
+    async with database.transaction() as conn:
+        return await snapshot.vouchers(conn, codes)
 
 
 async def price(snapshot: Snapshot, database: Database, sku: str = "TEE") -> int | None:
@@ -163,6 +178,7 @@ async def test_every_kind_of_change_counts_once_it_is_committed(database: Databa
     await write(database, a_product("tee"))
     async with database.transaction() as conn:
         await create_drop(conn, slug="noon", title="", sku="TEE", quantity=5, opens_at=OPENS, per_buyer=1)
+    await a_voucher(database, "TENOFF")
     column = {"prices": "amount", "drop_items": "quantity", "drops": "per_buyer"}.get(table, "created_at")
     changes = [
         f"UPDATE catalog.{table} SET {column} = {column}",
@@ -199,6 +215,46 @@ async def test_made_up_skus_push_nothing_real_out_and_stay_bounded(database: Dat
 async def test_what_cannot_be_a_sku_is_not_looked_up(database: Database, snapshot: Snapshot, sku: str) -> None:
     assert await terms(snapshot, database, sku) == {}
     assert await asked_again(snapshot, database, [sku]) == set()
+
+
+async def codes_asked_again(snapshot: Snapshot, database: Database, codes: Sequence[str]) -> set[str]:
+    """As `asked_again`, of codes."""
+    async with database.connection() as conn, conn.transaction(force_rollback=True):
+        await conn.execute("ALTER TABLE catalog.vouchers RENAME TO hidden")
+        unknown = set()
+        for code in codes:
+            try:
+                async with conn.transaction():
+                    await snapshot.vouchers(conn, [code])
+            except psycopg.errors.UndefinedTable:
+                unknown.add(code)
+        return unknown
+
+
+async def test_a_voucher_is_seen_when_it_is_made_and_closed(database: Database, snapshot: Snapshot) -> None:
+    assert await vouchers(snapshot, database, "TENOFF") == {}
+    made = await a_voucher(database, "TENOFF")
+    assert await vouchers(snapshot, database, "TENOFF", "FORGED") == {"TENOFF": made}
+    assert await codes_asked_again(snapshot, database, ["TENOFF", "FORGED", "NEW"]) == {"NEW"}
+    async with database.transaction() as conn:
+        closed = await close_voucher(conn, code="TENOFF")
+    assert await vouchers(snapshot, database, "TENOFF") == {"TENOFF": closed}
+    assert closed.closed_at is not None
+
+
+async def test_made_up_codes_push_nothing_real_out_and_stay_bounded(database: Database) -> None:
+    snapshot = new_snapshot(max_entries=3)
+    real = [(await a_voucher(database, code)).code for code in "ABCD"]
+    await vouchers(snapshot, database, "A", "B")
+    forged = [f"FORGED-{n}" for n in range(50)]
+    for code in forged:
+        await vouchers(snapshot, database, code)
+    assert await codes_asked_again(snapshot, database, ["A", "B", *forged]) == set(forged[:-3])
+    assert set(await vouchers(snapshot, database, *real)) == set(real)
+    assert await codes_asked_again(snapshot, database, real) == {"A"}
+    impossible = ["", "X" * 65, "\0", "\ud800", "lower", "A B"]
+    assert await vouchers(snapshot, database, *impossible) == {}
+    assert await codes_asked_again(snapshot, database, impossible) == set(), "what cannot be a code is not looked up"
 
 
 async def test_variants_have_terms_whatever_the_products_status(database: Database, snapshot: Snapshot) -> None:

@@ -17,18 +17,22 @@ from tidegate.catalog.contracts import (
     Terms,
     UnknownDrop,
     UnknownVariant,
+    UnknownVoucher,
     UnusableFile,
     Variant,
     VariantInDrop,
+    VoucherExists,
+    VoucherTerms,
     Written,
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.products import find_variants, write_products
-from tidegate.catalog.rules import MAX_QUANTITY, parse_moment
+from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import find_product, list_collections, list_products, purchase_terms, variant_terms
+from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
     "MAX_QUANTITY",
@@ -51,20 +55,28 @@ __all__ = [
     "Terms",
     "UnknownDrop",
     "UnknownVariant",
+    "UnknownVoucher",
     "UnusableFile",
     "Variant",
     "VariantInDrop",
+    "VoucherExists",
+    "VoucherTerms",
     "Written",
+    "clean_code",
     "close_drop",
+    "close_voucher",
     "create_drop",
+    "create_voucher",
     "demo_catalogue",
     "find_drop",
     "find_product",
     "find_variants",
+    "find_voucher",
     "import_products",
     "list_collections",
     "list_drops",
     "list_products",
+    "list_vouchers",
     "parse_moment",
     "purchase_terms",
     "reopen_drop",

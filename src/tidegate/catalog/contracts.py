@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tidegate.platform.ids import DropId, ProductId, VariantId
+from tidegate.platform.ids import DropId, ProductId, VariantId, VoucherId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 
@@ -119,6 +119,25 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class VoucherTerms:
+    """What a code gives and asks: either `percent_off` (1 to 100) or `amount_off` of a basket's goods.
+
+    `total` redemptions by everyone together, `per_buyer` by one buyer, from `starts_at` until before `ends_at`
+    (None: without end); `closed_at` is None while it is live.
+    """
+
+    id: VoucherId
+    code: str
+    percent_off: int | None
+    amount_off: Money | None
+    total: int
+    per_buyer: int
+    starts_at: datetime
+    ends_at: datetime | None
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewVariant:
     """A variant to be written. `quantity` (items) counts only where no stock is recorded yet.
 
@@ -216,4 +235,17 @@ class VariantInDrop(Problem):
     """Another live drop sells this variant: close that one first."""
 
     slug = "variant-in-drop"
+    status = 409
+
+
+class UnknownVoucher(NotFound):
+    """There is no voucher with this code."""
+
+    slug = "unknown-voucher"
+
+
+class VoucherExists(Problem):
+    """There is a voucher with this code already."""
+
+    slug = "voucher-exists"
     status = 409

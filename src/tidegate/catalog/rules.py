@@ -17,6 +17,7 @@ from tidegate.platform.problems import InvalidRequest
 
 MAX_SLUG = 200
 MAX_SKU = 100
+MAX_CODE = 64
 MAX_TEXT = 255
 """Longest title, option, vendor or tag, in characters."""
 MAX_QUERY = 200
@@ -31,6 +32,7 @@ FARTHEST = timedelta(days=3660)
 """A drop further away than ten years is a typing error."""
 
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_CODE = re.compile(r"[A-Z0-9][A-Z0-9_-]*", re.ASCII)
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _AFTER = re.compile(r"\+(\d{1,9})\s*([smhd])", re.ASCII)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,6 +52,16 @@ def slugify(text: str) -> str:
 def clean_text(text: str) -> str:
     """One line: white space is one space, and what cannot be seen (controls, changes of direction) is gone."""
     return " ".join(_UNSEEN.sub(" ", text).split())
+
+
+def clean_code(text: str) -> str:
+    """A voucher's code as it is kept: people may type it in any case, with blanks around it."""
+    return text.strip().upper()
+
+
+def is_code(text: str) -> bool:
+    """Whether a cleaned text can be a voucher's code."""
+    return len(text) <= MAX_CODE and _CODE.fullmatch(text) is not None
 
 
 def short_hash(*parts: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from psycopg import AsyncCursor
 
-from tidegate.catalog.contracts import Terms
-from tidegate.catalog.rules import storable
+from tidegate.catalog.contracts import Terms, VoucherTerms
+from tidegate.catalog.rules import is_code, storable
 from tidegate.catalog.views import purchase_terms, variant_terms
+from tidegate.catalog.vouchers import voucher_terms
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId
 
@@ -37,10 +38,12 @@ class _Edition:
     terms: OrderedDict[str, Terms] = field(default_factory=OrderedDict)
     unknown: OrderedDict[str, None] = field(default_factory=OrderedDict)
     by_variant: OrderedDict[VariantId, Terms] = field(default_factory=OrderedDict)
+    vouchers: OrderedDict[str, VoucherTerms] = field(default_factory=OrderedDict)
+    unknown_codes: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
 
 class Snapshot:
-    """The terms that this process knows: at most `max_entries` by SKU, by unknown SKU and by variant each.
+    """The terms that this process knows: at most `max_entries` by SKU, by variant and by code, and unknown ones each.
 
     One step, `terms` and `by_variant`, or two for a transaction in pipeline mode: `ask` queues the statement, and
     `answer` or `answer_variants` fetches its result after the caller has queued others.
@@ -70,6 +73,19 @@ class Snapshot:
     async def by_variant(self, conn: Connection, variant_ids: Sequence[VariantId]) -> dict[VariantId, Terms]:
         """What `variant_terms` says in this transaction; unknown variants are absent."""
         return await self.answer_variants(conn, await self.ask(conn), variant_ids)
+
+    async def vouchers(self, conn: Connection, codes: Sequence[str]) -> dict[str, VoucherTerms]:
+        """What `voucher_terms` says in this transaction of cleaned codes; unknown codes are absent."""
+        edition = await self._current(await self.ask(conn))
+        known = edition.vouchers
+        found = {code: terms for code in codes if (terms := known.get(code)) is not None}
+        missing = [c for c in codes if c not in found and c not in edition.unknown_codes and is_code(c)]
+        if missing:
+            loaded = await voucher_terms(conn, codes=missing)
+            found |= loaded
+            self._keep(known, loaded)
+            self._keep(edition.unknown_codes, dict.fromkeys(code for code in missing if code not in loaded))
+        return found
 
     async def answer(self, conn: Connection, asked: Asked, skus: Sequence[str]) -> dict[str, Terms]:
         """The terms of these SKUs; what is not known under the revision asked for is loaded in this transaction."""

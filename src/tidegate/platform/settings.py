@@ -194,7 +194,7 @@ class CatalogSettings(BaseModel):
     import_batch: Count = Field(500, description="Products written per transaction of an import.")
     import_max_field_bytes: Count = Field(131_072, description="Largest cell of an import file.")
     snapshot_max: Count = Field(
-        20_000, description="Most SKUs, and as many unknown ones and variants, that a process keeps the terms of."
+        20_000, description="Most SKUs, as many variants and voucher codes, and unknown ones, that a process keeps."
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 from psycopg.errors import CheckViolation, LockNotAvailable
 
 from tidegate import inventory
-from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest
+from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest, VoucherRule, VoucherSpent
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
-from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId, VoucherId, new_id
 from tidegate.platform.money import Money
 
 pytestmark = pytest.mark.anyio
@@ -26,10 +27,16 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def request(
-    variants: Sequence[VariantId], *, quantity: int = 1, buyer: PersonId | None = None, drop: DropRule | None = None
+    variants: Sequence[VariantId],
+    *,
+    quantity: int = 1,
+    buyer: PersonId | None = None,
+    drop: DropRule | None = None,
+    voucher: VoucherRule | None = None,
 ) -> HoldRequest:
     lines = tuple(HoldLine(variant, quantity, PENNY) for variant in variants)
-    return HoldRequest(HoldId(new_id()), buyer or PersonId(new_id()), lines, drop)
+    discount = 1 if voucher else 0
+    return HoldRequest(HoldId(new_id()), buyer or PersonId(new_id()), lines, drop, voucher, discount=discount)
 
 
 async def stocked(database: Database, *levels: int) -> list[VariantId]:
@@ -246,3 +253,105 @@ async def test_ending_own_holds_of_other_goods_waits_for_nobody(database: Databa
                 await placed
         else:
             assert isinstance((await placed)[0], Granted)
+
+
+def a_voucher(*, total: int, per_buyer: int = 1) -> VoucherRule:
+    return VoucherRule(VoucherId(new_id()), total, per_buyer)
+
+
+async def redeemed(database: Database, voucher: VoucherRule) -> int:
+    async with database.connection() as conn:
+        return (await inventory.redemptions(conn, [voucher.voucher_id])).get(voucher.voucher_id, 0)
+
+
+async def test_a_voucher_raced_by_many_is_redeemed_exactly_as_often_as_it_may_be(database: Database) -> None:
+    (variant,) = await stocked(database, 100)
+    voucher = a_voucher(total=3)
+    wishes = [request([variant], voucher=voucher) for _ in range(50)]
+    # Five at a time in ten transactions on connections of their own, as processes batch them.
+    decisions = await asyncio.gather(*(place(database, *wishes[n : n + 5]) for n in range(0, 50, 5)))
+    flat = [decision for batch in decisions for decision in batch]
+    assert sum(isinstance(each, Granted) for each in flat) == 3
+    assert all(isinstance(each, Granted) or each == VoucherSpent(each.hold_id, own=False) for each in flat)
+    assert await redeemed(database, voucher) == 3
+    assert await levels(database, variant) == [(97, 3, 0)], "a refused code takes no stock"
+
+
+async def test_a_buyer_redeems_a_voucher_as_often_as_each_may(database: Database) -> None:
+    (variant,) = await stocked(database, 100)
+    voucher, buyer = a_voucher(total=50), PersonId(new_id())
+    wishes = [request([variant], buyer=buyer, voucher=voucher) for _ in range(20)]
+    decisions = await asyncio.gather(*(place(database, wish) for wish in wishes))
+    assert sum(isinstance(each[0], Granted) for each in decisions) == 1
+    assert all(isinstance(each[0], Granted) or each[0].own for each in decisions)
+    assert await redeemed(database, voucher) == 1
+    assert isinstance((await place(database, request([variant], voucher=voucher)))[0], Granted)
+
+
+async def test_a_redemption_is_given_back_when_the_hold_ends(database: Database) -> None:
+    (variant,) = await stocked(database, 9)
+    voucher, buyer = a_voucher(total=2, per_buyer=2), PersonId(new_id())
+    first, second = (request([variant], buyer=buyer, voucher=voucher) for _ in range(2))
+    await place(database, first, second)
+    assert await redeemed(database, voucher) == 2
+    async with database.transaction() as conn:
+        await inventory.release_holds(conn, [first.id])
+        await expire_now(conn, second.id)
+    assert await redeemed(database, voucher) == 1
+    async with database.transaction() as conn:
+        assert await inventory.expire_holds(conn, limit=10) == 1
+    assert await redeemed(database, voucher) == 0
+    again = [request([variant], buyer=buyer, voucher=voucher) for _ in range(3)]
+    assert [isinstance(each, Granted) for each in await place(database, *again)] == [True, True, False]
+
+
+async def test_an_own_expired_hold_elsewhere_does_not_keep_the_voucher(database: Database) -> None:
+    one, other = await stocked(database, 9, 9)
+    voucher, buyer = a_voucher(total=1), PersonId(new_id())
+    first = request([one], buyer=buyer, drop=DropRule(DropId(new_id()), LONG_AGO, 1), voucher=voucher)
+    await place(database, first)
+    async with database.transaction() as conn:
+        await expire_now(conn, first.id)
+    assert isinstance((await place(database, request([other], buyer=buyer, voucher=voucher)))[0], Granted)
+    assert await levels(database, one, other) == [(9, 0, 0), (8, 1, 0)]
+
+
+@pytest.mark.parametrize("taken_meanwhile", [False, True])
+async def test_a_redemption_stays_when_confirmed_and_is_taken_again_when_paid_late(
+    database: Database, *, taken_meanwhile: bool
+) -> None:
+    (variant,) = await stocked(database, 9)
+    voucher = a_voucher(total=1)
+    wish = request([variant], voucher=voucher)
+    await place(database, wish)
+    order_id = await order(database, wish.id)
+    async with database.transaction() as conn:
+        await inventory.release_holds(conn, [wish.id])
+    if taken_meanwhile:
+        assert isinstance((await place(database, request([variant], voucher=voucher)))[0], Granted)
+    async with database.transaction() as conn:
+        outcome = await inventory.confirm_holds(conn, {wish.id: order_id})
+        held = (await inventory.load_holds(conn, [wish.id]))[wish.id]
+    assert outcome[wish.id] is (Confirmation.GONE if taken_meanwhile else Confirmation.RETAKEN)
+    assert (held.voucher_id, held.discount) == (voucher.voucher_id, 1)
+    assert await redeemed(database, voucher) == 1
+
+
+async def test_a_voucher_has_its_time_by_the_databases_clock(database: Database) -> None:
+    (variant,) = await stocked(database, 9)
+    async with database.connection() as conn:
+        now = await database_now(conn)
+    hour = timedelta(hours=1)
+    early = request([variant], voucher=VoucherRule(VoucherId(new_id()), 9, 9, starts_at=now + hour))
+    late = request([variant], voucher=VoucherRule(VoucherId(new_id()), 9, 9, starts_at=now - hour, ends_at=now))
+    within = request([variant], voucher=VoucherRule(VoucherId(new_id()), 9, 9, starts_at=now, ends_at=now + hour))
+    decisions = await place(database, early, late, within)
+    assert decisions[0] == inventory.VoucherNotNow(early.id, starts_at=now + hour)
+    assert decisions[1] == inventory.VoucherNotNow(late.id, ended_at=now)
+    assert isinstance(decisions[2], Granted)
+
+
+async def test_the_database_itself_refuses_a_discount_without_a_voucher(database: Database) -> None:
+    (variant,) = await stocked(database, 9)
+    with pytest.raises(CheckViolation, match="hold_discount_needs_voucher"):
+        await place(database, replace(request([variant]), discount=1))

@@ -18,10 +18,13 @@ from tidegate.inventory import (
     OverLimit,
     SoldOut,
     TooManyHolds,
+    VoucherNotNow,
+    VoucherRule,
+    VoucherSpent,
     summed,
 )
 from tidegate.inventory.rules import allocate
-from tidegate.platform.ids import DropId, HoldId, PersonId, VariantId
+from tidegate.platform.ids import DropId, HoldId, PersonId, VariantId, VoucherId
 from tidegate.platform.money import Money
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -30,6 +33,7 @@ PENNY = Money(1, "GBP")
 VARIANTS = [VariantId(UUID(int=n)) for n in range(1, 4)]
 BUYERS = [PersonId(UUID(int=n)) for n in range(1, 5)]
 DROP = DropId(UUID(int=77))
+VOUCHER = VoucherId(UUID(int=88))
 
 lines = st.dictionaries(st.sampled_from(VARIANTS), st.integers(1, 4), min_size=1).map(
     lambda wanted: tuple(HoldLine(variant, quantity, PENNY) for variant, quantity in wanted.items())
@@ -40,7 +44,15 @@ rules = st.none() | st.builds(
     opens_at=st.sampled_from([NOW - timedelta(seconds=1), NOW, NOW + timedelta(milliseconds=1)]),
     per_buyer=st.integers(1, 5),
 )
-batches = st.lists(st.tuples(st.sampled_from(BUYERS), lines, rules), max_size=12).map(
+vouchers = st.none() | st.builds(
+    VoucherRule,
+    voucher_id=st.just(VOUCHER),
+    total=st.just(3),
+    per_buyer=st.just(2),
+    starts_at=st.sampled_from([None, NOW, NOW + timedelta(milliseconds=1)]),
+    ends_at=st.sampled_from([None, NOW, NOW + timedelta(milliseconds=1)]),
+)
+batches = st.lists(st.tuples(st.sampled_from(BUYERS), lines, rules, vouchers), max_size=12).map(
     lambda rows: [HoldRequest(HoldId(UUID(int=1000 + n)), *row) for n, row in enumerate(rows)]
 )
 stocks = st.dictionaries(st.sampled_from(VARIANTS), st.integers(0, 10))
@@ -105,6 +117,27 @@ def test_limits_and_opening_times_hold_within_a_batch(requests: list[HoldRequest
             granted_in_drop[request.buyer_id] = granted_in_drop.get(request.buyer_id, 0) + 1
     assert all(count == 1 for count in granted_in_drop.values()), "one live hold per buyer and drop"
     assert all(count <= 3 for count in granted_loose.values())
+
+
+@given(batches, stocks)
+def test_a_voucher_is_redeemed_as_often_as_it_may_be_and_in_its_time(
+    requests: list[HoldRequest], free: dict[VariantId, int]
+) -> None:
+    redeemed: dict[PersonId, int] = {}
+    for request, decision in zip(requests, decide(requests, free), strict=True):
+        rule = request.voucher
+        if isinstance(decision, VoucherSpent):
+            assert (redeemed.get(request.buyer_id, 0) == 2) if decision.own else (sum(redeemed.values()) == 3)
+        if isinstance(decision, VoucherNotNow):
+            assert rule is not None
+            early, late = rule.starts_at is not None and rule.starts_at > NOW, rule.ends_at == NOW
+            assert (decision.starts_at is not None, decision.ended_at is not None) == (early, late and not early)
+        if isinstance(decision, Granted) and rule is not None:
+            assert (rule.starts_at or NOW) <= NOW
+            assert rule.ends_at is None or rule.ends_at > NOW
+            redeemed[request.buyer_id] = redeemed.get(request.buyer_id, 0) + 1
+    assert sum(redeemed.values()) <= 3
+    assert all(count <= 2 for count in redeemed.values())
 
 
 def test_the_words_of_each_refusal() -> None:

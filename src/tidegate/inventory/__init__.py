@@ -16,6 +16,7 @@ from tidegate.inventory.contracts import (
     StockLevel,
     Take,
     TooManyHolds,
+    VoucherNotNow,
     VoucherRule,
     VoucherSpent,
     summed,
@@ -33,7 +34,7 @@ from tidegate.inventory.holds import (
     release_holds,
     release_unordered,
 )
-from tidegate.inventory.limits import RACE, clear_limits
+from tidegate.inventory.limits import RACE, clear_limits, redemptions
 from tidegate.inventory.placing import AskedRoom, ask_room, place_holds
 from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
 
@@ -57,6 +58,7 @@ __all__ = [
     "StockLevel",
     "Take",
     "TooManyHolds",
+    "VoucherNotNow",
     "VoucherRule",
     "VoucherSpent",
     "add_missing_stock",
@@ -72,6 +74,7 @@ __all__ = [
     "load_holds",
     "place_holds",
     "read_holds",
+    "redemptions",
     "release_holds",
     "release_unordered",
     "set_stock",

@@ -42,11 +42,16 @@ class DropRule:
 
 @dataclass(frozen=True, slots=True)
 class VoucherRule:
-    """What a voucher demands: at most `total` redemptions by everyone together, at most `per_buyer` by one buyer."""
+    """What a voucher demands: at most `total` redemptions by everyone together, at most `per_buyer` by one buyer.
+
+    Not before `starts_at`, and before `ends_at`; None for no such bound.
+    """
 
     voucher_id: VoucherId
     total: int
     per_buyer: int
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
 
 
 LimitKey = tuple[UUID, PersonId]
@@ -67,7 +72,8 @@ class Take:
 class HoldRequest:
     """A wish to hold all of `lines` or none. Lines of one variant are already summed.
 
-    With an `order_id` the hold is an order's from its first moment.
+    With an `order_id` the hold is an order's from its first moment. `discount` is what its voucher takes off the lines,
+    in minor units of their currency.
     """
 
     id: HoldId
@@ -76,6 +82,7 @@ class HoldRequest:
     drop: DropRule | None = None
     voucher: VoucherRule | None = None
     order_id: OrderId | None = None
+    discount: int = 0
 
     @property
     def quantity(self) -> int:
@@ -145,6 +152,15 @@ class VoucherSpent:
 
 
 @dataclass(frozen=True, slots=True)
+class VoucherNotNow:
+    """The voucher cannot be used yet (`starts_at`) or any more (`ended_at`); the database's clock says so."""
+
+    hold_id: HoldId
+    starts_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TooManyHolds:
     """The buyer has `limit` live holds outside drops already."""
 
@@ -152,12 +168,15 @@ class TooManyHolds:
     limit: int
 
 
-Decision = Granted | SoldOut | NotYetOpen | OverLimit | VoucherSpent | TooManyHolds
+Decision = Granted | SoldOut | NotYetOpen | OverLimit | VoucherSpent | VoucherNotNow | TooManyHolds
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold as it stands. `drop_id` and `voucher_id` are all zeros for none; times are the database's."""
+    """A hold as it stands. `drop_id` and `voucher_id` are all zeros for none; times are the database's.
+
+    `discount` is what its voucher takes off the lines, in minor units of their currency.
+    """
 
     id: HoldId
     buyer_id: PersonId
@@ -168,6 +187,7 @@ class Hold:
     seconds_left: int
     lines: tuple[HoldLine, ...]
     voucher_id: VoucherId = NO_VOUCHER
+    discount: int = 0
 
     @property
     def quantity(self) -> int:

@@ -21,7 +21,7 @@ from tidegate.platform.money import Money
 SELECT = """
 SELECT h.id, h.buyer_id, h.drop_id, h.state, h.order_id, h.expires_at,
     greatest(0, ceil(extract(epoch FROM h.expires_at - clock_timestamp())))::int, h.voucher_id,
-    array_agg(l.variant_id ORDER BY l.variant_id), array_agg(l.quantity ORDER BY l.variant_id),
+    h.discount_amount, array_agg(l.variant_id ORDER BY l.variant_id), array_agg(l.quantity ORDER BY l.variant_id),
     array_agg(l.unit_amount ORDER BY l.variant_id), array_agg(l.currency ORDER BY l.variant_id)
 FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
 """
@@ -213,9 +213,9 @@ async def _read_holds(conn: Connection, condition: str, arguments: tuple[Any, ..
 def _hold(row: tuple[Any, ...]) -> Hold:
     lines = tuple(
         HoldLine(variant_id, quantity, Money(amount, currency))
-        for variant_id, quantity, amount, currency in zip(*row[8:12], strict=True)
+        for variant_id, quantity, amount, currency in zip(*row[9:13], strict=True)
     )
-    return Hold(row[0], row[1], row[2], HoldState(row[3]), row[4], row[5], row[6], lines, row[7])
+    return Hold(row[0], row[1], row[2], HoldState(row[3]), row[4], row[5], row[6], lines, row[7], row[8])
 
 
 def _per_variant(holds: Iterable[Hold]) -> dict[VariantId, int]:

@@ -16,7 +16,7 @@ from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import BuyerUse, Hold, HoldRequest, LimitKey
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import DropId, HoldId
+from tidegate.platform.ids import ANYONE, DropId, HoldId, VoucherId
 
 HASH_FACTOR = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """2^128 divided by the golden ratio: spreads ids, whose first bits are a time (Knuth's multiplicative hashing)."""
@@ -143,6 +143,15 @@ async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
         " WHERE rule_id = %s",
         (rule_id,),
     )
+
+
+async def redemptions(conn: Connection, voucher_ids: Sequence[VoucherId]) -> dict[VoucherId, int]:
+    """How often vouchers are redeemed now, by live holds and sales, for showing; those never used are absent."""
+    rows = await conn.execute(
+        "SELECT rule_id, used FROM inventory.buyer_limits WHERE rule_id = ANY(%s) AND buyer_id = %s",
+        (list(voucher_ids), ANYONE),
+    )
+    return {row[0]: row[1] for row in await rows.fetchall()}
 
 
 def _hashes(keys: Collection[LimitKey]) -> list[int]:

@@ -27,9 +27,15 @@ SELECT id, buyer_id, state = 'held' AND expires_at <= clock_timestamp() FROM inv
 WHERE buyer_id = ANY(%b) AND drop_id = %b AND state IN ('held', 'ordered')
 """
 
+REDEEMED = """
+SELECT id FROM inventory.holds
+WHERE buyer_id = ANY(%b) AND voucher_id = ANY(%b) AND state = 'held' AND expires_at <= clock_timestamp()
+"""
+
 HOLDS = """
-INSERT INTO inventory.holds (id, buyer_id, drop_id, voucher_id, state, order_id, expires_at)
-SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[])
+INSERT INTO inventory.holds (id, buyer_id, drop_id, voucher_id, discount_amount, state, order_id, expires_at)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::uuid[],
+    %b::timestamptz[])
 """
 
 LINES = """
@@ -47,6 +53,7 @@ class AskedRoom:
     requests: Sequence[HoldRequest]
     limits: AskedLimits
     loose: Cursor | None
+    redeemed: Cursor | None
     stock: Cursor
     clock: Cursor
 
@@ -56,9 +63,10 @@ async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRo
     limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
     loose_buyers = {request.buyer_id for request in requests if request.drop is None}
     loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
+    redeemed = await _ask_redeemed(conn, requests)
     stock = await ask_stock(conn, (line.variant_id for request in requests for line in request.lines))
     clock = await conn.execute("SELECT clock_timestamp()")
-    return AskedRoom(requests, limits, loose, stock, clock)
+    return AskedRoom(requests, limits, loose, redeemed, stock, clock)
 
 
 async def place_holds(
@@ -79,6 +87,8 @@ async def place_holds(
     room = asked or await ask_room(conn, requests)
     uses = await read_limits(room.limits)
     loose, over = await _read_loose(room.loose)
+    if room.redeemed is not None:
+        over += [row[0] for row in await room.redeemed.fetchall()]
     free = await read_stock(room.stock)
     now = await _read_clock(room.clock)
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
@@ -123,6 +133,16 @@ async def _ask_again(
     return await read_limits(room.limits), await read_stock(room.stock)
 
 
+async def _ask_redeemed(conn: Connection, requests: Sequence[HoldRequest]) -> Cursor | None:
+    """Holds that are over and in which these buyers redeemed a voucher that they now want to redeem."""
+    asking = [request for request in requests if request.voucher is not None]
+    if not asking:
+        return None
+    vouchers = {request.voucher.voucher_id for request in asking if request.voucher is not None}
+    buyers = {request.buyer_id for request in asking}
+    return await conn.execute(REDEEMED, (list(buyers), list(vouchers)), binary=True)
+
+
 async def _read_loose(asked: Cursor | None) -> tuple[dict[PersonId, int], list[HoldId]]:
     """Live holds outside drops per buyer, and those among them that are over."""
     counts: dict[PersonId, int] = {}
@@ -155,6 +175,7 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
             [r.buyer_id for r in requests],
             [r.drop.drop_id if r.drop else NO_DROP for r in requests],
             [r.voucher.voucher_id if r.voucher else NO_VOUCHER for r in requests],
+            [r.discount for r in requests],
             ["ordered" if r.order_id else "held" for r in requests],
             [r.order_id for r in requests],
             [decision.expires_at for _, decision in granted],

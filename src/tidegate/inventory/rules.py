@@ -16,6 +16,7 @@ from tidegate.inventory.contracts import (
     OverLimit,
     SoldOut,
     TooManyHolds,
+    VoucherNotNow,
     VoucherSpent,
 )
 from tidegate.platform.ids import ANYONE, PersonId, VariantId
@@ -81,6 +82,12 @@ def _refusal(
 ) -> Decision | None:
     if request.drop is not None and now < request.drop.opens_at:
         return NotYetOpen(request.id, request.drop.opens_at)
+    if request.voucher is not None:
+        starts_at, ends_at = request.voucher.starts_at, request.voucher.ends_at
+        if starts_at is not None and now < starts_at:
+            return VoucherNotNow(request.id, starts_at=starts_at)
+        if ends_at is not None and now >= ends_at:
+            return VoucherNotNow(request.id, ended_at=ends_at)
     for take in request.takes:
         use = used.get(take.key, UNUSED)
         if (take.live and use.live_hold_id is not None) or use.used + take.quantity > take.quota:

@@ -70,7 +70,10 @@ class BoughtLine:
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """A buyer's hold. `seconds_left` by the database's clock; 0 once it has ended."""
+    """A buyer's hold. `seconds_left` by the database's clock; 0 once it has ended.
+
+    `total` is what is to be paid: the lines' prices less `discount`.
+    """
 
     id: HoldId
     buyer_id: PersonId
@@ -78,6 +81,7 @@ class HoldView:
     expires_at: datetime
     seconds_left: int
     total: Money
+    discount: Money
     lines: tuple[BoughtLine, ...]
     drop: str | None
     order_id: OrderId | None
@@ -93,7 +97,10 @@ class NextAction:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order as its buyer sees it. `failure` says why the last payment did not go through."""
+    """An order as its buyer sees it. `failure` says why the last payment did not go through.
+
+    `total` is what is to be paid: the lines' prices less `discount`.
+    """
 
     id: OrderId
     number: str
@@ -101,6 +108,7 @@ class OrderView:
     hold_id: HoldId
     state: OrderState
     total: Money
+    discount: Money
     next_action: NextAction | None
     lines: tuple[BoughtLine, ...]
     email: str
@@ -156,6 +164,27 @@ class LimitReached(Problem):
     """You have as many as one person may have."""
 
     slug = "limit-reached"
+    status = 409
+
+
+class CodeUnknown(Problem):
+    """This shop has no such code."""
+
+    slug = "code-unknown"
+    status = 422
+
+
+class CodeNotValid(Problem):
+    """This code cannot be used now, or not for these goods."""
+
+    slug = "code-not-valid"
+    status = 409
+
+
+class CodeUsedUp(Problem):
+    """This code has been used as often as it may be."""
+
+    slug = "code-used-up"
     status = 409
 
 

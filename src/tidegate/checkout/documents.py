@@ -13,12 +13,18 @@ def money_document(money: Money) -> dict[str, Any]:
     return {"amount": money.amount, "currency": money.currency}
 
 
+def discount_document(discount: Money) -> dict[str, Any] | None:
+    """What was taken off the lines; None when nothing was."""
+    return money_document(discount) if discount.amount else None
+
+
 def hold_document(hold: HoldView) -> dict[str, Any]:
-    """A hold; its total is that of the goods."""
+    """A hold; its total is that of the goods, less its discount."""
     return {
         "id": str(hold.id),
         "expires_at": hold.expires_at.isoformat(),
         "total": money_document(hold.total),
+        "discount": discount_document(hold.discount),
         "lines": [_line(line) for line in hold.lines],
     }
 
@@ -32,6 +38,7 @@ def order_document(order: OrderView) -> dict[str, Any]:
         "hold_id": str(order.hold_id),
         "state": order.state.value,
         "total": money_document(order.total),
+        "discount": discount_document(order.discount),
         "next_action": {"type": action.kind, "url": action.url} if action else None,
         "failure": order.failure,
         "pay_until": order.pay_until.isoformat(),

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from tidegate import catalog, inventory
 from tidegate.checkout.contracts import AlreadyOrdered, BoughtLine, HoldView, Line
 from tidegate.checkout.documents import hold_document
-from tidegate.checkout.rules import check_lines
+from tidegate.checkout.rules import check_lines, to_pay
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal, title_of
 from tidegate.inventory.contracts import Hold, HoldState
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, StoredAnswer, record_keys
 from tidegate.platform.ids import NO_DROP, HoldId, PersonId
-from tidegate.platform.money import total
+from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
 
 
@@ -31,12 +31,14 @@ async def open_hold(
     lines: Sequence[Line],
     drop: str | None = None,
     admission: str | None = None,
+    code: str | None = None,
 ) -> HoldView:
     """Hold all of `lines` or none, for a page.
 
-    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, PassRequired.
+    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, PassRequired, CodeUnknown, CodeNotValid,
+    CodeUsedUp.
     """
-    outcome, _ = await settle_hold(shop, HoldWish(buyer_id, tuple(lines), drop, admission))
+    outcome, _ = await settle_hold(shop, HoldWish(buyer_id, tuple(lines), drop, admission, code=code))
     assert isinstance(outcome, HoldView), "a wish without a key has no stored answer"
     return outcome
 
@@ -123,14 +125,15 @@ async def view_hold(conn: Connection, shop: Shop, hold: Hold) -> HoldView:
         )
         for line in hold.lines
     )
-    currency = hold.lines[0].unit.currency
+    discount = Money(hold.discount, hold.lines[0].unit.currency)
     return HoldView(
         id=hold.id,
         buyer_id=hold.buyer_id,
         state="expired" if hold.live and hold.seconds_left == 0 else hold.state.value,
         expires_at=hold.expires_at,
         seconds_left=hold.seconds_left if hold.live else 0,
-        total=total((line.total for line in lines), currency),
+        total=to_pay(lines, discount),
+        discount=discount,
         lines=lines,
         drop=slugs.get(hold.drop_id) if hold.drop_id != NO_DROP else None,
         order_id=hold.order_id,
@@ -144,7 +147,8 @@ def _fresh_view(allotted: Allotted, ttl_s: int) -> HoldView:
         state=HoldState.HELD.value,
         expires_at=allotted.granted.expires_at,
         seconds_left=ttl_s,
-        total=total((line.total for line in allotted.lines), allotted.lines[0].unit.currency),
+        total=to_pay(allotted.lines, allotted.discount),
+        discount=allotted.discount,
         lines=allotted.lines,
         drop=allotted.drop.slug if allotted.drop else None,
         order_id=None,

@@ -10,6 +10,9 @@ from starlette.responses import Response
 
 from tidegate.checkout.contracts import (
     AlreadyOrdered,
+    CodeNotValid,
+    CodeUnknown,
+    CodeUsedUp,
     HoldExpired,
     HoldView,
     LimitReached,
@@ -51,6 +54,7 @@ IDEMPOTENCY_KEY = HeaderParameter(
 )
 PASS = HeaderParameter("Tidegate-Pass", "The pass that a room gave, for drops that have one.")
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
+CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)
 
 
 @hot_route(
@@ -58,7 +62,7 @@ KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, T
     "/api/v1/holds",
     body=HoldBody,
     returns=(201, HoldAnswer),
-    problems=(*KEY_PROBLEMS, SoldOut, NotOpen, LimitReached, PassRequired, PassSpent, UnknownSku),
+    problems=(*KEY_PROBLEMS, *CODE_PROBLEMS, SoldOut, NotOpen, LimitReached, PassRequired, PassSpent, UnknownSku),
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
@@ -72,6 +76,7 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         drop=body.drop,
         admission=request.headers.get("tidegate-pass"),
         key=request_key(request, buyer_id, body),
+        code=body.code,
     )
     outcome, repeat = await settle_hold(_shop(request), wish)
     answer = StoredAnswer.of(201, hold_document(outcome)) if isinstance(outcome, HoldView) else outcome
@@ -138,6 +143,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     returns=(201, OrderAnswer),
     problems=(
         *KEY_PROBLEMS,
+        *CODE_PROBLEMS,
         SoldOut,
         NotOpen,
         LimitReached,

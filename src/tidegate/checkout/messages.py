@@ -13,6 +13,7 @@ from tidegate.platform.ids import HoldId, PersonId, parse_id
 from tidegate.platform.problems import NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+Code = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -24,10 +25,11 @@ class LineBody(msgspec.Struct, frozen=True):
 
 
 class HoldBody(msgspec.Struct, frozen=True):
-    """What to hold. `drop` names the drop that sells it."""
+    """What to hold. `drop` names the drop that sells it, `code` a voucher, in any case."""
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    code: Code | None = None
 
     def wishes(self) -> tuple[Line, ...]:
         """The lines as the use case takes them."""
@@ -75,13 +77,14 @@ class OrderBody(msgspec.Struct, frozen=True):
 
 
 class PurchaseBody(msgspec.Struct, frozen=True):
-    """Hold, order and payment in one."""
+    """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case."""
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
     email: Annotated[str, msgspec.Meta(max_length=254)]
     shipping_address: AddressBody
     payment: PaymentBody
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    code: Code | None = None
 
     def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
         """The wish as the use case takes it."""
@@ -96,6 +99,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
             drop=self.drop,
             admission=admission,
             key=key,
+            code=self.code,
         )
 
 
@@ -116,11 +120,12 @@ class LineAnswer(msgspec.Struct, frozen=True):
 
 
 class HoldAnswer(msgspec.Struct, frozen=True):
-    """A hold; `total` is that of the goods."""
+    """A hold; `total` is what is to be paid: the lines' prices less `discount` (null: none)."""
 
     id: str
     expires_at: str
     total: MoneyAnswer
+    discount: MoneyAnswer | None
     lines: list[LineAnswer]
 
 
@@ -132,13 +137,17 @@ class ActionAnswer(msgspec.Struct, frozen=True):
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
-    """An order. `failure` is the provider's code for the last payment; `hold_id` is what to order again after it."""
+    """An order. `failure` is the provider's code for the last payment; `hold_id` is what to order again after it.
+
+    `total` is what is to be paid: the lines' prices less `discount` (null: none).
+    """
 
     id: str
     number: str
     hold_id: str
     state: str
     total: MoneyAnswer
+    discount: MoneyAnswer | None
     next_action: ActionAnswer | None
     failure: str | None
     pay_until: str

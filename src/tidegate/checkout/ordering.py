@@ -28,7 +28,7 @@ from tidegate.checkout.orders import (
     read_numbers,
     try_lock_order,
 )
-from tidegate.checkout.rules import PAYABLE, check_form, clean_form
+from tidegate.checkout.rules import PAYABLE, check_form, clean_form, to_pay
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, view_order, view_orders
@@ -47,7 +47,7 @@ from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, look_up, record_keys
 from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
-from tidegate.platform.money import total
+from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
 
 log = structlog.get_logger()
@@ -224,13 +224,15 @@ class _NewOrders:
         lines = tuple(
             replace(bought_line(terms[line.variant_id], line.quantity), unit=line.unit) for line in hold.lines
         )
+        discount = Money(hold.discount, lines[0].unit.currency)
         order = Order(
             id=OrderId(new_id()),
             number=number,
             buyer_id=wish.buyer_id,
             hold_id=hold.id,
             state=OrderState.AWAITING_PAYMENT,
-            total=total((line.total for line in lines), lines[0].unit.currency),
+            total=to_pay(lines, discount),
+            discount=discount,
             email=wish.form.email,
             address=wish.form.address,
             pay_until=max(hold.expires_at, self.ends_at).astimezone(UTC),

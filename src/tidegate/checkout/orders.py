@@ -36,6 +36,7 @@ class Order:
     hold_id: HoldId
     state: OrderState
     total: Money
+    discount: Money
     email: str
     address: Address
     pay_until: datetime
@@ -45,12 +46,13 @@ class Order:
 
 
 INSERT = """
-INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, currency, email_sealed,
-    shipping_sealed, pay_until, created_at)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, currency, email, shipping, pay_until, created_at
-FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[],
-    %b::timestamptz[], %b::timestamptz[])
-    AS o (id, number, buyer_id, hold_id, amount, currency, email, shipping, pay_until, created_at)
+INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
+    email_sealed, shipping_sealed, pay_until, created_at)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
+    created_at
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
+    %b::bytea[], %b::timestamptz[], %b::timestamptz[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at)
 """
 
 INSERT_LINES = """
@@ -96,6 +98,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.buyer_id for o in orders],
             [o.hold_id for o in orders],
             [o.total.amount for o in orders],
+            [o.discount.amount for o in orders],
             [o.total.currency for o in orders],
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
             [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
@@ -158,6 +161,7 @@ async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
         "SELECT o.id, o.number, o.buyer_id, o.hold_id, o.state, o.total_amount, o.currency, o.email_sealed,"
         " o.shipping_sealed, o.pay_until,"
         " greatest(0, ceil(extract(epoch FROM o.pay_until - clock_timestamp())))::int, o.created_at,"
+        " o.discount_amount,"
         " array_agg(l.sku ORDER BY l.line_no), array_agg(l.title ORDER BY l.line_no),"
         " array_agg(l.quantity ORDER BY l.line_no), array_agg(l.unit_amount ORDER BY l.line_no)"
         " FROM checkout.orders AS o JOIN checkout.order_lines AS l ON l.order_id = o.id"
@@ -203,7 +207,7 @@ async def list_recent(conn: Connection, *, limit: int, before: UUID | None = Non
 def _order(row: tuple[Any, ...]) -> Order:
     sealer = current_sealer()
     currency = row[6]
-    lines = zip(*row[12:16], strict=True)
+    lines = zip(*row[13:17], strict=True)
     return Order(
         id=row[0],
         number=row[1],
@@ -211,6 +215,7 @@ def _order(row: tuple[Any, ...]) -> Order:
         hold_id=row[3],
         state=OrderState(row[4]),
         total=Money(row[5], currency),
+        discount=Money(row[12], currency),
         email=sealer.open(bytes(row[7]), column=EMAIL_COLUMN),
         address=Address(**sealer.open_json(bytes(row[8]), column=SHIPPING_COLUMN)),
         pay_until=row[9],

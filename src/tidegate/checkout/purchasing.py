@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from tidegate.checkout.contracts import Address, OrderForm, OrderState, OrderView
 from tidegate.checkout.ordering import Replay, Started, begin, check_wish, record_started, repeated, start
 from tidegate.checkout.orders import Order, ask_numbers, read_numbers
-from tidegate.checkout.rules import check_lines
+from tidegate.checkout.rules import check_lines, to_pay
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal
 from tidegate.inventory import Hold, HoldState
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, StoredAnswer, record_keys
 from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, OrderId, new_id
-from tidegate.platform.money import total
 
 NO_HOLD = HoldId(NO_DROP)
 """Stands in an order form for the hold that is still to be made."""
@@ -84,7 +83,8 @@ def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, wi
         buyer_id=wish.buyer_id,
         hold_id=request.id,
         state=OrderState.AWAITING_PAYMENT,
-        total=total((line.total for line in allotted.lines), allotted.lines[0].unit.currency),
+        total=to_pay(allotted.lines, allotted.discount),
+        discount=allotted.discount,
         email=wish.email,
         address=wish.address,
         pay_until=expires_at,
@@ -102,5 +102,6 @@ def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, wi
         seconds_left=window_s,
         lines=request.lines,
         voucher_id=request.voucher.voucher_id if request.voucher else NO_VOUCHER,
+        discount=request.discount,
     )
     return start(desk, order, hold, wish.key, provider=wish.provider, method=wish.method)

@@ -7,9 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from tidegate.catalog.contracts import DropTerms, Terms
-from tidegate.checkout.contracts import Address, Line, OrderForm, OrderState, PassRequired, UnknownSku
+from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.checkout.contracts import (
+    Address,
+    BoughtLine,
+    CodeNotValid,
+    CodeUnknown,
+    Line,
+    OrderForm,
+    OrderState,
+    PassRequired,
+    UnknownSku,
+)
 from tidegate.inventory.contracts import HoldLine, summed
+from tidegate.platform.money import Money, total
 from tidegate.platform.problems import InvalidRequest
 
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
@@ -33,6 +44,7 @@ NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 FEISTEL_ROUNDS = 8
 MAX_EMAIL = 254
 MAX_FIELD = 200
+MAX_SHOWN_CODE = 64
 EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+@[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+\.[^@\s.,;:<>()\[\]\\\"]+")
 
 
@@ -97,6 +109,49 @@ def drop_of(
         # No room gives passes yet, so none can be true: a drop with a room sells to nobody rather than to everybody.
         raise PassRequired("" if admission is None else "this pass is not one that this shop gave")
     return drop
+
+
+def voucher_of(code: str, vouchers: Mapping[str, VoucherTerms]) -> VoucherTerms:
+    """The voucher of a cleaned code, if it is not closed; its times are judged under the locks.
+
+    Raises: CodeUnknown, CodeNotValid.
+    """
+    voucher = vouchers.get(code)
+    if voucher is None:
+        raise CodeUnknown(f"this shop has no code {code[:MAX_SHOWN_CODE]!r}; nothing was held and nothing was charged")
+    if voucher.closed_at is not None:
+        raise CodeNotValid("this code is closed; nothing was held and nothing was charged")
+    return voucher
+
+
+def discount_of(goods: Money, voucher: VoucherTerms) -> Money:
+    """What a voucher takes off goods that cost `goods` together: more than nothing, and at most all of it.
+
+    A percentage is taken of the sum, not of each line, and rounded with `percent_half_up`.
+    Raises: CodeNotValid when the voucher's amount is of another currency, or nothing would come off.
+    """
+    if voucher.amount_off is None:
+        assert voucher.percent_off is not None, "a voucher takes off a percentage or an amount"
+        off = percent_half_up(goods.amount, voucher.percent_off)
+    elif voucher.amount_off.currency == goods.currency:
+        off = min(voucher.amount_off.amount, goods.amount)
+    else:
+        raise CodeNotValid(f"this code is in {voucher.amount_off.currency}, and these goods are in {goods.currency}")
+    if off == 0:
+        raise CodeNotValid("this code takes nothing off these goods; order them without it")
+    return Money(off, goods.currency)
+
+
+def percent_half_up(amount: int, percent: int) -> int:
+    """`percent` of an amount, to the nearest minor unit; a half becomes a whole."""
+    return (amount * percent + 50) // 100
+
+
+def to_pay(lines: Sequence[BoughtLine], discount: Money) -> Money:
+    """What lines cost together, less a discount."""
+    goods = total((line.total for line in lines), discount.currency)
+    assert 0 <= discount.amount <= goods.amount, "a discount takes off at most what there is to pay"
+    return Money(goods.amount - discount.amount, goods.currency)
 
 
 def check_form(form: OrderForm) -> dict[str, str]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
-from tidegate.checkout.documents import money_document, order_document
+from tidegate.checkout.documents import discount_document, money_document, order_document
 from tidegate.checkout.orders import Order, ask_states, load_orders, move_orders, read_states
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
@@ -189,6 +189,7 @@ def order_event(topic: str, order: Order, desk: Desk) -> Event:
             "number": order.number,
             "buyer_id": str(order.buyer_id),
             "total": money_document(order.total),
+            "discount": discount_document(order.discount),
             "lines": [
                 {
                     "title": line.title,

@@ -36,6 +36,7 @@ def view_order(order: Order, last: Standing | None, *, state: OrderState | None 
         hold_id=order.hold_id,
         state=state,
         total=order.total,
+        discount=order.discount,
         next_action=action,
         lines=order.lines,
         email=order.email,

@@ -6,26 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tidegate import inventory
-from tidegate.catalog.contracts import DropTerms, Terms
-from tidegate.checkout.contracts import BoughtLine, LimitReached, Line, NotOpen, SoldOut
-from tidegate.checkout.rules import drop_of, priced
+from tidegate.catalog import clean_code
+from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.checkout.contracts import BoughtLine, CodeNotValid, CodeUsedUp, LimitReached, Line, NotOpen, SoldOut
+from tidegate.checkout.rules import discount_of, drop_of, priced, voucher_of
 from tidegate.checkout.shop import Desk
-from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldRequest
+from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldLine, HoldRequest, VoucherRule
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import Claim, ClaimState, RequestKey, StoredAnswer, look_up
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.money import Money, total
 from tidegate.platform.problems import KeyInFlight, KeyReused, Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A buyer's wish for all of `lines` or none, as it came in. `admission` is the pass that a room gave."""
+    """A buyer's wish for all of `lines` or none, as it came in.
+
+    `admission` is the pass that a room gave, `code` a voucher's.
+    """
 
     buyer_id: PersonId
     lines: tuple[Line, ...]
     drop: str | None = None
     admission: str | None = None
     key: RequestKey | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,11 @@ class Allotted:
     granted: Granted
     lines: tuple[BoughtLine, ...]
     drop: DropTerms | None
+
+    @property
+    def discount(self) -> Money:
+        """What its voucher takes off the lines."""
+        return Money(self.request.discount, self.lines[0].unit.currency)
 
 
 Verdict = Allotted | StoredAnswer | Problem
@@ -48,18 +59,20 @@ async def allot(
     """Take stock for wishes in order of arrival; one verdict each. With `order_ids` the holds are these orders'.
 
     Everything is asked for before anything is waited for: the terms that this process knows are used, and verified
-    with the catalogue's revision in the same transaction.
+    with the catalogue's revision in the same transaction. Only codes, where there are any, are known beforehand.
     """
+    codes = list({clean_code(wish.code) for wish in wishes if wish.code is not None})
+    vouchers = await desk.snapshot.vouchers(conn, codes) if codes else {}
     skus = list({line.sku for wish in wishes for line in wish.lines})
     revision = await desk.snapshot.ask(conn)
     guess = desk.snapshot.guess(skus)
     terms = await desk.snapshot.answer(conn, revision, skus) if guess is None else guess
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
-    wanted = _requests(wishes, terms, order_ids)
+    wanted = _requests(wishes, terms, vouchers, order_ids)
     room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
     if guess is not None and (fresh := await desk.snapshot.answer(conn, revision, skus)) != guess:
         terms = fresh
-        wanted = _requests(wishes, terms, order_ids)
+        wanted = _requests(wishes, terms, vouchers, order_ids)
         room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
     claims = iter(await lookup.claims())
     verdicts: list[Verdict | None] = []
@@ -94,7 +107,7 @@ def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
 
 def stored_refusal(verdict: object) -> StoredAnswer | None:
     """The answer to keep when a verdict is a decision; what a later moment may change is none."""
-    if isinstance(verdict, SoldOut | LimitReached):
+    if isinstance(verdict, SoldOut | LimitReached | CodeUsedUp):
         return StoredAnswer(verdict.status, verdict.encoded())
     return None
 
@@ -110,20 +123,36 @@ def title_of(terms: Terms) -> str:
 
 
 def _requests(
-    wishes: Sequence[Wish], terms: dict[str, Terms], order_ids: Sequence[OrderId] | None
+    wishes: Sequence[Wish],
+    terms: dict[str, Terms],
+    vouchers: dict[str, VoucherTerms],
+    order_ids: Sequence[OrderId] | None,
 ) -> list[HoldRequest | Problem]:
     wanted: list[HoldRequest | Problem] = []
     for place, wish in enumerate(wishes):
         try:
             lines = priced(wish.lines, terms)
             drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
+            voucher, discount = _redeemed(wish.code, vouchers, lines)
         except Problem as problem:
             wanted.append(problem)
             continue
         rule = None if drop is None else DropRule(drop.id, drop.opens_at, drop.per_buyer)
         order_id = None if order_ids is None else order_ids[place]
-        wanted.append(HoldRequest(HoldId(new_id()), wish.buyer_id, lines, rule, order_id=order_id))
+        wanted.append(HoldRequest(HoldId(new_id()), wish.buyer_id, lines, rule, voucher, order_id, discount))
     return wanted
+
+
+def _redeemed(
+    code: str | None, vouchers: dict[str, VoucherTerms], lines: Sequence[HoldLine]
+) -> tuple[VoucherRule | None, int]:
+    """What a code demands, and what it takes off the lines in minor units. Raises: CodeUnknown, CodeNotValid."""
+    if code is None:
+        return None, 0
+    voucher = voucher_of(clean_code(code), vouchers)
+    goods = total((line.unit * line.quantity for line in lines), lines[0].unit.currency)
+    rule = VoucherRule(voucher.id, voucher.total, voucher.per_buyer, voucher.starts_at, voucher.ends_at)
+    return rule, discount_of(goods, voucher).amount
 
 
 def _verdict(request: HoldRequest, decision: Decision, by_variant: dict[VariantId, Terms]) -> Verdict:
@@ -145,6 +174,18 @@ def _verdict(request: HoldRequest, decision: Decision, by_variant: dict[VariantI
                 )
             return LimitReached(f"one person may have {quota} in this drop, and you have {decision.used}")
         case inventory.VoucherSpent(own=own):
-            return LimitReached("you have used this code already" if own else "this code has been used up")
+            words = "you have used this code as often as you may" if own else "this code has been used up"
+            return CodeUsedUp(f"{words}; nothing was held and nothing was charged")
+        case inventory.VoucherNotNow():
+            return _not_now(decision)
         case inventory.TooManyHolds(limit=limit):
             return LimitReached(f"you have {limit} holds open: order or give up one of them first")
+
+
+def _not_now(decision: inventory.VoucherNotNow) -> CodeNotValid:
+    if decision.starts_at is not None:
+        starts_at = decision.starts_at.isoformat()
+        return CodeNotValid(f"this code starts at {starts_at}; nothing was held", starts_at=starts_at)
+    assert decision.ended_at is not None
+    ended_at = decision.ended_at.isoformat()
+    return CodeNotValid(f"this code ended at {ended_at}; nothing was held and nothing was charged", ended_at=ended_at)

@@ -15,6 +15,7 @@ from tidegate.payments.contracts import (
     Answer,
     Charge,
     ChargeIntent,
+    ChargeState,
     OutcomeUnknown,
     Provider,
     ProviderRefused,
@@ -39,6 +40,9 @@ SECONDS = Histogram(
 
 NO_ANSWER = (TimeoutError, OSError, psycopg.Error, Overloaded)
 """What leaves open whether a call took effect (the sandbox keeps its ledger in PostgreSQL)."""
+
+NOTHING_DUE = Answer(ChargeState.CAPTURED, "")
+"""What there is to say of an attempt to pay nothing: it is paid. No provider is asked for that."""
 
 Said = TypeVar("Said")
 
@@ -138,11 +142,15 @@ def check_method(providers: Providers, *, provider: str, method: str) -> None:
 
 async def call_provider(providers: Providers, intent: ChargeIntent) -> Answer:
     """Ask for the money, after the intent's transaction was committed. Raises: OutcomeUnknown, ProviderRefused."""
+    if intent.total.amount == 0:
+        return NOTHING_DUE
     return await providers.call(intent.provider, "charge", lambda it: it.charge(intent), outcome=_state)
 
 
 async def ask_provider(providers: Providers, charge: Charge) -> Answer:
     """Ask how a charge stands; one that never arrived is charged now. Raises: OutcomeUnknown, ProviderRefused."""
+    if charge.total.amount == 0:
+        return NOTHING_DUE
     return await providers.call(charge.provider, "ask", lambda it: it.ask(charge), outcome=_state)
 
 
@@ -151,6 +159,8 @@ async def end_attempt(providers: Providers, charge: Charge) -> Answer:
 
     Answers CAPTURED where it turned out to be paid. Raises: OutcomeUnknown (nothing may be let go), ProviderRefused.
     """
+    if charge.total.amount == 0:
+        return NOTHING_DUE
     return await providers.call(charge.provider, "end", lambda it: it.end(charge), outcome=_state)
 
 

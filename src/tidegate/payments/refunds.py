@@ -48,7 +48,11 @@ WHERE order_id = %s AND attempt = %s AND reason = %s AND state = 'intent'
 
 
 async def record_refunds(conn: Connection, refunds: Sequence[Refund]) -> None:
-    """Decide to give money back; a refund that is recorded already (same attempt and reason) stays as it is."""
+    """Decide to give money back; a refund that is recorded already (same attempt and reason) stays as it is.
+
+    Of an attempt that paid nothing there is nothing to give back.
+    """
+    refunds = [refund for refund in refunds if refund.total.amount > 0]
     if not refunds:
         return
     await conn.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from tidegate.catalog import (
     ImportReport,
@@ -48,11 +49,30 @@ async def write(database: Database, *products: NewProduct) -> Written:
         return await write_products(conn, products=products)
 
 
-async def a_voucher(database: Database, code: str, *, percent_off: int = 10, total: int = 5) -> VoucherTerms:
-    """A voucher that may be used from now on."""
+async def a_voucher(
+    database: Database,
+    code: str,
+    *,
+    percent_off: int = 10,
+    amount_off: Money | None = None,
+    total: int = 5,
+    per_buyer: int = 1,
+    starts_in_s: float = 0,
+    ends_in_s: float | None = None,
+) -> VoucherTerms:
+    """A voucher that may be used from now on; with `amount_off` it takes off no percentage."""
     async with database.transaction() as conn:
         now = await database_now(conn)
-        return await create_voucher(conn, code=code, percent_off=percent_off, total=total, per_buyer=1, starts_at=now)
+        return await create_voucher(
+            conn,
+            code=code,
+            percent_off=None if amount_off else percent_off,
+            amount_off=amount_off,
+            total=total,
+            per_buyer=per_buyer,
+            starts_at=now + timedelta(seconds=starts_in_s),
+            ends_at=None if ends_in_s is None else now + timedelta(seconds=ends_in_s),
+        )
 
 
 @dataclass

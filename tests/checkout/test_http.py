@@ -7,10 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.catalog.makers import a_voucher
 from tests.checkout.buying import ADDRESS, guest, held, order_body, post, problem
 from tests.checkout.conftest import Stock
 from tidegate import inventory
+from tidegate.catalog import close_voucher
 from tidegate.checkout import Shop
+from tidegate.platform.database import Database
+from tidegate.platform.money import Money
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +33,67 @@ async def test_hold_then_order(site: httpx.AsyncClient, sell: Stock) -> None:
     again = await site.get(f"/api/v1/orders/{order['id']}", headers=who)
     assert again.json() == order
     assert "ada@example.com" not in again.text
+
+
+def purchase_body(**changed: Any) -> dict[str, Any]:
+    body = order_body("") | {"lines": [{"sku": "LAMP", "quantity": 1}]} | changed
+    return {name: value for name, value in body.items() if name != "hold_id"}
+
+
+def gbp(amount: int) -> dict[str, Any]:
+    return {"amount": amount, "currency": "GBP"}
+
+
+async def test_a_code_takes_something_off(site: httpx.AsyncClient, sell: Stock, database: Database) -> None:
+    await sell("LAMP", stock=9, price=1299)
+    await a_voucher(database, "TENOFF", per_buyer=2)
+    who = await guest(site)
+    assert (await held(site, who))["discount"] is None
+    wish = {"lines": [{"sku": "LAMP", "quantity": 2}], "code": " TenOff "}
+    response = await post(site, "/api/v1/holds", wish, who)
+    assert response.status_code == 201, response.text
+    hold = response.json()
+    assert (hold["total"], hold["discount"]) == (gbp(2338), gbp(260))
+    assert hold["lines"][0]["unit_price"] == gbp(1299)
+    shown = (await site.get(f"/api/v1/holds/{hold['id']}", headers=who)).json()
+    assert (shown["total"], shown["discount"]) == (gbp(2338), gbp(260))
+    order = (await post(site, "/api/v1/orders", order_body(hold["id"]), who)).json()
+    assert (order["state"], order["total"], order["discount"]) == ("paid", gbp(2338), gbp(260))
+    bought = (await post(site, "/api/v1/purchases", purchase_body(code="tenoff"), who)).json()
+    assert (bought["state"], bought["total"], bought["discount"]) == ("paid", gbp(1169), gbp(130))
+    assert (await site.get(f"/api/v1/orders/{bought['id']}", headers=who)).json() == bought
+
+
+@pytest.mark.parametrize("path", ["/api/v1/holds", "/api/v1/purchases"])
+async def test_codes_that_are_refused(site: httpx.AsyncClient, sell: Stock, database: Database, path: str) -> None:
+    await sell("LAMP", stock=9)
+    closed = await a_voucher(database, "CLOSED")
+    async with database.transaction() as conn:
+        await close_voucher(conn, code=closed.code)
+    await a_voucher(database, "EARLY", starts_in_s=60)
+    await a_voucher(database, "LATE", starts_in_s=-60, ends_in_s=-1)
+    await a_voucher(database, "EUROS", amount_off=Money(100, "EUR"))
+    await a_voucher(database, "ONCE", total=5)
+    who = await guest(site)
+    said = {}
+    for code in ("NOPE", "CLOSED", "EARLY", "LATE", "EUROS", "ONCE", "ONCE", "", "x" * 101, "é\x00"):
+        response = await post(site, path, purchase_body(code=code), who)
+        if response.status_code != 201:
+            said[code] = (*problem(response), response.json()["detail"])
+    assert {code: each[:2] for code, each in said.items()} == {
+        "NOPE": (422, "code-unknown"),
+        "CLOSED": (409, "code-not-valid"),
+        "EARLY": (409, "code-not-valid"),
+        "LATE": (409, "code-not-valid"),
+        "EUROS": (409, "code-not-valid"),
+        "ONCE": (409, "code-used-up"),
+        "": (422, "invalid-request"),
+        "x" * 101: (422, "invalid-request"),
+        "é\x00": (422, "code-unknown"),
+    }
+    for code, words in (("CLOSED", "closed"), ("EARLY", "starts at"), ("LATE", "ended at"), ("EUROS", "in EUR")):
+        assert words in said[code][2]
+    assert "as often as you may" in said["ONCE"][2]
 
 
 async def test_a_repeat_gets_the_first_answer(site: httpx.AsyncClient, sell: Stock) -> None:

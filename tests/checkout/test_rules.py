@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fractions import Fraction
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.catalog.contracts import DropTerms, Room, Terms
-from tidegate.checkout import Address, Line, OrderForm, OrderState, PassRequired
-from tidegate.checkout.rules import NUMBER_BITS, TRANSITIONS, check_form, check_lines, drop_of, may_move, order_number
-from tidegate.platform.ids import DropId, HoldId, VariantId
+from tidegate.catalog.contracts import DropTerms, Room, Terms, VoucherTerms
+from tidegate.checkout import (
+    Address,
+    BoughtLine,
+    CodeNotValid,
+    CodeUnknown,
+    Line,
+    OrderForm,
+    OrderState,
+    PassRequired,
+)
+from tidegate.checkout.rules import (
+    NUMBER_BITS,
+    TRANSITIONS,
+    check_form,
+    check_lines,
+    discount_of,
+    drop_of,
+    may_move,
+    order_number,
+    percent_half_up,
+    to_pay,
+    voucher_of,
+)
+from tidegate.platform.ids import DropId, HoldId, VariantId, VoucherId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
@@ -38,6 +60,69 @@ def test_order_numbers_do_not_tell_of_one_another() -> None:
     first_letters = {number[0] for number in numbers}
     assert len(first_letters) == 32, "neighbours spread over the whole range"
     assert order_number(5, key=UUID(int=1)) != numbers[5]
+
+
+def a_voucher(percent: int | None = None, amount: Money | None = None, *, closed: bool = False) -> VoucherTerms:
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    return VoucherTerms(VoucherId(UUID(int=1)), "CODE", percent, amount, 9, 1, at, None, at if closed else None)
+
+
+vouchers = st.builds(a_voucher, percent=st.integers(1, 100)) | st.builds(
+    a_voucher, amount=st.integers(1, 10**7).map(lambda amount: Money(amount, "GBP"))
+)
+bought = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 50)), min_size=1, max_size=5).map(
+    lambda rows: [BoughtLine("SKU", "It", quantity, Money(unit, "GBP")) for unit, quantity in rows]
+)
+
+
+@given(bought, vouchers)
+def test_a_discount_takes_something_and_never_more_than_there_is_to_pay(
+    lines: list[BoughtLine], voucher: VoucherTerms
+) -> None:
+    goods = to_pay(lines, Money(0, "GBP"))
+    assert goods.amount == sum(line.total.amount for line in lines)
+    try:
+        discount = discount_of(goods, voucher)
+    except CodeNotValid:
+        assert voucher.percent_off is None or goods.amount * voucher.percent_off < 50
+        assert voucher.amount_off is None or goods.amount == 0
+        return
+    assert 0 < discount.amount <= goods.amount
+    assert to_pay(lines, discount).amount == goods.amount - discount.amount >= 0
+
+
+@given(st.integers(0, 10**12), st.integers(1, 100))
+def test_a_percentage_is_the_nearest_amount_and_a_half_is_a_whole(amount: int, percent: int) -> None:
+    exact = Fraction(amount * percent, 100)
+    assert Fraction(-1, 2) < percent_half_up(amount, percent) - exact <= Fraction(1, 2)
+    assert percent_half_up(amount, 100) == amount
+
+
+@pytest.mark.parametrize(
+    ("goods", "voucher", "off"),
+    [
+        (999, a_voucher(10), 100),
+        (994, a_voucher(10), 99),
+        (995, a_voucher(10), 100),
+        (5, a_voucher(10), 1),
+        (300, a_voucher(amount=Money(500, "GBP")), 300),
+        (800, a_voucher(amount=Money(500, "GBP")), 500),
+        (800, a_voucher(100), 800),
+    ],
+)
+def test_discounts(goods: int, voucher: VoucherTerms, off: int) -> None:
+    assert discount_of(Money(goods, "GBP"), voucher) == Money(off, "GBP")
+
+
+def test_codes_that_cannot_be_used() -> None:
+    with pytest.raises(CodeUnknown, match="no code 'X'"):
+        voucher_of("X", {"CODE": a_voucher(10)})
+    with pytest.raises(CodeNotValid, match="closed"):
+        voucher_of("CODE", {"CODE": a_voucher(10, closed=True)})
+    with pytest.raises(CodeNotValid, match="in EUR, and these goods are in GBP"):
+        discount_of(Money(900, "GBP"), a_voucher(amount=Money(500, "EUR")))
+    with pytest.raises(CodeNotValid, match="takes nothing off"):
+        discount_of(Money(4, "GBP"), a_voucher(10))
 
 
 def test_an_end_is_an_end_and_money_can_always_go_back() -> None:

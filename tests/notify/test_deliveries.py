@@ -109,6 +109,20 @@ async def test_a_paid_order_is_told_by_mail_and_in_the_inbox(
     assert await deliver_due(database, mailing, limit=10) == 0
 
 
+async def test_what_a_code_took_off_is_told(database: Database, mailing: Settings, postbox: Postbox) -> None:
+    event = order_paid()
+    discount = {"amount": 1050, "currency": "GBP"}
+    await paid(database, mailing, replace(event, payload=event.payload | {"discount": discount}), order_paid(ADA))
+    assert await deliver_due(database, mailing, limit=10) == 4
+    told = []
+    for mail in postbox.mails_to(ADA):
+        plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
+        assert plain is not None
+        assert html is not None
+        told.append(("Your code: -£10.50" in plain.get_content(), "&minus;£10.50" in html.get_content()))
+    assert sorted(told) == [(False, False), (True, True)]
+
+
 async def test_money_that_goes_back_is_told_with_the_reason(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:

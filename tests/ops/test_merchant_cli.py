@@ -1,4 +1,4 @@
-"""`tidegate import`, `stock` and `drop` as a merchant meets them."""
+"""`tidegate import`, `stock`, `drop` and `voucher` as a merchant meets them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import typer
 from typer.testing import CliRunner
 
 from tests.catalog.files import big_file, product_file
-from tidegate.catalog import find_drop, find_variants, purchase_terms
+from tidegate.catalog import find_drop, find_variants, find_voucher, purchase_terms
 from tidegate.inventory import available
-from tidegate.ops.merchant_cli import drop_app, import_app, stock_app
+from tidegate.ops.merchant_cli import drop_app, import_app, stock_app, voucher_app
 from tidegate.platform.database import Connection, open_database
+from tidegate.platform.ids import ANYONE
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings, current_settings
 
@@ -27,6 +28,7 @@ APP = typer.Typer()
 APP.add_typer(import_app, name="import")
 APP.add_typer(stock_app, name="stock")
 APP.add_typer(drop_app, name="drop")
+APP.add_typer(voucher_app, name="voucher")
 RUNNER = CliRunner()
 
 MUG = {"handle": "mug", "title": "Mug", "price": "2.00", "quantity": "5"}
@@ -169,6 +171,52 @@ def test_drops_that_are_refused(file: Path) -> None:
     assert tidegate("drop", "list") == "There are no drops yet.\n"
 
 
+def test_a_voucher_made_listed_and_closed(settings: Settings) -> None:
+    assert tidegate("voucher", "list") == "There are no vouchers yet.\n"
+    made = json.loads(tidegate("voucher", "create", "spring", "--percent", "10", "--total", "100", "--json"))
+    starts_at = datetime.fromisoformat(made.pop("starts_at"))
+    assert abs(starts_at - datetime.now(UTC)) < timedelta(seconds=30)
+    assert made == {
+        "code": "SPRING",
+        "percent_off": 10,
+        "amount_off": None,
+        "total": 100,
+        "per_buyer": 1,
+        "ends_at": None,
+        "closed_at": None,
+    }
+    line = tidegate("voucher", "create", "FIVE", "--amount", "5.00", "--total", "3", "--per-buyer", "2", *DAY)
+    assert line.startswith("FIVE: £5.00 off; 3 times, 2 each; from ")
+    assert " until " in line
+    voucher = read(lambda conn: find_voucher(conn, code="five"))
+    assert voucher is not None
+    used = "INSERT INTO inventory.buyer_limits (rule_id, buyer_id, quota, used) VALUES (%s, %s, 3, 2)"
+    read(lambda conn: conn.execute(used, (voucher.id, ANYONE)))
+    listed = json.loads(tidegate("voucher", "list", "--json"))["vouchers"]
+    assert [(each["code"], each["used"]) for each in listed] == [("FIVE", 2), ("SPRING", 0)]
+    assert listed[0]["amount_off"] == {"amount": 500, "currency": "GBP"}
+    span = datetime.fromisoformat(listed[0]["ends_at"]) - datetime.fromisoformat(listed[0]["starts_at"])
+    assert span == timedelta(days=1)
+    assert json.loads(tidegate("voucher", "close", "five", "--json"))["closed_at"] is not None
+    lines = tidegate("voucher", "list").splitlines()
+    assert lines[0].endswith("live; used 0 times")
+    assert "closed" in lines[1]
+
+
+def test_vouchers_that_are_refused(settings: Settings) -> None:
+    create = ("voucher", "create", "SPRING", "--total", "9")
+    assert "either a percentage or an amount" in refused(*create)
+    assert "either a percentage or an amount" in refused(*create, "--percent", "5", "--amount", "5")
+    assert "1 to 100 percent" in refused(*create, "--percent", "101")
+    assert "is not an amount of money" in refused(*create, "--amount", "five")
+    assert "more than nothing" in refused(*create, "--amount", "0.00")
+    assert "is not a moment" in refused(*create, "--percent", "5", "--ends-at", "tomorrow")
+    assert "ends after its start" in refused(*create, "--percent", "5", "--starts-at", "+2d", "--ends-at", "+1d")
+    tidegate(*create, "--percent", "5")
+    assert "There is a voucher SPRING already" in refused(*create, "--percent", "5")
+    assert "no voucher 'NOPE'" in refused("voucher", "close", "nope")
+
+
 def test_without_a_shop_there_is_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDEGATE_DATABASE_URL", "postgresql://tidegate@127.0.0.1:9/none")
     current_settings.cache_clear()
@@ -193,6 +241,7 @@ def test_a_larger_file(tmp_path: Path, settings: Settings) -> None:
     assert (report["created"], report["variants"], report["rows"], report["bad_rows"]) == (300, 3_000, 3_000, 0)
 
 
+DAY = ("--ends-at", "+1d")
 CREATE = ("drop", "create", "noon", "--sku", "MUG", "--stock", "7")
 
 

@@ -7,7 +7,9 @@ import re
 import httpx
 import pytest
 
+from tests.catalog.makers import a_voucher
 from tests.storefront.conftest import Open, Reader, Sell, text_of
+from tidegate.catalog import close_voucher
 from tidegate.platform.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -175,6 +177,58 @@ async def test_the_same_wish_twice_is_one_hold(reader: Reader, sell: Sell) -> No
     first = await hold(reader, "red-lamp", "RED-LAMP")
     assert await hold(reader, "red-lamp", "RED-LAMP") == first
     assert "1 item is held for you" in text_of(await reader.get("/"))
+
+
+async def test_a_code_is_shown_wherever_the_total_is(reader: Reader, sell: Sell, database: Database) -> None:
+    await sell("Red Lamp", price=1250)
+    await a_voucher(database, "TENOFF", percent_off=10)
+    assert "I have a code" in text_of(await reader.get("/products/red-lamp"))
+    plain = await hold(reader, "red-lamp", "RED-LAMP")
+    assert "Your code" not in text_of(await reader.get(plain))
+    sent = await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1", code=" tenoff ")
+    checkout = sent.headers["location"]
+    assert checkout != plain, "what is held without the code is another hold"
+    again = await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1", code="TENOFF")
+    assert again.headers["location"] == checkout, "a form that was sent twice takes once"
+    words = text_of(await reader.get(checkout))
+    assert "Your code −£1.25 Total £11.25" in words
+    assert "Order and pay £11.25" in words
+    pay = await order(reader, checkout)
+    assert "£11.25" in text_of(await reader.get(pay))
+    paid = await reader.send(pay, pay, card="tok_ok", action="pay")
+    assert "Your code −£1.25 Total £11.25" in text_of(await reader.get(paid.headers["location"]))
+
+
+async def test_what_a_code_makes_free_is_ordered_without_a_payment(
+    reader: Reader, sell: Sell, database: Database
+) -> None:
+    await sell("Red Lamp")
+    await a_voucher(database, "GIFT", percent_off=100)
+    sent = await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1", code="gift")
+    checkout = sent.headers["location"]
+    assert "There is nothing to pay." in text_of(await reader.get(checkout))
+    ordered = await reader.send(checkout, checkout, **FORM)
+    assert "Thank you. It is yours." in text_of(await reader.get(ordered.headers["location"]))
+
+
+async def test_codes_that_cannot_be_used_are_told_plainly(
+    reader: Reader, other: Reader, sell: Sell, database: Database
+) -> None:
+    await sell("Red Lamp")
+    await a_voucher(database, "ONCE", total=1)
+    closed = await a_voucher(database, "CLOSED")
+    async with database.transaction() as conn:
+        await close_voucher(conn, code=closed.code)
+    await other.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1", code="once")
+    for code, status, words in (
+        ("nope", 422, "There is no such code"),
+        ("closed", 409, "This code cannot be used"),
+        ("once", 409, "This code is used up"),
+    ):
+        refused = await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1", code=code)
+        assert refused.status_code == status
+        assert words in text_of(refused)
+        assert "Nothing was held and nothing was charged." in text_of(refused)
 
 
 async def test_giving_up_gives_back(reader: Reader, sell: Sell) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tidegate.ops.books_cli import books_command
-from tidegate.ops.merchant_cli import drop_app, import_app, stock_app
+from tidegate.ops.merchant_cli import drop_app, import_app, stock_app, voucher_app
 
-__all__ = ["books_command", "drop_app", "import_app", "stock_app"]
+__all__ = ["books_command", "drop_app", "import_app", "stock_app", "voucher_app"]

@@ -12,13 +12,15 @@ from tidegate.catalog import (
     ImportReport,
     Room,
     UnknownVariant,
+    VoucherTerms,
     create_drop,
     find_drop,
     find_variants,
     import_products,
+    list_vouchers,
     reopen_drop,
 )
-from tidegate.inventory import add_missing_stock, clear_limits, set_stock
+from tidegate.inventory import add_missing_stock, clear_limits, redemptions, set_stock
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
@@ -98,3 +100,10 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Dro
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
     return drop
+
+
+async def vouchers_with_use(conn: Connection) -> list[tuple[VoucherTerms, int]]:
+    """Vouchers, live ones first, each with how often it is redeemed now, by live holds and sales."""
+    vouchers = await list_vouchers(conn)
+    used = await redemptions(conn, [voucher.id for voucher in vouchers])
+    return [(voucher, used.get(voucher.id, 0)) for voucher in vouchers]

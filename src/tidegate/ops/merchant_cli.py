@@ -1,4 +1,4 @@
-"""`tidegate import`, `tidegate stock`, `tidegate drop`: what a merchant does from a terminal."""
+"""`tidegate import`, `tidegate stock`, `tidegate drop`, `tidegate voucher`: what a merchant does from a terminal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,22 @@ from psycopg.errors import InvalidSchemaName, UndefinedTable
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from tidegate.catalog import Drop, ImportReport, Room, close_drop, list_drops, parse_moment
-from tidegate.ops.merchant import import_file, replay_drop, set_available, start_drop
+from tidegate.catalog import (
+    Drop,
+    ImportReport,
+    Room,
+    VoucherTerms,
+    close_drop,
+    close_voucher,
+    create_voucher,
+    list_drops,
+    parse_moment,
+)
+from tidegate.ops.merchant import import_file, replay_drop, set_available, start_drop, vouchers_with_use
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import OUTAGE, Connection, Database, open_database
-from tidegate.platform.problems import Overloaded, Problem, StartupError
+from tidegate.platform.money import Money, MoneyError, parse_amount
+from tidegate.platform.problems import InvalidRequest, Overloaded, Problem, StartupError
 from tidegate.platform.settings import Settings, current_settings
 
 T = TypeVar("T")
@@ -29,8 +40,10 @@ T = TypeVar("T")
 import_app = typer.Typer(help="Import products.", no_args_is_help=True)
 stock_app = typer.Typer(help="Set stock.", no_args_is_help=True)
 drop_app = typer.Typer(help="Create, list, close and replay drops.", no_args_is_help=True)
+voucher_app = typer.Typer(help="Create, list and close vouchers.", no_args_is_help=True)
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The drop's address: small letters, digits, hyphens.")]
+Code = Annotated[str, typer.Argument(metavar="CODE", help="What buyers type, in any case.")]
 Sku = Annotated[str, typer.Argument(metavar="SKU", help="The variant.")]
 Items = Annotated[int, typer.Argument(metavar="QUANTITY", help="Items.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -45,6 +58,7 @@ BAD_ROWS = 1
 @import_app.callback()
 @stock_app.callback()
 @drop_app.callback()
+@voucher_app.callback()
 def _group() -> None:
     """Keep `import products` two words long, though there is one command in the group."""
 
@@ -138,6 +152,60 @@ def drop_list(as_json: AsJson = False) -> None:
         typer.echo(_drop_line(drop))
     if not drops:
         typer.echo("There are no drops yet.")
+
+
+@voucher_app.command("create")
+def voucher_create(
+    code: Code,
+    total: Annotated[int, typer.Option(help="How often it may be used, by everyone together.")],
+    percent: Annotated[int | None, typer.Option(help="What it takes off the goods, in percent.")] = None,
+    amount: Annotated[
+        str | None,
+        typer.Option(metavar="MONEY", help="What it takes off instead, such as 5.00 in the shop's currency."),
+    ] = None,
+    per_buyer: Annotated[int, typer.Option(help="How often each buyer may use it.")] = 1,
+    starts_at: Moment = "now",
+    ends_at: Annotated[str | None, typer.Option(metavar="TIME", help="As --starts-at; never unless given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a voucher: a code that takes --percent or --amount off what is bought with it, at most all of it.
+
+    What it makes free is ordered without a payment.
+    """
+
+    async def create(conn: Connection, settings: Settings) -> VoucherTerms:
+        now = await database_now(conn)
+        return await create_voucher(
+            conn,
+            code=code,
+            percent_off=percent,
+            amount_off=None if amount is None else _money(amount, settings.currency),
+            total=total,
+            per_buyer=per_buyer,
+            starts_at=parse_moment(starts_at, now=now),
+            ends_at=None if ends_at is None else parse_moment(ends_at, now=now),
+        )
+
+    _print_voucher(_in_transaction(create), as_json=as_json)
+
+
+@voucher_app.command("close")
+def voucher_close(code: Code, as_json: AsJson = False) -> None:
+    """End a voucher. Who holds or has ordered something with it keeps what it took off."""
+    _print_voucher(_in_transaction(lambda conn, _: close_voucher(conn, code=code)), as_json=as_json)
+
+
+@voucher_app.command("list")
+def voucher_list(as_json: AsJson = False) -> None:
+    """List vouchers, live ones first, with how often each is used by holds and orders now."""
+    vouchers = _in_transaction(lambda conn, _: vouchers_with_use(conn))
+    if as_json:
+        _print_json({"vouchers": [_voucher_document(voucher) | {"used": used} for voucher, used in vouchers]})
+        return
+    for voucher, used in vouchers:
+        typer.echo(f"{_voucher_line(voucher)}; used {used:,} times")
+    if not vouchers:
+        typer.echo("There are no vouchers yet.")
 
 
 def with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
@@ -255,6 +323,45 @@ def _drop_document(drop: Drop) -> dict[str, Any]:
         "room": drop.room.value,
         "items": [{"sku": item.sku, "quantity": item.quantity} for item in drop.items],
         "url": f"{current_settings().base_url}/drops/{drop.slug}",
+    }
+
+
+def _money(text: str, currency: str) -> Money:
+    """Raises: InvalidRequest."""
+    try:
+        return Money(parse_amount(text, currency), currency)
+    except MoneyError as error:
+        raise InvalidRequest(f"{error}: write it as 5.00") from None
+
+
+def _print_voucher(voucher: VoucherTerms, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_voucher_document(voucher))
+    else:
+        typer.echo(_voucher_line(voucher))
+
+
+def _voucher_line(voucher: VoucherTerms) -> str:
+    off = voucher.amount_off.format(current_settings().locale) if voucher.amount_off else f"{voucher.percent_off} %"
+    end = f" until {voucher.ends_at:%Y-%m-%d %H:%M:%S} UTC" if voucher.ends_at else ""
+    state = f"closed {voucher.closed_at:%Y-%m-%d %H:%M:%S} UTC" if voucher.closed_at else "live"
+    return (
+        f"{voucher.code}: {off} off; {voucher.total:,} times, {voucher.per_buyer:,} each; "
+        f"from {voucher.starts_at:%Y-%m-%d %H:%M:%S} UTC{end}; {state}"
+    )
+
+
+def _voucher_document(voucher: VoucherTerms) -> dict[str, Any]:
+    amount = voucher.amount_off
+    return {
+        "code": voucher.code,
+        "percent_off": voucher.percent_off,
+        "amount_off": {"amount": amount.amount, "currency": amount.currency} if amount else None,
+        "total": voucher.total,
+        "per_buyer": voucher.per_buyer,
+        "starts_at": voucher.starts_at.isoformat(),
+        "ends_at": voucher.ends_at.isoformat() if voucher.ends_at else None,
+        "closed_at": voucher.closed_at.isoformat() if voucher.closed_at else None,
     }
 
 

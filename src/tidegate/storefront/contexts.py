@@ -119,6 +119,9 @@ class DeadEnd(StrEnum):
     NOT_OPEN = "not_open"
     LIMIT_REACHED = "limit_reached"
     TOO_MANY_HOLDS = "too_many_holds"
+    CODE_UNKNOWN = "code_unknown"
+    CODE_NOT_VALID = "code_not_valid"
+    CODE_USED_UP = "code_used_up"
     HOLD_OVER = "hold_over"
     GIVEN_UP = "given_up"
 

@@ -13,6 +13,9 @@ from tidegate import catalog, inventory
 from tidegate.checkout import (
     Address,
     AlreadyOrdered,
+    CodeNotValid,
+    CodeUnknown,
+    CodeUsedUp,
     HoldExpired,
     HoldView,
     LimitReached,
@@ -32,7 +35,7 @@ from tidegate.checkout import (
     place_order,
 )
 from tidegate.inventory.contracts import HoldState
-from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
+from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.storefront.art import picture_address
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
@@ -51,8 +54,14 @@ SLOW_LOOK_AGAIN_S = 15
 MOST_LOOKS = 60
 """Then the page stops looking by itself and offers a link."""
 
+MAX_CODE = 100
+"""Longest text that is looked up as a code, in characters."""
+
 PICTURED_LINES = 10
 """Lines of a hold that get a picture; a hold made by the pages has one line."""
+
+Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
+"""Why nothing was held, where a page says so in words of its own."""
 
 NOT_KEPT = {"cache-control": "no-store"}
 """What a page says about a hold or an order must not come back from a cache."""
@@ -62,22 +71,20 @@ NOT_KEPT = {"cache-control": "no-store"}
 async def post_hold(request: Request) -> Response:
     """Hold what was chosen, and go on to its checkout. A stranger becomes a guest here."""
     form = await read_form(request)
-    line = _line(form)
+    line, code = _line(form), form.get("code")[:MAX_CODE] or None
     person, token = await ensure_buyer(request)
     shop = _shop(request)
-    known = await _same_hold(shop, person.id, line)
+    known = await _same_hold(shop, person.id, line, code)
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:
-        hold = await open_hold(shop, buyer_id=person.id, lines=[line])
-    except SoldOut as problem:
-        response = await _refused(request, line, problem)
+        hold = await open_hold(shop, buyer_id=person.id, lines=[line], code=code)
     except LimitReached as problem:
         if "hold_id" in problem.extra:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
         else:
             response = await _refused(request, line, problem)
-    except NotOpen as problem:
+    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp) as problem:
         response = await _refused(request, line, problem)
     else:
         response = see_other(request, f"/checkout/{hold.id}")
@@ -179,21 +186,26 @@ def _line(form: PostedForm) -> Line:
     return Line(sku[:200], int(quantity))
 
 
-async def _same_hold(shop: Shop, buyer_id: PersonId, line: Line) -> HoldId | None:
+async def _same_hold(shop: Shop, buyer_id: PersonId, line: Line, code: str | None) -> HoldId | None:
     """A live hold of exactly this already: a form that was sent twice must not take twice."""
     async with shop.database.connection() as conn:
         holds = await inventory.live_holds(conn, buyer_id=buyer_id)
         if not holds:
             return None
         variants = await catalog.find_variants(conn, skus=[line.sku])
+        voucher = await catalog.find_voucher(conn, code=code) if code else None
+    if code and voucher is None:
+        return None
     wanted = [(variants.get(line.sku), line.quantity)]
+    voucher_id = voucher.id if voucher else NO_VOUCHER
     for hold in holds:
-        if hold.state == HoldState.HELD and [(each.variant_id, each.quantity) for each in hold.lines] == wanted:
+        same = [(each.variant_id, each.quantity) for each in hold.lines] == wanted and hold.voucher_id == voucher_id
+        if hold.state == HoldState.HELD and same:
             return hold.id
     return None
 
 
-async def _refused(request: Request, line: Line, problem: SoldOut | LimitReached | NotOpen) -> Response:
+async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
     """The page that says plainly why nothing was held."""
     shop = _shop(request)
     async with shop.database.connection() as conn:
@@ -208,6 +220,12 @@ async def _refused(request: Request, line: Line, problem: SoldOut | LimitReached
             kind = DeadEnd.FEWER_LEFT if left > 0 else DeadEnd.SOLD_OUT
         case NotOpen():
             kind = DeadEnd.NOT_OPEN
+        case CodeUnknown():
+            kind = DeadEnd.CODE_UNKNOWN
+        case CodeNotValid():
+            kind = DeadEnd.CODE_NOT_VALID
+        case CodeUsedUp():
+            kind = DeadEnd.CODE_USED_UP
         case _:
             kind = DeadEnd.LIMIT_REACHED if found.drop else DeadEnd.TOO_MANY_HOLDS
     way = f"/drops/{found.drop.slug}" if found.drop else f"/products/{found.product_slug}"

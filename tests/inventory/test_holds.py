@@ -316,6 +316,26 @@ async def test_an_own_expired_hold_elsewhere_does_not_keep_the_voucher(database:
     assert await levels(database, one, other) == [(9, 0, 0), (8, 1, 0)]
 
 
+@pytest.mark.parametrize("in_drop", [False, True])
+async def test_ending_own_holds_with_another_voucher_waits_for_nobody(database: Database, in_drop: bool) -> None:
+    """Another batch has locked the voucher of a buyer's ended hold, and will want the stock that this one has."""
+    mine, theirs = await stocked(database, 5, 5)
+    voucher, rule = a_voucher(total=9), DropRule(DropId(new_id()), LONG_AGO, 3) if in_drop else None
+    old = request([mine], drop=rule, voucher=voucher)
+    await place(database, old)
+    async with database.connection() as conn:
+        await expire_now(conn, old.id)
+    new = request([mine], buyer=old.buyer_id, drop=rule)
+    async with database.transaction() as first, database.transaction() as second:
+        await inventory.ask_room(second, [request([theirs], voucher=voucher)])
+        placed = inventory.place_holds(first, [new], ttl_s=60, max_loose_holds=1)
+        if in_drop:
+            with pytest.raises(LockNotAvailable):
+                await placed
+        else:
+            assert isinstance((await placed)[0], Granted)
+
+
 @pytest.mark.parametrize("taken_meanwhile", [False, True])
 async def test_a_redemption_stays_when_confirmed_and_is_taken_again_when_paid_late(
     database: Database, *, taken_meanwhile: bool

@@ -30,6 +30,8 @@ JOIN unnest(%b::uuid[], %b::uuid[]) AS w (rule_id, buyer_id) USING (rule_id, buy
 ORDER BY l.rule_id, l.buyer_id FOR NO KEY UPDATE OF l
 """
 
+LOCK_NOW = f"{LOCK} NOWAIT"
+
 TAKE = """
 INSERT INTO inventory.buyer_limits AS l (rule_id, buyer_id, quota, used, live_hold_id)
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::int[], %b::uuid[])
@@ -61,17 +63,22 @@ class LimitChange:
     hold_id: HoldId
 
 
-async def ask_limits(conn: Connection, keys: Collection[LimitKey], *, may_make: bool = False) -> AskedLimits:
+async def ask_limits(
+    conn: Connection, keys: Collection[LimitKey], *, may_make: bool = False, wait: bool = True
+) -> AskedLimits:
     """Lock the rows of these limits until the transaction ends; in pipeline mode this waits for nothing.
 
-    With `may_make` the caller may also make rows that are missing (`take_limits`).
+    With `may_make` the caller may also make rows that are missing (`take_limits`). Without `wait` the transaction fails
+    with LockNotAvailable when another one has a row.
     """
     if not keys:
         return None
     if may_make:
         await conn.execute("SELECT pg_advisory_xact_lock(k) FROM unnest(%b::bigint[]) AS k", (_hashes(keys),))
     ordered = sorted(keys)
-    return await conn.execute(LOCK, ([key[0] for key in ordered], [key[1] for key in ordered]), binary=True)
+    return await conn.execute(
+        LOCK if wait else LOCK_NOW, ([key[0] for key in ordered], [key[1] for key in ordered]), binary=True
+    )
 
 
 async def read_limits(asked: AskedLimits) -> dict[LimitKey, BuyerUse]:

@@ -113,13 +113,23 @@ async def place_holds(
 
 
 async def _end_own(conn: Connection, holds: Sequence[Hold], requests: Sequence[HoldRequest]) -> None:
-    """End holds that are over. Stock that the requests are not about is locked out of order, so never waited for.
+    """End holds that are over. What the requests are not about is locked out of order, so never waited for.
 
-    Outside drops such a hold counts no more and is left to the sweeper. In a drop it must end here: when its stock is
-    taken, LockNotAvailable has the batch done again.
+    Outside drops such a hold counts no more and is left to the sweeper. In a drop, or with a voucher that is wanted
+    again, it must end here: when its stock or its limits are taken, LockNotAvailable has the batch done again.
     """
     locked = _per_variant(requests).keys()
-    ended = [hold for hold in holds if hold.drop_id != NO_DROP or _per_variant([hold]).keys() <= locked]
+    limits = {take.key for request in requests for take in request.takes}
+    wanted = {request.voucher.voucher_id for request in requests if request.voucher is not None}
+    ended = [
+        hold
+        for hold in holds
+        if hold.drop_id != NO_DROP
+        or hold.voucher_id in wanted
+        or (_per_variant([hold]).keys() <= locked and _limits(hold) <= limits)
+    ]
+    if others := {key for hold in ended for key in _limits(hold)} - limits:
+        await read_limits(await ask_limits(conn, others, wait=False))
     if foreign := _per_variant(ended).keys() - locked:
         await read_stock(await ask_stock(conn, foreign, wait=False))
     await end_holds(conn, ended, HoldState.EXPIRED)
@@ -194,6 +204,10 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
         ),
         binary=True,
     )
+
+
+def _limits(hold: Hold) -> set[LimitKey]:
+    return {key for key, _, _ in hold.taken}
 
 
 def _per_variant(requests: Iterable[HoldRequest | Hold]) -> dict[VariantId, int]:

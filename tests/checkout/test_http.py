@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.catalog.makers import a_voucher
-from tests.checkout.buying import ADDRESS, guest, held, order_body, post, problem
+from tests.checkout.buying import ADDRESS, guest, held, order_body, post, problem, purchase_body
 from tests.checkout.conftest import Stock
 from tidegate import inventory
 from tidegate.catalog import close_voucher
@@ -33,11 +33,6 @@ async def test_hold_then_order(site: httpx.AsyncClient, sell: Stock) -> None:
     again = await site.get(f"/api/v1/orders/{order['id']}", headers=who)
     assert again.json() == order
     assert "ada@example.com" not in again.text
-
-
-def purchase_body(**changed: Any) -> dict[str, Any]:
-    body = order_body("") | {"lines": [{"sku": "LAMP", "quantity": 1}]} | changed
-    return {name: value for name, value in body.items() if name != "hold_id"}
 
 
 def gbp(amount: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
 from tidegate import checkout
 from tidegate.checkout import Address, HoldView, HoldWish, Line, OrderForm, OrderView, PurchaseWish, Shop, settle_hold
@@ -29,16 +30,21 @@ def form(hold_id: HoldId, method: str = "tok_ok") -> OrderForm:
     return OrderForm(hold_id, "ada@example.com", ADDRESS, "sandbox", method)
 
 
-async def hold(shop: Shop, buyer: PersonId, *skus: str, quantity: int = 1) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity) for sku in skus])
+async def hold(shop: Shop, buyer: PersonId, *skus: str, quantity: int = 1, code: str | None = None) -> HoldView:
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity) for sku in skus], code=code)
 
 
 async def buy(
-    shop: Shop, *skus: str, method: str = "tok_ok", buyer: PersonId | None = None, quantity: int = 1
+    shop: Shop,
+    *skus: str,
+    method: str = "tok_ok",
+    buyer: PersonId | None = None,
+    quantity: int = 1,
+    code: str | None = None,
 ) -> OrderView:
     """Hold and order; `method` decides what becomes of it."""
     buyer = buyer or somebody()
-    held = await hold(shop, buyer, *skus, quantity=quantity)
+    held = await hold(shop, buyer, *skus, quantity=quantity, code=code)
     placed = await checkout.place_order(shop, buyer_id=buyer, form=form(held.id, method))
     assert isinstance(placed, OrderView)
     return placed
@@ -70,6 +76,7 @@ async def trade(shop: Shop, sell: Stock) -> None:
     await trade_late(shop, sell)
     await trade_with_keys(shop)
     await trade_express(shop)
+    await trade_with_codes(shop)
     await sell("FLASH", stock=100, drop_in_s=-1, per_buyer=3)
     await trade_in_drop(shop, "FLASH")
     await sell("NOON", stock=100, drop_in_s=-1, per_buyer=3)
@@ -133,8 +140,34 @@ async def trade_express(shop: Shop) -> None:
         await buy_express(shop, buyer, "LAMP", method=method, request=key(buyer, "express"))
 
 
+async def trade_with_codes(shop: Shop) -> None:
+    """Paid, declined, waiting, paid late, given up, expired and held with a code; free with another."""
+    await a_voucher(shop.database, "TENOFF", total=20, per_buyer=2)
+    await a_voucher(shop.database, "GIFT", percent_off=100)
+    regular = somebody()
+    for _ in range(2):
+        await buy(shop, "LAMP", "VASE", buyer=regular, code="tenoff")
+    for method in ("tok_ok", "tok_declined", "hosted"):
+        buyer = somebody()
+        await buy_express(shop, buyer, "LAMP", method=method, request=key(buyer, "express"), code="TENOFF")
+    late = await buy(shop, "LAMP", method="hosted", code="TENOFF")
+    await run_out(shop, [late.hold_id])
+    await pay_late(shop, late.id)
+    await run_out(shop, [(await buy(shop, "LAMP", method="hosted", code="TENOFF")).hold_id])
+    buyer = somebody()
+    await checkout.give_up(shop, buyer_id=buyer, hold_id=(await hold(shop, buyer, "LAMP", code="TENOFF")).id)
+    await run_out(shop, [(await hold(shop, buyer, "LAMP", code="TENOFF")).id])
+    await hold(shop, buyer, "LAMP", code="TENOFF")
+    await buy(shop, "VASE", code="GIFT")
+
+
 async def buy_express(
-    shop: Shop, buyer: PersonId, *skus: str, method: str = "tok_ok", request: RequestKey | None = None
+    shop: Shop,
+    buyer: PersonId,
+    *skus: str,
+    method: str = "tok_ok",
+    request: RequestKey | None = None,
+    code: str | None = None,
 ) -> None:
     """Two of each SKU at once."""
     wish = PurchaseWish(
@@ -145,6 +178,7 @@ async def buy_express(
         address=ADDRESS,
         provider="sandbox",
         method=method,
+        code=code,
     )
     await checkout.purchase(shop, wish)
 

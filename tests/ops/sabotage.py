@@ -21,6 +21,9 @@ A_KEY = one("platform.idempotency_keys", "subject_id IS NOT NULL", column="subje
 AN_EVENT = one("platform.outbox", "topic = 'order.paid'")
 IN_FLASH = one("catalog.drops", "slug = 'flash-drop'", named="rule_id")
 IN_NOON = one("catalog.drops", "slug = 'noon-drop'", named="rule_id")
+OF_TENOFF = one("catalog.vouchers", "code = 'TENOFF'", named="rule_id")
+DISCOUNTED = one("checkout.orders", "discount_amount > 0")
+OF_DISCOUNTED = one("checkout.orders", "discount_amount > 0", named="order_id")
 
 CAPTURE = """
     INSERT INTO payments.charges
@@ -69,6 +72,14 @@ SABOTAGE: dict[str, dict[str, str]] = {
             WHERE h.drop_id = l.rule_id AND h.buyer_id = l.buyer_id AND h.state = 'confirmed' AND l.live_hold_id IS NULL
         """,
     },
+    "voucher-used": {
+        "too many": f"UPDATE inventory.buyer_limits SET used = used + 1, quota = quota + 1 WHERE {OF_TENOFF}",
+        "too few": f"UPDATE inventory.buyer_limits SET used = used - 1 WHERE {OF_TENOFF} AND used > 0",
+        "nobody": f"DELETE FROM inventory.buyer_limits WHERE {OF_TENOFF}",
+        "a hold that forgot it": """
+            UPDATE inventory.holds SET voucher_id = gen_random_uuid() WHERE discount_amount > 0 AND state = 'confirmed'
+        """,
+    },
     "one-live-hold": {
         "a mark that was lost": f"UPDATE inventory.buyer_limits SET live_hold_id = NULL WHERE {IN_FLASH}",
     },
@@ -109,11 +120,22 @@ SABOTAGE: dict[str, dict[str, str]] = {
     },
     "order-total": {
         "one less": f"UPDATE checkout.orders SET total_amount = total_amount - 1 WHERE {CANCELLED}",
+        "more off, and the total as it was": f"""
+            UPDATE checkout.orders SET discount_amount = discount_amount + 1 WHERE {DISCOUNTED};
+            UPDATE inventory.holds SET discount_amount = discount_amount + 1
+            WHERE {OF_DISCOUNTED}
+        """,
         "lines of no order": """
             INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)
             VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'LAMP', 'Lamp', 1, 0)
         """,
         "no lines": f"DELETE FROM checkout.order_lines WHERE {one('checkout.orders', CANCELLED, named='order_id')}",
+    },
+    "order-discount-was-promised": {
+        "less was promised": f"""
+            UPDATE inventory.holds SET discount_amount = discount_amount - 1
+            WHERE {OF_DISCOUNTED}
+        """,
     },
     "order-has-hold": {
         "another hold": f"UPDATE checkout.orders SET hold_id = gen_random_uuid() WHERE {CANCELLED}",

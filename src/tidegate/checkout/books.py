@@ -35,14 +35,24 @@ STOCK_SOLD = Invariant(
 
 ORDER_TOTAL = Invariant(
     name="order-total",
-    says="An order's total is the sum of its lines, and no line is without its order.",
+    says="An order's total is the sum of its lines less its discount, and no line is without its order.",
     sql="""
-    SELECT order_id, o.total_amount AS total, l.amount AS in_lines
-    FROM (SELECT id AS order_id, total_amount FROM checkout.orders) AS o
+    SELECT order_id, o.total_amount AS total, o.discount_amount AS discount, l.amount AS in_lines
+    FROM (SELECT id AS order_id, total_amount, discount_amount FROM checkout.orders) AS o
     FULL JOIN (
         SELECT order_id, sum(quantity * unit_amount)::bigint AS amount FROM checkout.order_lines GROUP BY order_id
     ) AS l USING (order_id)
-    WHERE o.total_amount IS DISTINCT FROM l.amount
+    WHERE o.total_amount + o.discount_amount IS DISTINCT FROM l.amount
+    """,
+)
+
+ORDER_DISCOUNT_WAS_PROMISED = Invariant(
+    name="order-discount-was-promised",
+    says="An order takes off what its hold had promised.",
+    sql="""
+    SELECT o.id AS order_id, o.discount_amount AS discount, h.discount_amount AS promised, h.voucher_id
+    FROM checkout.orders AS o JOIN inventory.holds AS h ON h.id = o.hold_id AND h.order_id = o.id
+    WHERE o.discount_amount <> h.discount_amount
     """,
 )
 
@@ -186,6 +196,7 @@ KEY_IS_ANSWERED = Invariant(
 INVARIANTS = (
     STOCK_SOLD,
     ORDER_TOTAL,
+    ORDER_DISCOUNT_WAS_PROMISED,
     ORDER_HAS_HOLD,
     ORDER_LINES_ARE_HELD,
     HOLD_FOLLOWS_ORDER,

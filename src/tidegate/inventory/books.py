@@ -85,6 +85,29 @@ LIMIT_NAMES_LIVE_HOLD = Invariant(
     """,
 )
 
+VOUCHER_USED = Invariant(
+    name="voucher-used",
+    says="How often a voucher was used, by everyone and by each buyer, is in how many live and confirmed holds it is.",
+    # All zeros stand for everyone.
+    sql="""
+    SELECT rule_id AS voucher_id, buyer_id, l.used AS recorded, t.used AS in_holds
+    FROM (
+        SELECT rule_id, buyer_id, used FROM inventory.buyer_limits WHERE rule_id IN (SELECT id FROM catalog.vouchers)
+    ) AS l
+    FULL JOIN (
+        SELECT v.id AS rule_id, b.buyer_id, count(*) AS used
+        FROM inventory.holds AS h
+        JOIN catalog.vouchers AS v ON v.id = h.voucher_id
+        CROSS JOIN LATERAL (
+            VALUES (h.buyer_id), ('00000000-0000-0000-0000-000000000000'::uuid)
+        ) AS b (buyer_id)
+        WHERE h.state IN ('held', 'ordered', 'confirmed')
+        GROUP BY v.id, b.buyer_id
+    ) AS t USING (rule_id, buyer_id)
+    WHERE coalesce(l.used, 0) <> coalesce(t.used, 0)
+    """,
+)
+
 ONE_LIVE_HOLD = Invariant(
     name="one-live-hold",
     says="A buyer has at most one live hold in a drop: the one that their limit names.",
@@ -112,6 +135,7 @@ INVARIANTS = (
     HOLD_HAS_LINES,
     LIMIT_USED,
     LIMIT_NAMES_LIVE_HOLD,
+    VOUCHER_USED,
     ONE_LIVE_HOLD,
     HOLD_ENDS_IN_TIME,
 )

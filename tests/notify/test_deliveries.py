@@ -123,6 +123,14 @@ async def test_what_a_code_took_off_is_told(database: Database, mailing: Setting
     assert sorted(told) == [(False, False), (True, True)]
 
 
+async def test_no_payment_is_claimed_where_nothing_was_to_be_paid(database: Database, mailing: Settings) -> None:
+    event = order_paid()
+    await paid(database, mailing, replace(event, payload=event.payload | {"total": {"amount": 0, "currency": "GBP"}}))
+    assert await deliver_due(database, mailing, limit=10) == 2
+    (message,) = await inbox(database, event)
+    assert message.body.startswith("There was nothing to pay. We are packing")
+
+
 async def test_money_that_goes_back_is_told_with_the_reason(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:

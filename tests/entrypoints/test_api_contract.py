@@ -20,9 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import hypothesis
 import pytest
-import requests
 import schemathesis
 from schemathesis import Case, GenerationMode
 from schemathesis.config import (
@@ -66,7 +66,7 @@ class Api:
 
     def guest(self) -> dict[str, str]:
         """Headers of a new guest."""
-        response = requests.post(f"{self.url}/api/v1/guests", timeout=10)
+        response = httpx.post(f"{self.url}/api/v1/guests", timeout=10)
         return {"Authorization": f"Bearer {response.json()['token']}"}
 
     def schema(self) -> Any:
@@ -81,7 +81,7 @@ class Api:
         config = SchemathesisConfig(seed=1, projects=ProjectsConfig(default=project))
         return schemathesis.openapi.from_dict(strict, config=config)
 
-    def note(self, case: Case, status: int) -> None:
+    def note(self, case: Case[Any], status: int) -> None:
         """Count an answer."""
         self.answered[(case.operation.definition.raw["operationId"], status)] += 1
 
@@ -122,9 +122,9 @@ def api(settings: Settings) -> Iterator[Api]:
             process.wait()
 
 
-def make_plausible(case: Case) -> None:
+def make_plausible(case: Case[Any]) -> None:
     """Let most bodies that fit the schema name goods, people and cards that are there; which, their bytes decide."""
-    body = case.body
+    body: Any = case.body
     if case.meta is None or not case.meta.generation.mode.is_positive or not isinstance(body, dict):
         return
     dice = zlib.crc32(json.dumps(body, sort_keys=True).encode())
@@ -149,13 +149,13 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
         def setup(self) -> None:
             self.who = api.guest()
 
-        def before_call(self, case: Case) -> None:
+        def before_call(self, case: Case[Any]) -> None:
             make_plausible(case)
 
-        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+        def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
             return {"headers": self.who, "timeout": 10}
 
-        def after_call(self, response: Any, case: Case) -> None:
+        def after_call(self, response: Any, case: Case[Any]) -> None:
             api.note(case, response.status_code)
             if case.operation.path == "/api/v1/guests" and response.status_code == 201:
                 self.who = {"Authorization": f"Bearer {response.json()['token']}"}
@@ -188,7 +188,7 @@ def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:
 
     @hypothesis.settings(BOUNDED, max_examples=25)
     @hypothesis.given(case=cases)
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         make_plausible(case)
         who = api.guest() if operation.path == "/api/v1/sessions" else buyer
         response = case.call(headers=who, timeout=10)

@@ -95,7 +95,7 @@ async def stock_up(settings: Settings) -> None:
     async with open_database(settings) as database:
         for sku in SKUS:
             drop_in_s = -1 if sku == "DROP" else None
-            await put_on_sale(database, sku, stock=1 if sku == "NONE" else 100_000, drop_in_s=drop_in_s)
+            await put_on_sale(database, sku, stock=0 if sku == "NONE" else 100_000, drop_in_s=drop_in_s)
 
 
 @pytest.fixture
@@ -127,7 +127,8 @@ def make_plausible(case: Case[Any]) -> None:
     body: Any = case.body
     if case.meta is None or not case.meta.generation.mode.is_positive or not isinstance(body, dict):
         return
-    dice = zlib.crc32(json.dumps(body, sort_keys=True).encode())
+    drawn = {name: part for name, part in body.items() if name != "hold_id"}  # ids differ from run to run
+    dice = zlib.crc32(json.dumps(drawn, sort_keys=True).encode())
     if dice % 8 == 0:
         return
     if "lines" in body:

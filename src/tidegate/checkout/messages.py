@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from tidegate.checkout.contracts import Address, Line, OrderForm
+from tidegate.checkout.contracts import Address, Line, OrderForm, OrderState
 from tidegate.checkout.purchasing import PurchaseWish
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import HoldId, PersonId, parse_id
@@ -14,6 +14,12 @@ from tidegate.platform.problems import NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Email = Annotated[str, msgspec.Meta(max_length=254, extra_json_schema={"format": "email"})]
+Country = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{2}$"})]
+Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Currency = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
+State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [state.value for state in OrderState]})]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -43,7 +49,7 @@ class AddressBody(msgspec.Struct, frozen=True):
     line1: Text
     city: Text
     postal_code: Text
-    country: Text
+    country: Country
 
 
 class PaymentBody(msgspec.Struct, frozen=True):
@@ -56,8 +62,8 @@ class PaymentBody(msgspec.Struct, frozen=True):
 class OrderBody(msgspec.Struct, frozen=True):
     """An order for what a hold keeps."""
 
-    hold_id: Annotated[str, msgspec.Meta(max_length=64)]
-    email: Annotated[str, msgspec.Meta(max_length=254)]
+    hold_id: Annotated[str, msgspec.Meta(max_length=64, extra_json_schema={"format": "uuid"})]
+    email: Email
     shipping_address: AddressBody
     payment: PaymentBody
 
@@ -80,7 +86,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case."""
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
-    email: Annotated[str, msgspec.Meta(max_length=254)]
+    email: Email
     shipping_address: AddressBody
     payment: PaymentBody
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -107,7 +113,7 @@ class MoneyAnswer(msgspec.Struct, frozen=True):
     """`amount` in minor units of `currency`."""
 
     amount: int
-    currency: str
+    currency: Currency
 
 
 class LineAnswer(msgspec.Struct, frozen=True):
@@ -122,8 +128,8 @@ class LineAnswer(msgspec.Struct, frozen=True):
 class HoldAnswer(msgspec.Struct, frozen=True):
     """A hold; `total` is what is to be paid: the lines' prices less `discount` (null: none)."""
 
-    id: str
-    expires_at: str
+    id: Id
+    expires_at: Moment
     total: MoneyAnswer
     discount: MoneyAnswer | None
     lines: list[LineAnswer]
@@ -132,8 +138,8 @@ class HoldAnswer(msgspec.Struct, frozen=True):
 class ActionAnswer(msgspec.Struct, frozen=True):
     """What the buyer must do next: `redirect` to `url`."""
 
-    type: str
-    url: str
+    type: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["redirect"]})]
+    url: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri"})]
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
@@ -142,13 +148,13 @@ class OrderAnswer(msgspec.Struct, frozen=True):
     `total` is what is to be paid: the lines' prices less `discount` (null: none).
     """
 
-    id: str
+    id: Id
     number: str
-    hold_id: str
-    state: str
+    hold_id: Id
+    state: State
     total: MoneyAnswer
     discount: MoneyAnswer | None
     next_action: ActionAnswer | None
     failure: str | None
-    pay_until: str
+    pay_until: Moment
     lines: list[LineAnswer]

@@ -70,7 +70,7 @@ class Opening:
     @classmethod
     def of(cls, shop: Shop) -> Opening:
         """As they stand now."""
-        on_hand = dict(rows(shop, "SELECT variant_id::text, on_hand FROM inventory.stock"))
+        on_hand: dict[str, int] = dict(rows(shop, "SELECT variant_id::text, on_hand FROM inventory.stock"))
         orders = frozenset(row[0] for row in rows(shop, "SELECT id::text FROM checkout.orders"))
         return cls(on_hand, orders, len(rows(shop, "SELECT 1 FROM payments.refunds")))
 
@@ -112,7 +112,7 @@ def wait_until_settled(shop: Shop, statement: str, *, timeout_s: float = SETTLE_
 def check_orders(shop: Shop, opening: Opening, receipts: Receipts) -> None:
     """What was acknowledged is there once and has not gone backwards, and nothing else is there."""
     acknowledged = receipts.orders()
-    stand = dict(rows(shop, "SELECT id::text, state FROM checkout.orders"))
+    stand: dict[str, str] = dict(rows(shop, "SELECT id::text, state FROM checkout.orders"))
     new = {order_id: state for order_id, state in stand.items() if order_id not in opening.orders}
     assert set(acknowledged) - set(new) == set(), "acknowledged orders are missing"
     assert set(new) - set(acknowledged) == set(), "orders that nobody was told of"
@@ -153,7 +153,9 @@ def check_messages(shop: Shop, *, told: bool) -> None:
     events = rows(shop, "SELECT payload->>'order_id' FROM platform.outbox WHERE topic = 'order.paid'")
     assert sorted(row[0] for row in events) == sorted(paid)
     if told:
-        sent = dict(rows(shop, "SELECT channel, count(*) FROM notify.deliveries WHERE state = 'sent' GROUP BY 1"))
+        sent: dict[str, int] = dict(
+            rows(shop, "SELECT channel, count(*) FROM notify.deliveries WHERE state = 'sent' GROUP BY 1")
+        )
         assert sent == {"email": len(paid), "inbox": len(paid)}
 
 
@@ -163,7 +165,7 @@ async def check_replays(shop: Shop, receipts: Receipts) -> None:
     with Line(shop.port) as line:
         for request, answer in kept[:: max(1, len(kept) // REPLAYS)]:
             again = await line.ask("POST", request.path, request.body, request.headers)
-            assert again == answer, f"{request.path} is answered differently later"
+            assert again == answer, f"{request} is answered differently later: {answer}, then {again}"
 
 
 def said_by_postgres(shop: Shop) -> str:

@@ -14,7 +14,7 @@ from tidegate import checkout, inventory, payments
 from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderState, OrderView, Shop
 from tidegate.checkout.documents import order_document
 from tidegate.checkout.holding import HoldWish, settle_hold
-from tidegate.checkout.ordering import OrderWish, Replay, settle_orders
+from tidegate.checkout.ordering import OrderWish, Replay, Started, charge, settle_orders
 from tidegate.checkout.orders import lock_orders
 from tidegate.checkout.settlement import settle
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
@@ -320,3 +320,21 @@ async def test_a_second_card_waits_for_no_order_while_it_keeps_the_hold_locked(
         (outcome,) = await settle_orders(conn, [wish], desk=shop.desk)
         assert isinstance(outcome, KeyInFlight)
     assert (await order(shop, buyer, held.id)).state == OrderState.PAID
+
+
+async def test_late_news_of_an_earlier_attempt_does_not_answer_for_a_later_one(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    await sell("LAMP", stock=1)
+    held = await hold(shop, buyer)
+    declined = await order(shop, buyer, held.id, "tok_declined")
+    wish = OrderWish(buyer, form(held.id), key(buyer))
+    begun = await shop.batches.orders.submit(wish)
+    assert isinstance(begun, Started)
+    await settle(shop, {ChargeRef(declined.id, 1): Answer(ChargeState.FAILED, "", failure="card_declined")})
+    await settle(shop, {ChargeRef(declined.id, 2): Answer(ChargeState.INTENT, "")})
+    paid = await charge(shop, begun)
+    repeat = await checkout.place_order(shop, buyer_id=buyer, form=wish.form, key=wish.key)
+    assert isinstance(repeat, Replay)
+    assert json.loads(repeat.answer.body) == order_document(paid)
+    assert paid.state == OrderState.PAID

@@ -16,6 +16,12 @@ SEED = os.environ.get("TIDEGATE_TEST_SEED", "20260601")
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """A loop that leaves the machine to the shop: the crowd shares it."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
 def sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One demo shop for all faults: each leaves it running, with books that close."""
     shop = Shop(tmp_path_factory.mktemp("sale") / "home", environment=QUICK).start()

@@ -48,6 +48,17 @@ async def kill(shop: Shop, name: str, crowd: Crowd, dice: random.Random, *, with
 
 
 @asynccontextmanager
+async def paused(shop: Shop, name: str) -> AsyncIterator[None]:
+    """A process that hangs: it neither works nor ends."""
+    pid = shop.pids()[name]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
 async def gateway_down(shop: Shop) -> AsyncIterator[None]:
     """Nobody gets an answer from the sandbox: its ledger is locked away."""
     async with await psycopg.AsyncConnection.connect(shop.endpoints()["database_url"]) as conn:

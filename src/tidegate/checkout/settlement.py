@@ -7,7 +7,7 @@ order, changes nothing more. Locks: orders, charges, limits, stock, keys; then t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -115,7 +115,8 @@ async def _settle_round(conn: Connection, settlements: Sequence[Settlement], des
         order_id: view_order(order, settled.standing[order_id][-1], state=moves.get(order_id, now[order_id]))
         for order_id, order in orders.items()
     }
-    await _finish_keys(conn, views, known)
+    clear = {each.ref.order_id for each in settlements if _is_outcome(each.ref, settled)}
+    await _finish_keys(conn, views, known, clear=clear)
     await payments.mark_applied(conn, [each.notice for each in settlements if each.notice is not None])
     told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}
     events = [order_event(told[state], orders[order_id], desk) for order_id, state in moves.items() if state in told]
@@ -164,17 +165,29 @@ def _failures(answers: Mapping[ChargeRef, Answer], settled: Settled) -> dict[Ord
     }
 
 
-async def _finish_keys(conn: Connection, views: Mapping[OrderId, OrderView], known: Mapping[OrderId, Known]) -> None:
-    """End the keys that had begun these orders: by name where the request is still there, else by their subject."""
+def _is_outcome(ref: ChargeRef, settled: Settled) -> bool:
+    """Whether it is known how an order's last attempt goes on, and `ref` is that one."""
+    last = settled.standing.get(ref.order_id, (None,))[-1]
+    return last is not None and last.ref == ref and last.state is not ChargeState.INTENT
+
+
+async def _finish_keys(
+    conn: Connection, views: Mapping[OrderId, OrderView], known: Mapping[OrderId, Known], *, clear: Collection[OrderId]
+) -> None:
+    """End the keys that had begun these orders: by name where the request is still there, else by their subject.
+
+    By subject only where the outcome is `clear`: else the request of a later attempt, or one that still waits for its
+    provider, would answer otherwise than its key.
+    """
     by_key: dict[RequestKey, StoredAnswer] = {}
     by_subject: dict[UUID, StoredAnswer] = {}
     for order_id, view in views.items():
         answer = StoredAnswer.of(201, order_document(view))
         key = known[order_id].key
-        if key is None:
-            by_subject[order_id] = answer
-        else:
+        if key is not None:
             by_key[key] = answer
+        elif order_id in clear:
+            by_subject[order_id] = answer
     await finish_keys(conn, by_key)
     await finish_subjects(conn, by_subject)
 

@@ -94,7 +94,7 @@ async def place_holds(
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
     if suspects and (over_now := await lock_own_expired(conn, suspects)):
         for hold in over_now:
-            if hold.drop_id == NO_DROP:
+            if hold.drop_id == NO_DROP and hold.buyer_id in loose:
                 loose[hold.buyer_id] -= 1
         await _end_own(conn, over_now, requests)
         uses, free = await _ask_again(conn, requests)

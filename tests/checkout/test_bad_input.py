@@ -252,6 +252,18 @@ async def test_the_bodies_that_the_cases_spoil_are_good(stage: Stage, route: str
     assert {"inventory.stock", "inventory.holds", "platform.idempotency_keys"} <= changed, "the comparison can see"
 
 
+async def test_every_answer_of_the_tables_is_documented(stage: Stage) -> None:
+    paths = (await stage.site.get("/openapi.json")).json()["paths"]
+    expected = [(route, case[-1]) for case in LINE_CASES for route in (HOLDS, PURCHASES)]
+    expected += [(route, case[-1]) for case in FORM_CASES for route in (ORDERS, PURCHASES)]
+    expected += [(route, case[-1]) for case in (*BYTE_CASES, *HEADER_CASES) for route in (HOLDS, ORDERS, PURCHASES)]
+    expected += [(ORDERS, case[-1]) for case in HOLD_CASES]
+    expected += [(f"{WEBHOOKS}/{{provider}}", case[-1]) for case in WEBHOOK_CASES]
+    for route, (status, kind) in expected:
+        responses = paths[route]["post"]["responses"]
+        assert f"`{kind}`" in responses[str(status)]["description"], (route, status, kind)
+
+
 def signed(stage: Stage, body: bytes, *, event: str = "evt", age_s: float = 0) -> dict[str, str]:
     sent_at = datetime.now(UTC) - timedelta(seconds=age_s)
     secret = stage.settings.security.sandbox_webhook_secret.get_secret_value()

@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from tidegate.accounts.contracts import WrongCredentials
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
 from tidegate.accounts.session_cache import Sessions
 from tidegate.accounts.sessions import make_guest, sign_in
 from tidegate.platform.database import Database
-from tidegate.platform.problems import NotSignedIn
+from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
+from tidegate.platform.problems import NotSignedIn, TooManyRequests
 from tidegate.platform.settings import Settings
 from tidegate.web import require_person, session_token
 
@@ -40,7 +42,7 @@ async def post_guest(request: Request) -> SessionAnswer:
     return SessionAnswer(token=made.token)
 
 
-@router.post("/sessions", status_code=201)
+@router.post("/sessions", status_code=201, responses=problems_by_status((WrongCredentials, TooManyRequests)))
 async def post_session(request: Request, body: Credentials) -> SessionAnswer:
     """Sign in."""
     signed_in = await sign_in(
@@ -53,7 +55,7 @@ async def post_session(request: Request, body: Credentials) -> SessionAnswer:
     return SessionAnswer(token=signed_in.token)
 
 
-@router.delete("/sessions", status_code=204)
+@router.delete("/sessions", status_code=204, openapi_extra=SIGNED_IN)
 async def delete_session(request: Request) -> Response:
     """Sign out: the session that the request came with ends."""
     await require_person(request)

@@ -28,7 +28,8 @@ from tidegate.checkout.purchasing import purchase
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
-from tidegate.platform.edge.hot import Answer, HeaderParameter, hot_route
+from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, hot_route
+from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import (
@@ -48,8 +49,22 @@ IDEMPOTENCY_KEY = HeaderParameter(
     "Idempotency-Key",
     "Any text of up to 255 visible characters, new for each purchase; repeats get the first answer.",
     required=True,
+    pattern="^[!-~]([ -~]{0,253}[!-~])?$",
 )
 PASS = HeaderParameter("Tidegate-Pass", "The pass that a room gave, for drops that have one.")
+TO_ORDER = Link("get_order", "The order as it stands.", {"order_id": "$response.body#/id"})
+TO_HOLD_OF_ORDER = Link("get_hold", "The hold that was ordered.", {"hold_id": "$response.body#/hold_id"})
+TO_PAY_AGAIN = Link(
+    "post_order",
+    "After a declined card: the same goods, another token, a new key.",
+    body={"hold_id": "$response.body#/hold_id"},
+)
+FROM_HOLD = (
+    Link("get_hold", "The hold while it lives.", {"hold_id": "$response.body#/id"}),
+    Link("delete_hold", "Give it back.", {"hold_id": "$response.body#/id"}),
+    Link("post_order", "Order what it keeps.", body={"hold_id": "$response.body#/id"}),
+)
+FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
 
 
@@ -62,6 +77,7 @@ KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, T
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
+    links=FROM_HOLD,
 )
 async def post_hold(request: Request, body: HoldBody) -> Response:
     """Take goods out of everyone's reach for some minutes: all lines or none."""
@@ -119,6 +135,7 @@ async def delete_hold(request: Request) -> Response:
     headers=(IDEMPOTENCY_KEY,),
     signed_in=True,
     tag="checkout",
+    links=FROM_ORDER,
 )
 async def post_order(request: Request, body: OrderBody) -> Response:
     """Order what a hold keeps and pay for it.
@@ -150,6 +167,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
+    links=FROM_ORDER,
 )
 async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     """Hold, order and pay in one request: all lines or none.
@@ -183,7 +201,7 @@ router = APIRouter(prefix="/api/v1", tags=["payments"])
 
 @router.post(
     "/payments/webhooks/{provider}",
-    responses={p.status: {"description": p.__doc__} for p in (BadSignature, MalformedBody, UnknownProvider)},
+    responses=problems_by_status((BadSignature, MalformedBody, UnknownProvider)),
 )
 async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
     """Take a payment provider's webhook. It is answered 200 also when it was seen before."""

@@ -6,13 +6,19 @@ from typing import Annotated
 
 import msgspec
 
-from tidegate.checkout.contracts import Address, Line, OrderForm
+from tidegate.checkout.contracts import Address, Line, OrderForm, OrderState
 from tidegate.checkout.purchasing import PurchaseWish
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import HoldId, PersonId, parse_id
 from tidegate.platform.problems import NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+Email = Annotated[str, msgspec.Meta(max_length=254, extra_json_schema={"format": "email"})]
+Country = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{2}$"})]
+Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Currency = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
+State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [state.value for state in OrderState]})]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -41,7 +47,7 @@ class AddressBody(msgspec.Struct, frozen=True):
     line1: Text
     city: Text
     postal_code: Text
-    country: Text
+    country: Country
 
 
 class PaymentBody(msgspec.Struct, frozen=True):
@@ -54,8 +60,8 @@ class PaymentBody(msgspec.Struct, frozen=True):
 class OrderBody(msgspec.Struct, frozen=True):
     """An order for what a hold keeps."""
 
-    hold_id: Annotated[str, msgspec.Meta(max_length=64)]
-    email: Annotated[str, msgspec.Meta(max_length=254)]
+    hold_id: Annotated[str, msgspec.Meta(max_length=64, extra_json_schema={"format": "uuid"})]
+    email: Email
     shipping_address: AddressBody
     payment: PaymentBody
 
@@ -78,7 +84,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     """Hold, order and payment in one."""
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
-    email: Annotated[str, msgspec.Meta(max_length=254)]
+    email: Email
     shipping_address: AddressBody
     payment: PaymentBody
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
@@ -103,7 +109,7 @@ class MoneyAnswer(msgspec.Struct, frozen=True):
     """`amount` in minor units of `currency`."""
 
     amount: int
-    currency: str
+    currency: Currency
 
 
 class LineAnswer(msgspec.Struct, frozen=True):
@@ -118,8 +124,8 @@ class LineAnswer(msgspec.Struct, frozen=True):
 class HoldAnswer(msgspec.Struct, frozen=True):
     """A hold; `total` is that of the goods."""
 
-    id: str
-    expires_at: str
+    id: Id
+    expires_at: Moment
     total: MoneyAnswer
     lines: list[LineAnswer]
 
@@ -127,19 +133,19 @@ class HoldAnswer(msgspec.Struct, frozen=True):
 class ActionAnswer(msgspec.Struct, frozen=True):
     """What the buyer must do next: `redirect` to `url`."""
 
-    type: str
-    url: str
+    type: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["redirect"]})]
+    url: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri"})]
 
 
 class OrderAnswer(msgspec.Struct, frozen=True):
     """An order. `failure` is the provider's code for the last payment; `hold_id` is what to order again after it."""
 
-    id: str
+    id: Id
     number: str
-    hold_id: str
-    state: str
+    hold_id: Id
+    state: State
     total: MoneyAnswer
     next_action: ActionAnswer | None
     failure: str | None
-    pay_until: str
+    pay_until: Moment
     lines: list[LineAnswer]

@@ -65,6 +65,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=_running,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 from tidegate import catalog
 from tidegate.checkout import Shop
 from tidegate.platform.edge.errors import invalid_fields
+from tidegate.platform.edge.hot import Link
+from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
-from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, Problem
+from tidegate.platform.problems import NotFound
 from tidegate.storefront.offers import Offer, VariantOffer, find_drop_offer, find_offer, offers_of
 
 router = APIRouter(prefix="/api/v1", tags=["catalog"])
@@ -21,9 +23,13 @@ MAX_TEXT = 512
 """Longest search text, collection or cursor that is looked at; the catalogue's own bounds are narrower."""
 
 
-def _problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    every: tuple[type[Problem], ...] = (*kinds, Overloaded)
-    return {kind.status: {"description": kind().title} for kind in every}
+TO_PRODUCT = Link("get_product", "A product with all that its page shows.", {"slug": "$response.body#/items/0/slug"})
+FIRST_LINE = {"lines": [{"sku": "$response.body#/items/0/variants/0/sku", "quantity": 1}]}
+FROM_PRODUCTS = (
+    TO_PRODUCT,
+    Link("post_hold", "Hold one of them.", body=FIRST_LINE),
+    Link("post_purchase", "Buy one of them at once.", body=FIRST_LINE),
+)
 
 
 class PriceAnswer(BaseModel):
@@ -108,7 +114,7 @@ class DropAnswer(BaseModel):
     items: list[DropItemAnswer]
 
 
-@router.get("/products", responses=_problems(InvalidRequest))
+@router.get("/products", responses={200: {"links": {link.operation: link.document() for link in FROM_PRODUCTS}}})
 async def get_products(
     request: Request,
     query: Annotated[str, Query(max_length=MAX_TEXT, description="Words that title or tags must all contain.")] = "",
@@ -131,7 +137,7 @@ async def get_products(
     return ProductsAnswer(items=[ProductAnswer(**_product(offer)) for offer in offers], next=page.next)
 
 
-@router.get("/products/{slug}", responses=_problems(NotFound))
+@router.get("/products/{slug}", responses=problems_by_status((NotFound,)))
 async def get_product(request: Request, slug: str) -> ProductDetailAnswer:
     """A product that is for sale."""
     shop = _shop(request)
@@ -148,7 +154,7 @@ async def get_product(request: Request, slug: str) -> ProductDetailAnswer:
     )
 
 
-@router.get("/drops/{slug}", responses=_problems(NotFound))
+@router.get("/drops/{slug}", responses=problems_by_status((NotFound,)))
 async def get_drop(request: Request, slug: str) -> DropAnswer:
     """A drop: when it opens and what is left."""
     shop = _shop(request)

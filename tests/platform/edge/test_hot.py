@@ -79,7 +79,7 @@ def test_the_document_names_every_hot_route(document: dict[str, typing.Any]) -> 
     assert post["summary"] == "Put goods into a basket"
     assert post["description"] == "All of them or none."
     assert post["security"] == [{"bearer": []}]
-    assert set(post["responses"]) == {"201", "400", "401", "409", "422", "503", "default"}
+    assert set(post["responses"]) == {"201", "400", "401", "403", "409", "413", "415", "422", "431", "503", "default"}
     assert [header["name"] for header in post["parameters"]] == ["Idempotency-Key"]
     get = document["paths"]["/api/v1/baskets/{basket_id}"]["get"]
     assert [(parameter["name"], parameter["in"]) for parameter in get["parameters"]] == [("basket_id", "path")]

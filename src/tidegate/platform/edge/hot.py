@@ -64,6 +64,27 @@ class HeaderParameter:
     name: str
     description: str
     required: bool = False
+    pattern: str = ""
+    """Regular expression (ECMA-262) that its values fit, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where an answer leads: an operation, and its parameters or body as runtime expressions (OpenAPI's links)."""
+
+    operation: str
+    description: str
+    parameters: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The link object."""
+        found: dict[str, Any] = {"operationId": self.operation, "description": self.description}
+        if self.parameters:
+            found["parameters"] = dict(self.parameters)
+        if self.body:
+            found["requestBody"] = dict(self.body)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +100,7 @@ class HotRoute:
     headers: tuple[HeaderParameter, ...]
     signed_in: bool
     tag: str
+    links: tuple[Link, ...]
     decoder: msgspec.json.Decoder[Any] | None
 
 
@@ -105,6 +127,7 @@ def hot_route(
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
     tag: str,
+    links: Sequence[Link] = (),
 ) -> Callable[[BodyHandler[T]], HotRoute]: ...
 
 
@@ -118,6 +141,7 @@ def hot_route(
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
     tag: str,
+    links: Sequence[Link] = (),
 ) -> Callable[[PlainHandler], HotRoute]: ...
 
 
@@ -131,6 +155,7 @@ def hot_route(
     problems: Sequence[type[Problem]] = (),
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
+    links: Sequence[Link] = (),
 ) -> Any:
     """Declare a hot route; the module's docstring shows how. `returns` is a status and a msgspec type or None."""
     return _Declare(
@@ -142,6 +167,7 @@ def hot_route(
         headers=tuple(headers),
         signed_in=signed_in,
         tag=tag,
+        links=tuple(links),
     )
 
 

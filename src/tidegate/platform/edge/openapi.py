@@ -13,14 +13,37 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
 from tidegate.platform.edge.hot import HotRoute
-from tidegate.platform.problems import InvalidRequest, MalformedBody, NotSignedIn, Overloaded, Problem
+from tidegate.platform.problems import (
+    BodyTooLarge,
+    CrossSite,
+    HeadersTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    NotSignedIn,
+    Overloaded,
+    Problem,
+    UnknownHost,
+    UnsupportedMedia,
+)
 
 REFERENCE = "#/components/schemas/{name}"
 PROBLEM_REFERENCE = {"$ref": REFERENCE.format(name="Problem")}
 PROBLEM_TYPE = "application/problem+json"
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 PARAMETER = re.compile(r"{(\w+)}")
 REPLACED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 """FastAPI's shapes of a validation error, which this shop never sends."""
+
+SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The token that `/api/v1/guests` or `/api/v1/sessions` gave.",
+}
+SIGNED_IN: dict[str, Any] = {"security": [{"bearer": []}]}
+"""`openapi_extra` of a FastAPI route that needs a session."""
+
+EDGE_PROBLEMS: tuple[type[Problem], ...] = (UnknownHost, InvalidRequest, HeadersTooLarge, Overloaded)
+"""What the edge may answer at any address."""
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -65,24 +88,43 @@ def describe(app: FastAPI, hot: Sequence[HotRoute]) -> dict[str, Any]:
     for name in REPLACED_SCHEMAS:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM_SCHEMA
-    document["components"].setdefault("securitySchemes", {})["bearer"] = {"type": "http", "scheme": "bearer"}
+    document["components"].setdefault("securitySchemes", {})["bearer"] = SECURITY
     for path in document["paths"].values():
-        for operation in path.values():
-            _describe_failures(operation)
+        for method, operation in path.items():
+            _describe_failures(operation, method)
             _summarise(operation)
     _add_hot_routes(document, hot)
     return document
 
 
-def _describe_failures(operation: dict[str, Any]) -> None:
+def problems_by_status(kinds: Sequence[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a FastAPI route: its own problems; those of the edge are added by `describe`."""
+    return {int(status): response for status, response in _problem_responses(kinds).items()}
+
+
+def _describe_failures(operation: dict[str, Any], method: str) -> None:
     """FastAPI's own description of a failed validation becomes ours; any failure is a problem."""
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
-        responses["422"] = _problem_response([InvalidRequest])
+        del responses["422"]
+    edge = _edge_problems(method, body="requestBody" in operation, signed_in="security" in operation)
+    for status, response in _problem_responses(edge).items():
+        told = responses.get(status, {}).get("description")
+        words = response["description"]
+        responses[status] = response | {"description": f"{told}; {words}" if told and told not in words else words}
     for status, response in responses.items():
         if status.isdigit() and int(status) >= 400:
             response["content"] = {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}}
     responses.setdefault("default", _problem_response([]))
+
+
+def _edge_problems(method: str, *, body: bool, signed_in: bool) -> list[type[Problem]]:
+    """What the edge and the session may answer before an operation does."""
+    kinds = [*EDGE_PROBLEMS]
+    kinds += [NotSignedIn] if signed_in else []
+    kinds += [MalformedBody] if body else []
+    kinds += [BodyTooLarge, CrossSite] if method.upper() in UNSAFE_METHODS else []
+    return kinds
 
 
 def _summarise(operation: dict[str, Any]) -> None:
@@ -112,16 +154,18 @@ def _operation(route: HotRoute, shape_of: dict[int, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done."}
     if returned is not None:
         success["content"] = {"application/json": {"schema": shape_of[id(returned)]}}
-    problems = [*route.problems, Overloaded]
-    problems += [NotSignedIn] if route.signed_in else []
-    problems += [MalformedBody, InvalidRequest] if route.body is not None else []
+    if route.links:
+        success["links"] = {link.operation: link.document() for link in route.links}
+    edge = _edge_problems(route.method, body=route.body is not None, signed_in=route.signed_in)
+    edge += [UnsupportedMedia] if route.body is not None else []
+    problems = dict.fromkeys((*route.problems, *edge))
     name = getattr(route.endpoint, "__name__", route.path)
     summary, _, description = (inspect.getdoc(route.endpoint) or name).partition("\n")
     operation: dict[str, Any] = {
         "tags": [route.tag],
         "summary": summary.rstrip("."),
         "operationId": name,
-        "responses": {str(status): success, **_problem_responses(problems), "default": _problem_response([])},
+        "responses": {str(status): success, **_problem_responses(list(problems)), "default": _problem_response([])},
     }
     if description.strip():
         operation["description"] = description.strip()
@@ -130,21 +174,27 @@ def _operation(route: HotRoute, shape_of: dict[int, Any]) -> dict[str, Any]:
     if route.body is not None:
         content = {"application/json": {"schema": shape_of[id(route.body)]}}
         operation["requestBody"] = {"required": True, "content": content}
-    if route.signed_in:
-        operation["security"] = [{"bearer": []}]
-    return operation
+    return operation | (SIGNED_IN if route.signed_in else {})
 
 
 def _parameters(route: HotRoute) -> list[dict[str, Any]]:
     text = {"type": "string"}
-    in_path = [{"name": name, "in": "path", "required": True, "schema": text} for name in PARAMETER.findall(route.path)]
+    in_path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": text | ({"format": "uuid"} if name.endswith("_id") else {}),
+        }
+        for name in PARAMETER.findall(route.path)
+    ]
     in_head = [
         {
             "name": header.name,
             "in": "header",
             "required": header.required,
             "description": header.description,
-            "schema": text,
+            "schema": text | ({"pattern": header.pattern} if header.pattern else {}),
         }
         for header in route.headers
     ]
@@ -159,7 +209,9 @@ def _problem_responses(problems: Sequence[type[Problem]]) -> dict[str, Any]:
 
 
 def _problem_response(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
-    words = "; ".join(f"`{kind.slug}`: {(inspect.getdoc(kind) or kind.slug).splitlines()[0]}" for kind in kinds)
+    words = "; ".join(
+        f"`{kind.slug}`: {(inspect.getdoc(kind) or kind.slug).splitlines()[0].rstrip('.')}" for kind in kinds
+    )
     return {
         "description": words or "Anything else that goes wrong.",
         "content": {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}},

@@ -39,9 +39,9 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def dice(seed: int) -> random.Random:
-    """Chance by the seed."""
-    return random.Random(seed)
+def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """Chance by the seed, different in each test."""
+    return random.Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture

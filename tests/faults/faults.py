@@ -7,14 +7,16 @@ import json
 import os
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from standardwebhooks import Webhook
 
 from tests.faults.buyers import Crowd
+from tests.faults.recount import rows
 from tests.faults.wire import LOST, Line
 from tests.servers import Shop
 from tests.waiting import eventually
@@ -67,16 +69,20 @@ async def gateway_down(shop: Shop) -> AsyncIterator[None]:
         await conn.rollback()
 
 
-async def tell(shop: Shop, payment: str, outcome: str, *, event: str) -> None:
+def ledger(shop: Shop, orders: Sequence[str]) -> list[dict[str, Any]]:
+    """The sandbox's payments for orders, as webhooks name them."""
+    found = rows(
+        shop,
+        "SELECT id, reference, amount, currency FROM payments.sandbox_payments"
+        " WHERE split_part(reference, '.', 1) = ANY(%s)",
+        list(orders),
+    )
+    return [dict(zip(("id", "reference", "amount", "currency"), row, strict=True)) for row in found]
+
+
+async def tell(shop: Shop, payment: dict[str, Any], outcome: str, *, event: str) -> None:
     """A webhook that the sandbox did not send, about a payment of its ledger; repeated until it is taken."""
-    async with await psycopg.AsyncConnection.connect(shop.endpoints()["database_url"]) as conn:
-        found = await conn.execute(
-            "SELECT reference, amount, currency FROM payments.sandbox_payments WHERE id = %s", (payment,)
-        )
-        row = await found.fetchone()
-    assert row is not None
-    about = {"id": payment, "reference": row[0], "amount": row[1], "currency": row[2], "failure": None}
-    body = {"type": f"payment.{outcome}", "payment": about}
+    body = {"type": f"payment.{outcome}", "payment": payment}
     now = datetime.now(UTC)
     secret = json.loads((shop.home / "secrets.json").read_text())["sandbox_webhook_secret"]
     headers = {
@@ -84,7 +90,6 @@ async def tell(shop: Shop, payment: str, outcome: str, *, event: str) -> None:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign(msg_id=event, timestamp=now, data=json.dumps(body)),
     }
-    line = Line(shop.port)
 
     async def is_taken() -> bool:
         try:
@@ -94,21 +99,21 @@ async def tell(shop: Shop, payment: str, outcome: str, *, event: str) -> None:
         assert answer.status in (200, 503), answer
         return answer.status == 200
 
-    await eventually(is_taken, timeout_s=REPLACED_S)
-    line.hang_up()
+    with Line(shop.port) as line:
+        await eventually(is_taken, timeout_s=REPLACED_S)
 
 
-async def lie(shop: Shop, payments: list[str], dice: random.Random) -> None:
+async def lie(shop: Shop, payments: Sequence[dict[str, Any]], dice: random.Random) -> None:
     """Tell of payments that succeeded what gateways tell in bad hours: too early, twice, and in the wrong order."""
     stories = []
     for payment in payments:
         story = [("failed", "a"), ("cancelled", "b"), ("succeeded", "c"), ("succeeded", "c"), ("succeeded", "d")]
         dice.shuffle(story)
-        stories += [(payment, outcome, f"evt_{payment}_{name}") for outcome, name in story]
+        stories += [(payment, outcome, f"evt_{payment['id']}_{name}") for outcome, name in story]
     dice.shuffle(stories)
     room = asyncio.Semaphore(16)
 
-    async def one(payment: str, outcome: str, event: str) -> None:
+    async def one(payment: dict[str, Any], outcome: str, event: str) -> None:
         async with room:
             await tell(shop, payment, outcome, event=event)
 

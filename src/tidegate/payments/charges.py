@@ -143,7 +143,7 @@ async def apply_answers(
     and is reported each time the capture is told. `asked` is what `ask_charges` was asked for their orders.
     """
     if not answers:
-        return Settled({}, {})
+        return Settled({}, {}, {})
     rows = await (asked or await ask_charges(conn, (ref.order_id for ref in answers))).fetchall()
     charges = {
         ChargeRef(row[0], row[1]): Standing(ChargeRef(row[0], row[1]), ChargeState(row[2]), *row[3:]) for row in rows
@@ -154,7 +154,8 @@ async def apply_answers(
     for ref, charge in charges.items():
         now = _after(charge, steps[ref], answers[ref]) if ref in steps else charge
         standing[ref.order_id] = (*standing.get(ref.order_id, ()), now)
-    return Settled({ref: step.applied for ref, step in steps.items()}, standing)
+    before = {ref: charges[ref].state for ref in steps}
+    return Settled({ref: step.applied for ref, step in steps.items()}, standing, before)
 
 
 def _after(charge: Standing, step: Step, answer: Answer) -> Standing:

@@ -336,5 +336,21 @@ async def test_late_news_of_an_earlier_attempt_does_not_answer_for_a_later_one(
     paid = await charge(shop, begun)
     repeat = await checkout.place_order(shop, buyer_id=buyer, form=wish.form, key=wish.key)
     assert isinstance(repeat, Replay)
-    assert json.loads(repeat.answer.body) == order_document(paid)
+    assert isinstance(paid, OrderView)
     assert paid.state == OrderState.PAID
+    assert json.loads(repeat.answer.body) == order_document(paid)
+
+
+async def test_a_request_that_was_overtaken_answers_what_its_key_does(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    """The attempt was ended and the order cancelled while the provider was still being called."""
+    await sell("LAMP", stock=1)
+    held = await hold(shop, buyer)
+    wish = OrderWish(buyer, form(held.id), key(buyer))
+    begun = await shop.batches.orders.submit(wish)
+    assert isinstance(begun, Started)
+    await run_out(shop, begun.known.order.id)
+    await checkout.expire_orders_once(shop)
+    answered = await charge(shop, begun)
+    repeat = await checkout.place_order(shop, buyer_id=buyer, form=wish.form, key=wish.key)
+    assert isinstance(repeat, Replay)
+    assert repeat.answer == answered

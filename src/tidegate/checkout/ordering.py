@@ -119,7 +119,8 @@ async def begin(shop: Shop, submit: Callable[[], Awaitable[Started | StoredAnswe
                 raise
             await asyncio.sleep(TWIN_POLL_S)
             continue
-        return Replay(started) if isinstance(started, StoredAnswer) else await charge(shop, started)
+        outcome = started if isinstance(started, StoredAnswer) else await charge(shop, started)
+        return Replay(outcome) if isinstance(outcome, StoredAnswer) else outcome
 
 
 def repeated(outcome: OrderView | Replay) -> Replay:
@@ -143,7 +144,9 @@ async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provid
         started = await _next_attempt(conn, shop.desk, order, provider=provider, method=method)
         if started is None:
             return (await view_orders(conn, [order_id]))[order_id]
-    return await charge(shop, started)
+    view = await charge(shop, started)
+    assert isinstance(view, OrderView), "without a key no answer is stored"
+    return view
 
 
 async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: bool = False) -> OrderView:
@@ -320,8 +323,11 @@ async def _next_attempt(
     return started
 
 
-async def charge(shop: Shop, started: Started) -> OrderView:
-    """Call the provider with no transaction open, then settle. An answer that never came is asked for later."""
+async def charge(shop: Shop, started: Started) -> OrderView | StoredAnswer:
+    """Call the provider with no transaction open, then settle. An answer that never came is asked for later.
+
+    StoredAnswer: while the provider was called, somebody else settled this and finished the key.
+    """
     ref = started.intent.ref
     try:
         answer = await payments.call_provider(shop.providers, started.intent)

@@ -21,7 +21,7 @@ from tidegate.checkout.views import OPEN, view_order
 from tidegate.inventory import Confirmation, Hold
 from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund, Settled
 from tidegate.platform.database import Connection
-from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects
+from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects, look_up
 from tidegate.platform.ids import EventId, HoldId, OrderId, new_id
 from tidegate.platform.outbox import Event, write_events
 
@@ -59,18 +59,19 @@ async def settle(
     told = {notice.ref: notice for notice in notices}
     settlements = [Settlement(ref, answer, told.get(ref)) for ref, answer in answers.items()]
     views = await asyncio.gather(*(shop.batches.settlements.submit(each) for each in settlements))
-    return {view.id: view for view in views if view is not None}
+    return {view.id: view for view in views if isinstance(view, OrderView)}
 
 
 async def settle_answers(
     conn: Connection, settlements: Sequence[Settlement], *, desk: Desk
-) -> list[OrderView | Exception | None]:
+) -> list[OrderView | StoredAnswer | Exception | None]:
     """Settle a batch in the caller's transaction; the order each is about, as it is afterwards (None: no such order).
 
+    A settlement whose key somebody else has finished meanwhile gets the answer that was stored for it.
     Several answers about one order are applied one after the other: captures first, so that all stock is locked in
     one round, in its order.
     """
-    views: dict[int, OrderView | None] = {}
+    views: dict[int, OrderView | StoredAnswer | None] = {}
     left = sorted(enumerate(settlements), key=lambda each: each[1].answer.state is not ChargeState.CAPTURED)
     while left:
         taken: set[OrderId] = set()
@@ -85,7 +86,9 @@ async def settle_answers(
     return [views[place] for place in range(len(settlements))]
 
 
-async def _settle_round(conn: Connection, settlements: Sequence[Settlement], desk: Desk) -> dict[OrderId, OrderView]:
+async def _settle_round(
+    conn: Connection, settlements: Sequence[Settlement], desk: Desk
+) -> dict[OrderId, OrderView | StoredAnswer]:
     """Settle answers about different orders."""
     states = await ask_states(conn, (each.ref.order_id for each in settlements))
     charges = await payments.ask_charges(conn, (each.ref.order_id for each in settlements))
@@ -121,7 +124,7 @@ async def _settle_round(conn: Connection, settlements: Sequence[Settlement], des
     told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}
     events = [order_event(told[state], orders[order_id], desk) for order_id, state in moves.items() if state in told]
     await write_events(conn, events)
-    return views
+    return views | await _stored_before(conn, settlements, settled)
 
 
 async def _look_up(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Known]:
@@ -190,6 +193,22 @@ async def _finish_keys(
             by_subject[order_id] = answer
     await finish_keys(conn, by_key)
     await finish_subjects(conn, by_subject)
+
+
+async def _stored_before(
+    conn: Connection, settlements: Sequence[Settlement], settled: Settled
+) -> dict[OrderId, StoredAnswer]:
+    """The answers of keys that may have been finished before their own request came to settle.
+
+    That is so only where somebody else had an outcome of the attempt before (`_is_outcome`).
+    """
+    overtaken = {
+        each.ref.order_id: each.known.key
+        for each in settlements
+        if each.known and each.known.key and settled.before.get(each.ref, ChargeState.INTENT) is not ChargeState.INTENT
+    }
+    claims = await (await look_up(conn, list(overtaken.values()))).claims()
+    return {order_id: claim.answer for order_id, claim in zip(overtaken, claims, strict=True) if claim.answer}
 
 
 def order_event(topic: str, order: Order, desk: Desk) -> Event:

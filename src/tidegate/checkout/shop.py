@@ -38,7 +38,7 @@ class Batches:
     holds: GroupCommit[HoldWish, HoldView | StoredAnswer]
     orders: GroupCommit[OrderWish, Started | StoredAnswer]
     purchases: GroupCommit[PurchaseWish, Started | StoredAnswer]
-    settlements: GroupCommit[Settlement, OrderView | None]
+    settlements: GroupCommit[Settlement, OrderView | StoredAnswer | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ async def apply_answers(
     with it. `asked` is what `ask_charges` was asked for their orders.
     """
     if not answers:
-        return Settled({}, {})
+        return Settled({}, {}, {})
     rows = await (asked or await ask_charges(conn, (ref.order_id for ref in answers))).fetchall()
     charges = {locked.ref: locked for locked in map(_locked, rows)}
     steps = _steps(charges, answers)
@@ -164,7 +164,8 @@ async def apply_answers(
     for ref, charge in charges.items():
         now = _after(charge, steps.get(ref), answers.get(ref))
         standing[ref.order_id] = (*standing.get(ref.order_id, ()), now)
-    return Settled({ref: step.applied for ref, step in steps.items()}, standing)
+    before = {ref: charges[ref].state for ref in steps}
+    return Settled({ref: step.applied for ref, step in steps.items()}, standing, before)
 
 
 def _locked(row: tuple[Any, ...]) -> Locked:

@@ -151,10 +151,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What answers did: to each charge that was asked about, and how all attempts of their orders stand now."""
+    """What answers did to each charge asked about, how it stood before, and how its order's attempts stand now."""
 
     applied: Mapping[ChargeRef, Applied]
     standing: Mapping[OrderId, tuple[Standing, ...]]
+    before: Mapping[ChargeRef, ChargeState]
 
 
 @dataclass(frozen=True, slots=True)

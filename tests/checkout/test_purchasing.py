@@ -415,3 +415,17 @@ async def test_a_charge_that_cannot_be_settled_in_time_is_not_denied(shop: Shop,
         assert found.state == OrderState.PAID
         assert await stock(shop.database, variant) == (0, 0, 1)
         assert await events(shop.database, unsure.id) == ["order.paid"]
+
+
+async def test_two_processes_sell_plenty_to_its_end_and_not_beyond(shop: Shop, sell: Stock) -> None:
+    left = 2_200  # more than what is decided without a lock
+    variant = await sell("LAMP", stock=left)
+    async with open_shop(shop.database, shop.settings, make_providers(shop.database, shop.settings)) as other:
+        wishes = [checkout.HoldWish(PersonId(new_id()), (Line("LAMP", 2),)) for _ in range(left // 2 + 100)]
+        held = await asyncio.gather(
+            *(checkout.settle_hold((shop, other)[n % 2], each) for n, each in enumerate(wishes)), return_exceptions=True
+        )
+    refused = [each for each in held if isinstance(each, BaseException)]
+    assert all(isinstance(each, checkout.SoldOut) for each in refused), refused
+    assert len(held) - len(refused) == left // 2
+    assert await stock(shop.database, variant) == (0, left, 0)

@@ -15,6 +15,8 @@ from psycopg.errors import CheckViolation, LockNotAvailable
 
 from tidegate import inventory
 from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest, VoucherRule, VoucherSpent
+from tidegate.inventory.placing import PLENTY
+from tidegate.inventory.stock import lock_stock
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import DropId, HoldId, OrderId, PersonId, VariantId, VoucherId, new_id
@@ -75,6 +77,25 @@ async def test_many_buyers_at_once_get_exactly_what_there_is(database: Database)
     decisions = await asyncio.gather(*(place(database, request([variant])) for _ in range(40)))
     assert sum(isinstance(each[0], Granted) for each in decisions) == 7
     assert await levels(database, variant) == [(0, 7, 0)]
+
+
+async def test_plenty_is_decided_without_a_lock_and_the_constraint_has_the_last_word(database: Database) -> None:
+    (variant,) = await stocked(database, PLENTY + 10)
+    async with database.transaction() as slow:
+        room = await inventory.ask_room(slow, [wish := request([variant], quantity=5)])
+        await place(database, request([variant], quantity=PLENTY - 5))  # waits for nobody: nothing is locked yet
+        moves = inventory.StockMoves()
+        (decision,) = await inventory.place_holds(slow, [wish], ttl_s=60, max_loose_holds=1, asked=room, moves=moves)
+        assert isinstance(decision, Granted)
+        await moves.apply(slow)
+    assert await levels(database, variant) == [(10, PLENTY, 0)]
+    beyond = inventory.StockMoves()
+    beyond.add(variant, held=11)
+    async with database.connection() as conn:
+        with pytest.raises(CheckViolation) as refused:
+            await beyond.apply(conn)
+    assert refused.value.diag.constraint_name == inventory.STOCK_RACE
+    assert await levels(database, variant) == [(10, PLENTY, 0)]
 
 
 async def test_baskets_in_every_order_do_not_deadlock(database: Database) -> None:
@@ -246,8 +267,9 @@ async def test_ending_own_holds_of_other_goods_waits_for_nobody(database: Databa
         for variant, before in zip(reversed(variants), old, strict=True)
     ]
     async with database.transaction() as first, database.transaction() as second:
-        rooms = [await inventory.ask_room(conn, [each]) for conn, each in zip((first, second), new, strict=True)]
-        placed = inventory.place_holds(first, new[:1], ttl_s=60, max_loose_holds=1, asked=rooms[0])
+        room = await inventory.ask_room(first, new[:1])
+        await lock_stock(second, [line.variant_id for line in new[1].lines])
+        placed = inventory.place_holds(first, new[:1], ttl_s=60, max_loose_holds=1, asked=room)
         if in_drop:
             with pytest.raises(LockNotAvailable):
                 await placed

@@ -40,9 +40,11 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         key = await number_key(conn)
     desk = Desk(settings, Snapshot(currency=settings.currency, max_entries=settings.catalog.snapshot_max), key)
 
+    turn = asyncio.Lock()  # all kinds want the same hot rows of stock
+
     def group(settle: Settle[Request, Result], name: str) -> GroupCommit[Request, Result]:
         transactions = PostgresTransactions(database.connect, is_race=_is_race)
-        return GroupCommit(transactions, settle, name=name, limits=settings.engine)
+        return GroupCommit(transactions, settle, name=name, limits=settings.engine, turn=turn)
 
     batches = Batches(
         holds=group(partial(settle_holds, desk=desk), "holds"),
@@ -64,4 +66,4 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
 
 
 def _is_race(constraint: str) -> bool:
-    return constraint == inventory.RACE or is_key_race(constraint)
+    return constraint in (inventory.LIMIT_RACE, inventory.STOCK_RACE) or is_key_race(constraint)

@@ -61,7 +61,8 @@ async def settle_holds(
     ttl_s = desk.settings.holds.ttl_s
     outcomes: list[HoldView | StoredAnswer | Exception] = []
     records: list[KeyRecord] = []
-    for wish, verdict in zip(wishes, await allot(conn, desk, wishes, ttl_s=ttl_s), strict=True):
+    moves = inventory.StockMoves()
+    for wish, verdict in zip(wishes, await allot(conn, desk, wishes, ttl_s=ttl_s, moves=moves), strict=True):
         outcome = _fresh_view(verdict, ttl_s) if isinstance(verdict, Allotted) else verdict
         outcomes.append(outcome)
         if isinstance(outcome, HoldView):
@@ -70,6 +71,7 @@ async def settle_holds(
             answer = stored_refusal(outcome)
         if wish.key is not None and answer is not None:
             records.append(KeyRecord(wish.key, answer=answer))
+    await moves.apply(conn)
     await record_keys(conn, records)
     return outcomes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tidegate import inventory
 from tidegate.checkout.contracts import Address, OrderForm, OrderState, OrderView
 from tidegate.checkout.ordering import Replay, Started, begin, check_wish, record_started, repeated, start
 from tidegate.checkout.orders import Order, ask_numbers, read_numbers
@@ -55,7 +56,8 @@ async def settle_purchases(
     numbers = await ask_numbers(conn, len(wishes))
     order_ids = [OrderId(new_id()) for _ in wishes]
     window_s = desk.settings.holds.payment_window_s
-    verdicts = await allot(conn, desk, wishes, ttl_s=window_s, order_ids=order_ids)
+    moves = inventory.StockMoves()
+    verdicts = await allot(conn, desk, wishes, ttl_s=window_s, moves=moves, order_ids=order_ids)
     drawn = iter(await read_numbers(numbers, key=desk.number_key))
     outcomes: list[Started | StoredAnswer | Exception] = []
     keys: list[KeyRecord] = []
@@ -70,6 +72,7 @@ async def settle_purchases(
         if record is not None:
             keys.append(record)
     await record_started(conn, [outcome for outcome in outcomes if isinstance(outcome, Started)])
+    await moves.apply(conn)
     await record_keys(conn, keys)
     return outcomes
 

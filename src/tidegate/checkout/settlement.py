@@ -1,7 +1,7 @@
 """What a provider's answer does to an order: the one place where money, stock and orders meet.
 
 Whoever brings the answer (the request itself, a webhook, the reconciler) submits a `Settlement`; repeating it, in any
-order, changes nothing more. Locks: orders, charges, limits, stock, keys; then the outbox.
+order, changes nothing more. Locks: orders, charges, limits, stock, keys.
 """
 
 from __future__ import annotations
@@ -101,11 +101,13 @@ async def _settle_round(
     answers = {each.ref: each.answer for each in settlements if each.ref.order_id in now}
     settled = await payments.apply_answers(conn, answers, asked=charges)
     captured, twice = _captured(answers, settled)
+    sold = inventory.StockMoves()
     confirmed = await inventory.confirm_holds(
         conn,
         {orders[ref.order_id].hold_id: ref.order_id for ref in captured},
         known=holds,
         asked=stands,
+        moves=sold,
     )
     moves = _moves(orders, captured, confirmed) | _failures(answers, settled)
     moves = {order_id: state for order_id, state in moves.items() if may_move(now[order_id], state)}
@@ -118,12 +120,13 @@ async def _settle_round(
         order_id: view_order(order, settled.standing[order_id][-1], state=moves.get(order_id, now[order_id]))
         for order_id, order in orders.items()
     }
-    clear = {each.ref.order_id for each in settlements if _is_outcome(each.ref, settled)}
-    await _finish_keys(conn, views, known, clear=clear)
     await payments.mark_applied(conn, [each.notice for each in settlements if each.notice is not None])
     told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}
     events = [order_event(told[state], orders[order_id], desk) for order_id, state in moves.items() if state in told]
     await write_events(conn, events)
+    await sold.apply(conn)
+    clear = {each.ref.order_id for each in settlements if _is_outcome(each.ref, settled)}
+    await _finish_keys(conn, views, known, clear=clear)
     return views | await _stored_before(conn, settlements, settled)
 
 

@@ -54,9 +54,17 @@ Verdict = Allotted | StoredAnswer | Problem
 
 
 async def allot(
-    conn: Connection, desk: Desk, wishes: Sequence[Wish], *, ttl_s: int, order_ids: Sequence[OrderId] | None = None
+    conn: Connection,
+    desk: Desk,
+    wishes: Sequence[Wish],
+    *,
+    ttl_s: int,
+    moves: inventory.StockMoves,
+    order_ids: Sequence[OrderId] | None = None,
 ) -> list[Verdict]:
     """Take stock for wishes in order of arrival; one verdict each. With `order_ids` the holds are these orders'.
+
+    The caller applies `moves` when it has written what it wants to, keys excepted.
 
     Everything is asked for before anything is waited for: the terms that this process knows are used, and verified
     with the catalogue's revision in the same transaction. Only codes, where there are any, are known beforehand.
@@ -85,7 +93,7 @@ async def allot(
             requests.append(want)
         verdicts.append(verdict)
     limit = desk.settings.holds.max_live_per_buyer
-    decided = await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=limit, asked=room)
+    decided = await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=limit, asked=room, moves=moves)
     by_variant = {each.variant_id: each for each in terms.values()}
     rest = iter([_verdict(*pair, by_variant) for pair in zip(requests, decided, strict=True)])
     return [next(rest) if verdict is None else verdict for verdict in verdicts]

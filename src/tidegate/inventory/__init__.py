@@ -34,14 +34,17 @@ from tidegate.inventory.holds import (
     release_holds,
     release_unordered,
 )
-from tidegate.inventory.limits import RACE, clear_limits, redemptions
+from tidegate.inventory.limits import RACE as LIMIT_RACE
+from tidegate.inventory.limits import clear_limits, redemptions
 from tidegate.inventory.placing import AskedRoom, ask_room, place_holds
-from tidegate.inventory.stock import MAX_STOCK, add_missing_stock, available, set_stock, stock_levels
+from tidegate.inventory.stock import MAX_STOCK, StockMoves, add_missing_stock, available, set_stock, stock_levels
+from tidegate.inventory.stock import RACE as STOCK_RACE
 
 __all__ = [
     "INVARIANTS",
+    "LIMIT_RACE",
     "MAX_STOCK",
-    "RACE",
+    "STOCK_RACE",
     "AskedRoom",
     "BuyerUse",
     "Confirmation",
@@ -56,6 +59,7 @@ __all__ = [
     "OverLimit",
     "SoldOut",
     "StockLevel",
+    "StockMoves",
     "Take",
     "TooManyHolds",
     "VoucherNotNow",

@@ -13,7 +13,7 @@ from psycopg import AsyncCursor
 from tidegate.inventory.contracts import Hold, HoldLine, HoldState
 from tidegate.inventory.limits import ask_limits, give_limits, keep_limits, read_room
 from tidegate.inventory.rules import retake
-from tidegate.inventory.stock import ask_stock, lock_stock, move_stock
+from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
 from tidegate.platform.money import Money
@@ -82,11 +82,13 @@ async def confirm_holds(
     *,
     known: Mapping[HoldId, Hold] | None = None,
     asked: AskedHolds | None = None,
+    moves: StockMoves | None = None,
 ) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `ask_states` was asked for; without them all is read here.
+    `known` are holds as they were placed, whose states `ask_states` was asked for; without them all is read here. With
+    `moves` the caller applies the change of stock, after its own writes.
     """
     if not orders:
         return {}
@@ -108,12 +110,17 @@ async def confirm_holds(
         for hold_id in orders
     }
     outcome.update({hold.id: Confirmation.RETAKEN for hold in retaken})
-    if ready or retaken:
-        await keep_limits(conn, ready, retaken=retaken)
-        await ask_stock(conn, (line.variant_id for hold in [*ready, *retaken] for line in hold.lines))
-        taken = _per_variant(ready)
-        await move_stock(conn, held={v: -n for v, n in taken.items()}, sold=_per_variant([*ready, *retaken]))
-        await _set_state(conn, [*ready, *retaken], HoldState.CONFIRMED)
+    collected = StockMoves() if moves is None else moves
+    await keep_limits(conn, ready, retaken=retaken)
+    await _set_state(conn, [*ready, *retaken], HoldState.CONFIRMED)
+    for hold in ready:
+        for line in hold.lines:
+            collected.add(line.variant_id, held=-line.quantity, sold=line.quantity)
+    for hold in retaken:
+        for line in hold.lines:
+            collected.add(line.variant_id, sold=line.quantity)
+    if moves is None:
+        await collected.apply(conn)
     return outcome
 
 

@@ -1,8 +1,11 @@
 """Placing holds in two steps, so that a batch waits for the database twice and not ten times.
 
-`ask_room` queues every lock that the decision needs; `place_holds` reads what they found, decides, and queues the
-writes. In pipeline mode neither waits for more than the first step's answers. Order of locks: limits, stock; then the
-rows that are new.
+`ask_room` queues everything that the decision needs; `place_holds` reads what was found, decides, and queues the
+writes. In pipeline mode neither waits for more than the first step's answers.
+
+A hot row of stock is locked for as short a time as can be. While there is plenty of it, what was read without a lock
+decides, and the row is changed at the end of the transaction, where its constraint has the last word: should others
+have taken too much meanwhile, the batch is done again. Near the end of the stock the row is locked before the decision.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from tidegate.inventory.contracts import BuyerUse, Decision, Granted, Hold, Hold
 from tidegate.inventory.holds import end_holds, lock_own_expired
 from tidegate.inventory.limits import AskedLimits, ask_limits, read_limits, take_limits
 from tidegate.inventory.rules import allocate
-from tidegate.inventory.stock import ask_stock, move_stock, read_stock
+from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, peek_stock, read_stock
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, PersonId, VariantId
 
@@ -43,6 +47,10 @@ INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, cu
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::bigint[], %b::text[])
 """
 
+PLENTY = 2_048
+"""Items that must be left beyond a batch's wish for what was read without a lock to decide: others' batches may take
+as many in the meantime, and more of them only means that the batch is done again."""
+
 Cursor = AsyncCursor[tuple[Any, ...]]
 
 
@@ -59,12 +67,12 @@ class AskedRoom:
 
 
 async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRoom:
-    """Lock what the requests are about: their limits, then their stock; and read the clock after the locks."""
+    """Lock the requests' limits, look at their stock, and read the clock after the locks."""
     limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
     loose_buyers = {request.buyer_id for request in requests if request.drop is None}
     loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
     redeemed = await _ask_redeemed(conn, requests)
-    stock = await ask_stock(conn, (line.variant_id for request in requests for line in request.lines))
+    stock = await peek_stock(conn, (line.variant_id for request in requests for line in request.lines))
     clock = await conn.execute("SELECT clock_timestamp()")
     return AskedRoom(requests, limits, loose, redeemed, stock, clock)
 
@@ -76,14 +84,17 @@ async def place_holds(
     ttl_s: int,
     max_loose_holds: int,
     asked: AskedRoom | None = None,
+    moves: StockMoves | None = None,
 ) -> list[Decision]:
     """Settle a batch of hold requests in the caller's transaction; one decision each, in the same order.
 
     A buyer's own holds that are over but not yet swept end here first, so that they never block. `asked` is what
-    `ask_room` was asked for the same requests, if the caller did so earlier.
+    `ask_room` was asked for the same requests, if the caller did so earlier. With `moves` the caller applies the change
+    of stock, after its own writes.
     """
     if not requests:
         return []
+    collected = StockMoves() if moves is None else moves
     room = asked or await ask_room(conn, requests)
     uses = await read_limits(room.limits)
     loose, over = await _read_loose(room.loose)
@@ -91,11 +102,16 @@ async def place_holds(
         over += [row[0] for row in await room.redeemed.fetchall()]
     free = await read_stock(room.stock)
     now = await _read_clock(room.clock)
+    wanted = _per_variant(requests)
+    if any(free.get(variant_id, 0) - quantity < PLENTY for variant_id, quantity in wanted.items()):
+        free = await lock_stock(conn, wanted)
+        now = await database_now(conn)
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
     if suspects and (over_now := await lock_own_expired(conn, suspects)):
         for hold in over_now:
             if hold.drop_id == NO_DROP and hold.buyer_id in loose:
                 loose[hold.buyer_id] -= 1
+        await lock_stock(conn, wanted)
         await _end_own(conn, over_now, requests)
         uses, free = await _ask_again(conn, requests)
     decisions = allocate(
@@ -108,7 +124,13 @@ async def place_holds(
         ttl=timedelta(seconds=ttl_s),
     )
     pairs = zip(requests, decisions, strict=True)
-    await _record(conn, [(request, decision) for request, decision in pairs if isinstance(decision, Granted)])
+    granted = [(request, decision) for request, decision in pairs if isinstance(decision, Granted)]
+    await _record(conn, granted)
+    for request, _ in granted:
+        for line in request.lines:
+            collected.add(line.variant_id, held=line.quantity)
+    if moves is None:
+        await collected.apply(conn)
     return decisions
 
 
@@ -139,8 +161,8 @@ async def _ask_again(
     conn: Connection, requests: Sequence[HoldRequest]
 ) -> tuple[dict[LimitKey, BuyerUse], dict[VariantId, int]]:
     """Limits and stock after something was given back; all of it is locked already."""
-    room = await ask_room(conn, requests)
-    return await read_limits(room.limits), await read_stock(room.stock)
+    limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
+    return await read_limits(limits), await lock_stock(conn, _per_variant(requests))
 
 
 async def _ask_redeemed(conn: Connection, requests: Sequence[HoldRequest]) -> Cursor | None:
@@ -177,7 +199,6 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
         return
     requests = [request for request, _ in granted]
     await take_limits(conn, requests)
-    await move_stock(conn, held=_per_variant(requests), sold={})
     await conn.execute(
         HOLDS,
         (

@@ -1,11 +1,12 @@
 """Stock: how many of each variant there are, and the locks under which that changes.
 
-Order of locks everywhere in this module: holds by id, then limits by (rule, buyer), then stock by variant.
+Order of locks everywhere: orders, holds by id, limits by (rule, buyer), stock by variant, idempotency keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -52,6 +53,37 @@ async def read_stock(asked: AskedStock) -> dict[VariantId, int]:
 async def lock_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> dict[VariantId, int]:
     """Lock stock rows until the transaction ends; returns the items available. Unknown variants are absent."""
     return await read_stock(await ask_stock(conn, variant_ids))
+
+
+READ = "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)"
+
+RACE = "stock_never_oversold"
+"""The constraint that says "somebody else took it first": the transaction is to be done again."""
+
+
+@dataclass(slots=True)
+class StockMoves:
+    """What a batch changes of stock, collected so that the hot rows are locked late and for a short time."""
+
+    held: dict[VariantId, int] = field(default_factory=dict)
+    sold: dict[VariantId, int] = field(default_factory=dict)
+
+    def add(self, variant_id: VariantId, *, held: int = 0, sold: int = 0) -> None:
+        """Note `held` and `sold` items more (or fewer) of a variant."""
+        self.held[variant_id] = self.held.get(variant_id, 0) + held
+        self.sold[variant_id] = self.sold.get(variant_id, 0) + sold
+
+    async def apply(self, conn: Connection) -> None:
+        """Lock the rows in their order and change them. Call it after everything but idempotency keys."""
+        if self.held:
+            if len(self.held) > 1:  # a single row is locked by being changed
+                await ask_stock(conn, self.held)
+            await move_stock(conn, held=self.held, sold=self.sold)
+
+
+async def peek_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> AskedStock:
+    """Read stock rows without a lock: what others are about to take may still be counted as available."""
+    return await conn.execute(READ, (sorted(set(variant_ids)),), binary=True)
 
 
 async def move_stock(conn: Connection, *, held: Mapping[VariantId, int], sold: Mapping[VariantId, int]) -> None:

@@ -20,6 +20,19 @@ OUTAGE = (OperationalError, PoolTimeout)
 """What is raised while PostgreSQL is away or out of connections."""
 
 
+SETTLED_PLANS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "jit=off",
+    )
+)
+"""Rows by their keys, planned once: neither statistics nor an empty table may change how a sale's statements run."""
+
+
 class Database:
     """The pool of this process."""
 
@@ -57,8 +70,9 @@ class Database:
         await self._pool.close()
 
     async def connect(self) -> Connection:
-        """A connection of the caller's own, outside the pool: for those who use one all the time."""
-        return await AsyncConnection.connect(self._url, **self._arguments)
+        """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""
+        arguments = {**self._arguments, "options": f"{self._arguments['options']} {SETTLED_PLANS}"}
+        return await AsyncConnection.connect(self._url, **arguments)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -63,13 +63,15 @@ class GroupCommit(Generic[Request, Result]):
         *,
         name: str,
         limits: BatchSettings,
+        turn: asyncio.Lock | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
+        """`turn` is shared by those whose batches would wait for each other's locks; see `Batcher`."""
         self._transactions = transactions
         self._settle = settle
         self._limits = limits
         self._draw = draw
-        self._batcher: Batcher[Request, Result] = Batcher(self._run, name=name, limits=limits)
+        self._batcher: Batcher[Request, Result] = Batcher(self._run, name=name, limits=limits, turn=turn)
         self.name = name
 
     def start(self) -> None:

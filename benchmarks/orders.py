@@ -41,6 +41,7 @@ unless rates have to be lowered."""
 SHARE = 0.7
 SHARE_S = 15.0
 SMOKE_RATE = 20.0
+PROBE_BOUND_MS = 150.0
 SMOKE_BOUND_MS = 10_000.0
 PROCESSES = 2
 KINDS: tuple[Kind, ...] = ("express", "two_step")
@@ -70,9 +71,9 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
             before = site.metrics()
             express = None
             if "express" in asked.kinds:
-                express = _express(market, asked, _search(asked, deadline=began + EXPRESS_LIMIT_S), figures)
+                express = _express(market, asked, _search(asked, "express", deadline=began + EXPRESS_LIMIT_S), figures)
             if "two_step" in asked.kinds:
-                search = _search(asked, deadline=began + TWO_STEP_LIMIT_S)
+                search = _search(asked, "two_step", deadline=began + TWO_STEP_LIMIT_S)
                 figures |= _two_step_figures(_find(market, "two_step", asked, search))
             figures["batch_sizes"] = batch_sizes(before, site.metrics())
         figures |= _over_gateway(market, asked)
@@ -105,8 +106,16 @@ def _shop(these: Servers, asked: Options) -> Iterator[Fleet]:
         yield site
 
 
-def _search(asked: Options, *, deadline: float) -> Search:
-    return Search(saturate_s=5.0, probe_s=6.0, hold_s=asked.seconds, bound_ms=asked.bound_ms, deadline=deadline)
+def _search(asked: Options, kind: Kind, *, deadline: float) -> Search:
+    """A visit of two requests may take a probe's bound for each."""
+    return Search(
+        saturate_s=5.0,
+        probe_s=6.0,
+        hold_s=asked.seconds,
+        bound_ms=asked.bound_ms,
+        deadline=deadline,
+        probe_bound_ms=PROBE_BOUND_MS * (2 if kind == "two_step" else 1),
+    )
 
 
 def _find(market: Market, kind: Kind, asked: Options, search: Search) -> Found:

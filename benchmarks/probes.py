@@ -176,10 +176,11 @@ class Search:
     hold_share: float = 0.97
     step_up: float = 1.04
     step_down: float = 0.9
+    hold_down: float = 0.94
     stride: float = 1.12
     near: float = 1.04
     most_probes: int = 5
-    most_holds: int = 3
+    most_holds: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def find_rate(run: Callable[[float, float], Probe], search: Search, *, label: st
             best = last
         elif best is not None:
             break
-        rate *= search.step_up if held else search.step_down
+        rate *= search.step_up if held else search.hold_down
     assert last is not None, "at least one rate is tried"
     if best is None:
         return Found(0.0, last, sustained=False, saturated_per_s=saturated)

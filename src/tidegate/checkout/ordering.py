@@ -295,7 +295,9 @@ async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: Or
     """
     order = await try_lock_order(conn, order_id)
     if order is None:
-        raise KeyInFlight()
+        raise KeyInFlight(
+            "This order is being worked on just now. Nothing was changed: send the request again in a second."
+        )
     if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
         raise HoldExpired()
     if order.state != OrderState.PAYMENT_FAILED:

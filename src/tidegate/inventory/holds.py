@@ -12,10 +12,10 @@ from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import Hold, HoldLine, HoldState
 from tidegate.inventory.limits import ask_limits, give_limits, keep_limits, read_room
-from tidegate.inventory.rules import retake
+from tidegate.inventory.rules import items_per_variant, retake
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
+from tidegate.platform.ids import HoldId, OrderId, PersonId
 from tidegate.platform.money import Money
 
 SELECT = """
@@ -69,7 +69,7 @@ async def read_holds(asked: AskedHolds) -> dict[HoldId, Hold]:
     return {row[0]: _hold(row) for row in await asked.fetchall()}
 
 
-async def ask_states(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
+async def peek_states(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
     """Read how holds stand whose lines the caller knows. Whoever may change them holds their orders' locks."""
     return await conn.execute(
         "SELECT id, state FROM inventory.holds WHERE id = ANY(%b)", (sorted(set(hold_ids)),), binary=True
@@ -87,7 +87,7 @@ async def confirm_holds(
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `ask_states` was asked for; without them all is read here. With
+    `known` are holds as they were placed, whose states `peek_states` was asked for; without them all is read here. With
     `moves` the caller applies the change of stock, after its own writes.
     """
     if not orders:
@@ -192,7 +192,7 @@ async def end_holds(conn: Connection, holds: Sequence[Hold], state: HoldState) -
     if not holds:
         return
     await give_limits(conn, holds)
-    back = _per_variant(holds)
+    back = items_per_variant(holds)
     await ask_stock(conn, back)
     await move_stock(conn, held={v: -n for v, n in back.items()}, sold={})
     await _set_state(conn, holds, state)
@@ -223,11 +223,3 @@ def _hold(row: tuple[Any, ...]) -> Hold:
         for variant_id, quantity, amount, currency in zip(*row[9:13], strict=True)
     )
     return Hold(row[0], row[1], row[2], HoldState(row[3]), row[4], row[5], row[6], lines, row[7], row[8])
-
-
-def _per_variant(holds: Iterable[Hold]) -> dict[VariantId, int]:
-    total: dict[VariantId, int] = {}
-    for hold in holds:
-        for line in hold.lines:
-            total[line.variant_id] = total.get(line.variant_id, 0) + line.quantity
-    return total

@@ -1,7 +1,7 @@
 """Placing holds in two steps, so that a batch waits for the database twice and not ten times.
 
 `ask_room` queues everything that the decision needs; `place_holds` reads what was found, decides, and queues the
-writes. In pipeline mode neither waits for more than the first step's answers.
+writes. In pipeline mode neither waits for more than the first step's answers, but near the end of the stock.
 
 A hot row of stock is locked for as short a time as can be. While there is plenty of it, what was read without a lock
 decides, and the row is changed at the end of the transaction, where its constraint has the last word: should others
@@ -10,7 +10,7 @@ have taken too much meanwhile, the batch is done again. Near the end of the stoc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +20,8 @@ from psycopg import AsyncCursor
 from tidegate.inventory.contracts import BuyerUse, Decision, Granted, Hold, HoldRequest, HoldState, LimitKey
 from tidegate.inventory.holds import end_holds, lock_own_expired
 from tidegate.inventory.limits import AskedLimits, ask_limits, read_limits, take_limits
-from tidegate.inventory.rules import allocate
+from tidegate.inventory.rules import allocate, items_per_variant
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, peek_stock, read_stock
-from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, PersonId, VariantId
 
@@ -46,6 +45,8 @@ LINES = """
 INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::bigint[], %b::text[])
 """
+
+CLOCK = "SELECT clock_timestamp()"
 
 PLENTY = 2_048
 """Items that must be left beyond a batch's wish for what was read without a lock to decide: others' batches may take
@@ -73,7 +74,7 @@ async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRo
     loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
     redeemed = await _ask_redeemed(conn, requests)
     stock = await peek_stock(conn, (line.variant_id for request in requests for line in request.lines))
-    clock = await conn.execute("SELECT clock_timestamp()")
+    clock = await conn.execute(CLOCK)
     return AskedRoom(requests, limits, loose, redeemed, stock, clock)
 
 
@@ -102,10 +103,11 @@ async def place_holds(
         over += [row[0] for row in await room.redeemed.fetchall()]
     free = await read_stock(room.stock)
     now = await _read_clock(room.clock)
-    wanted = _per_variant(requests)
+    wanted = items_per_variant(requests)
     if any(free.get(variant_id, 0) - quantity < PLENTY for variant_id, quantity in wanted.items()):
-        free = await lock_stock(conn, wanted)
-        now = await database_now(conn)
+        locked = await ask_stock(conn, wanted)
+        clock = await conn.execute(CLOCK)
+        free, now = await read_stock(locked), await _read_clock(clock)
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
     if suspects and (over_now := await lock_own_expired(conn, suspects)):
         for hold in over_now:
@@ -140,7 +142,7 @@ async def _end_own(conn: Connection, holds: Sequence[Hold], requests: Sequence[H
     Outside drops such a hold counts no more and is left to the sweeper. In a drop, or with a voucher that is wanted
     again, it must end here: when its stock or its limits are taken, LockNotAvailable has the batch done again.
     """
-    locked = _per_variant(requests).keys()
+    locked = items_per_variant(requests).keys()
     limits = {take.key for request in requests for take in request.takes}
     wanted = {request.voucher.voucher_id for request in requests if request.voucher is not None}
     ended = [
@@ -148,11 +150,11 @@ async def _end_own(conn: Connection, holds: Sequence[Hold], requests: Sequence[H
         for hold in holds
         if hold.drop_id != NO_DROP
         or hold.voucher_id in wanted
-        or (_per_variant([hold]).keys() <= locked and _limits(hold) <= limits)
+        or (items_per_variant([hold]).keys() <= locked and _limits(hold) <= limits)
     ]
     if others := {key for hold in ended for key in _limits(hold)} - limits:
         await read_limits(await ask_limits(conn, others, wait=False))
-    if foreign := _per_variant(ended).keys() - locked:
+    if foreign := items_per_variant(ended).keys() - locked:
         await read_stock(await ask_stock(conn, foreign, wait=False))
     await end_holds(conn, ended, HoldState.EXPIRED)
 
@@ -162,7 +164,7 @@ async def _ask_again(
 ) -> tuple[dict[LimitKey, BuyerUse], dict[VariantId, int]]:
     """Limits and stock after something was given back; all of it is locked already."""
     limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
-    return await read_limits(limits), await lock_stock(conn, _per_variant(requests))
+    return await read_limits(limits), await lock_stock(conn, items_per_variant(requests))
 
 
 async def _ask_redeemed(conn: Connection, requests: Sequence[HoldRequest]) -> Cursor | None:
@@ -229,11 +231,3 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
 
 def _limits(hold: Hold) -> set[LimitKey]:
     return {key for key, _, _ in hold.taken}
-
-
-def _per_variant(requests: Iterable[HoldRequest | Hold]) -> dict[VariantId, int]:
-    total: dict[VariantId, int] = {}
-    for request in requests:
-        for line in request.lines:
-            total[line.variant_id] = total.get(line.variant_id, 0) + line.quantity
-    return total

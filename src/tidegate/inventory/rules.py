@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.inventory.contracts import (
@@ -115,3 +115,12 @@ def _take(
         used[take.key] = BuyerUse(known.used + take.quantity, request.id if take.live else None)
     if request.drop is None:
         loose[request.buyer_id] = loose.get(request.buyer_id, 0) + 1
+
+
+def items_per_variant(of: Iterable[HoldRequest | Hold]) -> dict[VariantId, int]:
+    """Items of each variant in all lines of requests or holds."""
+    items: dict[VariantId, int] = {}
+    for each in of:
+        for line in each.lines:
+            items[line.variant_id] = items.get(line.variant_id, 0) + line.quantity
+    return items

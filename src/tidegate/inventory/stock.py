@@ -1,6 +1,7 @@
 """Stock: how many of each variant there are, and the locks under which that changes.
 
-Order of locks everywhere: orders, holds by id, limits by (rule, buyer), stock by variant, idempotency keys.
+Order of locks everywhere: orders, their charges, holds by id, advisory locks on limits that may be made, limits by
+(rule, buyer), stock by variant, idempotency keys.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WHERE s.variant_id = d.variant_id
 """
 
 AskedStock = AsyncCursor[tuple[Any, ...]]
-"""Stock rows, locked, as a transaction was asked for them."""
+"""Stock rows as a transaction was asked for them: `ask_stock` locks them, `peek_stock` does not."""
 
 
 async def ask_stock(conn: Connection, variant_ids: Iterable[VariantId], *, wait: bool = True) -> AskedStock:

@@ -56,11 +56,10 @@ class ClaimState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Outcome of claiming a key: `answer` when ANSWERED; `subject_id` is what the first request had begun."""
+    """Outcome of claiming a key: `answer` when ANSWERED."""
 
     state: ClaimState
     answer: StoredAnswer | None = None
-    subject_id: UUID | None = None
 
 
 NEW = Claim(ClaimState.NEW)
@@ -68,7 +67,7 @@ IN_FLIGHT = Claim(ClaimState.IN_FLIGHT)
 
 
 LOOK_UP = """
-SELECT k.buyer_id, k.key, k.fingerprint, k.state, k.status, k.body::text, k.subject_id
+SELECT k.buyer_id, k.key, k.fingerprint, k.state, k.status, k.body::text
 FROM platform.idempotency_keys AS k
 JOIN unnest(%b::uuid[], %b::text[]) AS w (buyer_id, key) USING (buyer_id, key)
 """
@@ -196,9 +195,9 @@ async def finish_subjects(conn: Connection, answers: Mapping[UUID, StoredAnswer]
 
 
 def _judge(key: RequestKey, found: Sequence[Any]) -> Claim:
-    known_fingerprint, state, status, body, subject_id = found
+    known_fingerprint, state, status, body = found
     if bytes(known_fingerprint) != key.fingerprint:
         return Claim(ClaimState.REUSED)
     if state == "final":
-        return Claim(ClaimState.ANSWERED, StoredAnswer(status, body.encode()), subject_id)
-    return Claim(ClaimState.IN_FLIGHT, subject_id=subject_id)
+        return Claim(ClaimState.ANSWERED, StoredAnswer(status, body.encode()))
+    return IN_FLIGHT

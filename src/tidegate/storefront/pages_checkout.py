@@ -54,7 +54,7 @@ SLOW_LOOK_AGAIN_S = 15
 MOST_LOOKS = 60
 """Then the page stops looking by itself and offers a link."""
 
-MAX_CODE = 100
+MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
 
 PICTURED_LINES = 10
@@ -71,7 +71,7 @@ NOT_KEPT = {"cache-control": "no-store"}
 async def post_hold(request: Request) -> Response:
     """Hold what was chosen, and go on to its checkout. A stranger becomes a guest here."""
     form = await read_form(request)
-    line, code = _line(form), form.get("code")[:MAX_CODE] or None
+    line, code = _line(form), form.get("code")[:MAX_TYPED_CODE] or None
     person, token = await ensure_buyer(request)
     shop = _shop(request)
     known = await _same_hold(shop, person.id, line, code)

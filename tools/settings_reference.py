@@ -22,8 +22,9 @@ INTRODUCTION = """\
 
 Every setting is an environment variable. Lists are JSON: `TIDEGATE_HTTP__ALLOWED_HOSTS='["shop.example"]'`.
 Units stand last in a name: `_ms`, `_s`, `_minutes`, `_days`, `_months`, `_bytes`, `_mb`. A value that is out of bounds
-stops the start with one line that names the setting. `tidegate up` runs its own PostgreSQL, Valkey and mail catcher where no address is set,
-and makes its own keys; commands beside a running `tidegate up` find them through `TIDEGATE_HOME`.
+stops the start with one line that names the setting. `tidegate up` runs its own PostgreSQL, Valkey and mail catcher
+where no address is set, and makes its own keys; commands beside a running `tidegate up` find them through
+`TIDEGATE_HOME`.
 
 This page is written by `python -m tools.settings_reference`; `make check` compares it with the code.
 """

@@ -40,17 +40,17 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         key = await number_key(conn)
     desk = Desk(settings, Snapshot(currency=settings.currency, max_entries=settings.catalog.snapshot_max), key)
 
-    turn = asyncio.Lock()  # all kinds want the same hot rows of stock
+    stock = asyncio.Lock()  # whoever changes stock would wait for the same hot rows
 
-    def group(settle: Settle[Request, Result], name: str) -> GroupCommit[Request, Result]:
+    def group(settle: Settle[Request, Result], name: str, turn: asyncio.Lock | None) -> GroupCommit[Request, Result]:
         transactions = PostgresTransactions(database.connect, is_race=_is_race)
         return GroupCommit(transactions, settle, name=name, limits=settings.engine, turn=turn)
 
     batches = Batches(
-        holds=group(partial(settle_holds, desk=desk), "holds"),
-        orders=group(partial(settle_orders, desk=desk), "orders"),
-        purchases=group(partial(settle_purchases, desk=desk), "purchases"),
-        settlements=group(partial(settle_answers, desk=desk), "settlements"),
+        holds=group(partial(settle_holds, desk=desk), "holds", stock),
+        orders=group(partial(settle_orders, desk=desk), "orders", None),
+        purchases=group(partial(settle_purchases, desk=desk), "purchases", stock),
+        settlements=group(partial(settle_answers, desk=desk), "settlements", stock),
     )
     takers = (batches.holds, batches.orders, batches.purchases)
     for each in (*takers, batches.settlements):

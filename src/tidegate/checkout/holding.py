@@ -104,11 +104,10 @@ async def give_up(shop: Shop, *, buyer_id: PersonId, hold_id: HoldId) -> None:
         hold = (await inventory.load_holds(conn, [hold_id])).get(hold_id)
         if hold is None or hold.buyer_id != buyer_id:
             raise NotFound("there is no such hold")
-        if not await inventory.release_unordered(conn, [hold_id]) and hold.state in (
-            HoldState.ORDERED,
-            HoldState.CONFIRMED,
-        ):
-            raise AlreadyOrdered()
+        if not await inventory.release_unordered(conn, [hold_id]):
+            hold = (await inventory.load_holds(conn, [hold_id]))[hold_id]  # as it is under the lock
+            if hold.state in (HoldState.ORDERED, HoldState.CONFIRMED):
+                raise AlreadyOrdered()
 
 
 async def view_hold(conn: Connection, shop: Shop, hold: Hold) -> HoldView:

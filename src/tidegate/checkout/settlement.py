@@ -95,7 +95,7 @@ async def _settle_round(
     known = {each.ref.order_id: each.known for each in settlements if each.known is not None}
     known |= await _look_up(conn, [each.ref.order_id for each in settlements if each.known is None])
     holds = {one.hold.id: one.hold for one in known.values()}
-    stands = await inventory.peek_states(conn, holds)
+    stands = await inventory.ask_hold_states(conn, holds)
     now = await read_states(states)
     orders = {order_id: known[order_id].order for order_id in now}
     answers = {each.ref: each.answer for each in settlements if each.ref.order_id in now}

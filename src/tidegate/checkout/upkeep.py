@@ -6,7 +6,7 @@ Each function does one bounded round and says how much it did; the scheduler rep
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
@@ -18,10 +18,13 @@ from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN
-from tidegate.payments.contracts import Answer, Charge, ChargeRef, OutcomeUnknown, ProviderRefused, Refund
+from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, Refund, UnknownProvider
 from tidegate.platform.ids import OrderId
 
 log = structlog.get_logger()
+
+ASK_S = 20.0
+"""Longest time that one round asks providers, so that one that is away does not keep the round from its other work."""
 
 
 async def expire_holds_once(shop: Shop) -> int:
@@ -42,10 +45,13 @@ async def reconcile_once(shop: Shop) -> int:
     payable = {order_id for order_id, order in orders.items() if order.state in PAYABLE}
     wanted = [charge for charge in due if charge.ref.order_id in payable]
     useless = [charge for charge in due if charge.ref.order_id not in payable]
-    await _settle_each(shop, await _ask_all(shop, wanted, partial(payments.ask_provider, shop.providers)))
-    await _settle_each(shop, await _ask_all(shop, useless, partial(payments.end_attempt, shop.providers)))
+    await _ask_all(shop, wanted, partial(payments.ask_provider, shop.providers))
+    await _ask_all(shop, useless, partial(payments.end_attempt, shop.providers))
     for notice in await payments.sweep_unapplied_webhooks(shop.database, shop.providers, limit=limits.reconcile_batch):
-        await settle(shop, {notice.ref: notice.answer}, notices=[notice])
+        try:
+            await settle(shop, {notice.ref: notice.answer}, notices=[notice])
+        except Exception:
+            log.exception("webhook_not_settled", provider=notice.provider, order_id=str(notice.ref.order_id))
     async with shop.database.transaction() as conn:
         refunds = await payments.claim_due_refunds(conn, limit=limits.reconcile_batch)
     for refund in refunds:
@@ -53,33 +59,31 @@ async def reconcile_once(shop: Shop) -> int:
     return len(due) + len(refunds)
 
 
-async def _settle_each(shop: Shop, answers: Mapping[ChargeRef, Answer]) -> None:
-    """Settle answers; an order in trouble does not hold up the others."""
-    settled = await asyncio.gather(*(settle(shop, {ref: answers[ref]}) for ref in answers), return_exceptions=True)
-    for ref, outcome in zip(answers, settled, strict=True):
-        if isinstance(outcome, Exception):
-            log.error("order_not_settled", order_id=str(ref.order_id), attempt=ref.attempt, exc_info=outcome)
-
-
 async def _give_back(shop: Shop, refund: Refund) -> None:
     """Have the money given back; the order said so when this was decided. Safe to repeat."""
     try:
         await payments.run_refund(shop.providers, shop.database, refund)
-    except (OutcomeUnknown, ProviderRefused) as error:
+    except Exception as error:  # of one refund: the others of the round are tried all the same
         log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
 
 
 async def expire_orders_once(shop: Shop) -> int:
     """Cancel orders that were not paid in time: first their payment is ended, then their stock goes back.
 
-    A payment that turns out completed wins. One whose provider does not answer keeps its stock until it does.
+    A payment that turns out completed wins. One whose provider does not answer keeps its stock until it does; orders
+    without an open payment do not wait for it.
     """
     async with shop.database.connection() as conn:
         due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
         charges = await payments.load_charges(conn, order_ids=due)
+    if not due:
+        return 0
+    cancelled = await _cancel_unpaid(shop, due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
-    await _settle_each(shop, await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers)))
-    return await _cancel_unpaid(shop, due) if due else 0
+    if unsettled:
+        await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers))
+        cancelled += await _cancel_unpaid(shop, due)
+    return cancelled
 
 
 async def _cancel_unpaid(shop: Shop, order_ids: Sequence[OrderId]) -> int:
@@ -99,19 +103,27 @@ async def _cancel_unpaid(shop: Shop, order_ids: Sequence[OrderId]) -> int:
         return len(over)
 
 
-async def _ask_all(
-    shop: Shop, charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[Answer]]
-) -> dict[ChargeRef, Answer]:
-    """Put one question about each charge, some at once; charges without an answer are left out."""
+async def _ask_all(shop: Shop, charges: Sequence[Charge], ask: Callable[[Charge], Awaitable[Answer]]) -> None:
+    """Put one question about each charge, some at once, and settle each answer as it comes.
+
+    Whatever goes wrong with one concerns that one alone. Questions that are not answered within `ASK_S` are dropped:
+    they will be asked again.
+    """
     gate = asyncio.Semaphore(shop.settings.payments.ask_at_once)
 
-    async def one(charge: Charge) -> tuple[ChargeRef, Answer] | None:
+    async def one(charge: Charge) -> None:
         async with gate:
+            about = {"order_id": str(charge.ref.order_id), "attempt": charge.ref.attempt}
             try:
-                return charge.ref, await ask(charge)
-            except (OutcomeUnknown, ProviderRefused):
-                log.warning("provider_gave_no_answer", order_id=str(charge.ref.order_id), attempt=charge.ref.attempt)
-                return None
+                await settle(shop, {charge.ref: await ask(charge)})
+            except (OutcomeUnknown, ProviderRefused, UnknownProvider) as error:
+                log.warning("provider_gave_no_answer", reason=type(error).__name__, **about)
+            except Exception:
+                log.exception("order_not_settled", **about)
 
-    answers = await asyncio.gather(*(one(charge) for charge in charges))
-    return dict(answer for answer in answers if answer is not None)
+    tasks = [asyncio.create_task(one(charge)) for charge in charges]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=ASK_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

@@ -28,6 +28,8 @@ FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
 GROUP = "GROUP BY h.id ORDER BY h.id"
 READ = f"{SELECT} WHERE h.id = ANY(%b) {GROUP}"
 
+AskedStates = AsyncCursor[tuple[Any, ...]]
+"""Ids and states of holds as a transaction was asked for them."""
 AskedHolds = AsyncCursor[tuple[Any, ...]]
 """Holds as a transaction was asked for them."""
 
@@ -69,10 +71,12 @@ async def read_holds(asked: AskedHolds) -> dict[HoldId, Hold]:
     return {row[0]: _hold(row) for row in await asked.fetchall()}
 
 
-async def peek_states(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
-    """Read how holds stand whose lines the caller knows. Whoever may change them holds their orders' locks."""
+async def ask_hold_states(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedStates:
+    """Lock holds, in the order of their ids, whose lines the caller knows, and read how they stand."""
     return await conn.execute(
-        "SELECT id, state FROM inventory.holds WHERE id = ANY(%b)", (sorted(set(hold_ids)),), binary=True
+        "SELECT id, state FROM inventory.holds WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
+        (sorted(set(hold_ids)),),
+        binary=True,
     )
 
 
@@ -81,14 +85,14 @@ async def confirm_holds(
     orders: Mapping[HoldId, OrderId],
     *,
     known: Mapping[HoldId, Hold] | None = None,
-    asked: AskedHolds | None = None,
+    asked: AskedStates | None = None,
     moves: StockMoves | None = None,
 ) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `peek_states` was asked for; without them all is read here. With
-    `moves` the caller applies the change of stock, after its own writes.
+    `known` are holds as they were placed, whose states `ask_hold_states` was asked for; without them all is read here.
+    With `moves` the caller applies the change of stock, after its own writes.
     """
     if not orders:
         return {}
@@ -177,10 +181,14 @@ async def live_holds(conn: Connection, *, buyer_id: PersonId) -> list[Hold]:
 
 
 async def lock_own_expired(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold]:
-    """Lock those of these holds that are over and that no order has; what somebody else is looking at is left out."""
+    """Lock those of these holds that are over and that no order has.
+
+    One that the sweeper has in hand is not waited for, since that could deadlock, nor passed over, since it would still
+    count: LockNotAvailable has the batch done again.
+    """
     rows = await conn.execute(
         "SELECT id FROM inventory.holds WHERE id = ANY(%s) AND state = 'held' AND expires_at <= clock_timestamp()"
-        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        " ORDER BY id FOR NO KEY UPDATE NOWAIT",
         (sorted(set(hold_ids)),),
     )
     due = [row[0] for row in await rows.fetchall()]

@@ -45,6 +45,9 @@ RUN_S = Histogram(
 )
 REJECTED = Counter("tidegate_batch_rejected", "Requests answered with 503 instead of a result.", ["batch", "reason"])
 
+TURN_S = 0.5
+"""Longest wait for a common turn; then a batch runs beside the one that hangs."""
+
 SWEEP_S = 0.05
 """Pause between two looks for requests that are past their deadline."""
 
@@ -147,14 +150,27 @@ class Batcher(Generic[Request, Result]):
                 await self._filled.wait()
                 if self._limits.linger_ms and self._queue:
                     await self._linger(self._queue[0].arrived + self._limits.linger_ms / 1000)
-                async with self._turn:
+                mine = await self._wait_for_turn()
+                try:
                     batch = self._take()
                     if batch:
                         await self._run_batch(batch)
+                finally:
+                    if mine:
+                        self._turn.release()
                 if not batch and self._closing and not self._queue:
                     return
         finally:
             self._let_all_go()
+
+    async def _wait_for_turn(self) -> bool:
+        """Take the turn; False when somebody keeps it for too long: turns make batches larger, not right."""
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            return False
+        return True
 
     async def _linger(self, until: float) -> None:
         """Wait for company: until then (the loop's clock), a full batch, or shutdown."""

@@ -239,6 +239,21 @@ async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: P
     assert json.loads(repeat.answer.body) == order_document(unsure), "the first answer, not a newer one"
 
 
+async def test_a_provider_that_is_gone_stops_no_other_order_from_ending(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    variant = await sell("LAMP", stock=2)
+    open_page = await order(shop, buyer, (await hold(shop, buyer)).id, "hosted")
+    declined = await order(shop, buyer, (await hold(shop, buyer)).id, "tok_declined")
+    for each in (open_page, declined):
+        await run_out(shop, each.id)
+    without = replace(shop, providers=payments.Providers([], timeout_s=1))
+    assert await checkout.expire_orders_once(without) == 1
+    assert await stock(shop, variant) == (1, 1, 0), "never released under a payment that may still succeed"
+    assert await checkout.expire_orders_once(shop) == 1
+    assert await stock(shop, variant) == (2, 0, 0)
+
+
 async def test_not_paid_in_time_is_cancelled_and_the_stock_returns(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     variant = await sell("LAMP", stock=1)
     placed = await order(shop, buyer, (await hold(shop, buyer)).id, "hosted")

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.virtual_time import run_virtually
+from tidegate.platform import batcher
 from tidegate.platform.batcher import HUNG, SWEEP_S, Batcher, WrongResults
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
@@ -23,12 +24,19 @@ LIMITS = BatchSettings(batch_max=4, queue_max=6, deadline_s=3.0)
 class Bench:
     """A batcher whose batches take `turn_s` and answer each request with its double."""
 
-    def __init__(self, limits: BatchSettings = LIMITS, *, name: str = "bench", turn_s: float = TURN_S) -> None:
+    def __init__(
+        self,
+        limits: BatchSettings = LIMITS,
+        *,
+        name: str = "bench",
+        turn_s: float = TURN_S,
+        turn: asyncio.Lock | None = None,
+    ) -> None:
         self.batches: list[list[int]] = []
         self.starts: list[float] = []
         self.turn_s = turn_s
         self.answer: Callable[[Sequence[int]], Sequence[int | Exception]] = lambda requests: [2 * n for n in requests]
-        self.batcher: Batcher[int, int] = Batcher(self._run, name=name, limits=limits)
+        self.batcher: Batcher[int, int] = Batcher(self._run, name=name, limits=limits, turn=turn)
         self.batcher.start()
 
     async def _run(self, requests: Sequence[int]) -> Sequence[int | Exception]:
@@ -88,6 +96,25 @@ async def test_a_lone_request_waits_for_nobody() -> None:
     assert await bench.batcher.submit(1) == 2
     assert now() == TURN_S
     await bench.batcher.drain()
+
+
+@virtually
+async def test_batchers_with_a_common_turn_take_it_one_by_one_but_no_hung_batch_keeps_it() -> None:
+    turn = asyncio.Lock()
+    quick, slow = Bench(turn_s=batcher.TURN_S / 2, turn=turn), Bench(turn_s=10 * batcher.TURN_S, turn=turn)
+    first = quick.submit(1)
+    await settle_down()
+    assert await outcomes([*first, *slow.submit(2)]) == [2, 4]
+    assert slow.starts == [batcher.TURN_S / 2], "one after the other"
+    hung = slow.submit(3)
+    await settle_down()
+    begun = now()
+    assert await outcomes(quick.submit(4)) == [8]
+    assert quick.starts[1] == begun + batcher.TURN_S, "no longer than that"
+    assert await outcomes(hung) == [6]
+    assert not turn.locked()
+    await quick.batcher.drain()
+    await slow.batcher.drain()
 
 
 @virtually

@@ -41,7 +41,7 @@ unless rates have to be lowered."""
 SHARE = 0.7
 SHARE_S = 15.0
 SMOKE_RATE = 20.0
-PROBE_BOUND_MS = 150.0
+PROBE_BOUND_MS = 200.0
 SMOKE_BOUND_MS = 10_000.0
 PROCESSES = 2
 KINDS: tuple[Kind, ...] = ("express", "two_step")

@@ -36,7 +36,7 @@ from tidegate.inventory.holds import (
 )
 from tidegate.inventory.limits import RACE as LIMIT_RACE
 from tidegate.inventory.limits import clear_limits, redemptions
-from tidegate.inventory.placing import AskedRoom, ask_room, place_holds
+from tidegate.inventory.placing import ask_room, place_holds
 from tidegate.inventory.stock import MAX_STOCK, StockMoves, add_missing_stock, available, set_stock, stock_levels
 from tidegate.inventory.stock import RACE as STOCK_RACE
 
@@ -45,7 +45,6 @@ __all__ = [
     "LIMIT_RACE",
     "MAX_STOCK",
     "STOCK_RACE",
-    "AskedRoom",
     "BuyerUse",
     "Confirmation",
     "Decision",

@@ -25,8 +25,6 @@ from tidegate.payments.contracts import (
     Refund,
     RefundAnswer,
     RefundState,
-    Settled,
-    Standing,
     UnknownProvider,
     UnknownToken,
 )
@@ -60,8 +58,6 @@ __all__ = [
     "Refund",
     "RefundAnswer",
     "RefundState",
-    "Settled",
-    "Standing",
     "UnknownProvider",
     "UnknownToken",
     "apply_answers",

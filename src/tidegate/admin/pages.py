@@ -5,26 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, inventory
+from tidegate.admin.pages_shell import NOT_KEPT, staff_router
 from tidegate.catalog import Drop
 from tidegate.checkout import OrderState, OrderSummary, Shop, list_recent
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, total
-from tidegate.platform.problems import NotFound
-from tidegate.web import current_person, render, see_other
+from tidegate.web import render
 
-router = APIRouter(prefix="/admin", include_in_schema=False)
+router = staff_router()
 
-STAFF = frozenset({"staff", "admin"})
 SHOWN_ORDERS = 50
 SHOWN_DROPS = 50
 MONEY_IN = (OrderState.PAID, OrderState.FULFILLED)
-
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +52,7 @@ class OverviewContext:
 
 @router.get("")
 async def show_overview(request: Request) -> Response:
-    """The overview. Strangers are led to the log-in; to everyone else who is not staff this page does not exist."""
-    person = await current_person(request)
-    if person is None:
-        return see_other(request, "/login?next=/admin")
-    if person.role not in STAFF:
-        raise NotFound()
+    """The overview."""
     shop: Shop = request.app.state.shop
     async with shop.database.connection() as conn:
         now = await database_now(conn)

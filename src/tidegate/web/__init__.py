@@ -1,11 +1,13 @@
 """What all pages share: rendering, layout, static files, forms, sessions, error pages."""
 
 from tidegate.web.assets import StaticTree, static_url
+from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
 from tidegate.web.rendering import environment, render, see_other
 from tidegate.web.session import (
     SESSION_COOKIE,
+    SignInFirst,
     current_person,
     ensure_buyer,
     forget_session,
@@ -18,7 +20,9 @@ from tidegate.web.session import (
 __all__ = [
     "SESSION_COOKIE",
     "PostedForm",
+    "SignInFirst",
     "StaticTree",
+    "Visitor",
     "current_person",
     "ensure_buyer",
     "environment",

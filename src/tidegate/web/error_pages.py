@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.platform.problems import Problem
-from tidegate.web.rendering import render
+from tidegate.web.rendering import render, see_other
+from tidegate.web.session import SignInFirst
 
 CALM_WORDS: dict[str, tuple[str, str]] = {
     "not-found": (
@@ -44,7 +46,9 @@ class ErrorContext:
 
 
 def error_page(request: Request, problem: Problem, request_id: str) -> Response:
-    """The page for a problem."""
+    """The page for a problem, or the way to the log-in."""
+    if isinstance(problem, SignInFirst):
+        return see_other(request, f"/login?{urlencode({'next': problem.then}, safe='/')}")
     title, text = CALM_WORDS.get(problem.slug, (problem.title, ""))
     if problem.detail != problem.title:
         text = problem.detail

@@ -30,6 +30,19 @@ def session_token(request: Request) -> str | None:
     return token if TOKEN.fullmatch(token) else None
 
 
+class SignInFirst(NotSignedIn):
+    """This page is for people who have signed in.
+
+    A browser is led to `/login`, and from there to `then`, a path of our own.
+    """
+
+    slug = "sign-in-first"
+
+    def __init__(self, *, then: str) -> None:
+        super().__init__()
+        self.then = then
+
+
 async def current_person(request: Request) -> Visitor | None:
     """Whose session it is, or None. Looked up once per request."""
     if PERSON_KEY not in request.scope:

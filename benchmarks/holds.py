@@ -2,12 +2,13 @@
 
     python -m benchmarks holds [--seconds 5] [--smoke] --json
 
-No HTTP: `holds_per_s` is the engine itself, 512 wishes in flight, each with its claimed key, its decision and its
-stored answer. `row_lock_per_s` is the usual way: a transaction per request that inserts the same rows (key with its
-answer, limit, hold, hold line) and then takes the piece with `UPDATE ... WHERE on_hand - held - sold >= 1`, last, so
-that the hot row is locked for as short as it can be; the best of pools of 4, 16 and 64 connections, statement after
-statement (`row_lock_pipelined_per_s`: the same in one round trip). `sql_limit_per_s` is the same rows in bare
-batches of 256 without keys claimed or decisions made: what PostgreSQL could do.
+No HTTP: `holds_per_s` is the engine itself in two processes, as two API processes would run it, 512 wishes in flight
+in each, each wish with its claimed key, its decision and its stored answer. `row_lock_per_s` is the usual way: a
+transaction per request that inserts the same rows (key with its answer, limit, hold, hold line) and then takes the
+piece with `UPDATE ... WHERE on_hand - held - sold >= 1`, last, so that the hot row is locked for as short as it can
+be; the best of pools of 4, 16 and 64 connections, in one process or shared by two, statement after statement
+(`row_lock_pipelined_per_s`: the same in one round trip). `sql_limit_per_s` is the same rows in bare batches of 256,
+two at a time, without keys looked up or decisions made: what PostgreSQL could do.
 
 Everyone is another buyer. Afterwards the database is asked: `oversold`, `lost` (holds that were promised and are not
 there), `duplicated`. The last 2,000 wishes of the engine meet a stock of 500.
@@ -17,11 +18,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import hashlib
+import multiprocessing
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
@@ -34,16 +40,16 @@ from benchmarks.probes import say
 from benchmarks.servers import Servers, busy_s, machine, servers
 from tidegate.checkout import Line, Shop, SoldOut, open_shop
 from tidegate.checkout.holding import FreshHold, HoldWish, settle_hold
+from tidegate.entrypoints.site import GC_THRESHOLDS
 from tidegate.payments import make_providers
 from tidegate.platform.database import Connection, open_database
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import PersonId, new_id
-from tidegate.platform.settings import Settings, current_settings
+from tidegate.platform.settings import current_settings
 
 IN_FLIGHT = 512
 POOLS = (4, 16, 64)
 BATCH = 256
-BATCH_CONNECTIONS = (1, 2)
 WARM_UP_SHARE = 0.2
 SCARCE = 500
 """Pieces of the scarce variant; four times as many want one."""
@@ -74,24 +80,25 @@ TAKE = (
 
 BATCH_KEYS = (
     "INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, status, body)"
-    " SELECT b, k, f, 'final', 201, j FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::json[]) AS r (b, k, f, j)"
+    " SELECT b, k, f, 'final', 201, j::json"
+    " FROM unnest(%b::uuid[], %b::text[], %b::bytea[], %b::text[]) AS r (b, k, f, j)"
 )
 BATCH_LIMITS = (
     "INSERT INTO inventory.buyer_limits (rule_id, buyer_id, quota, used, live_hold_id)"
-    " SELECT %s, b, 1, 1, h FROM unnest(%s::uuid[], %s::uuid[]) AS r (b, h)"
+    " SELECT %b::uuid, b, 1, 1, h FROM unnest(%b::uuid[], %b::uuid[]) AS r (b, h)"
 )
 BATCH_HOLDS = (
     "INSERT INTO inventory.holds (id, buyer_id, drop_id, state, expires_at)"
-    " SELECT h, b, %s, 'held', clock_timestamp() + interval '5 minutes'"
-    " FROM unnest(%s::uuid[], %s::uuid[]) AS r (h, b)"
+    " SELECT h, b, %b::uuid, 'held', clock_timestamp() + interval '5 minutes'"
+    " FROM unnest(%b::uuid[], %b::uuid[]) AS r (h, b)"
 )
 BATCH_LINES = (
     "INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)"
-    " SELECT h, %s, 1, %s, %s FROM unnest(%s::uuid[]) AS r (h)"
+    " SELECT h, %b::uuid, 1, %b::bigint, %b FROM unnest(%b::uuid[]) AS r (h)"
 )
 BATCH_TAKE = (
-    "UPDATE inventory.stock SET held = held + %s, updated_at = clock_timestamp()"
-    " WHERE variant_id = %s AND on_hand - held - sold >= %s"
+    "UPDATE inventory.stock SET held = held + %b, updated_at = clock_timestamp()"
+    " WHERE variant_id = %b AND on_hand - held - sold >= %b"
 )
 
 
@@ -116,6 +123,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     """Measure; see the module's docstring for what the keys mean."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks holds")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
+    parser.add_argument("--processes", type=int, default=2, help="API processes, and as many for the other ways")
     parser.add_argument("--smoke", action="store_true", help="a few seconds: does it work at all?")
     asked = parser.parse_args(list(options))
     seconds = 0.4 if asked.smoke else asked.seconds
@@ -125,34 +133,84 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         conn.execute("UPDATE inventory.stock SET on_hand = %s WHERE variant_id = %s", (scarce, variants[3]))
         goods = Goods(drop, variants[0], variants[1], variants[2], variants[3], scarce_on_hand=scarce)
         before_s, began = _others_s(these), time.monotonic()
-        figures, told = uvloop.run(_measure(current_settings(), goods, seconds, POOLS[:1] if asked.smoke else POOLS))
+        with Crew(asked.processes) as crew:
+            figures, told = _measure(crew, goods, seconds, POOLS[:1] if asked.smoke else POOLS)
         figures["others_cores"] = round((_others_s(these) - before_s) / (time.monotonic() - began), 2)
-        return machine(these, processes=1) | figures | _books(conn, goods, told)
+        return machine(these, processes=asked.processes) | figures | _books(conn, goods, told)
 
 
 def _others_s(these: Servers) -> float:
-    """CPU seconds that the machine has worked for others than this process and its PostgreSQL."""
-    return busy_s() - time.process_time() - these.cpu_s()["postgres"]
+    """CPU seconds that the machine has worked for others than this process, its children and its PostgreSQL."""
+    spent = os.times()
+    own_s = spent.user + spent.system + spent.children_user + spent.children_system
+    return busy_s() - own_s - these.cpu_s()["postgres"]
 
 
-async def _measure(
-    settings: Settings, goods: Goods, seconds: float, pools: Sequence[int]
-) -> tuple[dict[str, object], list[UUID]]:
+class Crew:
+    """Processes that do the same at the same time, each with its own event loop, set up as a site process is."""
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self._context = multiprocessing.get_context("spawn")
+        self._barrier = self._context.Barrier(processes)
+
+    def __enter__(self) -> Self:
+        self._pool = ProcessPoolExecutor(
+            self.processes, mp_context=self._context, initializer=_settle_in, initargs=(self._barrier,)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def rate(self, way: Way, told: list[UUID], *, processes: int | None = None) -> float:
+        """Holds a second of all processes together that go the same way; what they were promised is added to `told`."""
+        count = self.processes if processes is None else processes
+        turns = [self._pool.submit(_go, way, count) for _ in range(count)]
+        rates = []
+        for turn in turns:
+            rate, promised = turn.result()
+            rates.append(rate)
+            told += promised
+        return round(sum(rates), 1)
+
+
+def _settle_in(barrier: Any) -> None:
+    """What a process of the crew does first."""
+    _BARRIERS.append(barrier)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+_BARRIERS: list[Any] = []
+"""Where the processes of a crew wait for each other: in each of them the one that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to sell: `run` is given `share`, the size of the part that one process has of it."""
+
+    run: Callable[[Way], Coroutine[Any, Any, tuple[float, list[UUID]]]]
+    goods: Goods
+    seconds: float
+    share: int
+    pipelined: bool = False
+    alone: bool = False
+
+
+def _go(way: Way, count: int) -> tuple[float, list[UUID]]:
+    way = replace(way, alone=count == 1)
+    return uvloop.run(way.run(way))
+
+
+def _measure(crew: Crew, goods: Goods, seconds: float, pools: Sequence[int]) -> tuple[dict[str, object], list[UUID]]:
     told: list[UUID] = []
-    url = settings.require_database_url()
-    async with (
-        open_database(settings) as database,
-        open_shop(database, settings, make_providers(database, settings)) as shop,
-    ):
-        engine = await _rate(lambda: _hold_once(shop, 0), seconds, told, workers=IN_FLIGHT)
-        say(f"engine: {engine:,.0f}/s")
-        granted = await asyncio.gather(*(_hold_once(shop, 3) for _ in range(4 * goods.scarce_on_hand)))
-        told += [hold for each in granted for hold in each]
-    plain = {size: await _row_lock(url, goods, size, seconds, told, pipelined=False) for size in pools}
-    say(f"one transaction per request, by pool: {plain}")
-    pipelined = {size: await _row_lock(url, goods, size, seconds, told, pipelined=True) for size in pools}
-    say(f"the same in one round trip: {pipelined}")
-    limit = max([await _batches(url, goods, count, seconds, told) for count in BATCH_CONNECTIONS])
+    engine = crew.rate(Way(_engine, goods, seconds, IN_FLIGHT), told)
+    say(f"engine: {engine:,.0f}/s")
+    crew.rate(Way(_scarce, goods, seconds, 4 * goods.scarce_on_hand // crew.processes), told)
+    plain, pipelined = (_row_locks(crew, goods, seconds, pools, told, pipelined=each) for each in (False, True))
+    limit = crew.rate(Way(_batches, goods, seconds, 1), told)
     say(f"bare batches of {BATCH}: {limit:,.0f}/s")
     best = max(plain.values())
     figures: dict[str, object] = {
@@ -170,26 +228,64 @@ async def _measure(
     return figures, told
 
 
-async def _rate(step: Step, seconds: float, told: list[UUID], *, workers: int) -> float:
+def _row_locks(
+    crew: Crew, goods: Goods, seconds: float, pools: Sequence[int], told: list[UUID], *, pipelined: bool
+) -> dict[int, float]:
+    """Holds a second by size of the pool: the better of one process with all of it and of all with a share each."""
+    rates = {}
+    for size in pools:
+        alone = crew.rate(Way(_row_lock, goods, seconds, size, pipelined), told, processes=1)
+        shared = crew.rate(Way(_row_lock, goods, seconds, size // crew.processes, pipelined), told)
+        rates[size] = max(alone, shared)
+    say(f"one transaction per request, by pool{', in one round trip' if pipelined else ''}: {rates}")
+    return rates
+
+
+async def _rate(step: Step, way: Way, told: list[UUID], *, workers: int) -> float:
     """Holds a second of `workers` tasks that repeat `step`, after a warm-up."""
-    loop = asyncio.get_running_loop()
-    begin = loop.time() + seconds * WARM_UP_SHARE
-    end = begin + seconds
+    if not way.alone:
+        _BARRIERS[0].wait()
+    begin = time.monotonic() + way.seconds * WARM_UP_SHARE
+    end = begin + way.seconds
     counted = 0
 
     async def work() -> None:
         nonlocal counted
-        while loop.time() < end:
+        while time.monotonic() < end:
             got = await step()
             told.extend(got)
-            if begin <= loop.time() < end:
+            if begin <= time.monotonic() < end:
                 counted += len(got)
 
     await asyncio.gather(*(work() for _ in range(workers)))
-    return round(counted / seconds, 1)
+    return counted / way.seconds
 
 
 # --- the engine
+
+
+@asynccontextmanager
+async def _open_shop() -> AsyncIterator[Shop]:
+    settings = current_settings()
+    async with (
+        open_database(settings) as database,
+        open_shop(database, settings, make_providers(database, settings)) as shop,
+    ):
+        yield shop
+
+
+async def _engine(way: Way) -> tuple[float, list[UUID]]:
+    """`share` wishes in flight."""
+    told: list[UUID] = []
+    async with _open_shop() as shop:
+        return await _rate(lambda: _hold_once(shop, 0), way, told, workers=way.share), told
+
+
+async def _scarce(way: Way) -> tuple[float, list[UUID]]:
+    """`share` wishes at once for what is scarce."""
+    async with _open_shop() as shop:
+        granted = await asyncio.gather(*(_hold_once(shop, 3) for _ in range(way.share)))
+    return 0.0, [hold for each in granted for hold in each]
 
 
 async def _hold_once(shop: Shop, variant: int) -> list[UUID]:
@@ -208,21 +304,30 @@ async def _hold_once(shop: Shop, variant: int) -> list[UUID]:
 # --- one transaction per request
 
 
-async def _row_lock(url: str, goods: Goods, size: int, seconds: float, told: list[UUID], *, pipelined: bool) -> float:
+@asynccontextmanager
+async def _pool(size: int) -> AsyncIterator[AsyncConnectionPool[Connection]]:
+    url = current_settings().require_database_url()
     pool = AsyncConnectionPool[Connection](
         url, min_size=size, max_size=size, kwargs={"autocommit": True, "prepare_threshold": 0}, open=False
     )
     async with pool:
         await pool.wait()
+        yield pool
+
+
+async def _row_lock(way: Way) -> tuple[float, list[UUID]]:
+    """A pool of `share` connections, each with a transaction under way all the time."""
+    told: list[UUID] = []
+    async with _pool(way.share) as pool:
 
         async def step() -> list[UUID]:
             async with pool.connection() as conn, conn.transaction():
-                if not pipelined:
-                    return await _take_one(conn, goods)
+                if not way.pipelined:
+                    return await _take_one(conn, way.goods)
                 async with conn.pipeline():
-                    return await _take_one(conn, goods)
+                    return await _take_one(conn, way.goods)
 
-        return await _rate(step, seconds, told, workers=size)
+        return await _rate(step, way, told, workers=way.share), told
 
 
 async def _take_one(conn: Connection, goods: Goods) -> list[UUID]:
@@ -241,29 +346,29 @@ async def _take_one(conn: Connection, goods: Goods) -> list[UUID]:
 # --- bare batches
 
 
-async def _batches(url: str, goods: Goods, count: int, seconds: float, told: list[UUID]) -> float:
-    pool = AsyncConnectionPool[Connection](
-        url, min_size=count, max_size=count, kwargs={"autocommit": True, "prepare_threshold": 0}, open=False
-    )
-    async with pool:
-        await pool.wait()
+async def _batches(way: Way) -> tuple[float, list[UUID]]:
+    """`share` connections, each with a batch under way all the time."""
+    told: list[UUID] = []
+    async with _pool(way.share) as pool:
 
         async def step() -> list[UUID]:
             async with pool.connection() as conn:
-                return await _take_batch(conn, goods)
+                return await _take_batch(conn, way.goods)
 
-        return await _rate(step, seconds, told, workers=count)
+        return await _rate(step, way, told, workers=way.share), told
 
 
 async def _take_batch(conn: Connection, goods: Goods) -> list[UUID]:
     buyers, holds = [new_id() for _ in range(BATCH)], [new_id() for _ in range(BATCH)]
     fingerprints = [hashlib.sha256(buyer.bytes).digest() for buyer in buyers]
     async with conn.transaction(), conn.pipeline():
-        await conn.execute(BATCH_KEYS, (buyers, ["hold"] * BATCH, fingerprints, [_body(hold) for hold in holds]))
-        await conn.execute(BATCH_LIMITS, (goods.drop, buyers, holds))
-        await conn.execute(BATCH_TAKE, (BATCH, goods.batches, BATCH))
-        await conn.execute(BATCH_HOLDS, (goods.drop, holds, buyers))
-        await conn.execute(BATCH_LINES, (goods.batches, PRICE, CURRENCY, holds))
+        await conn.execute(
+            BATCH_KEYS, (buyers, ["hold"] * BATCH, fingerprints, [_body(hold) for hold in holds]), binary=True
+        )
+        await conn.execute(BATCH_LIMITS, (goods.drop, buyers, holds), binary=True)
+        await conn.execute(BATCH_TAKE, (BATCH, goods.batches, BATCH), binary=True)
+        await conn.execute(BATCH_HOLDS, (goods.drop, holds, buyers), binary=True)
+        await conn.execute(BATCH_LINES, (goods.batches, PRICE, CURRENCY, holds), binary=True)
     return holds
 
 

@@ -6,6 +6,7 @@ from tidegate.catalog.contracts import (
     DropExists,
     DropItem,
     DropTerms,
+    ExportReport,
     ImportReport,
     NewProduct,
     NewVariant,
@@ -19,6 +20,7 @@ from tidegate.catalog.contracts import (
     UnknownVariant,
     UnknownVoucher,
     UnusableFile,
+    UnusableMapping,
     Variant,
     VariantInDrop,
     VoucherExists,
@@ -27,7 +29,9 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
+from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
@@ -43,7 +47,9 @@ __all__ = [
     "DropExists",
     "DropItem",
     "DropTerms",
+    "ExportReport",
     "ImportReport",
+    "Mapped",
     "NewProduct",
     "NewVariant",
     "Product",
@@ -57,6 +63,7 @@ __all__ = [
     "UnknownVariant",
     "UnknownVoucher",
     "UnusableFile",
+    "UnusableMapping",
     "Variant",
     "VariantInDrop",
     "VoucherExists",
@@ -68,6 +75,7 @@ __all__ = [
     "create_drop",
     "create_voucher",
     "demo_catalogue",
+    "export_products",
     "find_drop",
     "find_product",
     "find_variants",
@@ -77,6 +85,7 @@ __all__ = [
     "list_drops",
     "list_products",
     "list_vouchers",
+    "parse_mapping",
     "parse_moment",
     "purchase_terms",
     "reopen_drop",

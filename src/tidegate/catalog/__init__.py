@@ -29,6 +29,7 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.erasing import archive_products, find_demo, remove_products
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
@@ -69,6 +70,7 @@ __all__ = [
     "VoucherExists",
     "VoucherTerms",
     "Written",
+    "archive_products",
     "clean_code",
     "close_drop",
     "close_voucher",
@@ -76,6 +78,7 @@ __all__ = [
     "create_voucher",
     "demo_catalogue",
     "export_products",
+    "find_demo",
     "find_drop",
     "find_product",
     "find_variants",
@@ -88,6 +91,7 @@ __all__ = [
     "parse_mapping",
     "parse_moment",
     "purchase_terms",
+    "remove_products",
     "reopen_drop",
     "variant_terms",
     "write_products",

@@ -4,6 +4,13 @@ Sending is in `tasks`, which the worker and the scheduler enter; a site process 
 """
 
 from tidegate.notify.contracts import CaughtMail, Channel, InboxMessage
+from tidegate.notify.erasing import erase_messages
 from tidegate.notify.inbox import list_inbox
 
-__all__ = ["CaughtMail", "Channel", "InboxMessage", "list_inbox"]
+__all__ = [
+    "CaughtMail",
+    "Channel",
+    "InboxMessage",
+    "erase_messages",
+    "list_inbox",
+]

@@ -173,9 +173,9 @@ def voucher_list(as_json: AsJson = False) -> None:
         typer.echo("There are no vouchers yet.")
 
 
-def with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
+def with_database(use_case: Callable[[Database, Settings], Awaitable[T]], *, settings: Settings | None = None) -> T:
     """Run a use case on the shop's database. Raises: StartupError with one line for whatever is in the way."""
-    settings = current_settings()
+    settings = settings or current_settings()
     url = settings.require_database_url()
 
     async def run() -> T:

@@ -28,6 +28,7 @@ from tidegate.payments.contracts import (
     UnknownProvider,
     UnknownToken,
 )
+from tidegate.payments.erasing import erase_sandbox, sandbox_orders
 from tidegate.payments.providers import (
     Providers,
     ask_provider,
@@ -70,6 +71,7 @@ __all__ = [
     "delete_old_webhooks",
     "deliver_sandbox_webhooks_once",
     "end_attempt",
+    "erase_sandbox",
     "load_charges",
     "make_providers",
     "mark_applied",
@@ -78,5 +80,6 @@ __all__ = [
     "record_intents",
     "record_refunds",
     "run_refund",
+    "sandbox_orders",
     "sweep_unapplied_webhooks",
 ]

@@ -1,0 +1,73 @@
+"""`tidegate demo remove`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidegate.ops.demo import DemoRemoved, remove_demo
+from tidegate.ops.local_database import database_at_hand
+from tidegate.ops.merchant_cli import AsJson, print_json, with_database
+from tidegate.platform.database import Database
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import Settings, load_settings
+
+demo_app = typer.Typer(help="What a demo leaves behind.", no_args_is_help=True)
+
+STATEMENT_TIMEOUT_MS = 600_000
+
+
+@demo_app.callback()
+def _group() -> None:
+    """Keep `demo remove` two words long."""
+
+
+@demo_app.command("remove")
+def demo_remove(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the demo's products and drop, and all orders, people and payments that met the sandbox only.
+
+    Real orders stay, with their buyers and the products that they name: those are archived, and named here.
+    """
+    settings = load_settings()
+    if settings.demo:
+        raise StartupError("the shop runs in demo mode and would make the demo again: stop it, start it without --demo")
+    if not yes:
+        typer.confirm("Remove the demo's products, and all orders and people of the sandbox?", abort=True)
+    with database_at_hand(settings, may_make=False) as at_hand:
+        removed = with_database(_removing, settings=at_hand)
+    if as_json:
+        print_json(_document(removed))
+    else:
+        _print(removed)
+
+
+async def _removing(database: Database, _: Settings) -> DemoRemoved:
+    async with database.transaction() as conn:
+        await conn.execute("SELECT set_config('statement_timeout', %s, true)", (str(STATEMENT_TIMEOUT_MS),))
+        return await remove_demo(conn)
+
+
+def _print(removed: DemoRemoved) -> None:
+    typer.echo(
+        f"Removed: {removed.products:,} products, {removed.drops:,} drops, {removed.orders:,} orders of the sandbox, "
+        f"{removed.people:,} people who had no other."
+    )
+    if removed.kept:
+        typer.echo(f"Kept and archived, because real orders name them: {', '.join(removed.kept)}.")
+    if removed.ledger_kept:
+        typer.echo("Kept: the sandbox's ledger, because real orders were tried there first.")
+
+
+def _document(removed: DemoRemoved) -> dict[str, object]:
+    return {
+        "products": removed.products,
+        "drops": removed.drops,
+        "orders": removed.orders,
+        "people": removed.people,
+        "ledger_kept": removed.ledger_kept,
+        "kept": list(removed.kept),
+    }

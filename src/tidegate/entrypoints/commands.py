@@ -52,6 +52,7 @@ def _add_merchants(app: typer.Typer) -> None:
         ("export", ops.export_command),
         ("books", ops.books_command),
         ("init", ops.init_command),
+        ("doctor", ops.doctor_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
     ):

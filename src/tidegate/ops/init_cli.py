@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -49,43 +50,18 @@ def init_command(
     home = settings_home(None, default=Settings.model_fields["home"].default)
     if (home / NAME).exists() and not force:
         raise StartupError(f"{home / NAME} is there already: edit it, or add --force to replace it")
-    ask = _Asking(yes=yes)
-    shop = ask("Name of the shop", name, "--name", initial.check_name, "Tidegate")
-    money = ask("Currency", currency, "--currency", initial.check_currency, "GBP")
-    address = ask("Public address", url, "--url", initial.check_url, "http://127.0.0.1:8000")
-    answers = Answers(
-        name=shop,
-        currency=money,
-        url=address,
-        proxy=ask(
-            "Network of the proxy that ends https (empty: none)",
-            proxy,
-            "--proxy",
-            initial.check_proxy,
-            "127.0.0.1/32" if address.startswith("https") else "",
-        ),
-        smtp_url=ask("Mail server (empty: none yet)", smtp_url, "--smtp-url", initial.check_smtp_url, "", secret=True),
-        sender=ask("From address of mails (empty: shop@ the domain)", sender, "--sender", initial.check_sender, ""),
-        stripe_key=ask(
-            "Stripe's secret key (empty: none yet)",
-            stripe_key,
-            "--stripe-key",
-            initial.check_stripe_key,
-            "",
-            secret=True,
-        ),
-        stripe_webhook_secrets=ask(
-            "Signing secret of Stripe's webhooks (empty: none yet)",
-            stripe_webhook_secret,
-            "--stripe-webhook-secret",
-            initial.check_webhook_secrets,
-            "",
-            secret=True,
-        ),
-        locale=initial.check_locale("en_GB")
-        if locale is None
-        else ask("", locale, "--locale", initial.check_locale, ""),
-    )
+    given = {
+        "name": name,
+        "currency": currency,
+        "url": url,
+        "proxy": proxy,
+        "smtp_url": smtp_url,
+        "sender": sender,
+        "stripe_key": stripe_key,
+        "stripe_webhook_secret": stripe_webhook_secret,
+        "locale": locale,
+    }
+    answers = _answers(given, yes=yes)
     file = initial.write_settings_file(home, initial.as_toml(initial.settings_document(answers)), force=force)
     typer.echo(f"{file} is written; only you can read it.")
     for line in initial.unsafe(answers):
@@ -93,33 +69,61 @@ def init_command(
     typer.echo("Next: `tidegate up` starts the shop, `tidegate doctor` checks it.")
 
 
-class _Asking:
-    """Answers from options, else from the terminal, else the default."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked for a field of `Answers`; a secret is not shown while it is typed."""
 
-    def __init__(self, *, yes: bool) -> None:
-        self._yes = yes
+    field: str
+    words: str
+    check: Callable[[str], str]
+    default: str = ""
+    secret: bool = False
 
-    def __call__(
-        self,
-        question: str,
-        given: Text,
-        option: str,
-        check: Callable[[str], str],
-        default: str,
-        *,
-        secret: bool = False,
-    ) -> str:
-        """One answer. Raises: StartupError when an option's value cannot be used."""
-        if given is not None:
-            try:
-                return check(given)
-            except BadAnswer as error:
-                raise StartupError(f"{option}: {error}") from None
-        if self._yes:
-            return check(default) if default else ""
-        while True:
-            said: str = typer.prompt(question, default=default, show_default=bool(default), hide_input=secret)
-            try:
-                return check(said)
-            except BadAnswer as error:
-                typer.echo(f"  {error}", err=True)
+
+_QUESTIONS = (
+    _Question("name", "Name of the shop", initial.check_name, "Tidegate"),
+    _Question("currency", "Currency", initial.check_currency, "GBP"),
+    _Question("url", "Public address", initial.check_url, "http://127.0.0.1:8000"),
+    _Question("proxy", "Network of the proxy that ends https (empty: none)", initial.check_proxy),
+    _Question("smtp_url", "Mail server (empty: none yet)", initial.check_smtp_url, secret=True),
+    _Question("sender", "From address of mails (empty: shop@ the domain)", initial.check_sender),
+    _Question("stripe_key", "Stripe's secret key (empty: none yet)", initial.check_stripe_key, secret=True),
+    _Question(
+        "stripe_webhook_secret",
+        "Signing secret of Stripe's webhooks (empty: none yet)",
+        initial.check_webhook_secrets,
+        secret=True,
+    ),
+)
+
+
+def _answers(given: Mapping[str, Text], *, yes: bool) -> Answers:
+    """What options say, and what is asked for where they say nothing. Raises: StartupError."""
+    found: dict[str, str] = {}
+    for question in _QUESTIONS:
+        ends_https = question.field == "proxy" and found["url"].startswith("https")
+        asked = replace(question, default="127.0.0.1/32") if ends_https else question
+        found[asked.field] = _answer(asked, given[asked.field], yes=yes)
+    locale = _Question("locale", "Locale", initial.check_locale, "en_GB")
+    return Answers(**found, locale=_answer(locale, given["locale"], yes=True))
+
+
+def _answer(question: _Question, given: Text, *, yes: bool) -> str:
+    if given is not None:
+        try:
+            return question.check(given)
+        except BadAnswer as error:
+            raise StartupError(f"--{question.field.replace('_', '-')}: {error}") from None
+    if yes:
+        return question.check(question.default)
+    while True:
+        said: str = typer.prompt(
+            question.words,
+            default=question.default,
+            show_default=bool(question.default),
+            hide_input=question.secret,
+        )
+        try:
+            return question.check(said)
+        except BadAnswer as error:
+            typer.echo(f"  {error}", err=True)

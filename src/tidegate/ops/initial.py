@@ -40,7 +40,7 @@ class Answers:
     smtp_url: str = field(default="", repr=False)
     sender: str = ""
     stripe_key: str = field(default="", repr=False)
-    stripe_webhook_secrets: str = field(default="", repr=False)
+    stripe_webhook_secret: str = field(default="", repr=False)
     locale: str = "en_GB"
     proxy: str = ""
 
@@ -149,8 +149,8 @@ def settings_document(answers: Answers) -> dict[str, dict[str, Value]]:
         document["mail"]["smtp_url"] = answers.smtp_url
     if answers.stripe_key:
         document["payments"] = {"stripe_secret_key": answers.stripe_key}
-        if answers.stripe_webhook_secrets:
-            document["payments"]["stripe_webhook_secrets"] = answers.stripe_webhook_secrets
+        if answers.stripe_webhook_secret:
+            document["payments"]["stripe_webhook_secrets"] = answers.stripe_webhook_secret
     return document
 
 
@@ -200,6 +200,6 @@ def unsafe(answers: Answers) -> Sequence[str]:
         said.append("no mail server: mails stay in the catcher at /dev/mail, or are not sent")
     if not answers.stripe_key:
         said.append("no payment keys: nothing can be paid outside of the demo")
-    elif not answers.stripe_webhook_secrets:
+    elif not answers.stripe_webhook_secret:
         said.append("no signing secret: Stripe's webhooks are refused, and payments are found out by asking only")
     return said

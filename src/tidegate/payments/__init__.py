@@ -39,6 +39,7 @@ from tidegate.payments.providers import (
 )
 from tidegate.payments.refunds import claim_due_refunds, record_refunds, run_refund
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
+from tidegate.payments.stripe_check import check_stripe
 from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "ask_provider",
     "call_provider",
     "check_method",
+    "check_stripe",
     "claim_due",
     "claim_due_refunds",
     "delete_old_webhooks",

@@ -5,22 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.ops.backup import (
-    BackupReport,
-    RestoreReport,
-    adopt_keys,
-    check_backup,
-    make_backup,
-    require_empty,
-    restore_backup,
-)
-from tidegate.ops.local_database import database_at_hand
 from tidegate.platform.problems import Problem, StartupError
 from tidegate.platform.settings import load_settings
+
+if TYPE_CHECKING:
+    from tidegate.ops.backup import BackupReport, RestoreReport
 
 BROKEN = 1
 """Exit code when the restored shop's books do not add up."""
@@ -45,6 +38,9 @@ def backup_command(
     With --passphrase-file its keys and settings file are in it too, under that passphrase. Without, keep
     TIDEGATE_HOME/secrets.json in another place: nobody can read the customers' data without it.
     """
+    from tidegate.ops.backup import make_backup  # slow to import, and seldom needed
+    from tidegate.ops.local_database import database_at_hand
+
     passphrase = _passphrase(passphrase_file)
     with database_at_hand(load_settings(), may_make=False) as settings:
         report = make_backup(settings, file, passphrase=passphrase, force=force)
@@ -67,6 +63,9 @@ def restore_command(
     An older database is brought to this version, and at the end the books are checked. Exit code: 0 when they add up,
     1 when they do not, 2 when nothing was restored.
     """
+    from tidegate.ops.backup import adopt_keys, check_backup, require_empty, restore_backup
+    from tidegate.ops.local_database import database_at_hand
+
     passphrase = _passphrase(passphrase_file)
     settings = load_settings()
     try:

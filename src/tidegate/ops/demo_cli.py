@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.ops.demo import DemoRemoved, remove_demo
-from tidegate.ops.local_database import database_at_hand
 from tidegate.ops.merchant_cli import AsJson, print_json, with_database
 from tidegate.platform.database import Database
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tidegate.ops.demo import DemoRemoved
 
 demo_app = typer.Typer(help="What a demo leaves behind.", no_args_is_help=True)
 
@@ -32,6 +33,8 @@ def demo_remove(
 
     Real orders stay, with their buyers and the products that they name: those are archived, and named here.
     """
+    from tidegate.ops.local_database import database_at_hand  # seldom needed, and slow to import
+
     settings = load_settings()
     if settings.demo:
         raise StartupError("the shop runs in demo mode and would make the demo again: stop it, start it without --demo")
@@ -46,6 +49,8 @@ def demo_remove(
 
 
 async def _removing(database: Database, _: Settings) -> DemoRemoved:
+    from tidegate.ops.demo import remove_demo
+
     async with database.transaction() as conn:
         await conn.execute("SELECT set_config('statement_timeout', %s, true)", (str(STATEMENT_TIMEOUT_MS),))
         return await remove_demo(conn)

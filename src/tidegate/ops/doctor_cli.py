@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.ops.doctor import examine, worst
 from tidegate.ops.findings import Finding, Level
 from tidegate.platform.settings import load_settings
 
@@ -28,6 +27,8 @@ def doctor_command(
     Nothing is changed, and the one call to the payment provider reads a balance. Exit code: 0 when all is well, 1 when
     something is unsafe for production, 2 when something is broken.
     """
+    from tidegate.ops.doctor import examine, worst  # what it looks at takes a while to import
+
     findings = asyncio.run(examine(load_settings(), online=not offline))
     level = worst(findings)
     if as_json:

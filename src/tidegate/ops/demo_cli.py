@@ -58,13 +58,17 @@ async def _removing(database: Database, _: Settings) -> DemoRemoved:
 
 def _print(removed: DemoRemoved) -> None:
     typer.echo(
-        f"Removed: {removed.products:,} products, {removed.drops:,} drops, {removed.orders:,} orders of the sandbox, "
-        f"{removed.people:,} people who had no other."
+        f"Removed: {_counted(removed.products, 'product')}, {_counted(removed.drops, 'drop')}, "
+        f"{_counted(removed.orders, 'order')} of the sandbox, and {_counted(removed.people, 'buyer')} without another."
     )
     if removed.kept:
         typer.echo(f"Kept and archived, because real orders name them: {', '.join(removed.kept)}.")
     if removed.ledger_kept:
         typer.echo("Kept: the sandbox's ledger, because real orders were tried there first.")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _document(removed: DemoRemoved) -> dict[str, object]:

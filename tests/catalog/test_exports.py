@@ -10,11 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.catalog.files import product_file, shared
-from tests.catalog.makers import Importing, a_product, row_versions, write
-from tidegate.catalog import ExportReport, Status, demo_catalogue, export_products
+from tests.catalog.makers import TODAY, Importing, a_product, row_versions, write
+from tidegate.catalog import ExportReport, NewProduct, NewVariant, RowError, Status, demo_catalogue, export_products
+from tidegate.catalog.csv_rows import read_rows
 from tidegate.catalog.html_text import html_text
 from tidegate.catalog.plain_text import plain_text
+from tidegate.catalog.rules import source_hash
+from tidegate.catalog.shopify_rows import COLUMNS, Exported, Offer, product_rows, unfit
+from tidegate.catalog.sources import parse_products
 from tidegate.platform.database import Database
+from tidegate.platform.ids import VariantId, new_id
 from tidegate.platform.money import Money
 
 HTML = st.lists(
@@ -50,6 +55,70 @@ async def goes_round(database: Database, *, products: int) -> None:
 def test_a_description_comes_back(html: str) -> None:
     text = plain_text(html)
     assert plain_text(html_text(text)) == text
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
+AMOUNTS = st.integers(0, 10**9)
+
+
+@st.composite
+def products(draw: st.DrawFn) -> NewProduct:
+    """Any product that the format can carry."""
+    titles = WORDS.filter(lambda word: not set(word) & set(",;"))
+    count = draw(st.integers(0, 3))
+    names = draw(st.lists(WORDS, min_size=count, max_size=count, unique=True))
+    values = draw(st.lists(st.tuples(*[WORDS] * count), min_size=1, max_size=4 if count else 1, unique=True))
+    skus = draw(st.lists(titles, min_size=len(values), max_size=len(values), unique=True))
+    prices = draw(st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=len(values), max_size=len(values)))
+    variants = tuple(
+        NewVariant(
+            sku,
+            tuple(zip(names, each, strict=True)),
+            Money(amount, "GBP"),
+            Money(amount + more, "GBP") if more else None,
+        )
+        for sku, each, (amount, more) in zip(skus, values, prices, strict=True)
+    )
+    return NewProduct(
+        slug="it",
+        title=draw(WORDS),
+        description=plain_text(draw(HTML)),
+        vendor=draw(WORDS),
+        kind=draw(titles),
+        tags=tuple(draw(st.lists(titles, max_size=3, unique=True))),
+        status=draw(st.sampled_from(Status)),
+        variants=variants,
+        collections=tuple(draw(st.lists(st.sampled_from(["Light", "Winter sale", "Été"]), unique=True))),
+    )
+
+
+@given(products())
+def test_whatever_the_format_can_carry_comes_back(product: NewProduct) -> None:
+    offers = tuple(
+        Offer(VariantId(new_id()), v.sku, v.options, v.price.amount, v.compare_at.amount if v.compare_at else None)
+        for v in product.variants
+    )
+    exported = Exported(
+        product.slug,
+        product.title,
+        product.description,
+        product.vendor,
+        product.kind,
+        product.tags,
+        product.status,
+        product.collections,
+        offers,
+    )
+    assert unfit(exported) == ""
+    target = io.StringIO(newline="")
+    writer = csv.DictWriter(target, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(product_rows(exported, {}, "GBP"))
+    errors: list[RowError] = []
+    rows = read_rows(io.BytesIO(target.getvalue().encode()), max_cell_bytes=100_000)
+    back = list(parse_products(rows, currency="GBP", report=errors.append, today=TODAY))
+    assert errors == []
+    assert [source_hash(each) for each in back] == [source_hash(product)]
 
 
 async def test_what_was_imported_comes_back(database: Database) -> None:

@@ -75,6 +75,40 @@ async def test_options_other_signs_and_another_encoding(database: Database) -> N
     ]
 
 
+BOOKS = b"""
+header = ["class", "category", "upc", "title", "description", "partner", "partner_sku", "price", "stock"]
+[columns]
+handle = ["title", "upc"]
+title = "title"
+description = "description"
+kind = "class"
+vendor = "partner"
+sku = "upc"
+price = "price"
+quantity = "stock"
+"""
+
+
+async def test_a_file_without_a_header(database: Database) -> None:
+    data = b'Book,"A > B",978,The Book,<p>Good</p>,Us,S1,19.99,3\nBook,A,979,Other,,Us,S2,x,3\n'
+    importing = Importing(database)
+    report = await importing.run(data, mapping=parse_mapping(BOOKS))
+    assert (report.created, report.rows, report.bad_rows) == (1, 2, 1)
+    assert [error.line for error in report.errors] == [2]
+    assert set(importing.levels.values()) == {3}
+
+
+async def test_a_real_file_without_a_header_twice(database: Database) -> None:
+    data = shared("oscar_books/books.essential.csv").read_bytes()
+    report = await Importing(database).run(data, mapping=parse_mapping(BOOKS))
+    assert (report.created + report.bad_rows, report.rows) == (82, 82)
+    assert report.created > 50
+    before = await row_versions(database)
+    again = await Importing(database).run(data, mapping=parse_mapping(BOOKS))
+    assert (again.created, again.changed, again.unchanged) == (0, 0, report.created)
+    assert await row_versions(database) == before
+
+
 async def test_a_file_without_a_named_column_is_refused(database: Database) -> None:
     with pytest.raises(UnusableFile, match="no column Nummer and no column Groesse"):
         await Importing(database).run(b"Artikel;Preis\nx;1\n", mapping=parse_mapping(SIZES))

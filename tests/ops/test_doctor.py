@@ -40,7 +40,7 @@ def good(settings: Settings) -> Settings:
     """Settings of a shop that is live."""
     settings = changed(settings, "http", base_url="https://shop.example", allowed_hosts=["shop.example"])
     settings = changed(settings, "http", trusted_proxies=["10.0.0.0/8"])
-    return changed(settings, "security", cookie_secure=True)
+    return changed(changed(settings, "security", cookie_secure=True), shop_name="Quay")
 
 
 async def findings(settings: Settings) -> dict[str, Finding]:
@@ -103,8 +103,10 @@ async def test_events_that_nobody_hands_out(settings: Settings) -> None:
 
 async def test_products_of_the_demo(settings: Settings, database: Database) -> None:
     await write(database, *demo_catalogue(currency="GBP").products[:2])
-    found = (await findings(settings))["demo data"]
-    assert (found.level, found.says[:1]) == (Level.UNSAFE, "2")
+    found = await findings(changed(settings, currency="EUR"))
+    assert (found["demo data"].level, found["demo data"].says[:1]) == (Level.UNSAFE, "2")
+    assert (found["prices"].level, found["prices"].says[:1]) == (Level.UNSAFE, "2")
+    assert (await findings(settings))["prices"].level is Level.OK
 
 
 async def test_a_shop_without_a_worker(settings: Settings) -> None:
@@ -127,6 +129,7 @@ async def test_the_mail_catcher_sends_nothing(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("check", "section", "values", "level"),
     [
+        (checkups.shop_name, "", {"shop_name": "Tidegate"}, Level.UNSAFE),
         (checkups.demo_mode, "", {"demo": True}, Level.UNSAFE),
         (checkups.address, "http", {"base_url": ""}, Level.UNSAFE),
         (checkups.address, "http", {"base_url": "http://shop.example"}, Level.UNSAFE),

@@ -36,7 +36,14 @@ from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
-from tidegate.catalog.views import find_product, list_collections, list_products, purchase_terms, variant_terms
+from tidegate.catalog.views import (
+    count_unpriced,
+    find_product,
+    list_collections,
+    list_products,
+    purchase_terms,
+    variant_terms,
+)
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
@@ -74,6 +81,7 @@ __all__ = [
     "clean_code",
     "close_drop",
     "close_voucher",
+    "count_unpriced",
     "create_drop",
     "create_voucher",
     "demo_catalogue",

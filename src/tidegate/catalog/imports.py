@@ -66,9 +66,10 @@ class _Tally:
             errors=tuple(sorted(self.errors, key=lambda error: error.line)),
         )
 
-    def counted(self, rows: Iterable[Row | RowError]) -> Iterator[Row | RowError]:
-        for number, row in enumerate(rows):
-            self.rows = number  # the first is the header
+    def counted(self, rows: Iterable[Row | RowError], *, headed: bool) -> Iterator[Row | RowError]:
+        """The rows; the first is not counted where it is the header."""
+        for number, row in enumerate(rows, start=0 if headed else 1):
+            self.rows = number
             yield row
 
 
@@ -96,7 +97,8 @@ async def import_products(
     tally = _Tally()
     delimiter, encoding = (mapping.delimiter, mapping.encoding) if mapping else (",", "utf-8")
     rows = read_rows(source, max_cell_bytes=limits.import_max_field_bytes, delimiter=delimiter, encoding=encoding)
-    products = parse_products(tally.counted(rows), currency=currency, report=tally.report, today=today, mapping=mapping)
+    counted = tally.counted(rows, headed=not (mapping and mapping.header))
+    products = parse_products(counted, currency=currency, report=tally.report, today=today, mapping=mapping)
     taken: dict[str, str] = {}
     for batch in _batches(products, limits.import_batch):
         if dry_run:

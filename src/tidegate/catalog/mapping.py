@@ -15,6 +15,7 @@ from tidegate.catalog.rules import clean_text
 
 MAX_BYTES = 65_536
 """Largest mapping file."""
+MAX_COLUMNS = 500
 JOINED_MAX = 5
 """Most columns that make one field."""
 
@@ -29,6 +30,7 @@ class _File(BaseModel):
     columns: dict[str, Column]
     options: dict[str, str] = Field({}, max_length=len(OPTIONS))
     constants: dict[str, str] = {}
+    header: list[str] = Field([], max_length=MAX_COLUMNS)
     delimiter: Literal[",", ";", "\t", "|"] = ","
     decimal: Literal[".", ","] = "."
     encoding: Literal["utf-8", "cp1252", "iso-8859-1", "iso-8859-15"] = "utf-8"
@@ -42,6 +44,8 @@ class Mapped:
     options: tuple[tuple[str, str], ...] = ()
     """Name of the option, column of its value."""
     constants: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[str, ...] = ()
+    """Names of the columns of a file whose first row is a product already."""
     delimiter: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
@@ -93,7 +97,15 @@ def parse_mapping(data: bytes) -> Mapped:
         raise UnusableMapping(f"the mapping's {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     columns = {name: _columns(value) for name, value in read.columns.items()}
     _check(read, columns)
-    return Mapped(columns, tuple(read.options.items()), read.constants, read.delimiter, read.decimal, read.encoding)
+    return Mapped(
+        columns=columns,
+        options=tuple(read.options.items()),
+        constants=read.constants,
+        header=tuple(read.header),
+        delimiter=read.delimiter,
+        decimal=read.decimal,
+        encoding=read.encoding,
+    )
 
 
 def _columns(value: Column) -> tuple[str, ...]:

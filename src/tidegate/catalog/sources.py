@@ -25,7 +25,7 @@ def parse_products(
     Raises: UnusableFile when the header is that of neither.
     """
     stream = iter(rows)
-    head = next(stream, None)
+    head = Row(1, list(mapping.header)) if mapping is not None and mapping.header else next(stream, None)
     found = read_header(head)
     assert isinstance(head, Row)
     width = len(head.cells)

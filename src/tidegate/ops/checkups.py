@@ -25,6 +25,7 @@ WEBHOOK_SECRETS = re.compile(r"whsec_[^,\s]+(,whsec_[^,\s]+)*", re.ASCII)
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:
     """All of them, in the order in which they are shown."""
+    yield shop_name(settings)
     yield demo_mode(settings)
     yield address(settings)
     yield hosts(settings)
@@ -33,6 +34,13 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
     yield keys(settings)
     yield from private_files(settings.home)
     yield disk(settings.home)
+
+
+def shop_name(settings: Settings) -> Finding:
+    """What shoppers read on every page and mail."""
+    if settings.shop_name == Settings.model_fields["shop_name"].default:
+        return unsafe("shop name", f"still {settings.shop_name}", "run `tidegate init`, or set TIDEGATE_SHOP_NAME")
+    return ok("shop name", settings.shop_name)
 
 
 def demo_mode(settings: Settings) -> Finding:

@@ -13,7 +13,7 @@ import psycopg
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
-from tidegate.catalog import find_demo
+from tidegate.catalog import count_unpriced, find_demo
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import check_mail_server
 from tidegate.ops.checkups import payment_keys
@@ -47,7 +47,7 @@ async def database_findings(settings: Settings) -> list[Finding]:
         migrated = await migrations(conn)
         findings.insert(1, migrated)
         if migrated.level is Level.OK:
-            findings += [await events(conn), await demo_data(conn)]
+            findings += [await events(conn), await prices(conn, settings), await demo_data(conn)]
     return findings
 
 
@@ -105,6 +105,15 @@ async def events(conn: Connection) -> Finding:
     if late:
         return broken("events", f"{late:,} wait for over {LATE_S:.0f} s", "see that the scheduler and a worker run")
     return ok("events", "none is late")
+
+
+async def prices(conn: Connection, settings: Settings) -> Finding:
+    """Products that shoppers cannot see because nothing says what they cost here."""
+    currency = settings.currency
+    without = await count_unpriced(conn, currency=currency)
+    if without:
+        return unsafe("prices", f"{without:,} active products have no price in {currency}", "import their prices")
+    return ok("prices", f"in {currency}")
 
 
 async def demo_data(conn: Connection) -> Finding:

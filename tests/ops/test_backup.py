@@ -66,6 +66,9 @@ def backup(settings: Settings, tmp_path: Path, passphrase: str) -> Path:
         )
     (settings.home / "images" / "ab").mkdir(parents=True)
     (settings.home / "images" / "ab" / "lamp.webp").write_bytes(b"picture")
+    for own in ("log", "postgres", "run"):
+        (settings.home / own).mkdir()
+        (settings.home / own / "file").touch()
     (settings.home / "settings.toml").write_text('shop_name = "Quay"\n')
     file = tmp_path / "shop.backup"
     report = json.loads(done("backup", str(file), passphrase, "--json"))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from tidegate.platform.database import Connection
-from tidegate.platform.erasing import delete_rows
+from tidegate.platform.erasing import delete_from, delete_rows
 
 
 async def erase_people(conn: Connection, *, people: Collection[UUID]) -> list[UUID]:
@@ -17,5 +17,5 @@ async def erase_people(conn: Connection, *, people: Collection[UUID]) -> list[UU
     )
     erased = [row[0] for row in await found.fetchall()]
     await delete_rows(conn, schema="accounts", column="person_id", ids=erased)
-    await conn.execute("DELETE FROM accounts.people WHERE id = ANY(%s)", (erased,))
+    await delete_from(conn, schema="accounts", table="people", column="id", ids=erased)
     return erased

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tidegate.catalog.demo import demo_catalogue
 from tidegate.catalog.rules import slugify
 from tidegate.platform.database import Connection
-from tidegate.platform.erasing import delete_rows
+from tidegate.platform.erasing import delete_from, delete_rows
 from tidegate.platform.ids import DropId, ProductId, VariantId
 
 
@@ -43,11 +43,11 @@ async def remove_products(conn: Connection, *, products: Mapping[ProductId, froz
         "SELECT drop_id FROM catalog.drop_items GROUP BY drop_id HAVING bool_and(variant_id = ANY(%s))", (variants,)
     )
     drops = [DropId(row[0]) for row in await found.fetchall()]
-    await conn.execute("DELETE FROM catalog.drops WHERE id = ANY(%s)", (drops,))
+    await delete_from(conn, schema="catalog", table="drops", column="id", ids=drops)
     await delete_rows(conn, schema="catalog", column="variant_id", ids=variants)
-    await conn.execute("DELETE FROM catalog.variants WHERE id = ANY(%s)", (variants,))
+    await delete_from(conn, schema="catalog", table="variants", column="id", ids=variants)
     await delete_rows(conn, schema="catalog", column="product_id", ids=list(products))
-    await conn.execute("DELETE FROM catalog.products WHERE id = ANY(%s)", (list(products),))
+    await delete_from(conn, schema="catalog", table="products", column="id", ids=list(products))
     kinds = {slugify(product.kind) for product in demo_catalogue(currency="GBP").products}
     await conn.execute(
         "DELETE FROM catalog.collections AS c WHERE c.slug = ANY(%s) AND NOT EXISTS ("

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from tidegate.platform.database import Connection
-from tidegate.platform.erasing import delete_rows
+from tidegate.platform.erasing import delete_from, delete_rows
 from tidegate.platform.ids import OrderId, VariantId
 
 
@@ -30,7 +30,7 @@ async def erase_orders(conn: Connection, *, order_ids: Collection[OrderId]) -> l
     )
     alone = [row[0] for row in await buyers.fetchall()]
     await delete_rows(conn, schema="checkout", column="order_id", ids=order_ids)
-    await conn.execute("DELETE FROM checkout.orders WHERE id = ANY(%s)", (list(order_ids),))
+    await delete_from(conn, schema="checkout", table="orders", column="id", ids=order_ids)
     return alone
 
 

@@ -31,8 +31,8 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
 DUMP = "database.dump"
 KEYS = "keys.sealed"
-FOLDERS = ("images",)
-"""Folders of TIDEGATE_HOME whose files belong to the shop's data."""
+NOT_DATA = frozenset({"cache", "log", "mail", "postgres", "run", "valkey"})
+"""Folders of TIDEGATE_HOME that a start makes anew, or that the dump stands for; all others hold what was uploaded."""
 
 MAX_MANIFEST_BYTES = 64_000_000
 MAX_FILES = 1_000_000
@@ -43,9 +43,9 @@ SCRYPT_COST = 2**15
 """32 MiB and about a tenth of a second for each guess of a passphrase."""
 LABEL = b"tidegate backup 1"
 
-_NAME = re.compile(
-    rf"{re.escape(DUMP)}|{re.escape(KEYS)}|(?:{'|'.join(FOLDERS)})(?:/[A-Za-z0-9_][A-Za-z0-9._-]{{0,200}}){{1,5}}"
-)
+_FOLDER = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
+DEEPEST = 6
 
 
 class Entry(BaseModel):
@@ -78,6 +78,14 @@ class Unsealed:
 
     secrets: Mapping[str, str]
     settings: str
+
+
+def is_upload(name: str) -> bool:
+    """Whether a path below TIDEGATE_HOME may be that of an uploaded file."""
+    folder, *parts = name.split("/")
+    if _FOLDER.fullmatch(folder) is None or folder in NOT_DATA or not 1 <= len(parts) <= DEEPEST:
+        return False
+    return all(_PART.fullmatch(part) for part in parts)
 
 
 def measure(source: IO[bytes]) -> Entry:
@@ -127,7 +135,7 @@ class Archive:
         except (tarfile.TarError, ValidationError, ValueError, AttributeError, OSError):
             raise StartupError("this file is not a backup, or its beginning is damaged") from None
         for name in self.manifest.files:
-            if not _NAME.fullmatch(name):
+            if name not in (DUMP, KEYS) and not is_upload(name):
                 raise StartupError(f"this backup names a file that no backup has: {name[:80]!r}")
         if DUMP not in self.manifest.files:
             raise StartupError("this backup has no database in it")

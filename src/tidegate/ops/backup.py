@@ -20,13 +20,14 @@ from tidegate import __version__
 from tidegate.migrations.run import known_revisions, upgrade
 from tidegate.ops.archive import (
     DUMP,
-    FOLDERS,
     FORMAT,
     KEYS,
+    NOT_DATA,
     Archive,
     Entry,
     Manifest,
     Unsealed,
+    is_upload,
     measure,
     seal_keys,
     write_archive,
@@ -159,7 +160,7 @@ def restore_backup(checked: Checked, settings: Settings) -> RestoreReport:
     """
     url = settings.require_database_url()
     require_empty(url)
-    with tempfile.TemporaryDirectory(prefix="restore-", dir=settings.home) as folder:
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.home) as folder:
         staged = Path(folder)
         for name, stream in checked.archive.files():
             path = staged / name
@@ -167,10 +168,8 @@ def restore_backup(checked: Checked, settings: Settings) -> RestoreReport:
             with path.open("xb") as out:
                 shutil.copyfileobj(stream, out)
         restore_database(url, source=staged / DUMP)
-        for name in FOLDERS:
-            if (staged / name).exists():
-                (settings.home / name).mkdir(mode=0o700, exist_ok=True)
-                shutil.copytree(staged / name, settings.home / name, dirs_exist_ok=True)
+        for uploads in sorted(path for path in staged.iterdir() if path.is_dir()):
+            shutil.copytree(uploads, settings.home / uploads.name, dirs_exist_ok=True)
     upgrade(url, partitions_ahead_months=settings.database.partitions_ahead_months)
     return RestoreReport(checked.archive.manifest, _facts(url)[0], _books(settings))
 
@@ -198,8 +197,11 @@ def _shop_keys(settings: Settings) -> Unsealed:
 
 
 def _uploads(home: Path) -> dict[str, Path]:
-    found = (path for name in FOLDERS for path in sorted((home / name).rglob("*")) if path.is_file())
-    return {path.relative_to(home).as_posix(): path for path in found if not path.is_symlink()}
+    """Uploaded files by their path in `home`; what a start makes anew is none of them."""
+    folders = [path for path in sorted(home.glob("*")) if path.is_dir() and path.name not in NOT_DATA]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = {path.relative_to(home).as_posix(): path for path in files if not path.is_symlink()}
+    return {name: path for name, path in found.items() if is_upload(name)}
 
 
 def _entry(content: Path | bytes) -> Entry:

@@ -7,6 +7,8 @@ import io
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.catalog.files import shared
 from tests.catalog.makers import TODAY, Importing, row_versions
@@ -190,3 +192,36 @@ async def test_the_real_file_twice(database: Database) -> None:
     report = await Importing(database).run(data)
     assert (report.created, report.changed, report.unchanged) == (0, 0, 13)
     assert await row_versions(database) == before
+
+
+CELLS = st.sampled_from(
+    [
+        "",
+        "1",
+        "-1",
+        "id:1",
+        "a",
+        "b",
+        "simple",
+        "variable",
+        "variation",
+        "variation, virtual",
+        "9.99",
+        "9,9",
+        "x > y, z",
+    ]
+) | st.text(max_size=6)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELLS, max_size=12), max_size=8))
+def test_whatever_a_file_holds_each_row_is_taken_or_told(rows: list[dict[str, str]]) -> None:
+    data = woo(*rows)
+    errors: list[RowError] = []
+    read = list(read_rows(io.BytesIO(data), max_cell_bytes=1_000))
+    products = list(parse_products(read, currency="GBP", report=errors.append, today=TODAY))
+    assert {error.line for error in errors} <= {row.line for row in read}
+    for product in products:
+        assert product.title
+        assert product.variants
+        assert len({variant.options for variant in product.variants}) == len(product.variants)
+    assert len({product.slug for product in products}) == len(products)

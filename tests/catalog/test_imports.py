@@ -9,9 +9,18 @@ import pytest
 
 from tests.catalog.files import product_file, shared
 from tests.catalog.makers import TODAY, Importing, a_product, row_versions, write
-from tidegate.catalog import UnusableFile, find_product, find_variants, import_products, list_collections, list_products
+from tidegate.catalog import (
+    UnusableFile,
+    find_product,
+    find_variants,
+    import_products,
+    list_collections,
+    list_products,
+    purchase_terms,
+)
+from tidegate.entrypoints.demo import load
 from tidegate.platform.database import Database
-from tidegate.platform.settings import CatalogSettings
+from tidegate.platform.settings import CatalogSettings, Settings
 
 LAMP = {"handle": "lamp", "title": "Lamp", "price": "10.00", "sku": "L", "quantity": "3", "kind": "Indoor"}
 MUG = {"handle": "mug", "title": "Mug", "price": "2.00", "quantity": "5"}
@@ -184,3 +193,22 @@ async def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(database: D
     done = await Importing(database).run(data, batch=1)
     assert told == done
     assert done.bad_rows > 0
+
+
+async def test_a_file_undoes_what_was_edited_since_and_the_demo_does_not(
+    database: Database, settings: Settings
+) -> None:
+    await Importing(database).run(product_file(LAMP, MUG))
+    await load(settings)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.prices SET amount = 1")
+    report = await Importing(database).run(product_file(LAMP, MUG))
+    assert (report.changed, report.unchanged) == (2, 0)
+    assert (await Importing(database).run(product_file(LAMP, MUG))).unchanged == 2
+    await load(settings)
+    async with database.connection() as conn:
+        lamp = await find_product(conn, slug="lamp", currency="GBP")
+        assert lamp is not None
+        assert lamp.variants[0].price.amount == 1000
+        terms = await purchase_terms(conn, skus=["22423"], currency="GBP")
+    assert terms["22423"].price.amount == 1

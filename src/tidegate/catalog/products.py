@@ -31,8 +31,10 @@ class _Work(NamedTuple):
     known: _Known | None
 
 
-async def write_products(conn: Connection, *, products: Sequence[NewProduct]) -> Written:
+async def write_products(conn: Connection, *, products: Sequence[NewProduct], keep_edits: bool = False) -> Written:
     """Make or change products in the caller's transaction; those that are as the source says are not touched.
+
+    With `keep_edits`, neither are those for which the source says what it said the last time, whatever they are now.
 
     A product is known by its slug, a variant by its SKU. Variants that are not named any more stay, and stock is the
     caller's to record from `levels`. A SKU of another product is refused (in the answer, not as an error).
@@ -40,7 +42,7 @@ async def write_products(conn: Connection, *, products: Sequence[NewProduct]) ->
     """
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
     kept, refused = settle_skus(products, await _owners(conn, candidate_skus(products)))
-    work = await _to_do(conn, kept)
+    work = await _to_do(conn, kept, keep_edits=keep_edits)
     levels = await _write(conn, work) if work else {}
     return _written(kept, work, levels=levels, refused=refused)
 
@@ -53,17 +55,17 @@ async def plan_products(conn: Connection, *, products: Sequence[NewProduct], tak
     owners = await _owners(conn, candidate_skus(products))
     kept, refused = settle_skus(products, taken | owners)
     taken |= {variant.sku: product.slug for product in kept for variant in product.variants}
-    return _written(kept, await _to_do(conn, kept), levels={}, refused=refused)
+    return _written(kept, await _to_do(conn, kept, keep_edits=False), levels={}, refused=refused)
 
 
-async def _to_do(conn: Connection, products: Sequence[NewProduct]) -> list[_Work]:
-    """The products that are not as last imported, nor by now the same by other hands."""
+async def _to_do(conn: Connection, products: Sequence[NewProduct], *, keep_edits: bool) -> list[_Work]:
+    """The products that are not as the source says."""
     known = await _known(conn, [product.slug for product in products])
     work = []
     for product in products:
         before = known.get(product.slug)
         digest = source_hash(product)
-        if before is None or before.hash != digest:
+        if before is None or not keep_edits or before.hash != digest:
             work.append(_Work(before.id if before else new_id(), product, digest, before))
     alike = await find_alike(conn, {item.id: item.product for item in work if item.known})
     return [item for item in work if item.id not in alike]

@@ -21,6 +21,9 @@ INTRODUCTION = """\
 # Settings
 
 Every setting is an environment variable. Lists are JSON: `TIDEGATE_HTTP__ALLOWED_HOSTS='["shop.example"]'`.
+What the environment leaves open is read from `TIDEGATE_HOME/settings.toml`, which `tidegate init` writes: the section
+is a table, the name is in small letters (`TIDEGATE_HTTP__BASE_URL` is `base_url` under `[http]`), and a name that is
+none of these stops the start.
 Units stand last in a name: `_ms`, `_s`, `_minutes`, `_days`, `_months`, `_bytes`, `_mb`. A value that is out of bounds
 stops the start with one line that names the setting. `tidegate up` runs its own PostgreSQL, Valkey and mail catcher
 where no address is set, and makes its own keys; commands beside a running `tidegate up` find them through

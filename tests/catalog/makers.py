@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 
 from tidegate.catalog import (
     ImportReport,
+    Mapped,
     NewProduct,
     NewVariant,
     Status,
@@ -23,6 +24,8 @@ from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
 from tidegate.platform.money import Money
 from tidegate.platform.settings import CatalogSettings
+
+TODAY = date(2026, 11, 25)
 
 
 def a_product(
@@ -82,7 +85,9 @@ class Importing:
     database: Database
     levels: dict[VariantId, int] = field(default_factory=dict)
 
-    async def run(self, data: bytes, *, batch: int = 500) -> ImportReport:
+    async def run(
+        self, data: bytes, *, batch: int = 500, mapping: Mapped | None = None, dry_run: bool = False
+    ) -> ImportReport:
         """Import the bytes."""
 
         async def on_written(conn: Connection, levels: Mapping[VariantId, int]) -> None:
@@ -92,8 +97,11 @@ class Importing:
             self.database,
             source=io.BytesIO(data),
             currency="GBP",
+            today=TODAY,
             limits=CatalogSettings(import_batch=batch),
             on_written=on_written,
+            mapping=mapping,
+            dry_run=dry_run,
         )
 
 

@@ -8,10 +8,19 @@ import io
 import pytest
 
 from tests.catalog.files import product_file, shared
-from tests.catalog.makers import Importing, a_product, row_versions, write
-from tidegate.catalog import UnusableFile, find_product, find_variants, import_products, list_collections, list_products
+from tests.catalog.makers import TODAY, Importing, a_product, row_versions, write
+from tidegate.catalog import (
+    UnusableFile,
+    find_product,
+    find_variants,
+    import_products,
+    list_collections,
+    list_products,
+    purchase_terms,
+)
+from tidegate.entrypoints.demo import load
 from tidegate.platform.database import Database
-from tidegate.platform.settings import CatalogSettings
+from tidegate.platform.settings import CatalogSettings, Settings
 
 LAMP = {"handle": "lamp", "title": "Lamp", "price": "10.00", "sku": "L", "quantity": "3", "kind": "Indoor"}
 MUG = {"handle": "mug", "title": "Mug", "price": "2.00", "quantity": "5"}
@@ -59,7 +68,7 @@ async def test_a_variant_gone_from_the_file_stays(database: Database) -> None:
     tee = {"handle": "tee", "title": "Tee", "name1": "Size", "price": "1"}
     await Importing(database).run(product_file(tee | {"value1": "S"}, tee | {"value1": "M"}))
     report = await Importing(database).run(product_file(tee | {"value1": "M"}))
-    assert report.changed == 1
+    assert (report.changed, report.unchanged) == (0, 1), "nothing is to be written"
     async with database.connection() as conn:
         product = await find_product(conn, slug="tee", currency="GBP")
     assert product is not None
@@ -122,6 +131,7 @@ async def test_batches_before_a_failure_stay_and_the_next_run_goes_on(database: 
             database,
             source=io.BytesIO(data),
             currency="GBP",
+            today=TODAY,
             limits=CatalogSettings(import_batch=1),
             on_written=failing,
         )
@@ -155,6 +165,7 @@ async def test_unusable_files_are_refused_before_anything_is_written(
             database,
             source=io.BytesIO(data),
             currency="GBP",
+            today=TODAY,
             limits=CatalogSettings(import_max_bytes=1_000),
             on_written=lambda *_: asyncio.sleep(0),
         )
@@ -169,3 +180,35 @@ async def test_any_text_that_a_file_may_hold_is_stored(database: Database) -> No
         lamp = await find_product(conn, slug="lamp", currency="GBP")
     assert lamp is not None
     assert lamp.title == "Ünï ☃ 🎁 \\u0000 {\"a\"} 'q' % _"
+
+
+async def test_a_dry_run_tells_what_would_be_done_and_writes_nothing(database: Database) -> None:
+    await write(database, a_product("theirs", "TAKEN"))
+    await Importing(database).run(product_file(MUG))
+    before = await row_versions(database)
+    data = product_file(LAMP | {"sku": "TAKEN"}, MUG | {"price": "3"}, LAMP, MUG | {"handle": "cup", "sku": "L"})
+    dry = Importing(database)
+    told = await dry.run(data, batch=1, dry_run=True)
+    assert (await row_versions(database), dry.levels) == (before, {})
+    done = await Importing(database).run(data, batch=1)
+    assert told == done
+    assert done.bad_rows > 0
+
+
+async def test_a_file_undoes_what_was_edited_since_and_the_demo_does_not(
+    database: Database, settings: Settings
+) -> None:
+    await Importing(database).run(product_file(LAMP, MUG))
+    await load(settings)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.prices SET amount = 1")
+    report = await Importing(database).run(product_file(LAMP, MUG))
+    assert (report.changed, report.unchanged) == (2, 0)
+    assert (await Importing(database).run(product_file(LAMP, MUG))).unchanged == 2
+    await load(settings)
+    async with database.connection() as conn:
+        lamp = await find_product(conn, slug="lamp", currency="GBP")
+        assert lamp is not None
+        assert lamp.variants[0].price.amount == 1000
+        terms = await purchase_terms(conn, skus=["22423"], currency="GBP")
+    assert terms["22423"].price.amount == 1

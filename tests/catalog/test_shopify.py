@@ -7,9 +7,11 @@ import io
 import pytest
 
 from tests.catalog.files import product_file
+from tests.catalog.makers import TODAY
 from tidegate.catalog.contracts import NewProduct, RowError, Status, UnusableFile
 from tidegate.catalog.csv_rows import read_rows
-from tidegate.catalog.shopify import MAX_VARIANTS, parse_products
+from tidegate.catalog.groups import MAX_VARIANTS
+from tidegate.catalog.sources import parse_products
 from tidegate.platform.money import Money
 
 LAMP = {"handle": "lamp", "title": "Lamp", "name1": "Title", "value1": "Default Title", "price": "10.00"}
@@ -18,7 +20,7 @@ LAMP = {"handle": "lamp", "title": "Lamp", "name1": "Title", "value1": "Default 
 def parse(data: bytes, currency: str = "GBP") -> tuple[list[NewProduct], list[tuple[int, str]]]:
     errors: list[RowError] = []
     rows = read_rows(io.BytesIO(data), max_cell_bytes=131_072)
-    products = list(parse_products(rows, currency=currency, report=errors.append))
+    products = list(parse_products(rows, currency=currency, report=errors.append, today=TODAY))
     return products, [(error.line, error.reason) for error in errors]
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tidegate.entrypoints.cli import in_full
+
 
 def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -31,6 +33,22 @@ def test_a_mistyped_command_is_one_line(arguments: tuple[str, ...], named: str) 
     assert len(said.stderr.splitlines()) == 1
     assert said.stderr.startswith("tidegate: ")
     assert named in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed_words", "meant"),
+    [
+        (("import", "a.csv", "--json"), ["import", "products", "a.csv", "--json"]),
+        (("import", "--mapping", "m.toml", "a.csv"), ["import", "products", "--mapping", "m.toml", "a.csv"]),
+        (("import", "products", "a.csv"), ["import", "products", "a.csv"]),
+        (("import", "--help"), ["import", "--help"]),
+        (("import",), ["import"]),
+        (("stock", "set"), ["stock", "set"]),
+        ((), []),
+    ],
+)
+def test_an_import_may_be_typed_short(typed_words: tuple[str, ...], meant: list[str]) -> None:
+    assert in_full(typed_words) == meant
 
 
 def test_help_and_version_are_no_errors() -> None:

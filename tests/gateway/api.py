@@ -187,6 +187,7 @@ SESSION = {
 NO_PARAMS: set[str] = set()
 ID = r"([a-z]+_[A-Za-z0-9_]+)"
 ROUTES: dict[str, tuple[set[str], Endpoint]] = {
+    "GET /v1/balance": (NO_PARAMS, lambda it, _, thing: {"object": "balance", "livemode": False}),
     "POST /v1/payment_intents": (PAYMENT, lambda it, params, _: it.create_payment(params)),
     "GET /v1/payment_intents/search": (
         {"query", "limit"},

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from tests.catalog.files import big_file, product_file
 from tidegate.catalog import find_drop, find_variants, find_voucher, purchase_terms
 from tidegate.inventory import available
-from tidegate.ops.merchant_cli import drop_app, import_app, stock_app, voucher_app
+from tidegate.ops.goods_cli import export_command, import_app
+from tidegate.ops.merchant_cli import drop_app, stock_app, voucher_app
 from tidegate.platform.database import Connection, open_database
 from tidegate.platform.ids import ANYONE
 from tidegate.platform.problems import StartupError
@@ -29,6 +30,7 @@ APP.add_typer(import_app, name="import")
 APP.add_typer(stock_app, name="stock")
 APP.add_typer(drop_app, name="drop")
 APP.add_typer(voucher_app, name="voucher")
+APP.command("export")(export_command)
 RUNNER = CliRunner()
 
 MUG = {"handle": "mug", "title": "Mug", "price": "2.00", "quantity": "5"}
@@ -249,3 +251,28 @@ def create(*words: str) -> dict[str, Any]:
     """The drop that `drop create` made."""
     made: dict[str, Any] = json.loads(tidegate(*CREATE, *words, "--json"))
     return made
+
+
+def test_exporting_and_importing_again(file: Path, tmp_path: Path) -> None:
+    tidegate("import", "products", str(file))
+    target = tmp_path / "out.csv"
+    assert tidegate("export", str(target)).startswith("2 products with 2 variants written")
+    assert json.loads(tidegate("import", "products", str(target), "--json"))["unchanged"] == 2
+    assert "there already" in refused("export", str(target))
+    report = json.loads(tidegate("export", str(target), "--force", "--json"))
+    assert report == {"products": 2, "variants": 2, "skipped": 0, "left_out": []}
+    assert "No such file" in refused("export", str(tmp_path / "nowhere" / "out.csv"))
+    assert [path.name for path in tmp_path.glob("*.new")] == []
+
+
+def test_a_dry_run_and_a_mapping(file: Path, tmp_path: Path) -> None:
+    assert tidegate("import", "products", str(file), "--dry-run").startswith("a dry run, nothing is written: 2 created")
+    assert tidegate("drop", "list") == "There are no drops yet.\n"
+    mapping = tmp_path / "map.toml"
+    mapping.write_text("[columns]\ntitle = 'Name'\nprice = 'Cost'\n")
+    file.write_text("Name,Cost\nCup,2.50\n")
+    assert "--mapping" in refused("import", "products", str(file))
+    report = json.loads(tidegate("import", "products", str(file), "--mapping", str(mapping), "--json"))
+    assert (report["created"], report["bad_rows"]) == (1, 0)
+    mapping.write_text("[columns]\n")
+    assert "which column is the title" in refused("import", "products", str(file), "--mapping", str(mapping))

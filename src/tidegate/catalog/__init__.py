@@ -6,6 +6,7 @@ from tidegate.catalog.contracts import (
     DropExists,
     DropItem,
     DropTerms,
+    ExportReport,
     ImportReport,
     NewProduct,
     NewVariant,
@@ -19,6 +20,7 @@ from tidegate.catalog.contracts import (
     UnknownVariant,
     UnknownVoucher,
     UnusableFile,
+    UnusableMapping,
     Variant,
     VariantInDrop,
     VoucherExists,
@@ -27,11 +29,21 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.erasing import archive_products, find_demo, remove_products
+from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
+from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
-from tidegate.catalog.views import find_product, list_collections, list_products, purchase_terms, variant_terms
+from tidegate.catalog.views import (
+    count_unpriced,
+    find_product,
+    list_collections,
+    list_products,
+    purchase_terms,
+    variant_terms,
+)
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
@@ -43,7 +55,9 @@ __all__ = [
     "DropExists",
     "DropItem",
     "DropTerms",
+    "ExportReport",
     "ImportReport",
+    "Mapped",
     "NewProduct",
     "NewVariant",
     "Product",
@@ -57,17 +71,22 @@ __all__ = [
     "UnknownVariant",
     "UnknownVoucher",
     "UnusableFile",
+    "UnusableMapping",
     "Variant",
     "VariantInDrop",
     "VoucherExists",
     "VoucherTerms",
     "Written",
+    "archive_products",
     "clean_code",
     "close_drop",
     "close_voucher",
+    "count_unpriced",
     "create_drop",
     "create_voucher",
     "demo_catalogue",
+    "export_products",
+    "find_demo",
     "find_drop",
     "find_product",
     "find_variants",
@@ -77,8 +96,10 @@ __all__ = [
     "list_drops",
     "list_products",
     "list_vouchers",
+    "parse_mapping",
     "parse_moment",
     "purchase_terms",
+    "remove_products",
     "reopen_drop",
     "variant_terms",
     "write_products",

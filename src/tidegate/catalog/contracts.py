@@ -156,7 +156,10 @@ class NewVariant:
 
 @dataclass(frozen=True, slots=True)
 class NewProduct:
-    """A product to be written; `kind` names its collection. `popularity` None leaves what is there."""
+    """A product to be written; `kind` names its collection, `collections` are titles of others that it joins.
+
+    `popularity` None leaves what is there.
+    """
 
     slug: str
     title: str
@@ -167,7 +170,18 @@ class NewProduct:
     status: Status
     variants: tuple[NewVariant, ...]
     popularity: int | None = None
+    collections: tuple[str, ...] = ()
     line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export wrote. `left_out` are products that the format cannot carry: address and reason, up to a bound."""
+
+    products: int
+    variants: int
+    skipped: int
+    left_out: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +224,12 @@ class UnusableFile(InvalidRequest):
     """This file is not a product list that can be read."""
 
     slug = "unusable-file"
+
+
+class UnusableMapping(InvalidRequest):
+    """This file does not say how the columns of a product list are to be read."""
+
+    slug = "unusable-mapping"
 
 
 class UnknownVariant(InvalidRequest):

@@ -43,8 +43,9 @@ class _RowTooLong(Exception):
 class _Lines(Iterator[str]):
     """Lines of the source for csv.reader, with those of the current row kept so that they can be given back."""
 
-    def __init__(self, source: BinaryIO, max_row_bytes: int) -> None:
+    def __init__(self, source: BinaryIO, max_row_bytes: int, encoding: str) -> None:
         self._source = source
+        self._encoding = encoding
         self._max_row_bytes = max_row_bytes
         self._waiting: deque[_Line] = deque()
         self._number = 0
@@ -84,20 +85,23 @@ class _Lines(Iterator[str]):
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         spoiled = f"a NUL character on line {self._number}" if b"\x00" in raw else ""
         try:
-            return _Line(self._number, raw.decode(), size, spoiled)
+            return _Line(self._number, raw.decode(self._encoding), size, spoiled)
         except UnicodeDecodeError as error:
-            reason = f"not UTF-8 text (byte 0x{raw[error.start]:02x} on line {self._number})"
-            return _Line(self._number, raw.decode(errors="replace"), size, reason)
+            reason = f"not {self._encoding.upper()} text (byte 0x{raw[error.start]:02x} on line {self._number})"
+            return _Line(self._number, raw.decode(self._encoding, errors="replace"), size, reason)
 
 
-def read_rows(source: BinaryIO, *, max_cell_bytes: int) -> Iterator[Row | RowError]:
-    """The rows of a comma-separated UTF-8 file (a byte order mark is fine); empty lines are passed over.
+def read_rows(
+    source: BinaryIO, *, max_cell_bytes: int, delimiter: str = ",", encoding: str = "utf-8"
+) -> Iterator[Row | RowError]:
+    """The rows of a file (a byte order mark is fine); empty lines are passed over.
 
-    What cannot be read as a row is answered as a RowError and reading goes on. `source` is read line by line.
+    What cannot be read as a row is answered as a RowError and reading goes on. `source` is read line by line, so
+    `encoding` must be one in which a line break is one byte.
     """
     csv.field_size_limit(max_cell_bytes)
-    lines = _Lines(source, max_cell_bytes * FULL_CELLS_PER_ROW)
-    reader = csv.reader(lines, strict=True)
+    lines = _Lines(source, max_cell_bytes * FULL_CELLS_PER_ROW, encoding)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     while True:
         lines.start_row()
         try:
@@ -107,7 +111,7 @@ def read_rows(source: BinaryIO, *, max_cell_bytes: int) -> Iterator[Row | RowErr
         except (csv.Error, _RowTooLong) as error:
             yield RowError(lines.row[0].number, _reason(error, max_cell_bytes))
             lines.give_back()
-            reader = csv.reader(lines, strict=True)
+            reader = csv.reader(lines, strict=True, delimiter=delimiter)
             continue
         first = lines.row[0].number
         spoiled = next((line.spoiled for line in lines.row if line.spoiled), "")

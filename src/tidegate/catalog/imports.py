@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import BinaryIO
 
 from tidegate.catalog.contracts import ImportReport, NewProduct, RowError, UnusableFile, Written
 from tidegate.catalog.csv_rows import Row, read_rows
-from tidegate.catalog.products import write_products
-from tidegate.catalog.shopify import parse_products
+from tidegate.catalog.mapping import Mapped
+from tidegate.catalog.products import plan_products, write_products
+from tidegate.catalog.sources import parse_products
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
 from tidegate.platform.settings import CatalogSettings
@@ -53,9 +55,21 @@ class _Tally:
         for error in written.refused:
             self.report(error)
 
-    def counted(self, rows: Iterable[Row | RowError]) -> Iterator[Row | RowError]:
-        for number, row in enumerate(rows):
-            self.rows = number  # the first is the header
+    def summary(self) -> ImportReport:
+        return ImportReport(
+            created=self.created,
+            changed=self.changed,
+            unchanged=self.unchanged,
+            variants=self.variants,
+            rows=self.rows,
+            bad_rows=self.bad_rows,
+            errors=tuple(sorted(self.errors, key=lambda error: error.line)),
+        )
+
+    def counted(self, rows: Iterable[Row | RowError], *, headed: bool) -> Iterator[Row | RowError]:
+        """The rows; the first is not counted where it is the header."""
+        for number, row in enumerate(rows, start=0 if headed else 1):
+            self.rows = number
             yield row
 
 
@@ -66,34 +80,38 @@ async def import_products(
     currency: str,
     limits: CatalogSettings,
     on_written: OnWritten,
+    today: date,
+    mapping: Mapped | None = None,
+    dry_run: bool = False,
     on_progress: Callable[[int], None] = lambda _bytes_read: None,
 ) -> ImportReport:
-    """Read a Shopify product CSV; `source` is a seekable file. Prices are taken as amounts of `currency`.
+    """Read a product list: Shopify's or WooCommerce's CSV, or any other through a mapping; `source` is seekable.
 
-    Each batch is one transaction; after an interruption the same import goes on where it stopped, because products
-    that are as the file says are not touched. The import adds and changes, and removes nothing.
+    Prices are taken as amounts of `currency`; `today` decides about sale prices with dates. Each batch is one
+    transaction; after an interruption the same import goes on where it stopped, because products that are as the file
+    says are not touched. The import adds and changes, and removes nothing. With `dry_run` nothing is written, and the
+    report says what would have been.
     Raises: UnusableFile before anything is written; what is wrong with single rows is in the report.
     """
     _check_file(source, limits.import_max_bytes)
     tally = _Tally()
-    rows = tally.counted(read_rows(source, max_cell_bytes=limits.import_max_field_bytes))
-    products = parse_products(rows, currency=currency, report=tally.report)
+    delimiter, encoding = (mapping.delimiter, mapping.encoding) if mapping else (",", "utf-8")
+    rows = read_rows(source, max_cell_bytes=limits.import_max_field_bytes, delimiter=delimiter, encoding=encoding)
+    counted = tally.counted(rows, headed=not (mapping and mapping.header))
+    products = parse_products(counted, currency=currency, report=tally.report, today=today, mapping=mapping)
+    taken: dict[str, str] = {}
     for batch in _batches(products, limits.import_batch):
-        async with database.transaction() as conn:
-            written = await write_products(conn, products=batch)
-            if written.levels:
-                await on_written(conn, written.levels)
-        tally.add(written)
+        if dry_run:
+            async with database.connection() as conn:
+                tally.add(await plan_products(conn, products=batch, taken=taken))
+        else:
+            async with database.transaction() as conn:
+                written = await write_products(conn, products=batch)
+                if written.levels:
+                    await on_written(conn, written.levels)
+            tally.add(written)
         on_progress(source.tell())
-    return ImportReport(
-        created=tally.created,
-        changed=tally.changed,
-        unchanged=tally.unchanged,
-        variants=tally.variants,
-        rows=tally.rows,
-        bad_rows=tally.bad_rows,
-        errors=tuple(sorted(tally.errors, key=lambda error: error.line)),
-    )
+    return tally.summary()
 
 
 def _check_file(source: BinaryIO, max_bytes: int) -> None:

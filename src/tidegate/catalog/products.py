@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from tidegate.catalog.contracts import NewProduct, Written
+from tidegate.catalog.contracts import NewProduct, RowError, Written
+from tidegate.catalog.likeness import find_alike
 from tidegate.catalog.rules import candidate_skus, settle_skus, slugify, source_hash
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId, new_id
@@ -30,8 +31,10 @@ class _Work(NamedTuple):
     known: _Known | None
 
 
-async def write_products(conn: Connection, *, products: Sequence[NewProduct]) -> Written:
-    """Make or change products in the caller's transaction; those whose content is as last written are not touched.
+async def write_products(conn: Connection, *, products: Sequence[NewProduct], keep_edits: bool = False) -> Written:
+    """Make or change products in the caller's transaction; those that are as the source says are not touched.
+
+    With `keep_edits`, neither are those for which the source says what it said the last time, whatever they are now.
 
     A product is known by its slug, a variant by its SKU. Variants that are not named any more stay, and stock is the
     caller's to record from `levels`. A SKU of another product is refused (in the answer, not as an error).
@@ -39,14 +42,42 @@ async def write_products(conn: Connection, *, products: Sequence[NewProduct]) ->
     """
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
     kept, refused = settle_skus(products, await _owners(conn, candidate_skus(products)))
-    known = await _known(conn, [product.slug for product in kept])
+    work = await _to_do(conn, kept, keep_edits=keep_edits)
+    levels = await _write(conn, work) if work else {}
+    return _written(kept, work, levels=levels, refused=refused)
+
+
+async def plan_products(conn: Connection, *, products: Sequence[NewProduct], taken: dict[str, str]) -> Written:
+    """What `write_products` would do, without a row written; `levels` is empty.
+
+    `taken` is the caller's memory from one batch to the next: SKU -> slug of the product that would have it.
+    """
+    owners = await _owners(conn, candidate_skus(products))
+    kept, refused = settle_skus(products, taken | owners)
+    taken |= {variant.sku: product.slug for product in kept for variant in product.variants}
+    return _written(kept, await _to_do(conn, kept, keep_edits=False), levels={}, refused=refused)
+
+
+async def _to_do(conn: Connection, products: Sequence[NewProduct], *, keep_edits: bool) -> list[_Work]:
+    """The products that are not as the source says."""
+    known = await _known(conn, [product.slug for product in products])
     work = []
-    for product in kept:
+    for product in products:
         before = known.get(product.slug)
         digest = source_hash(product)
-        if before is None or before.hash != digest:
+        if before is None or not keep_edits or before.hash != digest:
             work.append(_Work(before.id if before else new_id(), product, digest, before))
-    levels = await _write(conn, work) if work else {}
+    alike = await find_alike(conn, {item.id: item.product for item in work if item.known})
+    return [item for item in work if item.id not in alike]
+
+
+def _written(
+    kept: Sequence[NewProduct],
+    work: Sequence[_Work],
+    *,
+    levels: dict[VariantId, int],
+    refused: Sequence[RowError],
+) -> Written:
     created = sum(item.known is None for item in work)
     return Written(
         created=created,
@@ -121,7 +152,7 @@ async def _write_rows(conn: Connection, work: Sequence[_Work]) -> None:
 
 
 async def _write_collections(conn: Connection, work: Sequence[_Work]) -> None:
-    """Put each product into the collection that its kind names, and out of the one that its former kind named."""
+    """Put each product into the collections that it names, and out of the one that its former kind named."""
     left = [(item.id, slugify(item.known.kind)) for item in work if item.known and item.known.kind != item.product.kind]
     if left:
         await conn.execute(
@@ -130,7 +161,12 @@ async def _write_collections(conn: Connection, work: Sequence[_Work]) -> None:
             " WHERE c.slug = l.slug AND m.collection_id = c.id AND m.product_id = l.product_id",
             ([pair[0] for pair in left], [pair[1] for pair in left]),
         )
-    members = [(item.id, slug, item.product.kind) for item in work if (slug := slugify(item.product.kind))]
+    members = [
+        (item.id, slug, title)
+        for item in work
+        for title in (item.product.kind, *item.product.collections)
+        if (slug := slugify(title))
+    ]
     titles = {slug: title for _, slug, title in members}
     if not members:
         return

@@ -170,6 +170,8 @@ def source_hash(product: NewProduct) -> bytes:
             for v in product.variants
         ],
     ]
+    if product.collections:
+        content.append(list(product.collections))
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).digest()
 
 

@@ -98,6 +98,19 @@ async def list_collections(conn: Connection) -> tuple[CollectionRef, ...]:
     return tuple(CollectionRef(*row) for row in await rows.fetchall())
 
 
+async def count_unpriced(conn: Connection, *, currency: str) -> int:
+    """How many active products have no price in `currency`: they are not shown."""
+    rows = await conn.execute(
+        "SELECT count(*) FROM catalog.products AS p WHERE p.status = 'active' AND NOT EXISTS ("
+        " SELECT FROM catalog.variants AS v JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %s"
+        " WHERE v.product_id = p.id)",
+        (currency,),
+    )
+    row = await rows.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def purchase_terms(conn: Connection, *, skus: Sequence[str], currency: str) -> dict[str, Terms]:
     """What buying these SKUs means now.
 

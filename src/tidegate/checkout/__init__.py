@@ -25,6 +25,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.engine import open_shop
+from tidegate.checkout.erasing import erase_orders, forget_buyers, ordered_variants
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
@@ -62,15 +63,18 @@ __all__ = [
     "SoldOut",
     "UnknownSku",
     "check_form",
+    "erase_orders",
     "expire_holds_once",
     "expire_orders_once",
     "find_hold",
     "find_order",
+    "forget_buyers",
     "give_up",
     "list_recent",
     "live_hold_in",
     "open_hold",
     "open_shop",
+    "ordered_variants",
     "pay_again",
     "place_order",
     "purchase",

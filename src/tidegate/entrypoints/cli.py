@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,15 +94,24 @@ def _wait_at_gate() -> None:
         os.close(int(gate))
 
 
+def in_full(arguments: Sequence[str]) -> list[str]:
+    """`import FILE` is short for `import products FILE`."""
+    first, *rest = arguments or [""]
+    if first == "import" and rest and rest[0] != "products" and "--help" not in rest:
+        return ["import", "products", *rest]
+    return list(arguments)
+
+
 def _run_typed() -> None:
     """Run what somebody typed. Mistyped arguments are one line too; a command that lacks its own shows its help."""
     from typer.exceptions import TyperException
 
     from tidegate.entrypoints.commands import make_app
 
-    app: typer.Typer = make_app(sys.argv[1:])
+    arguments = in_full(sys.argv[1:])
+    app: typer.Typer = make_app(arguments)
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(arguments, standalone_mode=False))
     except TyperException as error:
         if message := error.format_message():  # empty where help was shown
             sys.stderr.write(f"tidegate: {message.rstrip('.')}; `--help` tells what there is\n")

@@ -35,14 +35,28 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     app.command("mail-catcher", help=cli.catch_mail.__doc__)(cli.catch_mail)
     app.command("prepare", help=cli.prepare_shop.__doc__, hidden=True)(cli.prepare_shop)
     if not arguments or arguments[0] not in OWN_COMMANDS:
-        from tidegate.ops.cli import books_command, drop_app, import_app, stock_app, voucher_app
-
-        app.add_typer(import_app, name="import")
-        app.add_typer(stock_app, name="stock")
-        app.add_typer(drop_app, name="drop")
-        app.add_typer(voucher_app, name="voucher")
-        app.command("books")(books_command)
+        _add_merchants(app)
     return app
+
+
+def _add_merchants(app: typer.Typer) -> None:
+    """The commands of `ops`."""
+    from tidegate.ops import cli as ops
+
+    app.add_typer(ops.import_app, name="import")
+    app.add_typer(ops.stock_app, name="stock")
+    app.add_typer(ops.drop_app, name="drop")
+    app.add_typer(ops.voucher_app, name="voucher")
+    app.add_typer(ops.demo_app, name="demo")
+    for name, command in (
+        ("export", ops.export_command),
+        ("books", ops.books_command),
+        ("init", ops.init_command),
+        ("doctor", ops.doctor_command),
+        ("backup", ops.backup_command),
+        ("restore", ops.restore_command),
+    ):
+        app.command(name)(command)
 
 
 def up(

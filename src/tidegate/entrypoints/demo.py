@@ -31,7 +31,7 @@ async def load(settings: Settings) -> DemoNotes:
     """
     catalogue = demo_catalogue(currency=settings.currency)
     async with open_database(settings) as database, database.transaction() as conn:
-        written = await write_products(conn, products=catalogue.products)
+        written = await write_products(conn, products=catalogue.products, keep_edits=True)
         if written.levels:
             await add_missing_stock(conn, levels=written.levels)
         opens_at = await database_now(conn) + timedelta(seconds=settings.supervisor.demo_drop_opens_in_s)

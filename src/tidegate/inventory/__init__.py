@@ -21,6 +21,7 @@ from tidegate.inventory.contracts import (
     VoucherSpent,
     summed,
 )
+from tidegate.inventory.erasing import erase_holds, erase_stock
 from tidegate.inventory.holds import (
     Confirmation,
     ask_hold_states,
@@ -72,6 +73,8 @@ __all__ = [
     "available",
     "clear_limits",
     "confirm_holds",
+    "erase_holds",
+    "erase_stock",
     "expire_holds",
     "live_holds",
     "load_holds",

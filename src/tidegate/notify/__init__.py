@@ -4,6 +4,15 @@ Sending is in `tasks`, which the worker and the scheduler enter; a site process 
 """
 
 from tidegate.notify.contracts import CaughtMail, Channel, InboxMessage
+from tidegate.notify.erasing import erase_messages
 from tidegate.notify.inbox import list_inbox
+from tidegate.notify.mail_check import check_mail_server
 
-__all__ = ["CaughtMail", "Channel", "InboxMessage", "list_inbox"]
+__all__ = [
+    "CaughtMail",
+    "Channel",
+    "InboxMessage",
+    "check_mail_server",
+    "erase_messages",
+    "list_inbox",
+]

@@ -117,6 +117,10 @@ class MailServer:
             raise _refusal(error) from None
         return str(message["Message-ID"])
 
+    async def greet(self) -> None:
+        """Connect and log in; nothing is sent. Raises: MailServerAway."""
+        await self._connect()
+
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from tidegate.ops.backup_cli import backup_command, restore_command
 from tidegate.ops.books_cli import books_command
-from tidegate.ops.merchant_cli import drop_app, import_app, stock_app, voucher_app
+from tidegate.ops.demo_cli import demo_app
+from tidegate.ops.doctor_cli import doctor_command
+from tidegate.ops.goods_cli import export_command, import_app
+from tidegate.ops.init_cli import init_command
+from tidegate.ops.merchant_cli import drop_app, stock_app, voucher_app
 
-__all__ = ["books_command", "drop_app", "import_app", "stock_app", "voucher_app"]
+__all__ = [
+    "backup_command",
+    "books_command",
+    "demo_app",
+    "doctor_command",
+    "drop_app",
+    "export_command",
+    "import_app",
+    "init_command",
+    "restore_command",
+    "stock_app",
+    "voucher_app",
+]

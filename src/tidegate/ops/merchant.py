@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import BinaryIO
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import BinaryIO, TextIO
 
 from tidegate.catalog import (
     MAX_QUANTITY,
     Drop,
+    ExportReport,
     ImportReport,
+    Mapped,
     Room,
     UnknownVariant,
     VoucherTerms,
     create_drop,
+    export_products,
     find_drop,
     find_variants,
     import_products,
     list_vouchers,
     reopen_drop,
 )
-from tidegate.inventory import add_missing_stock, clear_limits, redemptions, set_stock
+from tidegate.inventory import add_missing_stock, available, clear_limits, redemptions, set_stock
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import VariantId
@@ -29,11 +32,18 @@ from tidegate.platform.settings import Settings
 
 
 async def import_file(
-    database: Database, settings: Settings, *, source: BinaryIO, on_progress: Callable[[int], None]
+    database: Database,
+    settings: Settings,
+    *,
+    source: BinaryIO,
+    mapping: Mapped | None = None,
+    dry_run: bool = False,
+    on_progress: Callable[[int], None],
 ) -> ImportReport:
     """Import a product file; its quantities (items) become the stock of variants that have none recorded yet.
 
-    `on_progress` gets the bytes read so far. Raises: UnusableFile.
+    `mapping` says what the columns of a file mean that is neither Shopify's nor WooCommerce's. With `dry_run` nothing
+    is written. `on_progress` gets the bytes read so far. Raises: UnusableFile.
     """
 
     async def first_stock(conn: Connection, levels: Mapping[VariantId, int]) -> None:
@@ -45,8 +55,24 @@ async def import_file(
         currency=settings.currency,
         limits=settings.catalog,
         on_written=first_stock,
+        today=datetime.now(UTC).date(),
+        mapping=mapping,
+        dry_run=dry_run,
         on_progress=on_progress,
     )
+
+
+async def export_file(database: Database, settings: Settings, *, target: TextIO) -> ExportReport:
+    """Write all products with their available stock as Shopify's product CSV, as of one moment."""
+    async with database.transaction() as conn:
+        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+        async def stock_of(variant_ids: Sequence[VariantId]) -> Mapping[VariantId, int]:
+            return await available(conn, variant_ids=variant_ids)
+
+        return await export_products(
+            conn, target=target, currency=settings.currency, batch=settings.catalog.import_batch, stock_of=stock_of
+        )
 
 
 async def set_available(conn: Connection, *, sku: str, quantity: int) -> None:

@@ -1,25 +1,19 @@
-"""`tidegate import`, `tidegate stock`, `tidegate drop`, `tidegate voucher`: what a merchant does from a terminal."""
+"""`tidegate stock`, `tidegate drop`, `tidegate voucher`: what a merchant does from a terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
-from time import monotonic
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import psycopg
 import typer
 from psycopg.errors import InvalidSchemaName, UndefinedTable
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tidegate.catalog import (
     Drop,
-    ImportReport,
     Room,
     VoucherTerms,
     close_drop,
@@ -28,7 +22,7 @@ from tidegate.catalog import (
     list_drops,
     parse_moment,
 )
-from tidegate.ops.merchant import import_file, replay_drop, set_available, start_drop, vouchers_with_use
+from tidegate.ops.merchant import replay_drop, set_available, start_drop, vouchers_with_use
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import OUTAGE, Connection, Database, open_database
 from tidegate.platform.money import Money, MoneyError, parse_amount
@@ -37,7 +31,6 @@ from tidegate.platform.settings import Settings, current_settings
 
 T = TypeVar("T")
 
-import_app = typer.Typer(help="Import products.", no_args_is_help=True)
 stock_app = typer.Typer(help="Set stock.", no_args_is_help=True)
 drop_app = typer.Typer(help="Create, list, close and replay drops.", no_args_is_help=True)
 voucher_app = typer.Typer(help="Create, list and close vouchers.", no_args_is_help=True)
@@ -51,40 +44,12 @@ Moment = Annotated[
     str, typer.Option(metavar="TIME", help="now, +90s, +2m, +1h, or ISO 8601 (without an offset it is UTC).")
 ]
 
-BAD_ROWS = 1
-"""Exit code of an import that left rows out."""
 
-
-@import_app.callback()
 @stock_app.callback()
 @drop_app.callback()
 @voucher_app.callback()
 def _group() -> None:
-    """Keep `import products` two words long, though there is one command in the group."""
-
-
-@import_app.command("products")
-def import_products_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Shopify product CSV, UTF-8.")],
-    as_json: AsJson = False,
-) -> None:
-    """Import products from a Shopify product CSV.
-
-    The same file again changes nothing. Rows that cannot be taken are reported with their line and reason and the
-    rest goes on. Exit code: 0 when every row was taken, 1 when rows were left out, 2 when the file or the shop
-    cannot be used.
-    """
-    began = monotonic()
-    with _opened(file) as source, _progress(file, hidden=as_json) as on_progress:
-        report = with_database(
-            lambda database, settings: import_file(database, settings, source=source, on_progress=on_progress)
-        )
-    if as_json:
-        _print_json(_report_document(report))
-    else:
-        _print_report(report, monotonic() - began)
-    if report.bad_rows:
-        raise typer.Exit(BAD_ROWS)
+    """Keep `stock set` two words long, though there is one command in the group."""
 
 
 @stock_app.command("set", context_settings={"ignore_unknown_options": True})
@@ -92,7 +57,7 @@ def stock_set(sku: Sku, quantity: Items, as_json: AsJson = False) -> None:
     """Make QUANTITY items of SKU available; what is held or sold stays so."""
     _in_transaction(lambda conn, _: set_available(conn, sku=sku, quantity=quantity))
     if as_json:
-        _print_json({"sku": sku, "available": quantity})
+        print_json({"sku": sku, "available": quantity})
     else:
         typer.echo(f"{sku}: {quantity:,} available")
 
@@ -146,7 +111,7 @@ def drop_list(as_json: AsJson = False) -> None:
     """List drops, live ones first."""
     drops = _in_transaction(lambda conn, _: list_drops(conn))
     if as_json:
-        _print_json({"drops": [_drop_document(drop) for drop in drops]})
+        print_json({"drops": [_drop_document(drop) for drop in drops]})
         return
     for drop in drops:
         typer.echo(_drop_line(drop))
@@ -200,7 +165,7 @@ def voucher_list(as_json: AsJson = False) -> None:
     """List vouchers, live ones first, with how often each is used by holds and orders now."""
     vouchers = _in_transaction(lambda conn, _: vouchers_with_use(conn))
     if as_json:
-        _print_json({"vouchers": [_voucher_document(voucher) | {"used": used} for voucher, used in vouchers]})
+        print_json({"vouchers": [_voucher_document(voucher) | {"used": used} for voucher, used in vouchers]})
         return
     for voucher, used in vouchers:
         typer.echo(f"{_voucher_line(voucher)}; used {used:,} times")
@@ -208,9 +173,9 @@ def voucher_list(as_json: AsJson = False) -> None:
         typer.echo("There are no vouchers yet.")
 
 
-def with_database(use_case: Callable[[Database, Settings], Awaitable[T]]) -> T:
+def with_database(use_case: Callable[[Database, Settings], Awaitable[T]], *, settings: Settings | None = None) -> T:
     """Run a use case on the shop's database. Raises: StartupError with one line for whatever is in the way."""
-    settings = current_settings()
+    settings = settings or current_settings()
     url = settings.require_database_url()
 
     async def run() -> T:
@@ -247,59 +212,9 @@ def _at_moment(text: str, use_case: Callable[[Connection, datetime], Awaitable[T
     return _in_transaction(run)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    try:
-        source = file.open("rb")
-    except OSError as error:
-        raise StartupError(f"{file}: {error.strerror or error}") from error
-    with source:
-        yield source
-
-
-@contextmanager
-def _progress(file: Path, *, hidden: bool) -> Iterator[Callable[[int], None]]:
-    """A bar of the bytes read, on a terminal only."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as progress:
-        task = progress.add_task(file.name, total=file.stat().st_size)
-        yield lambda done: progress.update(task, completed=done)
-
-
-def _print_report(report: ImportReport, took_s: float) -> None:
-    for error in report.errors:
-        typer.echo(f"line {error.line}: {error.reason}", err=True)
-    if report.bad_rows > len(report.errors):
-        typer.echo(f"and {report.bad_rows - len(report.errors):,} more", err=True)
-    left_out = f"; {report.bad_rows:,} problems, see above" if report.bad_rows else ""
-    typer.echo(
-        f"{report.created:,} created, {report.changed:,} changed, {report.unchanged:,} unchanged "
-        f"({report.variants:,} variants in {report.rows:,} rows, {took_s:.1f} s{left_out})"
-    )
-
-
-def _report_document(report: ImportReport) -> dict[str, Any]:
-    return {
-        "created": report.created,
-        "changed": report.changed,
-        "unchanged": report.unchanged,
-        "variants": report.variants,
-        "rows": report.rows,
-        "bad_rows": report.bad_rows,
-        "errors": [{"line": error.line, "reason": error.reason} for error in report.errors],
-    }
-
-
 def _print_drop(drop: Drop, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_drop_document(drop))
+        print_json(_drop_document(drop))
     else:
         typer.echo(_drop_line(drop))
 
@@ -336,7 +251,7 @@ def _money(text: str, currency: str) -> Money:
 
 def _print_voucher(voucher: VoucherTerms, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_voucher_document(voucher))
+        print_json(_voucher_document(voucher))
     else:
         typer.echo(_voucher_line(voucher))
 
@@ -365,5 +280,6 @@ def _voucher_document(voucher: VoucherTerms) -> dict[str, Any]:
     }
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
+    """One JSON object on a line."""
     typer.echo(json.dumps(document, ensure_ascii=False))

@@ -28,6 +28,7 @@ from tidegate.payments.contracts import (
     UnknownProvider,
     UnknownToken,
 )
+from tidegate.payments.erasing import erase_sandbox, sandbox_orders
 from tidegate.payments.providers import (
     Providers,
     ask_provider,
@@ -38,6 +39,7 @@ from tidegate.payments.providers import (
 )
 from tidegate.payments.refunds import claim_due_refunds, record_refunds, run_refund
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
+from tidegate.payments.stripe_check import check_stripe
 from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
 
 __all__ = [
@@ -65,11 +67,13 @@ __all__ = [
     "ask_provider",
     "call_provider",
     "check_method",
+    "check_stripe",
     "claim_due",
     "claim_due_refunds",
     "delete_old_webhooks",
     "deliver_sandbox_webhooks_once",
     "end_attempt",
+    "erase_sandbox",
     "load_charges",
     "make_providers",
     "mark_applied",
@@ -78,5 +82,6 @@ __all__ = [
     "record_intents",
     "record_refunds",
     "run_refund",
+    "sandbox_orders",
     "sweep_unapplied_webhooks",
 ]

@@ -13,6 +13,7 @@ import stripe
 from tidegate.payments.contracts import OutcomeUnknown, ProviderRefused
 from tidegate.payments.stripe_objects import (
     REFERENCE,
+    Balance,
     GivenBack,
     Payment,
     Payments,
@@ -155,6 +156,10 @@ class StripeApi:
             {"query": query, "limit": MOST_FOUND, "expand": ["data.latest_charge"]}
         )
         return (await _said(found, Payments)).data
+
+    async def balance(self) -> Balance:
+        """The account's balance, of which only its mode is of use."""
+        return await _said(self._client.balance.retrieve_async(), Balance)
 
     async def refunds_of(self, payment_id: str) -> list[GivenBack]:
         """What was given back of a payment."""

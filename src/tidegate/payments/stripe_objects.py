@@ -25,6 +25,12 @@ NO_WAY_TO_CONFIRM = "authentication_required"
 """Failures that Stripe has no code for."""
 
 
+class Balance(msgspec.Struct, frozen=True):
+    """What the account has; `livemode`: of the key's mode."""
+
+    livemode: bool
+
+
 class Redirect(msgspec.Struct, frozen=True):
     """Where the shopper confirms."""
 

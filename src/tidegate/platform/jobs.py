@@ -170,6 +170,15 @@ def lane_depths() -> dict[str, int]:
             raise OperationalError(str(error)) from error
 
 
+def broker_depths(settings: Settings) -> dict[str, int]:
+    """`lane_depths` from outside of the shop's processes. Raises: OSError when the broker is away."""
+    make_app(settings)
+    try:
+        return lane_depths()
+    except OperationalError as error:
+        raise OSError(f"the broker does not answer: {error}") from error
+
+
 def free_room(settings: Settings) -> int:
     """How many more tasks the broker may be given: its queues are bounded, the rest waits in PostgreSQL."""
     return max(settings.jobs.queue_max - sum(lane_depths().values()), 0)

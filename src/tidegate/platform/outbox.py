@@ -110,6 +110,21 @@ async def any_due(conn: Connection) -> bool:
     return bool(row[0])
 
 
+async def count_late(conn: Connection, *, older_than_s: float) -> int:
+    """How many events have been due for longer than that: nobody hands them out, or handles them."""
+    row = await (
+        await conn.execute(
+            """
+            SELECT count(*) FROM platform.outbox
+            WHERE state = 'pending' AND next_attempt_at < clock_timestamp() - make_interval(secs => %s)
+            """,
+            (older_than_s,),
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def release_events(conn: Connection, *, event_ids: Sequence[EventId]) -> None:
     """Make claimed events due again, since they could not be handed to the broker."""
     await conn.execute(

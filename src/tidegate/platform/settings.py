@@ -1,7 +1,8 @@
 """Every knob of Tidegate, with its unit in its name and its default beside it.
 
-Values come from environment variables (`TIDEGATE_PORT`, `TIDEGATE_HTTP__MAX_BODY_BYTES`); the addresses of servers
-that `tidegate up` runs itself are read from `TIDEGATE_HOME/run/endpoints.json` when the environment names none.
+Values come from environment variables (`TIDEGATE_PORT`, `TIDEGATE_HTTP__MAX_BODY_BYTES`), then from
+`TIDEGATE_HOME/settings.toml`; the addresses of servers that `tidegate up` runs itself are read from
+`TIDEGATE_HOME/run/endpoints.json` when neither names any.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tidegate.platform.problems import StartupError
+from tidegate.platform.settings_file import read_settings_file, settings_home
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -264,6 +266,20 @@ class Settings(BaseSettings):
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the settings file of the shop's data folder."""
+        home = settings_home(init_settings().get("home"), default=cls.model_fields["home"].default)
+        written = InitSettingsSource(settings_cls, init_kwargs=read_settings_file(home, cls))
+        return (init_settings, env_settings, written)
 
     @property
     def base_url(self) -> str:

@@ -254,6 +254,22 @@ async def test_a_provider_that_is_gone_stops_no_other_order_from_ending(
     assert await stock(shop, variant) == (2, 0, 0)
 
 
+async def test_payments_that_cannot_be_ended_hide_no_younger_orders(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=3)
+    for method in ("hosted", "hosted", "tok_declined"):
+        placed = await order(shop, buyer, (await hold(shop, buyer)).id, method)
+        await run_out(shop, placed.id)
+    small = shop.settings.holds.model_copy(update={"sweep_batch": 2})
+    away = replace(
+        shop,
+        settings=shop.settings.model_copy(update={"holds": small}),
+        providers=payments.Providers([], timeout_s=1),
+    )
+    ended = [await checkout.expire_orders_once(away) for _ in range(3)]
+    assert sum(ended) == 1
+    assert await stock(shop, variant) == (1, 2, 0)
+
+
 async def test_not_paid_in_time_is_cancelled_and_the_stock_returns(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     variant = await sell("LAMP", stock=1)
     placed = await order(shop, buyer, (await hold(shop, buyer)).id, "hosted")

@@ -167,6 +167,10 @@ class LimitReached(Problem):
     status = 409
 
 
+class HoldsOpen(LimitReached):
+    """You have holds open already: order them or give them up first."""
+
+
 class CodeUnknown(Problem):
     """This shop has no such code."""
 

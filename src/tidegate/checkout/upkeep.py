@@ -13,7 +13,7 @@ import structlog
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
-from tidegate.checkout.orders import load_orders, lock_orders, move_orders, unpaid_past_their_time
+from tidegate.checkout.orders import load_orders, lock_orders, move_orders, put_last, unpaid_past_their_time
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
@@ -71,7 +71,8 @@ async def expire_orders_once(shop: Shop) -> int:
     """Cancel orders that were not paid in time: first their payment is ended, then their stock goes back.
 
     A payment that turns out completed wins. One whose provider does not answer keeps its stock until it does; orders
-    without an open payment do not wait for it.
+    without an open payment do not wait for it. What was tried goes to the end of the line, so that payments which
+    cannot be ended for long keep no others from their turn.
     """
     async with shop.database.connection() as conn:
         due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
@@ -81,6 +82,8 @@ async def expire_orders_once(shop: Shop) -> int:
     cancelled = await _cancel_unpaid(shop, due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
     if unsettled:
+        async with shop.database.transaction() as conn:
+            await put_last(conn, [charge.ref.order_id for charge in unsettled])
         await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers))
         cancelled += await _cancel_unpaid(shop, due)
     return cancelled

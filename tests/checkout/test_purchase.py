@@ -127,6 +127,20 @@ async def test_a_drop_opens_at_its_time_and_keeps_its_limit(shop: Shop, sell: St
     assert found.id == held.id
 
 
+async def test_a_hold_that_is_in_the_way_is_not_remembered_under_the_key(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    await sell("NOW", stock=5, drop_in_s=-1, per_buyer=2)
+    held = await hold(shop, buyer, "NOW")
+    wish = HoldWish(buyer, (Line("NOW", 1),), key=key(buyer))
+    with pytest.raises(checkout.HoldsOpen):
+        await settle_hold(shop, wish)
+    await checkout.give_up(shop, buyer_id=buyer, hold_id=held.id)
+    again, repeat = await settle_hold(shop, wish)
+    assert isinstance(again, HoldView)
+    assert not repeat
+
+
 async def test_anothers_hold_or_order_is_not_there(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     await sell("LAMP", stock=5)
     stranger = PersonId(new_id())

@@ -170,6 +170,8 @@ class LimitReached(Problem):
 class HoldsOpen(LimitReached):
     """You have holds open already: order them or give them up first."""
 
+    slug = "holds-open"
+
 
 class CodeUnknown(Problem):
     """This shop has no such code."""

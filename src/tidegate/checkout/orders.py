@@ -180,7 +180,7 @@ async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> 
 
 
 async def unpaid_past_their_time(conn: Connection, *, limit: int) -> list[OrderId]:
-    """Orders whose payment window is over: those that waited longest, since then or since ending them was last tried."""
+    """Orders whose payment window is over: first those that waited longest since then, or since the last try."""
     rows = await conn.execute(
         "SELECT id FROM checkout.orders WHERE state IN ('awaiting_payment', 'payment_failed')"
         " AND pay_until <= clock_timestamp() ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s",

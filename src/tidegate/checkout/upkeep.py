@@ -54,15 +54,16 @@ async def reconcile_once(shop: Shop) -> int:
             log.exception("webhook_not_settled", provider=notice.provider, order_id=str(notice.ref.order_id))
     async with shop.database.transaction() as conn:
         refunds = await payments.claim_due_refunds(conn, limit=limits.reconcile_batch)
-    for refund in refunds:
-        await _give_back(shop, refund)
+    gate = asyncio.Semaphore(limits.ask_at_once)
+    await asyncio.gather(*(_give_back(shop, refund, gate) for refund in refunds))
     return len(due) + len(refunds)
 
 
-async def _give_back(shop: Shop, refund: Refund) -> None:
-    """Have the money given back; the order said so when this was decided. Safe to repeat."""
+async def _give_back(shop: Shop, refund: Refund, gate: asyncio.Semaphore) -> None:
+    """Have the money given back, some at once; the order said so when this was decided. Safe to repeat."""
     try:
-        await payments.run_refund(shop.providers, shop.database, refund)
+        async with gate:
+            await payments.run_refund(shop.providers, shop.database, refund)
     except Exception as error:  # of one refund: the others of the round are tried all the same
         log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
 

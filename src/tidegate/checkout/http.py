@@ -15,7 +15,6 @@ from tidegate.checkout.contracts import (
     CodeUsedUp,
     HoldExpired,
     HoldsOpen,
-    HoldView,
     LimitReached,
     NotOpen,
     OrderView,
@@ -106,7 +105,7 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         code=body.code,
     )
     outcome, repeat = await settle_hold(_shop(request), wish)
-    answer = StoredAnswer.of(201, hold_document(outcome)) if isinstance(outcome, HoldView) else outcome
+    answer = outcome if isinstance(outcome, StoredAnswer) else outcome.answer
     return _stored(answer) if repeat else _answer(answer)
 
 

@@ -128,6 +128,20 @@ async def test_a_drop_opens_at_its_time_and_keeps_its_limit(shop: Shop, sell: St
     assert found.id == held.id
 
 
+async def test_a_hold_that_is_in_the_way_is_not_remembered_under_the_key(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    await sell("NOW", stock=5, drop_in_s=-1, per_buyer=2)
+    held = await hold(shop, buyer, "NOW")
+    wish = HoldWish(buyer, (Line("NOW", 1),), key=key(buyer))
+    with pytest.raises(checkout.HoldsOpen):
+        await settle_hold(shop, wish)
+    await checkout.give_up(shop, buyer_id=buyer, hold_id=held.id)
+    again, repeat = await settle_hold(shop, wish)
+    assert not isinstance(again, StoredAnswer)
+    assert not repeat
+
+
 async def test_anothers_hold_or_order_is_not_there(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     await sell("LAMP", stock=5)
     stranger = PersonId(new_id())
@@ -253,6 +267,22 @@ async def test_a_provider_that_is_gone_stops_no_other_order_from_ending(
     assert await stock(shop, variant) == (1, 1, 0), "never released under a payment that may still succeed"
     assert await checkout.expire_orders_once(shop) == 1
     assert await stock(shop, variant) == (2, 0, 0)
+
+
+async def test_payments_that_cannot_be_ended_hide_no_younger_orders(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=3)
+    for method in ("hosted", "hosted", "tok_declined"):
+        placed = await order(shop, buyer, (await hold(shop, buyer)).id, method)
+        await run_out(shop, placed.id)
+    small = shop.settings.holds.model_copy(update={"sweep_batch": 2})
+    away = replace(
+        shop,
+        settings=shop.settings.model_copy(update={"holds": small}),
+        providers=payments.Providers([], timeout_s=1),
+    )
+    ended = [await checkout.expire_orders_once(away) for _ in range(3)]
+    assert sum(ended) == 1
+    assert await stock(shop, variant) == (1, 2, 0)
 
 
 async def test_not_paid_in_time_is_cancelled_and_the_stock_returns(shop: Shop, sell: Stock, buyer: PersonId) -> None:

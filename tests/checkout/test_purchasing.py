@@ -256,7 +256,7 @@ async def test_one_buyers_crowd_of_requests_keeps_the_limit(shop: Shop, sell: St
             *(checkout.purchase(shop, wish(buyer, ("NOW", 1), key=f"{turn}.{n}")) for n in range(10)),
             return_exceptions=True,
         )
-        assert set(kinds(outcomes)) <= {"OrderView", "LimitReached"}
+        assert set(kinds(outcomes)) <= {"OrderView", "LimitReached", "HoldsOpen"}
         bought += kinds(outcomes).get("OrderView", 0)
         assert bought >= min(turn + 1, 3)
     assert bought == 3

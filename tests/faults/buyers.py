@@ -21,7 +21,7 @@ PAUSE_S = 0.03
 """Pause before a repeat."""
 DEALS_PER_GUEST = 3
 
-REFUSALS = frozenset({"sold-out", "limit-reached", "hold-expired", "already-ordered"})
+REFUSALS = frozenset({"sold-out", "limit-reached", "holds-open", "hold-expired", "already-ordered"})
 """Decisions that a shop may take in a busy sale."""
 OPEN_ENDED = ("tok_error_after_charge", "tok_webhook_twice", "tok_webhook_late", "tok_webhook_never")
 """Cards that are charged though the first answer does not say so."""

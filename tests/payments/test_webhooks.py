@@ -84,6 +84,21 @@ async def test_what_does_not_concern_us_is_taken_and_forgotten(database: Databas
 
 
 @pytest.mark.anyio
+async def test_a_stored_webhook_that_cannot_be_read_stops_no_other(database: Database) -> None:
+    bodies = [event(intent()) for _ in range(3)]
+    notices = [
+        await receive(database, body, signed(body, event_id=f"evt_{number}")) for number, body in enumerate(bodies)
+    ]
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE payments.webhook_events SET next_try_at = clock_timestamp()")
+        await conn.execute("UPDATE payments.webhook_events SET body = 'torn' WHERE event_id = 'evt_0'")
+        not_ours = event(intent(), "payout.paid")
+        await conn.execute("UPDATE payments.webhook_events SET body = %s WHERE event_id = 'evt_1'", (not_ours,))
+    swept = await payments.sweep_unapplied_webhooks(database, sandbox(database), limit=10)
+    assert swept == [notices[2]]
+
+
+@pytest.mark.anyio
 async def test_a_webhook_whose_receiver_died_is_swept_up(database: Database) -> None:
     wish = intent()
     body = event(wish)

@@ -164,6 +164,12 @@ class LimitReached(Problem):
     status = 409
 
 
+class HoldsOpen(LimitReached):
+    """You have holds open already: order them or give them up first."""
+
+    slug = "holds-open"
+
+
 class CodeUnknown(Problem):
     """This shop has no such code."""
 

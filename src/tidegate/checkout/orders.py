@@ -179,13 +179,23 @@ async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> 
 
 
 async def unpaid_past_their_time(conn: Connection, *, limit: int) -> list[OrderId]:
-    """Orders whose payment window is over, the oldest first."""
+    """Orders whose payment window is over: first those that waited longest since then, or since the last try."""
     rows = await conn.execute(
         "SELECT id FROM checkout.orders WHERE state IN ('awaiting_payment', 'payment_failed')"
-        " AND pay_until <= clock_timestamp() ORDER BY pay_until LIMIT %s",
+        " AND pay_until <= clock_timestamp() ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s",
         (limit,),
     )
     return [row[0] for row in await rows.fetchall()]
+
+
+async def put_last(conn: Connection, order_ids: Sequence[OrderId]) -> None:
+    """Let other orders be ended before these, whose payment could not be ended, are tried again."""
+    await conn.execute(
+        "UPDATE checkout.orders AS o SET ending_tried_at = clock_timestamp() FROM ("
+        " SELECT id FROM checkout.orders WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS tried"
+        " WHERE o.id = tried.id",
+        (list(order_ids),),
+    )
 
 
 async def list_recent(conn: Connection, *, limit: int, before: UUID | None = None) -> list[OrderSummary]:

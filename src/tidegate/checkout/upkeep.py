@@ -13,7 +13,7 @@ import structlog
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
-from tidegate.checkout.orders import load_orders, lock_orders, move_orders, unpaid_past_their_time
+from tidegate.checkout.orders import load_orders, lock_orders, move_orders, put_last, unpaid_past_their_time
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
@@ -54,15 +54,16 @@ async def reconcile_once(shop: Shop) -> int:
             log.exception("webhook_not_settled", provider=notice.provider, order_id=str(notice.ref.order_id))
     async with shop.database.transaction() as conn:
         refunds = await payments.claim_due_refunds(conn, limit=limits.reconcile_batch)
-    for refund in refunds:
-        await _give_back(shop, refund)
+    gate = asyncio.Semaphore(limits.ask_at_once)
+    await asyncio.gather(*(_give_back(shop, refund, gate) for refund in refunds))
     return len(due) + len(refunds)
 
 
-async def _give_back(shop: Shop, refund: Refund) -> None:
-    """Have the money given back; the order said so when this was decided. Safe to repeat."""
+async def _give_back(shop: Shop, refund: Refund, gate: asyncio.Semaphore) -> None:
+    """Have the money given back, some at once; the order said so when this was decided. Safe to repeat."""
     try:
-        await payments.run_refund(shop.providers, shop.database, refund)
+        async with gate:
+            await payments.run_refund(shop.providers, shop.database, refund)
     except Exception as error:  # of one refund: the others of the round are tried all the same
         log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
 
@@ -71,7 +72,8 @@ async def expire_orders_once(shop: Shop) -> int:
     """Cancel orders that were not paid in time: first their payment is ended, then their stock goes back.
 
     A payment that turns out completed wins. One whose provider does not answer keeps its stock until it does; orders
-    without an open payment do not wait for it.
+    without an open payment do not wait for it. What was tried goes to the end of the line, so that payments which
+    cannot be ended for long keep no others from their turn.
     """
     async with shop.database.connection() as conn:
         due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
@@ -81,6 +83,8 @@ async def expire_orders_once(shop: Shop) -> int:
     cancelled = await _cancel_unpaid(shop, due)
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
     if unsettled:
+        async with shop.database.transaction() as conn:
+            await put_last(conn, [charge.ref.order_id for charge in unsettled])
         await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers))
         cancelled += await _cancel_unpaid(shop, due)
     return cancelled

@@ -9,7 +9,16 @@ from msgspec import Struct
 from tidegate import inventory
 from tidegate.catalog import clean_code
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
-from tidegate.checkout.contracts import BoughtLine, CodeNotValid, CodeUsedUp, LimitReached, Line, NotOpen, SoldOut
+from tidegate.checkout.contracts import (
+    BoughtLine,
+    CodeNotValid,
+    CodeUsedUp,
+    HoldsOpen,
+    LimitReached,
+    Line,
+    NotOpen,
+    SoldOut,
+)
 from tidegate.checkout.documents import goods_members
 from tidegate.checkout.rules import discount_of, drop_of, priced, to_pay, voucher_of
 from tidegate.checkout.shop import Desk
@@ -129,7 +138,19 @@ def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
 
 
 def stored_refusal(verdict: object) -> StoredAnswer | None:
-    """The answer to keep when a verdict is a decision; what a later moment may change is none."""
+    """The answer to keep under a wish's key when its verdict is a decision; None when its buyer may well try again.
+
+    | refusal | kept | why |
+    |---|---|---|
+    | SoldOut, CodeUsedUp | yes | a decision on that moment's stock: a repeat must not win what its first try lost |
+    | LimitReached | yes | the buyer has bought what one person may have |
+    | HoldsOpen | no | it tells the buyer to order or give up a hold and try again |
+    | NotOpen, CodeNotValid | no | the clock changes it |
+    | PassRequired, CodeUnknown, UnknownSku, InvalidRequest | no | the request was wrong; nothing was decided |
+    | KeyInFlight, KeyReused | no | they are about the key, which belongs to another request |
+    """
+    if isinstance(verdict, HoldsOpen):
+        return None
     if isinstance(verdict, SoldOut | LimitReached | CodeUsedUp):
         return StoredAnswer(verdict.status, verdict.encoded())
     return None
@@ -225,7 +246,7 @@ def _verdict(request: HoldRequest, basket: Basket, decision: Decision, by_varian
             return NotOpen(f"this drop opens at {opens_at}; try again then", opens_at=opens_at)
         case inventory.OverLimit(quota=quota, live_hold_id=live):
             if live is not None:
-                return LimitReached(
+                return HoldsOpen(
                     "you have a hold in this drop already: order it or give it up first", hold_id=str(live)
                 )
             return LimitReached(f"one person may have {quota} in this drop, and you have {decision.used}")
@@ -235,7 +256,7 @@ def _verdict(request: HoldRequest, basket: Basket, decision: Decision, by_varian
         case inventory.VoucherNotNow():
             return _not_now(decision)
         case inventory.TooManyHolds(limit=limit):
-            return LimitReached(f"you have {limit} holds open: order or give up one of them first")
+            return HoldsOpen(f"you have {limit} holds open: order or give up one of them first")
 
 
 def _not_now(decision: inventory.VoucherNotNow) -> CodeNotValid:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import structlog
 from prometheus_client import Counter
 
 from tidegate.payments.contracts import BadSignature, Notice
@@ -14,6 +15,8 @@ from tidegate.payments.rules import LONGEST_PAUSE_S
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.problems import BodyTooLarge, MalformedBody
+
+log = structlog.get_logger()
 
 MAX_BODY_BYTES = 262_144
 """Largest webhook; the table holds no larger one."""
@@ -95,7 +98,8 @@ async def sweep_unapplied_webhooks(
 ) -> list[Notice]:
     """Take up to `limit` webhooks that were stored but not applied some seconds later; settle, then mark them.
 
-    Each is handed out again after a growing pause until it is marked.
+    Each is handed out again after a growing pause until it is marked. One that can no longer be read is logged and
+    counted, and keeps no other from being handed out.
     """
     async with database.transaction() as conn:
         rows = await (await conn.execute(UNAPPLIED, (limit,))).fetchall()
@@ -104,9 +108,15 @@ async def sweep_unapplied_webhooks(
             await conn.execute(PUSH, ([row[0] for row in rows], [row[1] for row in rows], pauses))
     notices = []
     for provider, event_id, body, _ in rows:
-        if provider in providers:
+        if provider not in providers:
+            continue
+        try:
             told = providers[provider].read_event(bytes(body))
             assert told is not None, "what does not concern us is stored as applied"
+        except Exception:  # of one webhook, stored by an older version or changed since
+            RECEIVED.labels(provider, "unreadable").inc()
+            log.exception("webhook_not_readable", provider=provider, event_id=event_id)
+        else:
             notices.append(Notice(provider, event_id, *told))
     return notices
 

@@ -38,7 +38,7 @@ from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
-from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_problems
+from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
@@ -111,6 +111,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
+    app.include_router(pages_language.router)
     if settings.demo:
         app.include_router(http_sandbox.router)
         app.include_router(notify_pages_dev.router)

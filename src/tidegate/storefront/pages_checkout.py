@@ -39,7 +39,16 @@ from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_i
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.storefront.art import picture_address
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
-from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+from tidegate.web import (
+    PostedForm,
+    current_person,
+    ensure_buyer,
+    read_form,
+    render,
+    request_locale,
+    see_other,
+    set_session,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -145,7 +154,7 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
     waits = order.state == OrderState.AWAITING_PAYMENT and look < MOST_LOOKS
     context = OrderContext(
         order=order,
-        country=dict(countries(_shop(request).settings.locale)).get(order.address.country, order.address.country),
+        country=dict(countries(request_locale(request))).get(order.address.country, order.address.country),
         pay_address=_way_to_pay(request, order),
         ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
@@ -248,7 +257,7 @@ async def _checkout_page(
     if hold.seconds_left == 0:
         return _hold_over(request, hold)
     shop = _shop(request)
-    locale = shop.settings.locale
+    locale = request_locale(request)
     page = CheckoutContext(
         hold=hold,
         pictures=await _pictures(shop, hold),

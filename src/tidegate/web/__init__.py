@@ -4,6 +4,7 @@ from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.rendering import environment, render, see_other
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -18,6 +19,7 @@ from tidegate.web.session import (
 )
 
 __all__ = [
+    "LOCALE_COOKIE",
     "SESSION_COOKIE",
     "PostedForm",
     "SignInFirst",
@@ -29,8 +31,10 @@ __all__ = [
     "error_page",
     "forget_session",
     "form_key",
+    "offered_locales",
     "read_form",
     "render",
+    "request_locale",
     "require_buyer",
     "require_person",
     "see_other",

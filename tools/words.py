@@ -50,8 +50,8 @@ def faults(catalogue: Catalog) -> list[str]:
 
 
 def _faults(message: Message) -> list[str]:
-    sources = message.id if isinstance(message.id, tuple) else (message.id,)
-    targets = message.string if isinstance(message.string, tuple) else (message.string,)
+    sources = _forms(message.id)
+    targets = _forms(message.string)
     if not all(targets):
         return ["untranslated"]
     wrong = ["fuzzy"] if message.fuzzy else []
@@ -61,8 +61,12 @@ def _faults(message: Message) -> list[str]:
     return wrong
 
 
-def _names(text: str | None) -> set[str]:
-    return set(PLACEHOLDER.findall(text or ""))
+def _forms(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text or "",) if isinstance(text, str | None) else tuple(text)
+
+
+def _names(text: str) -> set[str]:
+    return set(PLACEHOLDER.findall(text))
 
 
 def main(arguments: list[str]) -> int:

@@ -24,18 +24,18 @@ DOMAIN = "tidegate"
 class Text(str):
     """A text in English that can be shown in another language."""
 
-    __slots__ = ("count", "plural_source", "source", "values")
+    __slots__ = ("number", "plural_source", "source", "values")
 
     source: str
     plural_source: str
-    count: int
+    number: int
     values: dict[str, Any]
 
     def in_locale(self, locale: str) -> str:
         """The text in a locale such as `de_DE`; in English where no catalogue has it."""
         catalogue = catalogue_of(locale)
         if self.plural_source:
-            found = catalogue.ngettext(self.source, self.plural_source, self.count)
+            found = catalogue.ngettext(self.source, self.plural_source, self.number)
         else:
             found = catalogue.gettext(self.source)
         return _filled(found, {name: translated(value, locale) for name, value in self.values.items()})
@@ -75,10 +75,10 @@ def _compiled(path: Path) -> gettext.GNUTranslations:
     return gettext.GNUTranslations(compiled)
 
 
-def _make(source: str, plural_source: str, count: int, values: dict[str, Any]) -> Text:
-    chosen = plural_source if plural_source and count != 1 else source
+def _make(source: str, plural_source: str, number: int, values: dict[str, Any]) -> Text:
+    chosen = plural_source if plural_source and number != 1 else source
     made = Text(_filled(chosen, values))
-    made.source, made.plural_source, made.count, made.values = source, plural_source, count, values
+    made.source, made.plural_source, made.number, made.values = source, plural_source, number, values
     return made
 
 

@@ -37,6 +37,7 @@ from tidegate.checkout import (
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.texts import text as _
 from tidegate.storefront.art import picture_address
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.web import (
@@ -189,9 +190,9 @@ def _line(form: PostedForm) -> Line:
     """The wish of a buy form. Raises: InvalidRequest."""
     sku, quantity = form.get("sku"), form.get("quantity", "1")
     if not sku:
-        raise InvalidRequest("Choose what you want first. Nothing was held.")
+        raise InvalidRequest(_("Choose what you want first. Nothing was held."))
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 4):
-        raise InvalidRequest("The quantity must be a whole number. Nothing was held.")
+        raise InvalidRequest(_("The quantity must be a whole number. Nothing was held."))
     return Line(sku[:200], int(quantity))
 
 

@@ -22,12 +22,19 @@ OPTIONS = {"**/templates/**": {"encoding": "utf-8", "silent": "false"}}
 KEYWORDS: dict[str, tuple[int, ...] | None] = {"_": None, "ngettext": (1, 2), "plural": (1, 2)}
 PLACEHOLDER = re.compile(r"%\((\w+)\)[sd]")
 WIDTH = 120
+HEADERS_LEFT_OUT = re.compile(
+    rb'^"(Project-Id-Version|Report-Msgid-Bugs-To|POT-Creation-Date|PO-Revision-Date|Last-Translator|Language-Team|'
+    rb"Generated-By): .*\n",
+    re.MULTILINE,
+)
+"""What changes with every run, or says nothing."""
 
 
 def collected() -> Catalog:
     """All marked texts, with the files that they stand in; without lines, which would change with every edit."""
     found = Catalog(domain="tidegate", project="Tidegate", fuzzy=False)
-    for file, _, source, comments, context in extract_from_dir(SOURCES, METHODS, OPTIONS, keywords=KEYWORDS):
+    texts = extract_from_dir(SOURCES, METHODS, OPTIONS, keywords=KEYWORDS)
+    for file, _, source, comments, context in sorted(texts, key=lambda each: each[0]):
         found.add(source, locations=[(f"src/tidegate/{file}", 0)], auto_comments=comments, context=context)
     return found
 
@@ -40,8 +47,7 @@ def updated(path: Path, template: Catalog) -> tuple[Catalog, bytes]:
     catalogue.obsolete.clear()
     written = BytesIO()
     write_po(written, catalogue, width=WIDTH, sort_output=True, include_lineno=False, ignore_obsolete=True)
-    dated = re.compile(rb'^"(POT-Creation|PO-Revision)-Date: .*\n', re.MULTILINE)
-    return catalogue, dated.sub(b"", written.getvalue())
+    return catalogue, HEADERS_LEFT_OUT.sub(b"", written.getvalue())
 
 
 def faults(catalogue: Catalog) -> list[str]:

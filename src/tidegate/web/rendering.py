@@ -28,10 +28,12 @@ from tidegate.web.assets import static_url
 from tidegate.web.forms import FIELD_NAME, form_token, keep_binding
 from tidegate.web.locales import language_choices, offered_locales, request_locale
 from tidegate.web.session import set_session
+from tidegate.web.shop_pages import TITLES
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+PAGES = tuple(TITLES.items())
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -46,6 +48,8 @@ class Frame:
     languages: tuple[tuple[str, str, str], ...]
     """Locale, BCP 47 tag and own name of every language that can be chosen."""
     path: str
+    pages: tuple[tuple[str, str], ...]
+    """Slug and title of what the shop says of itself."""
     demo: bool
     request_id: str
     now: datetime
@@ -124,6 +128,7 @@ def _frame(request: Request, settings: Settings, locale: str) -> Frame:
         locale=locale,
         languages=language_choices(offered_locales(settings)),
         path=request.url.path,
+        pages=PAGES,
         demo=settings.demo,
         request_id=exchange_of(request.scope).request_id,
         now=datetime.now(UTC),

@@ -72,7 +72,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     )
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
-    _add_routes(app, settings)
+    add_routes(app, settings)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
 
 
@@ -98,7 +98,8 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     make_server(app, settings.http).run(sockets=[sock])
 
 
-def _add_routes(app: FastAPI, settings: Settings) -> None:
+def add_routes(app: FastAPI, settings: Settings) -> None:
+    """Everything that the site answers."""
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     app.include_router(storefront_http.router)

@@ -194,7 +194,8 @@ def wants_page(scope: Scope) -> bool:
 
 
 def _add_headers(response: Response, problem: Problem) -> None:
-    response.headers.update(NO_BODY_HEADERS)
+    response.headers["cache-control"] = NO_BODY_HEADERS["cache-control"]
+    response.headers.append("vary", NO_BODY_HEADERS["vary"])
     if problem.retry_after_s is not None:
         response.headers["retry-after"] = str(problem.retry_after_s)
     if problem.status == 401:

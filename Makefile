@@ -1,6 +1,6 @@
 # Everything a newcomer needs; `make` alone lists it. Needs make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev test check soak bench clean lock chromium
+.PHONY: help setup up dev test check words soak bench clean lock chromium
 
 BIN := .venv/bin
 ARGS ?=
@@ -27,6 +27,9 @@ test: setup chromium ## Run the tests, two files at a time: make test ARGS="test
 
 check: setup ## Format, lint, types, layers, migrations, reference pages
 	@$(BIN)/python -m tools.check
+
+words: setup ## Collect the texts of pages and mails into the catalogues of src/tidegate/web/locale
+	@$(BIN)/python -m tools.words
 
 soak: setup ## Break a shop under load for ten minutes: make soak ARGS="--minutes 60 --seed 7 --buyers 500"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)

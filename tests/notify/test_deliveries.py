@@ -123,6 +123,18 @@ async def test_what_a_code_took_off_is_told(database: Database, mailing: Setting
     assert sorted(told) == [(False, False), (True, True)]
 
 
+@pytest.mark.parametrize(("locale", "says"), [("de_DE", "Ihre Bestellung"), ("xx_XX", "Your order")])
+async def test_a_message_speaks_the_language_of_its_event(
+    database: Database, mailing: Settings, postbox: Postbox, locale: str, says: str
+) -> None:
+    event = order_paid()
+    await paid(database, mailing, replace(event, payload=event.payload | {"locale": locale}))
+    assert await deliver_due(database, mailing, limit=10) == 2
+    (message,) = await inbox(database, event)
+    assert message.subject.startswith(says)
+    assert message.subject == str(postbox.mails_to(ADA)[0]["subject"])
+
+
 async def test_no_payment_is_claimed_where_nothing_was_to_be_paid(database: Database, mailing: Settings) -> None:
     event = order_paid()
     await paid(database, mailing, replace(event, payload=event.payload | {"total": {"amount": 0, "currency": "GBP"}}))

@@ -28,6 +28,7 @@ from tidegate.web import (
     error_page,
     forget_session,
     pages_docs,
+    pages_language,
     pages_problems,
     read_form,
     render,
@@ -112,6 +113,7 @@ def web_shop(people: People, settings: Settings) -> ASGIApp:
 
     app.include_router(pages_problems.router)
     app.include_router(pages_docs.router)
+    app.include_router(pages_language.router)
     app.mount("/static", StaticTree())
     return make_app(app, settings, error_page=error_page)
 

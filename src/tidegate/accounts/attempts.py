@@ -20,6 +20,7 @@ from tidegate.accounts.rules import network_of
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,8 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
     retry_after_s = await _count(settings, buckets)
     if retry_after_s:
         raise TooManyRequests(
-            f"Too many log-ins that failed. Try again in {retry_after_s} seconds.", retry_after_s=retry_after_s
+            _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=retry_after_s),
+            retry_after_s=retry_after_s,
         )
     wrong = False
     try:

@@ -13,6 +13,7 @@ from tidegate.accounts.http import client_address, sessions
 from tidegate.accounts.sessions import sign_in
 from tidegate.platform.database import Database
 from tidegate.platform.problems import Overloaded, Problem, TooManyRequests
+from tidegate.platform.texts import text as _
 from tidegate.web import forget_session, read_form, render, see_other, session_token
 
 router = APIRouter(include_in_schema=False)
@@ -79,5 +80,11 @@ def _show_again(request: Request, email: str, problem: Problem) -> Response:
     headers = {"Cache-Control": "no-store"}
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(problem.retry_after_s)
-    context = LoginContext(email=email, problem=problem.detail)
+    context = LoginContext(email=email, problem=_words(problem))
     return render(request, "accounts/login.html", context, status=problem.status, headers=headers)
+
+
+def _words(problem: Problem) -> str:
+    if isinstance(problem, WrongCredentials):
+        return _("The e-mail address or the password is not right.")
+    return problem.detail

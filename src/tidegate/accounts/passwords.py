@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from tidegate.platform.problems import Overloaded
+from tidegate.platform.texts import text as _
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._free.acquire(blocking=False):
-            raise Overloaded("Too many people sign in at this moment. Try again in a few seconds.")
+            raise Overloaded(_("Too many people sign in at this moment. Try again in a few seconds."))
 
         def bounded() -> T:
             try:

@@ -22,6 +22,7 @@ from tidegate.checkout.contracts import (
 from tidegate.inventory.contracts import HoldLine, summed
 from tidegate.platform.money import Money, total
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     OrderState.AWAITING_PAYMENT: frozenset(
@@ -156,17 +157,17 @@ def to_pay(lines: Sequence[BoughtLine], discount: Money) -> Money:
 
 def check_form(form: OrderForm) -> dict[str, str]:
     """What is wrong with a filled-in order form, by field; empty when nothing is."""
-    wrong = {}
+    wrong: dict[str, str] = {}
     if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
-        wrong["email"] = "Enter an e-mail address such as name@example.com."
+        wrong["email"] = _("Enter an e-mail address such as name@example.com.")
     for field, words in _ADDRESS_WORDS.items():
         value = getattr(form.address, field)
         if not value.strip():
             wrong[field] = words
         elif len(value) > MAX_FIELD or not value.isprintable():
-            wrong[field] = f"Use at most {MAX_FIELD} letters, digits and signs on one line."
+            wrong[field] = _("Use at most %(most)s letters, digits and signs on one line.", most=MAX_FIELD)
     if "country" not in wrong and not re.fullmatch("[A-Z]{2}", form.address.country):
-        wrong["country"] = "Use the two letters of the country, such as GB."
+        wrong["country"] = _("Use the two letters of the country, such as GB.")
     return wrong
 
 
@@ -177,9 +178,9 @@ def clean_form(form: OrderForm) -> OrderForm:
 
 
 _ADDRESS_WORDS = {
-    "name": "Enter the name of who receives it.",
-    "line1": "Enter street and number.",
-    "city": "Enter the town.",
-    "postal_code": "Enter the postal code.",
-    "country": "Enter the country.",
+    "name": _("Enter the name of who receives it."),
+    "line1": _("Enter street and number."),
+    "city": _("Enter the town."),
+    "postal_code": _("Enter the postal code."),
+    "country": _("Enter the country."),
 }

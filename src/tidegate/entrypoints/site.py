@@ -20,6 +20,7 @@ from tidegate.accounts import SignedIn
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
@@ -38,7 +39,7 @@ from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
-from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_problems
+from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, pages_shop
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
@@ -71,7 +72,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     )
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
-    _add_routes(app, settings)
+    add_routes(app, settings)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
 
 
@@ -97,7 +98,8 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     make_server(app, settings.http).run(sockets=[sock])
 
 
-def _add_routes(app: FastAPI, settings: Settings) -> None:
+def add_routes(app: FastAPI, settings: Settings) -> None:
+    """Everything that the site answers."""
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     app.include_router(storefront_http.router)
@@ -105,12 +107,15 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(admin_pages.router)
+    app.include_router(admin_pages_texts.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
     app.include_router(checkout_http.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
+    app.include_router(pages_language.router)
+    app.include_router(pages_shop.router)
     if settings.demo:
         app.include_router(http_sandbox.router)
         app.include_router(notify_pages_dev.router)

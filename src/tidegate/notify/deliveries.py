@@ -75,6 +75,7 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
     """
     variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
     variables["discount"] = event.payload.get("discount")
+    variables["locale"] = event.payload.get("locale")
     address = None
     if event.personal is not None and event.personal.get("email"):
         address = current_sealer().seal_json(
@@ -170,13 +171,12 @@ async def _claim(
 
 
 async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery]) -> None:
-    context = _context(settings)
     notes: list[Note] = []
     failed: list[tuple[Delivery, _Failure]] = []
     written: list[Delivery] = []
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=context)
+            words = write_inbox(delivery.template, delivery.variables, context=_context(settings, delivery))
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, _Failure(describe_error(error))))
             continue
@@ -219,7 +219,7 @@ def _mail(delivery: Delivery, settings: Settings) -> Mail:
         key=f"{delivery.event_id.hex}.{delivery.recipient_id.hex}",
         email=address["email"],
         name=name,
-        words=write_mail(delivery.template, delivery.variables, name=name, context=_context(settings)),
+        words=write_mail(delivery.template, delivery.variables, name=name, context=_context(settings, delivery)),
         written_at=delivery.created_at,
     )
 
@@ -234,8 +234,11 @@ def _failure(error: Exception) -> _Failure:
             return _Failure(describe_error(error))
 
 
-def _context(settings: Settings) -> MessageContext:
-    return MessageContext(shop_name=settings.shop_name, locale=settings.locale)
+def _context(settings: Settings, delivery: Delivery) -> MessageContext:
+    """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
+    wanted = delivery.variables.get("locale")
+    locale = wanted if wanted in settings.locales else settings.locale
+    return MessageContext(shop_name=settings.shop_name, locale=locale)
 
 
 async def _mark_sent(conn: Connection, deliveries: Sequence[Delivery], *, provider_id: str | None) -> None:

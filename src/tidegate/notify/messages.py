@@ -15,6 +15,7 @@ from jinja2 import PackageLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidegate.platform.money import Money
+from tidegate.platform.texts import catalogue_of, translated
 
 TEMPLATES = ("order_paid", "order_refunded")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
@@ -38,16 +39,16 @@ class MessageContext:
     """Name of the shop."""
 
     locale: str
-    """Locale of prices."""
+    """Locale of words and prices."""
 
 
 def write_mail(template: str, variables: Mapping[str, Any], *, name: str, context: MessageContext) -> Words:
     """The subject, text and HTML of a mail to somebody called `name`."""
     values = _values(variables, context) | {"name": name}
     return Words(
-        subject=_line(_render(f"{template}.subject", values)),
-        text=_render(f"{template}.txt", values),
-        html=_render(f"{template}.html", values),
+        subject=_line(_render(context.locale, f"{template}.subject", values)),
+        text=_render(context.locale, f"{template}.txt", values),
+        html=_render(context.locale, f"{template}.html", values),
         link=str(variables.get("order_url", "")),
     )
 
@@ -56,8 +57,8 @@ def write_inbox(template: str, variables: Mapping[str, Any], *, context: Message
     """The subject and text of an inbox message; it names nobody."""
     values = _values(variables, context)
     return Words(
-        subject=_line(_render(f"{template}.subject", values)),
-        text=_render(f"{template}.inbox", values).strip(),
+        subject=_line(_render(context.locale, f"{template}.subject", values)),
+        text=_render(context.locale, f"{template}.inbox", values).strip(),
         html="",
         link=str(variables.get("order_url", "")),
     )
@@ -67,11 +68,11 @@ def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, 
     def money(amount: int, currency: str) -> str:
         return Money(amount, currency).format(context.locale)
 
-    return {**variables, "shop_name": context.shop_name, "money": money}
+    return {**variables, "shop_name": context.shop_name, "lang": context.locale.replace("_", "-"), "money": money}
 
 
-def _render(file: str, values: Mapping[str, Any]) -> str:
-    return _environment().get_template(file).render(values)
+def _render(locale: str, file: str, values: Mapping[str, Any]) -> str:
+    return _environment(locale).get_template(file).render(values)
 
 
 def _line(text: str) -> str:
@@ -79,8 +80,8 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-@lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
+@lru_cache(maxsize=8)
+def _environment(locale: str) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=PackageLoader("tidegate.notify"),
         autoescape=select_autoescape(enabled_extensions=("html",), default=False),
@@ -89,6 +90,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=lambda value: translated(value, locale),
     )
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(catalogue_of(locale), newstyle=True)  # type: ignore[attr-defined]
     return environment

@@ -22,6 +22,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web import read_form, render, see_other
 
 router = APIRouter(prefix="/sandbox/pay", include_in_schema=False)
@@ -69,7 +70,7 @@ async def press_button(request: Request, payment_id: str) -> Response:
     try:
         action = PageAction(form.get("action"))
     except ValueError:
-        raise InvalidRequest("Use one of the buttons of the page. Nothing was paid.") from None
+        raise InvalidRequest(_("Use one of the buttons of the page. Nothing was paid.")) from None
     card = card_on_page(form.get("card")) if action is PageAction.PAY else None
     move = BUTTONS[action] if card is None else pay_with(card, late_s=settings.payments.sandbox_late_s)
     async with database.transaction() as conn:

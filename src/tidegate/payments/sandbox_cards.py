@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from tidegate.platform.texts import text as _
+
 HOSTED = "hosted"
 """The method that opens a page where the shopper picks a card."""
 
@@ -52,37 +54,37 @@ CARDS: Mapping[str, Card] = MappingProxyType(
     {
         card.token: card
         for card in (
-            Card("tok_ok", "Card that works", "The payment is made at once.", OK),
+            Card("tok_ok", _("Card that works"), _("The payment is made at once."), OK),
             Card(
                 "tok_declined",
-                "Card that is declined",
-                "The bank says no, and no money is taken.",
+                _("Card that is declined"),
+                _("The bank says no, and no money is taken."),
                 DECLINED,
                 failure="card_declined",
             ),
-            Card("tok_confirm", "Card that asks you to confirm", "The bank asks you on the next page.", ASKS),
-            Card("tok_slow", "Card that takes its time", "The answer comes after some seconds.", OK, slow=True),
+            Card("tok_confirm", _("Card that asks you to confirm"), _("The bank asks you on the next page."), ASKS),
+            Card("tok_slow", _("Card that takes its time"), _("The answer comes after some seconds."), OK, slow=True),
             Card("tok_error_after_charge", "", "", OK, loses_answer=True),
             Card(
                 "tok_webhook_twice",
-                "Card whose payment is reported twice",
-                "The shop hears of it two times and counts it once.",
+                _("Card whose payment is reported twice"),
+                _("The shop hears of it two times and counts it once."),
                 OK,
                 says_processing=True,
                 webhooks=2,
             ),
             Card(
                 "tok_webhook_late",
-                "Card whose payment is reported late",
-                "The shop asks before it is told.",
+                _("Card whose payment is reported late"),
+                _("The shop asks before it is told."),
                 OK,
                 says_processing=True,
                 late=True,
             ),
             Card(
                 "tok_webhook_never",
-                "Card whose payment is never reported",
-                "The shop has to ask.",
+                _("Card whose payment is never reported"),
+                _("The shop has to ask."),
                 OK,
                 says_processing=True,
                 webhooks=0,

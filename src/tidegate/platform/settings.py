@@ -19,6 +19,8 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_file import read_settings_file, settings_home
 
 Count = Annotated[int, Field(ge=1)]
+LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
+"""A language, and perhaps a country: `de`, `en_GB`."""
 
 
 class HttpSettings(BaseModel):
@@ -248,7 +250,10 @@ class Settings(BaseSettings):
     broker_url: SecretStr = Field(SecretStr(""), description="Celery's broker; empty: the same Valkey.")
     shop_name: str = Field("Tidegate", description="Name of the shop, as shoppers read it.")
     currency: str = Field("GBP", pattern="^[A-Z]{3}$", description="Currency of the shop (ISO 4217).")
-    locale: str = Field("en_GB", description="Locale of prices and dates.")
+    locale: str = Field("en_GB", pattern=LOCALE, description="The shop's own locale: language, prices and dates.")
+    locales: Annotated[tuple[Annotated[str, Field(pattern=LOCALE)], ...], Field(max_length=8)] = Field(
+        ("en_GB", "de_DE"), description="Locales that a visitor may read the shop in, as a JSON list."
+    )
     demo: bool = Field(False, description="Demo mode: sandbox payments and /dev pages.")
 
     http: HttpSettings = HttpSettings()

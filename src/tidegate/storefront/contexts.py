@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from tidegate.catalog.contracts import CollectionRef
 from tidegate.checkout import HoldView, OrderView
+from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
 
@@ -75,8 +76,8 @@ class WayToPay:
 
 
 WAYS = {
-    "stripe": WayToPay("stripe", "Card, wallet or bank", "On the page of Stripe."),
-    "sandbox": WayToPay("sandbox", "Test payment", "On the page of the sandbox: no money moves."),
+    "stripe": WayToPay("stripe", _("Card, wallet or bank"), _("On the page of Stripe.")),
+    "sandbox": WayToPay("sandbox", _("Test payment"), _("On the page of the sandbox: no money moves.")),
 }
 
 

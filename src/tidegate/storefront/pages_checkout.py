@@ -37,9 +37,19 @@ from tidegate.checkout import (
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.texts import text as _
 from tidegate.storefront.art import picture_address
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
-from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+from tidegate.web import (
+    PostedForm,
+    current_person,
+    ensure_buyer,
+    read_form,
+    render,
+    request_locale,
+    see_other,
+    set_session,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -145,7 +155,7 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
     waits = order.state == OrderState.AWAITING_PAYMENT and look < MOST_LOOKS
     context = OrderContext(
         order=order,
-        country=dict(countries(_shop(request).settings.locale)).get(order.address.country, order.address.country),
+        country=dict(countries(request_locale(request))).get(order.address.country, order.address.country),
         pay_address=_way_to_pay(request, order),
         ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
@@ -180,9 +190,9 @@ def _line(form: PostedForm) -> Line:
     """The wish of a buy form. Raises: InvalidRequest."""
     sku, quantity = form.get("sku"), form.get("quantity", "1")
     if not sku:
-        raise InvalidRequest("Choose what you want first. Nothing was held.")
+        raise InvalidRequest(_("Choose what you want first. Nothing was held."))
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 4):
-        raise InvalidRequest("The quantity must be a whole number. Nothing was held.")
+        raise InvalidRequest(_("The quantity must be a whole number. Nothing was held."))
     return Line(sku[:200], int(quantity))
 
 
@@ -248,7 +258,7 @@ async def _checkout_page(
     if hold.seconds_left == 0:
         return _hold_over(request, hold)
     shop = _shop(request)
-    locale = shop.settings.locale
+    locale = request_locale(request)
     page = CheckoutContext(
         hold=hold,
         pictures=await _pictures(shop, hold),

@@ -4,6 +4,7 @@ from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import environment, render, see_other
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -16,10 +17,17 @@ from tidegate.web.session import (
     session_token,
     set_session,
 )
+from tidegate.web.shop_pages import TITLES as PAGE_TITLES
+from tidegate.web.shop_pages import PageChanged, ShopPage, list_written, rendered, starter_page, write_page
+from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
 
 __all__ = [
+    "LOCALE_COOKIE",
+    "PAGE_TITLES",
     "SESSION_COOKIE",
+    "PageChanged",
     "PostedForm",
+    "ShopPage",
     "SignInFirst",
     "StaticTree",
     "Visitor",
@@ -29,12 +37,20 @@ __all__ = [
     "error_page",
     "forget_session",
     "form_key",
+    "language_of",
+    "list_written",
+    "offered_locales",
     "read_form",
     "render",
+    "rendered",
+    "request_locale",
     "require_buyer",
     "require_person",
     "see_other",
     "session_token",
     "set_session",
+    "starter_page",
     "static_url",
+    "write_page",
+    "wrong_page_fields",
 ]

@@ -9,27 +9,45 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.platform.problems import Problem
+from tidegate.platform.texts import text as _
 from tidegate.web.rendering import render, see_other
 from tidegate.web.session import SignInFirst
 
 CALM_WORDS: dict[str, tuple[str, str]] = {
     "not-found": (
-        "There is nothing at this address",
-        "It may be mistyped, or what was here is gone. Nothing in your basket changed.",
+        _("There is nothing at this address"),
+        _("It may be mistyped, or what was here is gone. Nothing in your basket changed."),
     ),
-    "method-not-allowed": ("This address only takes forms", "Nothing was changed. Start from the shop's first page."),
+    "method-not-allowed": (
+        _("This address only takes forms"),
+        _("Nothing was changed. Start from the shop's first page."),
+    ),
     "internal-error": (
-        "Something broke on our side",
-        "It has been recorded. What you had before is still there. Wait a moment and try again.",
+        _("Something broke on our side"),
+        _("It has been recorded. What you had before is still there. Wait a moment and try again."),
     ),
     "overloaded": (
-        "The shop is full right now",
-        "Nothing was changed, and your place and basket are kept. Wait a few seconds and try again.",
+        _("The shop is full right now"),
+        _("Nothing was changed, and your place and basket are kept. Wait a few seconds and try again."),
     ),
-    "not-signed-in": ("You are not signed in here", "Start from the shop's first page and try again."),
-    "not-allowed": ("This is not open to your account", "Nothing was changed."),
-    "unknown-host": ("This shop has another address", "Check the address that you were given."),
-    "body-too-large": ("That was too much at once", "Nothing was saved. Send something smaller."),
+    "not-signed-in": (_("You are not signed in here"), _("Start from the shop's first page and try again.")),
+    "not-allowed": (_("This is not open to your account"), _("Nothing was changed.")),
+    "unknown-host": (_("This shop has another address"), _("Check the address that you were given.")),
+    "body-too-large": (_("That was too much at once"), _("Nothing was saved. Send something smaller.")),
+    "form-expired": (_("This form is too old"), ""),
+    "cross-site": (_("This came from another site"), ""),
+    "invalid-request": (_("Something in it is not right"), ""),
+    "malformed-body": (_("This could not be read"), _("Nothing was changed. Go back, reload the page and try again.")),
+    "unsupported-media-type": (_("This could not be read"), ""),
+    "too-many-requests": (
+        _("Too many attempts in a short time"),
+        _("Nothing was changed. Wait a little and try again."),
+    ),
+    "limit-reached": (_("You have as many as one person may have"), ""),
+    "hold-expired": (_("The time is over"), _("The items went back to the shop. Nothing was charged.")),
+    "already-ordered": (_("This has been ordered already"), _("Look at your messages for the order.")),
+    "not-payable": (_("This order cannot be paid any more"), _("Nothing was charged.")),
+    "wrong-credentials": (_("The e-mail address or the password is not right"), ""),
 }
 """Title and text where the problem's own words are for programs."""
 

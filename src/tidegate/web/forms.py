@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from tidegate.platform.problems import FormExpired, InvalidRequest, StartupError, UnsupportedMedia
 from tidegate.platform.settings import SecuritySettings, Settings
+from tidegate.platform.texts import text as _
 from tidegate.web.session import SESSION_COOKIE
 
 FORM_COOKIE: Final = "tidegate_form"
@@ -58,18 +59,20 @@ async def read_form(request: Request) -> PostedForm:
     """
     settings: Settings = request.app.state.settings
     if not request.headers.get("content-type", "").lower().startswith(FORM_TYPES):
-        raise UnsupportedMedia("This address takes a form.")
+        raise UnsupportedMedia(_("This address takes a form."))
     async with request.form(
         max_files=0, max_fields=settings.http.max_form_fields, max_part_size=MAX_FIELD_BYTES
     ) as posted:
         fields = tuple((name, value) for name, value in posted.multi_items() if isinstance(value, str))
     form = PostedForm(tuple(field for field in fields if field[0] != FIELD_NAME))
     if any("\0" in name or "\0" in value for name, value in form.fields):
-        raise InvalidRequest("A field contains a character that cannot be used. Nothing was changed.")
+        raise InvalidRequest(_("A field contains a character that cannot be used. Nothing was changed."))
     if not _is_ours(request, PostedForm(fields).get(FIELD_NAME), now_s=time.time()):
         raise FormExpired(
-            "This page was open for too long or belongs to another session, so nothing was sent. "
-            "Go back, reload the page and send it again."
+            _(
+                "This page was open for too long or belongs to another session, so nothing was sent. "
+                "Go back, reload the page and send it again."
+            )
         )
     return form
 

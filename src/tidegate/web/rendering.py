@@ -23,13 +23,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.money import Money
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import catalogue_of, translated
 from tidegate.web.assets import static_url
 from tidegate.web.forms import FIELD_NAME, form_token, keep_binding
+from tidegate.web.locales import language_choices, offered_locales, request_locale
 from tidegate.web.session import set_session
+from tidegate.web.shop_pages import TITLES
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+PAGES = tuple(TITLES.items())
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -40,7 +44,12 @@ class Frame:
     shop_name: str
     lang: str
     """BCP 47 tag of the page's language."""
+    locale: str
+    languages: tuple[tuple[str, str, str], ...]
+    """Locale, BCP 47 tag and own name of every language that can be chosen."""
     path: str
+    pages: tuple[tuple[str, str], ...]
+    """Slug and title of what the shop says of itself."""
     demo: bool
     request_id: str
     now: datetime
@@ -58,9 +67,12 @@ def render(
     """The page as a response; sets the cookie that its forms are bound to, if it has any."""
     settings: Settings = request.app.state.settings
     values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
-    page = environment(settings.locale).get_template(template)
-    body = page.render(values, frame=_frame(request, settings), token_field=partial(_token_field, request))
+    locale = request_locale(request)
+    page = environment(locale).get_template(template)
+    body = page.render(values, frame=_frame(request, settings, locale), token_field=partial(_token_field, request))
     response = HTMLResponse(body, status_code=status, headers=headers)
+    response.headers.setdefault("Content-Language", locale.replace("_", "-"))
+    response.headers.append("Vary", "Accept-Language, Cookie")
     keep_binding(request, response)
     return response
 
@@ -78,7 +90,7 @@ def see_other(request: Request, address: str, *, session_token: str | None = Non
 
 @lru_cache(maxsize=8)
 def environment(locale: str) -> Environment:
-    """The templates of all modules, for one locale. A variable that a context lacks is an error."""
+    """The templates of all modules, in the language of a locale. A variable that a context lacks is an error."""
     made = Environment(
         loader=FunctionLoader(_load),
         autoescape=True,
@@ -87,8 +99,9 @@ def environment(locale: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=lambda value: translated(value, locale),
     )
-    made.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    made.install_gettext_translations(catalogue_of(locale), newstyle=True)  # type: ignore[attr-defined]
     made.globals |= {"static": static_url}
     made.filters |= {
         "money": lambda value: _money(value, locale),
@@ -108,11 +121,14 @@ def _load(name: str) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _frame(request: Request, settings: Settings) -> Frame:
+def _frame(request: Request, settings: Settings, locale: str) -> Frame:
     return Frame(
         shop_name=settings.shop_name,
-        lang=settings.locale.replace("_", "-"),
+        lang=locale.replace("_", "-"),
+        locale=locale,
+        languages=language_choices(offered_locales(settings)),
         path=request.url.path,
+        pages=PAGES,
         demo=settings.demo,
         request_id=exchange_of(request.scope).request_id,
         now=datetime.now(UTC),

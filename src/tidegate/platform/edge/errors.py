@@ -33,6 +33,7 @@ from tidegate.platform.problems import (
     TooManyRequests,
     UnsupportedMedia,
 )
+from tidegate.platform.texts import text as _
 
 log = structlog.get_logger("tidegate.errors")
 
@@ -161,7 +162,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, AWAY):
         return Overloaded()
     if isinstance(error, DataError):
-        return InvalidRequest("A value in this request cannot be stored. Nothing was changed.")
+        return InvalidRequest(_("A value in this request cannot be stored. Nothing was changed."))
     if isinstance(error, ClientDisconnect):
         return MalformedBody()
     return InternalError()
@@ -182,7 +183,7 @@ def problem_response(problem: Problem, *, request_id: str = "") -> Response:
 def invalid_fields(errors: Sequence[tuple[str, str]]) -> InvalidRequest:
     """The problem for fields that are wrong: pairs of a field's path (`lines[0].sku`) and what is wrong with it."""
     named = [{"field": field[:200], "message": message} for field, message in errors[:MAX_NAMED_ERRORS]]
-    return InvalidRequest("Some fields are missing or wrong. Nothing was changed.", errors=named)
+    return InvalidRequest(_("Some fields are missing or wrong. Nothing was changed."), errors=named)
 
 
 def wants_page(scope: Scope) -> bool:
@@ -193,7 +194,8 @@ def wants_page(scope: Scope) -> bool:
 
 
 def _add_headers(response: Response, problem: Problem) -> None:
-    response.headers.update(NO_BODY_HEADERS)
+    response.headers["cache-control"] = NO_BODY_HEADERS["cache-control"]
+    response.headers.append("vary", NO_BODY_HEADERS["vary"])
     if problem.retry_after_s is not None:
         response.headers["retry-after"] = str(problem.retry_after_s)
     if problem.status == 401:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.problems import BodyTooLarge, HeadersTooLarge, InvalidRequest, MalformedBody, Overloaded
 from tidegate.platform.settings import HttpSettings
+from tidegate.platform.texts import text as _
 
 IN_FLIGHT = Gauge("tidegate_http_in_flight", "Requests being worked on.")
 
@@ -34,7 +35,7 @@ class HeadLimit:
         if size + sum(map(len, chain.from_iterable(every))) > self._max_bytes:
             raise HeadersTooLarge()
         if "\0" in scope["path"] or b"%00" in query or b"\0" in query:
-            raise InvalidRequest("The address contains a character that cannot be used.")
+            raise InvalidRequest(_("The address contains a character that cannot be used."))
 
 
 class _Served:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from tidegate.platform.problems import CrossSite
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 FORM_TYPES = (b"application/x-www-form-urlencoded", b"multipart/form-data", b"text/plain")
@@ -43,7 +44,10 @@ class OriginCheck:
             allowed = b"cookie" not in headers and not headers.get(b"content-type", b"").lower().startswith(FORM_TYPES)
         if not allowed:
             raise CrossSite(
-                "This was sent from a page outside the shop, so nothing was done. Open the shop itself and try again."
+                _(
+                    "This was sent from a page outside the shop, so nothing was done. "
+                    "Open the shop itself and try again."
+                )
             )
 
     def _is_own(self, origin: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:

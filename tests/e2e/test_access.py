@@ -1,0 +1,111 @@
+"""Every page is accessible, in German as well: a new one is walked here, or fails until it can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import Visit
+from tests.e2e.shopper import PAY_PAGE, Shopper, wait_for_mail
+from tests.e2e.test_pages import administrator, inspect
+from tests.servers import Shop
+from tidegate.entrypoints.site import add_routes
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.browser
+
+NO_PAGES = {
+    "/art/{slug}.svg": "a picture",
+    "/robots.txt": "plain text",
+    "/language": "leads on at once",
+    "/dev/mail.json": "for programs",
+    "/dev/mail/{mail_id}/html": "a mail, as it was sent",
+    "/docs": "its page is the Swagger UI's own",
+}
+"""Addresses without a page of ours, and why."""
+
+EXAMPLES = {
+    "/collections/{slug}": "/collections/lights",
+    "/products/{slug}": "/products/jumbo-bag",
+    "/drops/{slug}": "/drops/midnight-cakestand",
+    "/problems/{slug}": "/problems/not-found",
+    "/pages/{slug}": "/pages/imprint",
+    "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
+}
+"""An address for each route whose parameters are known beforehand."""
+
+
+def pages() -> list[str]:
+    """The paths of all routes that answer GET with a page."""
+    settings = Settings(demo=True)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    add_routes(app, settings)
+    return sorted(set(_page_paths(app)) - set(NO_PAGES))
+
+
+def _page_paths(app: FastAPI) -> Iterator[str]:
+    for route in iter_route_contexts(app.routes):
+        endpoint = getattr(route, "endpoint", None)
+        module = getattr(endpoint, "__module__", "").rpartition(".")[2]
+        shows = module.startswith("pages") or module == "http_sandbox"
+        if shows and "GET" in (getattr(route, "methods", None) or ()):
+            yield str(route.path)
+
+
+def test_every_page(shop: Shop, visit: Visit) -> None:
+    shopper, staff = visit(shop), visit(shop)
+    known = dict(EXAMPLES)
+    known |= _bought(shopper)
+    _sign_in(staff)
+    for path in pages():
+        address = known.get(path, path)
+        assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
+        visitor = staff if path.startswith("/admin") else shopper
+        _look_at(visitor, address)
+
+
+def _bought(shopper: Shopper) -> dict[str, str]:
+    """Addresses that exist only once somebody buys."""
+    shopper.hold("rabbit-night-light")
+    found = {"/checkout/{hold_id}": _path(shopper.page)}
+    shopper.order()
+    shopper.page.wait_for_url(PAY_PAGE)
+    found["/sandbox/pay/{payment_id}"] = _path(shopper.page)
+    shopper.pay()
+    shopper.is_thanked()
+    found["/orders/{order_id}"] = _path(shopper.page)
+    wait_for_mail(shopper.shop, "example.com")
+    shopper.go("/dev/mail")
+    found["/dev/mail/{mail_id}"] = shopper.page.locator("main a[href^='/dev/mail/']").first.get_attribute("href") or ""
+    shopper.hold("party-bunting")
+    found["/checkout/{hold_id}"] = _path(shopper.page)
+    return found
+
+
+def _sign_in(staff: Shopper) -> None:
+    staff.go("/login")
+    email, password = administrator(staff.shop)
+    staff.page.get_by_label("E-mail address").fill(email)
+    staff.page.get_by_label("Password").fill(password)
+    staff.press("Sign in")
+    staff.page.wait_for_url(re.compile(f"^{staff.shop.base_url}/(admin)?$"))
+
+
+def _look_at(visitor: Shopper, address: str) -> None:
+    page = visitor.page
+    page.context.add_cookies([{"name": "tidegate_locale", "value": "de_DE", "url": visitor.shop.base_url}])
+    answer = page.goto(visitor.shop.base_url + address)
+    assert answer is not None
+    assert answer.status == 200, f"{address} answers {answer.status}"
+    assert page.locator("html").get_attribute("lang") == "de-DE", address
+    assert page.locator("h1").count() == 1, f"{address} needs one first heading"
+    inspect(visitor, "de" + re.sub(r"[^a-z]+", "-", address))
+
+
+def _path(page: Page) -> str:
+    return "/" + page.url.split("/", 3)[3].split("?")[0]

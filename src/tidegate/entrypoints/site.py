@@ -19,6 +19,7 @@ from tidegate import __version__, accounts
 from tidegate.accounts import SignedIn
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
+from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import open_shop
@@ -107,6 +108,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
+    app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)

@@ -25,6 +25,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.engine import open_shop
+from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
@@ -75,4 +76,5 @@ __all__ = [
     "purchase",
     "reconcile_once",
     "settle_hold",
+    "take_over_purchases",
 ]

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import __version__, accounts
-from tidegate.accounts import SignedIn
+from tidegate import __version__, accounts, checkout, notify
+from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
@@ -48,6 +48,9 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
 
 PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
+
+TAKE_OVER: tuple[TakeOver, ...] = (checkout.take_over_purchases, notify.take_over_messages)
+"""What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
 HOT_ROUTES = checkout_http.ROUTES
 
@@ -130,6 +133,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database
         app.state.valkey = valkey
         app.state.sessions = sessions
+        app.state.take_over = TAKE_OVER
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

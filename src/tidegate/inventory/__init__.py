@@ -21,6 +21,7 @@ from tidegate.inventory.contracts import (
     VoucherSpent,
     summed,
 )
+from tidegate.inventory.handover import take_over_holds
 from tidegate.inventory.holds import (
     Confirmation,
     ask_hold_states,
@@ -83,4 +84,5 @@ __all__ = [
     "set_stock",
     "stock_levels",
     "summed",
+    "take_over_holds",
 ]

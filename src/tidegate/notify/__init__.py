@@ -4,6 +4,6 @@ Sending is in `tasks`, which the worker and the scheduler enter; a site process 
 """
 
 from tidegate.notify.contracts import CaughtMail, Channel, InboxMessage
-from tidegate.notify.inbox import list_inbox
+from tidegate.notify.inbox import list_inbox, take_over_messages
 
-__all__ = ["CaughtMail", "Channel", "InboxMessage", "list_inbox"]
+__all__ = ["CaughtMail", "Channel", "InboxMessage", "list_inbox", "take_over_messages"]

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 EMAIL = "mira.okonkwo@post.example"
 PASSWORD = "a long enough one"
+COUNTS = "SELECT (SELECT count(*) FROM accounts.links), (SELECT count(*) FROM platform.outbox)"
 
 
 @pytest.fixture

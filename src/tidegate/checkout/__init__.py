@@ -26,7 +26,7 @@ from tidegate.checkout.contracts import (
 )
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.handover import take_over_purchases
-from tidegate.checkout.holding import HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
+from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
@@ -42,6 +42,7 @@ __all__ = [
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
+    "FreshHold",
     "HoldExpired",
     "HoldView",
     "HoldWish",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from tidegate.platform.ids import HoldId, OrderId, PersonId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import Problem
@@ -22,16 +24,14 @@ class OrderState(StrEnum):
     REFUNDED = "refunded"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A wish for `quantity` items of a SKU."""
 
     sku: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where to send it. `country` is ISO 3166-1 alpha-2."""
 
     name: str
@@ -52,8 +52,7 @@ class OrderForm:
     method: str
 
 
-@dataclass(frozen=True, slots=True)
-class BoughtLine:
+class BoughtLine(Struct, frozen=True):
     """A line as it was when it was held."""
 
     sku: str
@@ -68,8 +67,7 @@ class BoughtLine:
         return self.unit * self.quantity
 
 
-@dataclass(frozen=True, slots=True)
-class HoldView:
+class HoldView(Struct, frozen=True):
     """A buyer's hold. `seconds_left` by the database's clock; 0 once it has ended.
 
     `total` is what is to be paid: the lines' prices less `discount`.
@@ -95,8 +93,7 @@ class NextAction:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(Struct, frozen=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
     `total` is what is to be paid: the lines' prices less `discount`.

@@ -16,8 +16,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidegate.platform.money import Money
 
-TEMPLATES = ("account_login", "account_register", "account_reset", "order_paid", "order_refunded")
-"""Names that a delivery's `template` may have: `NAME.subject`, `.txt` and `.html`, and for orders `.inbox`."""
+TEMPLATES = ("order_paid", "order_refunded")
+"""Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
+
+LINK_TEMPLATES = ("account_login", "account_register", "account_reset")
+"""The same for mails that carry a secret link, which are never in the inbox."""
 
 
 @dataclass(frozen=True, slots=True)

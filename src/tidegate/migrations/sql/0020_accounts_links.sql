@@ -14,16 +14,6 @@ CREATE INDEX links_expiry ON accounts.links (expires_at);
 
 ALTER TABLE accounts.people ADD COLUMN confirmed_at timestamptz;
 
--- Who changed whose role. People are never deleted while something tells of them.
-CREATE TABLE accounts.role_changes (
-    id uuid PRIMARY KEY,
-    person_id uuid NOT NULL REFERENCES accounts.people (id),
-    by_id uuid NOT NULL REFERENCES accounts.people (id),
-    role_before text NOT NULL,
-    role_after text NOT NULL,
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
 -- The last administrator stays one, whoever asks: changes of administrators are settled one after the other.
 CREATE FUNCTION accounts.keep_an_admin() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""Mailed links, confirmed addresses, and who changed whose role.
+"""Mailed links, confirmed addresses, and an administrator that stays.
 
 The statements are in `sql/0020_accounts_links.sql`, where the SQL linter reads them.
 """

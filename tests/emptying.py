@@ -8,6 +8,12 @@ import psycopg
 def empty(url: str) -> str:
     """Remove what tests of accounts, messages and events leave behind; returns `url`."""
     with psycopg.connect(url, autocommit=True) as conn:
-        for table in ("platform.outbox", "notify.deliveries", "notify.inbox_messages", "accounts.people"):
+        for table in (
+            "platform.outbox",
+            "notify.deliveries",
+            "notify.inbox_messages",
+            "accounts.links",
+            "accounts.people",
+        ):
             conn.execute(f"DELETE FROM {table}")
     return url

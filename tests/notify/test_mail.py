@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from tidegate.notify.mail import Mail, MailServer, compose
-from tidegate.notify.messages import TEMPLATES, MessageContext, Words, write_inbox, write_mail
+from tidegate.notify.messages import LINK_TEMPLATES, TEMPLATES, MessageContext, Words, write_inbox, write_mail
 from tidegate.notify.rules import MAX_NAME, BadAddress, display_name, split_address
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import MailSettings
@@ -91,6 +91,17 @@ def test_templates_escape_what_they_are_given(template: str) -> None:
     assert "{{ 7 * 7 }} %s %(total)s" in words.text
     assert "\n" not in words.subject
     assert write_inbox(template, variables, context=context).text
+
+
+@pytest.mark.parametrize("template", LINK_TEMPLATES)
+def test_mails_with_a_link_carry_it_and_escape_the_rest(template: str) -> None:
+    link = "http://127.0.0.1:8000/login/link?token=abc"
+    context = MessageContext("<Shop>", "en_GB")
+    words = write_mail(template, {"minutes": 30, "link": link}, name="", context=context)
+    assert link in words.text
+    assert f'href="{link}"' in words.html
+    assert "30 minutes" in words.text
+    assert "<Shop>" not in words.html
 
 
 @pytest.mark.parametrize("url", ["", "http://x:25", "smtp://", "127.0.0.1:25"])

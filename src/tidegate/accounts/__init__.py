@@ -2,9 +2,10 @@
 
 from tidegate.accounts.contracts import Person, Role, SignedIn, WrongCredentials
 from tidegate.accounts.erasing import erase_people
+from tidegate.accounts.links import delete_old_links
 from tidegate.accounts.people import ADMIN_EMAIL, ensure_admin
 from tidegate.accounts.session_cache import Sessions, open_sessions
-from tidegate.accounts.sessions import delete_ended_sessions, find_person, make_guest, sign_in, sign_out
+from tidegate.accounts.sessions import TakeOver, delete_ended_sessions, find_person, make_guest, sign_in, sign_out
 
 __all__ = [
     "ADMIN_EMAIL",
@@ -12,8 +13,10 @@ __all__ = [
     "Role",
     "Sessions",
     "SignedIn",
+    "TakeOver",
     "WrongCredentials",
     "delete_ended_sessions",
+    "delete_old_links",
     "ensure_admin",
     "erase_people",
     "find_person",

@@ -54,7 +54,8 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
     Raises: TooManyRequests when the account's or the network's bucket is full.
     """
     buckets = _buckets(email=email, address=address)
-    retry_after_s = await _count(settings, buckets)
+    limits = settings.accounts
+    retry_after_s = await _count(settings, buckets, window_s=limits.login_window_s, most=limits.login_attempts)
     if retry_after_s:
         raise TooManyRequests(
             _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=retry_after_s),
@@ -71,6 +72,23 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
             await _forget(settings, buckets)
 
 
+async def count_link_request(settings: Settings, *, email: str, address: str) -> None:
+    """Count a request for a mailed link, per address and per network, apart from log-ins that failed.
+
+    Whoever uses up an account's log-ins thus cannot keep its owner out: a link still reaches them, and whoever uses up
+    its links has had them mailed to the owner. Fails open: mails are sent by workers at their own pace.
+    Raises: TooManyRequests.
+    """
+    buckets = tuple(f"link:{bucket}" for bucket in _buckets(email=email, address=address))
+    limits = settings.accounts
+    retry_after_s = await _count(settings, buckets, window_s=limits.login_window_s, most=limits.link_requests)
+    if retry_after_s:
+        raise TooManyRequests(
+            f"Too many mails were asked for. Look into your mailbox, or try again in {retry_after_s} seconds.",
+            retry_after_s=retry_after_s,
+        )
+
+
 def _buckets(*, email: str, address: str) -> tuple[str, ...]:
     """Keys of the buckets: keyed hashes, since Valkey is no place for personal data."""
     sealer = current_sealer()
@@ -81,12 +99,10 @@ def _buckets(*, email: str, address: str) -> tuple[str, ...]:
     return (f"login:account:{account}", f"login:network:{network}")
 
 
-async def _count(settings: Settings, buckets: tuple[str, ...]) -> int:
+async def _count(settings: Settings, buckets: tuple[str, ...], *, window_s: int, most: int) -> int:
     """Add one to each bucket. Seconds until the fullest one ends when one is over its limit, else 0."""
     try:
-        return await _run_script(
-            settings, COUNT, buckets, settings.accounts.login_window_s, settings.accounts.login_attempts
-        )
+        return await _run_script(settings, COUNT, buckets, window_s, most)
     except OUTAGE as error:
         log.warning("log-ins are not counted", error=type(error).__name__)
         return 0

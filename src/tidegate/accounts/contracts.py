@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from tidegate.platform.ids import PersonId
@@ -31,6 +32,25 @@ class Person:
         return self.role in (Role.STAFF, Role.ADMIN)
 
 
+class LinkKind(StrEnum):
+    """What a mailed link is for."""
+
+    REGISTER = "register"
+    LOGIN = "login"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session of somebody's, as they see it. Times in UTC."""
+
+    id: str
+    started_at: datetime
+    seen_at: datetime
+    current: bool
+    """Whether it is the one that asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """A new session. The token is told once; only its hash is kept."""
@@ -44,3 +64,10 @@ class WrongCredentials(Problem):
 
     slug = "wrong-credentials"
     status = 401
+
+
+class LinkSpent(Problem):
+    """This link was used already or is too old."""
+
+    slug = "link-spent"
+    status = 410

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from tidegate.accounts.account import Desk
 from tidegate.accounts.contracts import WrongCredentials
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
 from tidegate.accounts.session_cache import Sessions
@@ -44,14 +45,19 @@ async def post_guest(request: Request) -> SessionAnswer:
 
 @router.post("/sessions", status_code=201, responses=problems_by_status((WrongCredentials, TooManyRequests)))
 async def post_session(request: Request, body: Credentials) -> SessionAnswer:
-    """Sign in."""
+    """Sign in. The session that the request came with ends; what a guest has becomes the account's."""
     signed_in = await sign_in(
         _database(request),
         _settings(request),
         email=body.email,
         password=body.password,
         address=client_address(request),
+        before=session_token(request),
+        take_over=desk(request).take_over,
     )
+    before = session_token(request)
+    if before is not None:
+        await sessions(request).end(before)
     return SessionAnswer(token=signed_in.token)
 
 
@@ -70,6 +76,12 @@ def sessions(request: Request) -> Sessions:
     """The sessions of this process."""
     found: Sessions = request.app.state.sessions
     return found
+
+
+def desk(request: Request) -> Desk:
+    """What the use cases of accounts stand on; `app.state.take_over` is composed by the site's entry point."""
+    state = request.app.state
+    return Desk(state.database, state.settings, state.sessions, getattr(state, "take_over", ()))
 
 
 def client_address(request: Request) -> str:

@@ -1,4 +1,7 @@
-"""The pages on which the shop's staff signs in and out."""
+"""The pages on which people sign in and out, with a password or with a mailed link.
+
+Opening a mailed link shows a page with a button, and only the button acts: mail scanners open links too.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,22 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tidegate.accounts.contracts import WrongCredentials
-from tidegate.accounts.http import client_address, sessions
+from tidegate.accounts.account import enter_by_link
+from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, WrongCredentials
+from tidegate.accounts.http import client_address, desk, sessions
+from tidegate.accounts.links import PAGES, send_link
+from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
-from tidegate.platform.database import Database
-from tidegate.platform.problems import Overloaded, Problem, TooManyRequests
+from tidegate.platform.problems import InvalidRequest, Overloaded, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import forget_session, read_form, render, see_other, session_token
+from tidegate.web import PostedForm, forget_session, read_form, render, see_other, session_token
 
 router = APIRouter(include_in_schema=False)
 
 STAFF_HOME: Final = "/admin"
-CUSTOMER_HOME: Final = "/"
+CUSTOMER_HOME: Final = "/account"
 AFTER_SIGN_OUT: Final = "/"
+NOT_KEPT: Final = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,35 @@ class LoginContext:
     """Why it did not work, for people."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskContext:
+    """Context of `accounts/ask.html`: where a link is asked for."""
+
+    kind: LinkKind
+    action: str
+    email: str = ""
+    problem: str = ""
+    sent: bool = False
+    minutes: int = 0
+    """Life of the link that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkContext:
+    """Context of `accounts/link.html`: where a mailed link leads."""
+
+    kind: LinkKind
+    action: str
+    token: str
+    min_password: int = MIN_PASSWORD
+    problem: str = ""
+    spent: bool = False
+
+
 @router.get("/login")
 async def show_login(request: Request) -> Response:
     """The form."""
-    return render(request, "accounts/login.html", LoginContext(), headers={"Cache-Control": "no-store"})
+    return render(request, "accounts/login.html", LoginContext(), headers=NOT_KEPT)
 
 
 @router.post("/login")
@@ -45,23 +76,23 @@ async def log_in(request: Request) -> Response:
     """Start a session. The one that the browser had ends, so that nobody can have planted it."""
     form = await read_form(request)
     email = form.get("email")
-    passwords = form.all("password")  # as it was typed: spaces at its ends belong to it
-    database: Database = request.app.state.database
+    room, before = desk(request), session_token(request)
     try:
         signed_in = await sign_in(
-            database,
-            request.app.state.settings,
+            room.database,
+            room.settings,
             email=email,
-            password=passwords[-1] if passwords else "",
+            password=_password(form),
             address=client_address(request),
+            before=before,
+            take_over=room.take_over,
         )
     except (WrongCredentials, TooManyRequests, Overloaded) as problem:
-        return _show_again(request, email, problem)
-    before = session_token(request)
+        context = LoginContext(email=email, problem=_words(problem))
+        return render(request, "accounts/login.html", context, status=problem.status, headers=_headers(problem))
     if before is not None:
         await sessions(request).end(before)
-    home = STAFF_HOME if signed_in.person.is_staff else CUSTOMER_HOME
-    return see_other(request, home, session_token=signed_in.token)
+    return _go_home(request, signed_in)
 
 
 @router.post("/logout")
@@ -76,12 +107,122 @@ async def log_out(request: Request) -> Response:
     return response
 
 
-def _show_again(request: Request, email: str, problem: Problem) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if problem.retry_after_s is not None:
-        headers["Retry-After"] = str(problem.retry_after_s)
-    context = LoginContext(email=email, problem=_words(problem))
-    return render(request, "accounts/login.html", context, status=problem.status, headers=headers)
+@router.get("/register")
+async def show_register(request: Request) -> Response:
+    """Where an account begins: with an e-mail address."""
+    return _show_ask(request, AskContext(LinkKind.REGISTER, "/register"))
+
+
+@router.post("/register")
+async def register(request: Request) -> Response:
+    """Mail a link, to whichever address."""
+    return await _ask(request, LinkKind.REGISTER, "/register")
+
+
+@router.get("/reset")
+async def show_reset(request: Request) -> Response:
+    """Where a forgotten password is replaced."""
+    return _show_ask(request, AskContext(LinkKind.RESET, "/reset"))
+
+
+@router.post("/reset")
+async def reset(request: Request) -> Response:
+    """Mail a link, to whichever address."""
+    return await _ask(request, LinkKind.RESET, "/reset")
+
+
+@router.get("/login/link")
+async def show_login_link(request: Request) -> Response:
+    """Where a link to sign in is asked for, and where it leads."""
+    if request.query_params.get("token"):
+        return _show_link(request, LinkKind.LOGIN)
+    return _show_ask(request, AskContext(LinkKind.LOGIN, "/login/link"))
+
+
+@router.post("/login/link")
+async def login_link(request: Request) -> Response:
+    """Mail a link, or sign in by it."""
+    form = await read_form(request)
+    if form.get("token"):
+        return await _enter(request, LinkKind.LOGIN, form)
+    return await _ask(request, LinkKind.LOGIN, "/login/link")
+
+
+@router.get("/confirm")
+async def show_confirm(request: Request) -> Response:
+    """Where the mail of a registration leads."""
+    return _show_link(request, LinkKind.REGISTER)
+
+
+@router.post("/confirm")
+async def confirm(request: Request) -> Response:
+    """Open the account."""
+    return await _enter(request, LinkKind.REGISTER, await read_form(request))
+
+
+@router.get("/reset/new")
+async def show_new_password(request: Request) -> Response:
+    """Where the mail of a reset leads."""
+    return _show_link(request, LinkKind.RESET)
+
+
+@router.post("/reset/new")
+async def new_password(request: Request) -> Response:
+    """Replace the password."""
+    return await _enter(request, LinkKind.RESET, await read_form(request))
+
+
+async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
+    email = (await read_form(request)).get("email")
+    room = desk(request)
+    try:
+        await send_link(room.database, room.settings, kind=kind, email=email, address=client_address(request))
+    except (InvalidRequest, TooManyRequests) as problem:
+        context = AskContext(kind, action, email=email, problem=problem.detail)
+        return _show_ask(request, context, status=problem.status, headers=_headers(problem))
+    minutes = room.settings.accounts.link_minutes
+    return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes))
+
+
+async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response:
+    token = form.get("token")
+    password = None if kind == LinkKind.LOGIN else _password(form)
+    try:
+        signed_in = await enter_by_link(
+            desk(request), kind=kind, token=token, password=password, before=session_token(request)
+        )
+    except (LinkSpent, InvalidRequest, Overloaded) as problem:
+        context = LinkContext(kind, PAGES[kind], token, problem=problem.detail, spent=isinstance(problem, LinkSpent))
+        return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
+    return _go_home(request, signed_in)
+
+
+def _show_ask(
+    request: Request, context: AskContext, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return render(request, "accounts/ask.html", context, status=status, headers=headers or NOT_KEPT)
+
+
+def _show_link(request: Request, kind: LinkKind) -> Response:
+    context = LinkContext(kind, PAGES[kind], request.query_params.get("token", ""))
+    return render(request, "accounts/link.html", context, headers={**NOT_KEPT, "Referrer-Policy": "no-referrer"})
+
+
+def _go_home(request: Request, signed_in: SignedIn) -> Response:
+    home = STAFF_HOME if signed_in.person.is_staff else CUSTOMER_HOME
+    return see_other(request, home, session_token=signed_in.token)
+
+
+def _password(form: PostedForm) -> str:
+    """As it was typed: spaces at its ends belong to it."""
+    typed = form.all("password")
+    return typed[-1] if typed else ""
+
+
+def _headers(problem: Problem) -> dict[str, str]:
+    if problem.retry_after_s is None:
+        return NOT_KEPT
+    return {**NOT_KEPT, "Retry-After": str(problem.retry_after_s)}
 
 
 def _words(problem: Problem) -> str:

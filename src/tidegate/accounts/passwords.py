@@ -47,6 +47,10 @@ class Passwords:
         """
         return await self._run(lambda: self._fits(password_hash, password))
 
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a hash was made with other parameters than today's."""
+        return self._hasher.check_needs_rehash(password_hash)
+
     def _fits(self, password_hash: str | None, password: str) -> bool:
         decoy = self._decoy_hash()
         try:

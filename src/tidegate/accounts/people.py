@@ -39,6 +39,14 @@ async def find_login(conn: Connection, *, email: str) -> Login | None:
     return None if row is None else Login(Person(PersonId(row[0]), Role(row[1])), row[2])
 
 
+async def replace_hash(conn: Connection, *, login: Login, password_hash: str) -> None:
+    """Keep the same password under today's parameters, unless it was changed meanwhile."""
+    await conn.execute(
+        "UPDATE accounts.people SET password_hash = %s WHERE id = %s AND password_hash = %s",
+        (password_hash, login.person.id, login.password_hash),
+    )
+
+
 async def ensure_admin(database: Database, *, email: str = ADMIN_EMAIL) -> str | None:
     """See to it that there is an administrator.
 

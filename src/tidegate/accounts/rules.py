@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+
+from tidegate.platform.problems import InvalidRequest
 
 MAX_EMAIL = 254
 """Longest e-mail address, in characters (RFC 5321)."""
 
 MAX_PASSWORD = 256
 """Longest password, in characters: a bound for the work of hashing."""
+
+MIN_PASSWORD = 10
+"""Shortest new password, in characters."""
+
+EMAIL = re.compile(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+")
 
 IPV6_PREFIX = 64
 """One customer's network: whoever has one IPv6 address has these all."""
@@ -23,6 +31,19 @@ def plausible_credentials(email: str, password: str) -> bool:
         and _encodable(email)
         and _encodable(password)
     )
+
+
+def check_email(email: str) -> None:
+    """See that a link can be mailed there. Raises: InvalidRequest."""
+    fits = len(email) <= MAX_EMAIL and email.isprintable() and _encodable(email) and EMAIL.fullmatch(email)
+    if not fits:
+        raise InvalidRequest("Enter a whole e-mail address, such as name@example.org.")
+
+
+def check_new_password(password: str) -> None:
+    """See that a password can be taken. Raises: InvalidRequest."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not _encodable(password):
+        raise InvalidRequest(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters. Choose another one.")
 
 
 def _encodable(text: str) -> bool:

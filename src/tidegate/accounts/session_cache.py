@@ -20,7 +20,7 @@ import structlog
 from redis.asyncio import Redis
 
 from tidegate.accounts.contracts import Person, Role
-from tidegate.accounts.sessions import LiveSession, find_sessions, sign_out, token_hash
+from tidegate.accounts.sessions import LiveSession, end_sessions, find_sessions, token_hash
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId
@@ -144,13 +144,20 @@ class Sessions:
 
         The mark in Valkey comes first, so that whoever looks the session up meanwhile cannot put it back.
         """
+        await self.end_hashes([token_hash(token)])
+
+    async def end_hashes(self, token_hashes: Sequence[bytes]) -> None:
+        """The same for several sessions, by the hashes of their tokens."""
         seconds = self._keep_ms // 1000 + TOMBSTONE_S
         try:
-            await self._valkey.set(SESSION_KEY + token_hash(token), ENDED, ex=seconds)
+            async with self._valkey.pipeline(transaction=False) as line:
+                for hashed in token_hashes:
+                    await line.set(SESSION_KEY + hashed, ENDED, ex=seconds)
+                await line.execute()
         except OUTAGE as error:
             log.warning("session_end_not_marked", error=type(error).__name__)
         async with self._database.transaction() as conn:
-            await sign_out(conn, token=token)
+            await end_sessions(conn, token_hashes=token_hashes)
 
     async def _run(self, batch: Sequence[_Asked]) -> list[_Found | Exception]:
         known = await self._ask_valkey(batch)

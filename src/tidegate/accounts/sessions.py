@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidegate.accounts.attempts import counted_attempt
-from tidegate.accounts.contracts import Person, Role, SignedIn, WrongCredentials
+from tidegate.accounts.contracts import OpenSession, Person, Role, SignedIn, WrongCredentials
 from tidegate.accounts.passwords import process_passwords
-from tidegate.accounts.people import find_login
+from tidegate.accounts.people import find_login, replace_hash
 from tidegate.accounts.rules import plausible_credentials
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings, current_settings
 
+TakeOver = Callable[[Connection, PersonId, PersonId], Awaitable[None]]
+"""Makes what a guest has a person's, in the caller's transaction: `(conn, guest, person)`."""
+
+MAX_SHOWN = 100
 TOKEN_BYTES = 32
 SEEN_EVERY_S = 300
 """How often at most a session's use is written down."""
@@ -38,8 +42,19 @@ async def make_guest(conn: Connection, *, session_days: int) -> SignedIn:
     return await _start_session(conn, person, session_days=session_days)
 
 
-async def sign_in(database: Database, settings: Settings, *, email: str, password: str, address: str) -> SignedIn:
+async def sign_in(
+    database: Database,
+    settings: Settings,
+    *,
+    email: str,
+    password: str,
+    address: str,
+    before: str | None = None,
+    take_over: Sequence[TakeOver] = (),
+) -> SignedIn:
     """Start a session for whoever knows the password; always a new token, never one that existed before.
+
+    `before` is the token of the caller's session so far: see `begin_session`.
 
     `address` is the caller's network address, empty when unknown. Unknown accounts cost the same work and get the
     same words as wrong passwords. No connection is held while the password is hashed.
@@ -54,8 +69,29 @@ async def sign_in(database: Database, settings: Settings, *, email: str, passwor
         fits = await passwords.verify(None if found is None else found.password_hash, password)
         if found is None or not fits:
             raise WrongCredentials(WRONG)
+    renewed = await passwords.hash(password) if passwords.is_outdated(found.password_hash or "") else None
     async with database.transaction() as conn:
-        return await _start_session(conn, found.person, session_days=settings.accounts.session_days)
+        if renewed is not None:
+            await replace_hash(conn, login=found, password_hash=renewed)
+        return await begin_session(conn, settings, found.person, before=before, take_over=take_over)
+
+
+async def begin_session(
+    conn: Connection, settings: Settings, person: Person, *, before: str | None, take_over: Sequence[TakeOver] = ()
+) -> SignedIn:
+    """Start a session and end the one that the caller had, `before`.
+
+    When that was a guest's, what the guest has becomes the person's, in the same transaction. The caller must also let
+    `Sessions` know that `before` has ended.
+    """
+    if before is not None:
+        guest = await find_person(conn, token=before)
+        if guest is not None and guest.role == Role.GUEST:
+            await conn.execute("SELECT 1 FROM accounts.people WHERE id = %s FOR UPDATE", (guest.id,))
+            for take in take_over:
+                await take(conn, guest.id, person.id)
+        await sign_out(conn, token=before)
+    return await _start_session(conn, person, session_days=settings.accounts.session_days)
 
 
 async def find_person(conn: Connection, *, token: str) -> Person | None:
@@ -97,6 +133,64 @@ async def sign_out(conn: Connection, *, token: str) -> None:
         "UPDATE accounts.sessions SET revoked_at = clock_timestamp() WHERE token_hash = %s AND revoked_at IS NULL",
         (token_hash(token),),
     )
+
+
+async def list_sessions(conn: Connection, *, person_id: PersonId, token: str | None) -> list[OpenSession]:
+    """Somebody's sessions that can be used, the newest use first; at most MAX_SHOWN. `token` is the asking one's."""
+    asking = None if token is None else session_id(token_hash(token))
+    rows = await (
+        await conn.execute(
+            """
+            SELECT token_hash, created_at, seen_at FROM accounts.sessions
+            WHERE person_id = %s AND revoked_at IS NULL AND expires_at > clock_timestamp()
+              AND seen_at > clock_timestamp() - make_interval(days => %s)
+            ORDER BY seen_at DESC LIMIT %s
+            """,
+            (person_id, current_settings().accounts.session_idle_days, MAX_SHOWN),
+        )
+    ).fetchall()
+    ids = [session_id(bytes(row[0])) for row in rows]
+    return [OpenSession(known, row[1], row[2], known == asking) for known, row in zip(ids, rows, strict=True)]
+
+
+async def find_own_sessions(conn: Connection, *, person_id: PersonId) -> dict[str, bytes]:
+    """Hashes of somebody's sessions that were not ended, by what the person knows each as."""
+    rows = await (
+        await conn.execute(
+            "SELECT token_hash FROM accounts.sessions WHERE person_id = %s AND revoked_at IS NULL", (person_id,)
+        )
+    ).fetchall()
+    return {session_id(bytes(row[0])): bytes(row[0]) for row in rows}
+
+
+async def end_sessions(conn: Connection, *, token_hashes: Sequence[bytes]) -> None:
+    """End these sessions."""
+    await conn.execute(
+        """
+        UPDATE accounts.sessions SET revoked_at = clock_timestamp()
+        WHERE token_hash = ANY (%s) AND revoked_at IS NULL
+        """,
+        (list(token_hashes),),
+    )
+
+
+async def end_all_sessions(conn: Connection, *, person_id: PersonId) -> list[bytes]:
+    """End every session of somebody and return their hashes, of which the caller must also let `Sessions` know."""
+    rows = await (
+        await conn.execute(
+            """
+            UPDATE accounts.sessions SET revoked_at = clock_timestamp()
+            WHERE person_id = %s AND revoked_at IS NULL RETURNING token_hash
+            """,
+            (person_id,),
+        )
+    ).fetchall()
+    return [bytes(row[0]) for row in rows]
+
+
+def session_id(hashed: bytes) -> str:
+    """What a session is known as to its owner: nothing that its token's hash could be found from."""
+    return hashlib.sha256(b"session id\0" + hashed).hexdigest()[:32]
 
 
 async def delete_ended_sessions(conn: Connection, *, limit: int) -> int:

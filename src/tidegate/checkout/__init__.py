@@ -27,6 +27,7 @@ from tidegate.checkout.contracts import (
 )
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, ordered_variants
+from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
@@ -82,4 +83,5 @@ __all__ = [
     "purchase",
     "reconcile_once",
     "settle_hold",
+    "take_over_purchases",
 ]

@@ -114,7 +114,8 @@ async def _delete_webhooks(settings: Settings, conn: Connection) -> int:
 
 
 async def _delete_sessions(conn: Connection) -> int:
-    return await accounts.delete_ended_sessions(conn, limit=DELETE_BATCH)
+    links = await accounts.delete_old_links(conn, limit=DELETE_BATCH)
+    return max(links, await accounts.delete_ended_sessions(conn, limit=DELETE_BATCH))
 
 
 def _make_partitions(settings: Settings) -> int:

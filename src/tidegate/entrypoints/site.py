@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import __version__, accounts
-from tidegate.accounts import SignedIn
+from tidegate import __version__, accounts, checkout, notify
+from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
+from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
@@ -48,6 +49,9 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
 
 PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
+
+TAKE_OVER: tuple[TakeOver, ...] = (checkout.take_over_purchases, notify.take_over_messages)
+"""What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
 HOT_ROUTES = checkout_http.ROUTES
 
@@ -110,6 +114,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_texts.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
+    app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
@@ -133,6 +138,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database
         app.state.valkey = valkey
         app.state.sessions = sessions
+        app.state.take_over = TAKE_OVER
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

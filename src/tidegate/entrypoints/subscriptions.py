@@ -9,6 +9,7 @@ from tidegate.notify import tasks as notify_tasks
 from tidegate.platform.jobs import RECEIPTS, Subscription
 
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
+    "account.link": Subscription(RECEIPTS, (notify_tasks.account_link,)),
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
 }

@@ -22,6 +22,7 @@ from tidegate.inventory.contracts import (
     summed,
 )
 from tidegate.inventory.erasing import erase_holds, erase_stock
+from tidegate.inventory.handover import take_over_holds
 from tidegate.inventory.holds import (
     Confirmation,
     ask_hold_states,
@@ -86,4 +87,5 @@ __all__ = [
     "set_stock",
     "stock_levels",
     "summed",
+    "take_over_holds",
 ]

@@ -5,7 +5,7 @@ Sending is in `tasks`, which the worker and the scheduler enter; a site process 
 
 from tidegate.notify.contracts import CaughtMail, Channel, InboxMessage
 from tidegate.notify.erasing import erase_messages
-from tidegate.notify.inbox import list_inbox
+from tidegate.notify.inbox import list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "check_mail_server",
     "erase_messages",
     "list_inbox",
+    "take_over_messages",
 ]

@@ -42,7 +42,7 @@ Draw = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery. `address_sealed` holds {"email", "name"}."""
+    """A claimed delivery. `address_sealed` holds {"email", "name"}, and a secret "link" where the mail carries one."""
 
     event_id: UUID
     recipient_id: UUID
@@ -98,6 +98,26 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
                 "variables": json.dumps(variables),
                 "address": address,
                 "channels": [channel.value for channel in channels],
+            },
+        )
+
+
+async def on_account_link(database: Database, settings: Settings, event: Event) -> None:
+    """Mail a link of an account, once however often it is called. The link is a secret and stays with the address."""
+    assert event.personal is not None, "a link belongs to an address"
+    address = {"email": event.personal["email"], "name": "", "link": event.personal["link"]}
+    async with database.transaction() as conn:
+        await conn.execute(
+            """
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
+            VALUES (%(event)s, %(event)s, 'email', %(template)s, %(variables)s::jsonb, %(address)s)
+            ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
+            """,
+            {
+                "event": event.id,
+                "template": f"account_{event.payload['kind']}",
+                "variables": json.dumps({"minutes": event.payload["minutes"]}),
+                "address": current_sealer().seal_json(address, column=ADDRESS),
             },
         )
 
@@ -215,11 +235,14 @@ async def _deliver_mails(database: Database, settings: Settings, draw: Draw, del
 def _mail(delivery: Delivery, settings: Settings) -> Mail:
     address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
     name = display_name(address["name"])
+    secret = {"link": address["link"]} if "link" in address else {}
     return Mail(
         key=f"{delivery.event_id.hex}.{delivery.recipient_id.hex}",
         email=address["email"],
         name=name,
-        words=write_mail(delivery.template, delivery.variables, name=name, context=_context(settings, delivery)),
+        words=write_mail(
+            delivery.template, delivery.variables | secret, name=name, context=_context(settings, delivery)
+        ),
         written_at=delivery.created_at,
     )
 

@@ -51,3 +51,8 @@ async def list_inbox(conn: Connection, *, recipient_id: PersonId, limit: int) ->
             (recipient_id, limit),
         )
         return await cursor.fetchall()
+
+
+async def take_over_messages(conn: Connection, guest: PersonId, person: PersonId) -> None:
+    """Make the messages in a guest's inbox a person's, in the caller's transaction."""
+    await conn.execute("UPDATE notify.inbox_messages SET recipient_id = %s WHERE recipient_id = %s", (person, guest))

@@ -20,6 +20,9 @@ from tidegate.platform.texts import catalogue_of, translated
 TEMPLATES = ("order_paid", "order_refunded")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
+LINK_TEMPLATES = ("account_login", "account_register", "account_reset")
+"""The same for mails that carry a secret link, which are never in the inbox."""
+
 
 @dataclass(frozen=True, slots=True)
 class Words:

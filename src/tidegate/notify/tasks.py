@@ -11,7 +11,7 @@ from uuid import UUID
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
+from tidegate.notify.deliveries import deliver_due, find_overdue, on_account_link, on_order_event
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import RECEIPTS, Call, lane_depths, publish, run_async
@@ -34,6 +34,13 @@ async def _deliver(database: Database, settings: Settings, *, event_id: EventId)
 async def order_event(database: Database, settings: Settings, event: Event) -> None:
     """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
     await on_order_event(database, settings, event)
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([event.id])
+
+
+async def account_link(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of the links of accounts: writes the mail, and when that is committed, hands it out."""
+    await on_account_link(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
         await hand_out([event.id])
 

@@ -198,3 +198,27 @@ def _judge(key: RequestKey, found: Sequence[Any]) -> Claim:
     if state == "final":
         return Claim(ClaimState.ANSWERED, StoredAnswer(status, body.encode()))
     return IN_FLIGHT
+
+
+async def in_flight(conn: Connection, *, buyer_id: UUID) -> bool:
+    """Whether a request of this buyer's is still being answered."""
+    row = await (
+        await conn.execute(
+            "SELECT 1 FROM platform.idempotency_keys WHERE buyer_id = %s AND state = 'claimed' LIMIT 1", (buyer_id,)
+        )
+    ).fetchone()
+    return row is not None
+
+
+async def move_keys(conn: Connection, *, before: UUID, after: UUID) -> None:
+    """Keep a buyer's answers for another buyer, who took over what they tell of; keys that both used are forgotten."""
+    await conn.execute(
+        """
+        DELETE FROM platform.idempotency_keys b USING platform.idempotency_keys a
+        WHERE b.buyer_id = %s AND a.buyer_id = %s AND a.key = b.key
+        """,
+        (before, after),
+    )
+    await conn.execute(
+        "UPDATE platform.idempotency_keys SET buyer_id = %s WHERE buyer_id = %s AND state = 'final'", (after, before)
+    )

@@ -34,6 +34,8 @@ class PersonalColumn:
 
 
 PERSONAL_DATA = (
+    PersonalColumn("accounts", "links", "email_fingerprint", Kind.FINGERPRINT, "ending an address's other links"),
+    PersonalColumn("accounts", "links", "email_sealed", Kind.SEALED, "whose account a mailed link opens"),
     PersonalColumn("accounts", "people", "email_fingerprint", Kind.FINGERPRINT, "finding an account at sign-in"),
     PersonalColumn("accounts", "people", "email_sealed", Kind.SEALED, "where to write to an account's owner"),
     PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
@@ -46,6 +48,7 @@ PERSONAL_DATA = (
 """Sorted by schema, table and column."""
 
 NOT_PERSONAL = {
+    "accounts.links.token_hash": "a hash of random bytes",
     "accounts.people.password_hash": "an argon2id hash, which says nothing about its owner",
     "accounts.sessions.token_hash": "a hash of random bytes",
     "payments.sandbox_payments.token": "a made-up card of the sandbox, such as tok_ok",

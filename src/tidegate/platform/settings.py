@@ -176,7 +176,11 @@ class AccountSettings(BaseModel):
     hash_workers: Count = Field(1, description="Threads that hash passwords, per process.")
     hash_queue: Count = Field(16, description="Most log-ins that wait for a thread; more get 503.")
     login_attempts: Count = Field(10, description="Failed log-ins per account and per address in login_window_s.")
-    login_window_s: Count = Field(300, description="Window of login_attempts.")
+    login_window_s: Count = Field(300, description="Window of login_attempts and link_requests.")
+    link_requests: Count = Field(
+        5, description="Mailed links per e-mail address, and per network, in login_window_s. Fails open without Valkey."
+    )
+    link_minutes: Count = Field(30, description="Life of a mailed link.")
     session_cache_s: Count = Field(60, description="How long Valkey keeps a session that was looked up.")
     session_cache_timeout_ms: Count = Field(
         250, description="Longest wait for Valkey when sessions are looked up; then the database is asked."

@@ -1,0 +1,67 @@
+"""A guest's purchases become an account's, and the books stay right."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.checkout.conftest import Stock
+from tidegate import checkout
+from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderView, Shop
+from tidegate.ops.books import check_books
+from tidegate.platform.idempotency import RequestKey, fingerprint
+from tidegate.platform.ids import HoldId, PersonId, new_id
+from tidegate.platform.problems import NotFound
+
+pytestmark = pytest.mark.anyio
+
+
+async def hold(shop: Shop, buyer: PersonId, sku: str, drop: str | None = None) -> HoldView:
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, 1)], drop=drop)
+
+
+async def buy(shop: Shop, buyer: PersonId, hold_id: HoldId) -> OrderView:
+    address = Address("Ada Lovelace", "12 St James's Square", "London", "SW1Y 4JH", "GB")
+    form = OrderForm(hold_id, "ada@example.com", address, "sandbox", "tok_ok")
+    key = RequestKey(buyer, "k", fingerprint("POST /x", 1))
+    await checkout.place_order(shop, buyer_id=buyer, form=form, key=key)
+    async with shop.database.connection() as conn:
+        row = await (await conn.execute("SELECT id FROM checkout.orders WHERE hold_id = %s", (hold_id,))).fetchone()
+    assert row is not None
+    return await checkout.find_order(shop, buyer_id=buyer, order_id=row[0])
+
+
+async def hand_over(shop: Shop, guest: PersonId, person: PersonId) -> None:
+    async with shop.database.transaction() as conn:
+        await checkout.take_over_purchases(conn, guest, person)
+
+
+async def broken(shop: Shop) -> dict[str, object]:
+    return {result.name: result.rows for result in (await check_books(shop.database, shop.settings)).broken}
+
+
+async def test_holds_orders_and_answers_become_the_persons(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    person = PersonId(new_id())
+    await sell("LAMP", stock=3)
+    await sell("VASE", stock=3, drop_in_s=-1)
+    ordered = await buy(shop, buyer, (await hold(shop, buyer, "VASE", "vase-drop")).id)
+    live = await hold(shop, buyer, "LAMP")
+    await hand_over(shop, buyer, person)
+    assert (await checkout.find_order(shop, buyer_id=person, order_id=ordered.id)).id == ordered.id
+    with pytest.raises(NotFound):
+        await checkout.find_order(shop, buyer_id=buyer, order_id=ordered.id)
+    assert (await checkout.find_hold(shop, buyer_id=person, hold_id=live.id)).id == live.id
+    with pytest.raises(checkout.LimitReached):
+        await hold(shop, person, "VASE", "vase-drop")
+    assert await broken(shop) == {}
+
+
+async def test_a_limit_that_the_person_used_keeps_the_hold_with_the_guest(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    person = PersonId(new_id())
+    await sell("VASE", stock=3, drop_in_s=-1)
+    await buy(shop, person, (await hold(shop, person, "VASE", "vase-drop")).id)
+    kept = await hold(shop, buyer, "VASE", "vase-drop")
+    await hand_over(shop, buyer, person)
+    assert (await checkout.find_hold(shop, buyer_id=buyer, hold_id=kept.id)).id == kept.id
+    assert await broken(shop) == {}

@@ -1,0 +1,188 @@
+"""Every route of the site by every role. A route that is not in the table fails: deny is what was not thought of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from enum import Enum
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from tests.checkout.buying import order_body, purchase_body
+from tidegate import accounts
+from tidegate.entrypoints.site import HOT_ROUTES, create_app
+from tidegate.platform.database import Database
+from tidegate.platform.ids import new_id
+from tidegate.platform.sealing import current_sealer
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ROLES = ("stranger", "guest", "customer", "staff", "admin")
+
+
+class For(Enum):
+    """Whom a route is for."""
+
+    ALL = "everyone"
+    SESSIONS = "everyone with a session"
+    OWNERS = "everyone with an account"
+    STAFF = "staff and administrators"
+
+
+BODIES = {
+    "/api/v1/holds": {"lines": [{"sku": "NOTHING", "quantity": 1}]},
+    "/api/v1/orders": order_body(str(new_id())),
+    "/api/v1/purchases": purchase_body(("NOTHING", 1)),
+}
+"""What hot routes read before they ask who it is."""
+
+TABLE: dict[tuple[str, str], For] = {
+    ("GET", "/"): For.ALL,
+    ("GET", "/account"): For.OWNERS,
+    ("POST", "/account/delete"): For.OWNERS,
+    ("POST", "/account/password"): For.OWNERS,
+    ("POST", "/account/sessions/end"): For.OWNERS,
+    ("POST", "/account/sessions/{session}/end"): For.OWNERS,
+    ("GET", "/admin"): For.STAFF,
+    ("GET", "/api/v1/drops/{slug}"): For.ALL,
+    ("POST", "/api/v1/guests"): For.ALL,
+    ("POST", "/api/v1/holds"): For.SESSIONS,
+    ("DELETE", "/api/v1/holds/{hold_id}"): For.SESSIONS,
+    ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
+    ("POST", "/api/v1/orders"): For.SESSIONS,
+    ("GET", "/api/v1/orders/{order_id}"): For.SESSIONS,
+    ("POST", "/api/v1/payments/webhooks/{provider}"): For.ALL,
+    ("GET", "/api/v1/products"): For.ALL,
+    ("GET", "/api/v1/products/{slug}"): For.ALL,
+    ("POST", "/api/v1/purchases"): For.SESSIONS,
+    ("DELETE", "/api/v1/sessions"): For.SESSIONS,
+    ("POST", "/api/v1/sessions"): For.ALL,
+    ("GET", "/art/{slug}.svg"): For.ALL,
+    ("GET", "/checkout/{hold_id}"): For.ALL,
+    ("POST", "/checkout/{hold_id}"): For.ALL,
+    ("POST", "/checkout/{hold_id}/give-up"): For.ALL,
+    ("GET", "/collections/{slug}"): For.ALL,
+    ("GET", "/confirm"): For.ALL,
+    ("POST", "/confirm"): For.ALL,
+    ("GET", "/dev/mail"): For.ALL,
+    ("GET", "/dev/mail.json"): For.ALL,
+    ("GET", "/dev/mail/{mail_id}"): For.ALL,
+    ("GET", "/dev/mail/{mail_id}/html"): For.ALL,
+    ("GET", "/docs"): For.ALL,
+    ("GET", "/drops/{slug}"): For.ALL,
+    ("POST", "/holds"): For.ALL,
+    ("GET", "/inbox"): For.ALL,
+    ("GET", "/livez"): For.ALL,
+    ("GET", "/login"): For.ALL,
+    ("POST", "/login"): For.ALL,
+    ("GET", "/login/link"): For.ALL,
+    ("POST", "/login/link"): For.ALL,
+    ("POST", "/logout"): For.ALL,
+    ("GET", "/openapi.json"): For.ALL,
+    ("GET", "/orders/{order_id}"): For.ALL,
+    ("POST", "/orders/{order_id}/pay"): For.ALL,
+    ("GET", "/problems"): For.ALL,
+    ("GET", "/problems/{slug}"): For.ALL,
+    ("GET", "/products/{slug}"): For.ALL,
+    ("GET", "/readyz"): For.ALL,
+    ("GET", "/register"): For.ALL,
+    ("POST", "/register"): For.ALL,
+    ("GET", "/reset"): For.ALL,
+    ("POST", "/reset"): For.ALL,
+    ("GET", "/reset/new"): For.ALL,
+    ("POST", "/reset/new"): For.ALL,
+    ("GET", "/robots.txt"): For.ALL,
+    ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+}
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[Any]:
+    edge: Any = create_app(settings.model_copy(update={"demo": True}))
+    async with edge.app.router.lifespan_context(edge.app):
+        yield edge
+
+
+@pytest.fixture
+async def tokens(site: Any, database: Database) -> dict[str, str]:
+    """A session of every role but the stranger."""
+    made = {}
+    for role in ROLES[1:]:
+        async with database.transaction() as conn:
+            signed_in = await accounts.make_guest(conn, session_days=1)
+            sealed = current_sealer().seal(f"{role}@post.example", column="accounts.people.email_sealed")
+            await conn.execute(
+                """
+                UPDATE accounts.people SET role = %s, email_sealed = %s, email_fingerprint = sha256(%s) WHERE id = %s
+                """,
+                (role, sealed, role.encode(), signed_in.person.id),
+            )
+        made[role] = signed_in.token
+    return made
+
+
+def routes(site: Any) -> set[tuple[str, str]]:
+    """Every method and template that the site serves."""
+    cold = {
+        (method, context.path_format)
+        for context in iter_route_contexts(site.app.routes)
+        for method in context.methods or ()
+        if context.path_format
+    }
+    return cold | {(route.method, route.path) for route in HOT_ROUTES}
+
+
+async def ask(site: Any, method: str, path: str, token: str | None, **headers: str) -> httpx.Response:
+    """One request with nothing in it, for ids that nobody has."""
+    filled = "/".join(str(new_id()) if part.startswith("{") else part for part in path.split("/"))
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    transport = httpx.ASGITransport(site)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
+        if method == "POST" and path.startswith("/api/"):
+            return await client.post(filled, json=BODIES.get(path, {}), headers={"idempotency-key": str(new_id())})
+        return await client.request(method, filled)
+
+
+def is_turned_away(answer: httpx.Response) -> bool:
+    """Whether the answer asks to sign in."""
+    return answer.status_code == 401 or answer.headers.get("location", "").startswith("/login")
+
+
+def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
+    """Whether somebody was let in or turned away as the table says; staff's pages are not there for customers."""
+    away = is_turned_away(answer)
+    match audience:
+        case For.ALL:
+            return not away
+        case For.SESSIONS:
+            return away == (role == "stranger")
+        case For.OWNERS:
+            return away == (role in ("stranger", "guest"))
+        case For.STAFF if role in ("guest", "customer"):
+            return answer.status_code == 404
+        case For.STAFF:
+            return away == (role == "stranger")
+
+
+async def test_every_route_is_in_the_table(site: Any) -> None:
+    assert routes(site) == set(TABLE)
+
+
+async def test_every_route_lets_in_whom_it_is_for(site: Any, tokens: dict[str, str]) -> None:
+    wrong = []
+    for (method, path), audience in sorted(TABLE.items(), key=lambda item: item[0]):
+        if (method, path) == ("DELETE", "/api/v1/sessions"):
+            continue  # it would end the sessions; tests/accounts tries it
+        for role in ROLES if audience != For.ALL else ("stranger",):
+            if path == "/account/sessions/end" and role not in ("stranger", "guest"):
+                continue
+            answer = await ask(site, method, path, tokens.get(role), accept="text/html,application/json")
+            fits = is_as_promised(audience, role, answer)
+            if not fits:
+                wrong.append((method, path, audience.name, role, answer.status_code))
+    assert wrong == []

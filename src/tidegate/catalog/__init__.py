@@ -1,21 +1,28 @@
 """The catalogue: products, variants, prices, collections, drops, and importing them."""
 
 from tidegate.catalog.contracts import (
+    BulkChange,
+    BulkEdited,
     CollectionRef,
     Drop,
     DropExists,
     DropItem,
     DropTerms,
+    EditableProduct,
     ImportReport,
+    NewPrice,
     NewProduct,
     NewVariant,
     Product,
+    ProductChanged,
+    ProductExists,
     ProductPage,
     Room,
     RowError,
     Status,
     Terms,
     UnknownDrop,
+    UnknownProduct,
     UnknownVariant,
     UnknownVoucher,
     UnusableFile,
@@ -27,6 +34,7 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.edits import bulk_edit, create_product, edit_product, product_to_edit, set_prices
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
@@ -35,7 +43,8 @@ from tidegate.catalog.views import find_product, list_collections, list_products
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
-    "MAX_QUANTITY",
+    "BulkChange",
+    "BulkEdited",
     "CollectionRef",
     "DemoCatalogue",
     "DemoDrop",
@@ -43,10 +52,15 @@ __all__ = [
     "DropExists",
     "DropItem",
     "DropTerms",
+    "EditableProduct",
     "ImportReport",
+    "MAX_QUANTITY",
+    "NewPrice",
     "NewProduct",
     "NewVariant",
     "Product",
+    "ProductChanged",
+    "ProductExists",
     "ProductPage",
     "Room",
     "RowError",
@@ -54,6 +68,7 @@ __all__ = [
     "Status",
     "Terms",
     "UnknownDrop",
+    "UnknownProduct",
     "UnknownVariant",
     "UnknownVoucher",
     "UnusableFile",
@@ -62,12 +77,15 @@ __all__ = [
     "VoucherExists",
     "VoucherTerms",
     "Written",
+    "bulk_edit",
     "clean_code",
     "close_drop",
     "close_voucher",
     "create_drop",
+    "create_product",
     "create_voucher",
     "demo_catalogue",
+    "edit_product",
     "find_drop",
     "find_product",
     "find_variants",
@@ -78,8 +96,10 @@ __all__ = [
     "list_products",
     "list_vouchers",
     "parse_moment",
+    "product_to_edit",
     "purchase_terms",
     "reopen_drop",
+    "set_prices",
     "variant_terms",
     "write_products",
 ]

@@ -24,6 +24,7 @@ from tidegate.catalog import (
     bulk_edit,
     create_product,
     edit_product,
+    edit_variant,
     find_product,
     list_products,
     product_to_edit,
@@ -31,7 +32,7 @@ from tidegate.catalog import (
 )
 from tidegate.catalog.rules import check_bulk_change
 from tidegate.platform.database import Database
-from tidegate.platform.ids import new_id
+from tidegate.platform.ids import ProductId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
@@ -100,7 +101,7 @@ async def test_of_two_edits_of_what_both_saw_one_is_refused(database: Database) 
 async def test_what_is_not_there_cannot_be_edited(database: Database) -> None:
     await write(database, a_product("tee"))
     before = await seen(database, "tee")
-    gone = EditableProduct(new_id(), "x", "X", "", "", (), Status.DRAFT, before.updated_at)
+    gone = EditableProduct(ProductId(new_id()), "x", "X", "", "", (), Status.DRAFT, before.updated_at)
     with pytest.raises(UnknownProduct):
         await retitle(database, gone, "X")
     with pytest.raises(UnknownProduct):
@@ -127,6 +128,29 @@ async def test_prices_are_set_together_and_a_buyer_meets_them_at_once(database: 
     assert await seen(database, "tee") == after
 
 
+async def test_a_variant_gets_other_options_and_another_sku(database: Database) -> None:
+    await write(database, a_product("tee", "TEE-S", "TEE-M"), a_product("cap", "CAP"))
+    before = await seen(database, "tee")
+    options = (("Colour", "Red"), ("Size", "S"))
+    async with database.transaction() as conn:
+        after = await edit_variant(
+            conn, product_id=before.id, seen=before.updated_at, sku="TEE-S", new_sku="TEE-RED-S", options=options
+        )
+        for sku, new_sku, error in (("TEE-M", "CAP", InvalidRequest), ("CAP", "CAP-2", UnknownVariant)):
+            with pytest.raises(error):
+                await edit_variant(
+                    conn, product_id=after.id, seen=after.updated_at, sku=sku, new_sku=new_sku, options=options
+                )
+    async with database.connection() as conn:
+        product = await find_product(conn, slug="tee", currency="GBP")
+    assert product is not None
+    assert [(each.sku, each.options) for each in product.variants] == [
+        ("TEE-RED-S", options),
+        ("TEE-M", (("Size", "TEE-M"),)),
+    ]
+    assert await seen(database, "tee") == after
+
+
 async def test_a_thousand_products_change_together(database: Database) -> None:
     await write(database, *(a_product(f"p-{n}", kind="Tees", tags=("old", "kept")) for n in range(1_000)))
     await write(database, a_product("other", kind="Caps"))
@@ -134,7 +158,7 @@ async def test_a_thousand_products_change_together(database: Database) -> None:
     async with database.connection() as conn:
         rows = await (await conn.execute("SELECT id FROM catalog.products WHERE slug LIKE 'p-%'")).fetchall()
     change = BulkChange(
-        product_ids=(*(row[0] for row in rows), new_id()),
+        product_ids=(*(row[0] for row in rows), ProductId(new_id())),
         percent=-15,
         currency="GBP",
         add_tags=("sale", "kept"),
@@ -174,7 +198,7 @@ async def test_a_bulk_edit_that_cannot_be_done_changes_nothing(database: Databas
 
 @given(amount=st.integers(0, 10**9), percent=st.integers(-2_000, 2_000), both=st.integers(-5, 5))
 def test_a_price_changes_by_one_bounded_thing(amount: int, percent: int, both: int) -> None:
-    change = BulkChange((UUID(int=amount),), percent=percent, amount=both, currency="GBP")
+    change = BulkChange((ProductId(UUID(int=amount)),), percent=percent, amount=both, currency="GBP")
     if (percent and both) or not -99 <= percent <= 1_000:
         with pytest.raises(InvalidRequest):
             check_bulk_change(change)

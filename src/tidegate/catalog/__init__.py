@@ -34,7 +34,7 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
-from tidegate.catalog.edits import bulk_edit, create_product, edit_product, product_to_edit, set_prices
+from tidegate.catalog.edits import bulk_edit, create_product, edit_product, edit_variant, product_to_edit, set_prices
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
@@ -43,6 +43,7 @@ from tidegate.catalog.views import find_product, list_collections, list_products
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
+    "MAX_QUANTITY",
     "BulkChange",
     "BulkEdited",
     "CollectionRef",
@@ -54,7 +55,6 @@ __all__ = [
     "DropTerms",
     "EditableProduct",
     "ImportReport",
-    "MAX_QUANTITY",
     "NewPrice",
     "NewProduct",
     "NewVariant",
@@ -86,6 +86,7 @@ __all__ = [
     "create_voucher",
     "demo_catalogue",
     "edit_product",
+    "edit_variant",
     "find_drop",
     "find_product",
     "find_variants",

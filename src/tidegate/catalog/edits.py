@@ -5,9 +5,12 @@ Every edit takes the lock that imports take, so that edits and imports wait for 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+from psycopg.errors import UniqueViolation
 
 from tidegate.catalog.contracts import (
     BulkChange,
@@ -22,7 +25,7 @@ from tidegate.catalog.contracts import (
     UnknownVariant,
 )
 from tidegate.catalog.products import WRITE_LOCK, write_products
-from tidegate.catalog.rules import MAX_TAGS, check_bulk_change, check_product_text, is_slug
+from tidegate.catalog.rules import MAX_TAGS, check_bulk_change, check_product_text, check_variant_text, is_slug
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId
 from tidegate.platform.money import MAX_AMOUNT
@@ -90,6 +93,35 @@ async def edit_product(
     return _editable(row)
 
 
+async def edit_variant(
+    conn: Connection,
+    *,
+    product_id: ProductId,
+    seen: datetime,
+    sku: str,
+    new_sku: str,
+    options: Sequence[tuple[str, str]],
+) -> EditableProduct:
+    """Give a variant of a product other options, and perhaps another SKU. Its stock, holds and orders stay with it.
+
+    Raises: InvalidRequest, also for a SKU that another variant has; UnknownProduct, UnknownVariant, ProductChanged.
+    """
+    check_variant_text(sku=new_sku, options=options)
+    await _lock(conn)
+    try:
+        async with conn.transaction():
+            product = await _touch(conn, product_id, seen)
+            changed = await conn.execute(
+                "UPDATE catalog.variants SET sku = %s, options = %s::jsonb WHERE product_id = %s AND sku = %s",
+                (new_sku, json.dumps(list(options)), product_id, sku),
+            )
+            if changed.rowcount == 0:
+                raise UnknownVariant("This product has no such variant. Nothing was changed.")
+    except UniqueViolation:
+        raise InvalidRequest("Another variant has this SKU already. Nothing was changed.") from None
+    return product
+
+
 async def set_prices(
     conn: Connection, *, product_id: ProductId, seen: datetime, prices: Sequence[NewPrice]
 ) -> EditableProduct:
@@ -104,16 +136,9 @@ async def set_prices(
         raise InvalidRequest("A price is from nothing to ten thousand million.")
     await _lock(conn)
     async with conn.transaction():
-        rows = await conn.execute(
-            "UPDATE catalog.products SET updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"
-            " RETURNING id, slug, title, description, vendor, tags, status, updated_at",
-            (product_id, seen),
-        )
-        row = await rows.fetchone()
-        if row is None:
-            raise await _why_not(conn, product_id)
+        product = await _touch(conn, product_id, seen)
         await _write_prices(conn, product_id, prices)
-    return _editable(row)
+    return product
 
 
 async def bulk_edit(conn: Connection, *, change: BulkChange) -> BulkEdited:
@@ -156,7 +181,7 @@ async def _change_prices(conn: Connection, change: BulkChange, ids: Sequence[Pro
     wanted = {"percent": change.percent, "amount": change.amount, "currency": change.currency, "ids": ids}
     new = "round(c.amount * (100 + %(percent)s::int)::numeric / 100)::bigint + %(amount)s::bigint"
     variants = "SELECT id FROM catalog.variants WHERE product_id = ANY(%(ids)s)"
-    of = f"c.currency = %(currency)s AND c.variant_id IN ({variants})"  # noqa: S608 - our own constants
+    of = f"c.currency = %(currency)s AND c.variant_id IN ({variants})"
     rows = await conn.execute(
         f"SELECT count(*) FROM catalog.prices AS c WHERE {of} AND NOT {new} BETWEEN 0 AND {MAX_AMOUNT}",  # noqa: S608
         wanted,
@@ -211,6 +236,19 @@ async def _write_prices(conn: Connection, product_id: ProductId, prices: Sequenc
 async def _why_not(conn: Connection, product_id: ProductId) -> ProductChanged | UnknownProduct:
     known = await conn.execute("SELECT 1 FROM catalog.products WHERE id = %s", (product_id,))
     return ProductChanged() if await known.fetchone() is not None else UnknownProduct()
+
+
+async def _touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:
+    """Count an edit of something below the product as one of the product. Raises: UnknownProduct, ProductChanged."""
+    rows = await conn.execute(
+        "UPDATE catalog.products SET updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"
+        " RETURNING id, slug, title, description, vendor, tags, status, updated_at",
+        (product_id, seen),
+    )
+    row = await rows.fetchone()
+    if row is None:
+        raise await _why_not(conn, product_id)
+    return _editable(row)
 
 
 async def _lock(conn: Connection) -> None:

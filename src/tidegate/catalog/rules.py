@@ -23,6 +23,8 @@ MAX_DESCRIPTION = 50_000
 """Longest description that staff may write, in characters."""
 MAX_TAGS = 100
 """Most tags of a product that staff edit."""
+MAX_OPTIONS = 10
+"""Most options of a variant that staff edit."""
 MAX_BULK = 10_000
 """Most products of one bulk edit."""
 MAX_TEXT = 255
@@ -244,3 +246,13 @@ def check_bulk_change(change: BulkChange) -> None:
     check_tags(change.remove_tags)
     if any(slug and not is_slug(slug) for slug in (change.add_to, change.remove_from)):
         raise InvalidRequest("There is no such collection. No product was changed.")
+
+
+def check_variant_text(*, sku: str, options: Sequence[tuple[str, str]]) -> None:
+    """Refuse what cannot be a variant's SKU or options. Raises: InvalidRequest."""
+    if not 1 <= len(sku) <= MAX_SKU or clean_text(sku) != sku:
+        raise InvalidRequest(f"A SKU has 1 to {MAX_SKU} characters, on one line.")
+    if len(options) > MAX_OPTIONS or len({name for name, _ in options}) < len(options):
+        raise InvalidRequest(f"A variant has at most {MAX_OPTIONS} options, each with a name of its own.")
+    if not all(1 <= len(text) <= MAX_TEXT and clean_text(text) == text for pair in options for text in pair):
+        raise InvalidRequest(f"Options and their values have 1 to {MAX_TEXT} characters, on one line.")

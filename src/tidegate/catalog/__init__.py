@@ -39,7 +39,15 @@ from tidegate.catalog.imports import import_products
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
-from tidegate.catalog.views import find_product, list_collections, list_products, purchase_terms, variant_terms
+from tidegate.catalog.views import (
+    find_product,
+    list_collections,
+    list_products,
+    purchase_terms,
+    sitemap_slugs,
+    sitemap_starts,
+    variant_terms,
+)
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
@@ -101,6 +109,8 @@ __all__ = [
     "purchase_terms",
     "reopen_drop",
     "set_prices",
+    "sitemap_slugs",
+    "sitemap_starts",
     "variant_terms",
     "write_products",
 ]

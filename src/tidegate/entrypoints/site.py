@@ -38,6 +38,7 @@ from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_problems
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
@@ -103,6 +104,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_http.router)
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
+    app.include_router(storefront_pages_sitemap.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(admin_pages.router)
     app.include_router(accounts_http.router)

@@ -1,22 +1,29 @@
 """The catalogue: products, variants, prices, collections, drops, and importing them."""
 
 from tidegate.catalog.contracts import (
+    BulkChange,
+    BulkEdited,
     CollectionRef,
     Drop,
     DropExists,
     DropItem,
     DropTerms,
+    EditableProduct,
     ExportReport,
     ImportReport,
+    NewPrice,
     NewProduct,
     NewVariant,
     Product,
+    ProductChanged,
+    ProductExists,
     ProductPage,
     Room,
     RowError,
     Status,
     Terms,
     UnknownDrop,
+    UnknownProduct,
     UnknownVariant,
     UnknownVoucher,
     UnusableFile,
@@ -29,6 +36,7 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.edits import bulk_edit, create_product, edit_product, edit_variant, product_to_edit, set_prices
 from tidegate.catalog.erasing import archive_products, find_demo, remove_products
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
@@ -42,12 +50,16 @@ from tidegate.catalog.views import (
     list_collections,
     list_products,
     purchase_terms,
+    sitemap_slugs,
+    sitemap_starts,
     variant_terms,
 )
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
     "MAX_QUANTITY",
+    "BulkChange",
+    "BulkEdited",
     "CollectionRef",
     "DemoCatalogue",
     "DemoDrop",
@@ -55,12 +67,16 @@ __all__ = [
     "DropExists",
     "DropItem",
     "DropTerms",
+    "EditableProduct",
     "ExportReport",
     "ImportReport",
     "Mapped",
+    "NewPrice",
     "NewProduct",
     "NewVariant",
     "Product",
+    "ProductChanged",
+    "ProductExists",
     "ProductPage",
     "Room",
     "RowError",
@@ -68,6 +84,7 @@ __all__ = [
     "Status",
     "Terms",
     "UnknownDrop",
+    "UnknownProduct",
     "UnknownVariant",
     "UnknownVoucher",
     "UnusableFile",
@@ -78,13 +95,17 @@ __all__ = [
     "VoucherTerms",
     "Written",
     "archive_products",
+    "bulk_edit",
     "clean_code",
     "close_drop",
     "close_voucher",
     "count_unpriced",
     "create_drop",
+    "create_product",
     "create_voucher",
     "demo_catalogue",
+    "edit_product",
+    "edit_variant",
     "export_products",
     "find_demo",
     "find_drop",
@@ -98,9 +119,13 @@ __all__ = [
     "list_vouchers",
     "parse_mapping",
     "parse_moment",
+    "product_to_edit",
     "purchase_terms",
     "remove_products",
     "reopen_drop",
+    "set_prices",
+    "sitemap_slugs",
+    "sitemap_starts",
     "variant_terms",
     "write_products",
 ]

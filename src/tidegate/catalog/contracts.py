@@ -185,6 +185,57 @@ class ExportReport:
 
 
 @dataclass(frozen=True, slots=True)
+class EditableProduct:
+    """A product as staff edit it. `updated_at` says which state of it they saw."""
+
+    id: ProductId
+    slug: str
+    title: str
+    description: str
+    vendor: str
+    tags: tuple[str, ...]
+    status: Status
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrice:
+    """The price of a variant, and the one that it is compared with."""
+
+    sku: str
+    price: Money
+    compare_at: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkChange:
+    """What to do to many products.
+
+    Prices of `currency` become `percent` higher (negative: lower), or `amount` minor units higher: one of them.
+    `status` None leaves it. Tags are removed after others are added. `add_to`, `remove_from`: slugs of collections.
+    """
+
+    product_ids: tuple[ProductId, ...]
+    percent: int = 0
+    amount: int = 0
+    currency: str = ""
+    status: Status | None = None
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    add_to: str = ""
+    remove_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkEdited:
+    """How many products and prices a change touched, and how many products it did not find."""
+
+    products: int
+    prices: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowError:
     """Why the row that starts on this line of a file was left out."""
 
@@ -268,4 +319,24 @@ class VoucherExists(Problem):
     """There is a voucher with this code already."""
 
     slug = "voucher-exists"
+    status = 409
+
+
+class UnknownProduct(NotFound):
+    """There is no such product."""
+
+    slug = "unknown-product"
+
+
+class ProductExists(Problem):
+    """There is a product at this address already."""
+
+    slug = "product-exists"
+    status = 409
+
+
+class ProductChanged(Problem):
+    """Somebody else changed this product in the meantime: nothing was saved. Look at it again, then repeat yours."""
+
+    slug = "product-changed"
     status = 409

@@ -12,12 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
+from tidegate.catalog.contracts import BulkChange, NewProduct, NewVariant, RowError
+from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
 
 MAX_SLUG = 200
 MAX_SKU = 100
 MAX_CODE = 64
+MAX_DESCRIPTION = 50_000
+"""Longest description that staff may write, in characters."""
+MAX_TAGS = 100
+"""Most tags of a product that staff edit."""
+MAX_OPTIONS = 10
+"""Most options of a variant that staff edit."""
+MAX_BULK = 10_000
+"""Most products of one bulk edit."""
 MAX_TEXT = 255
 """Longest title, option, vendor or tag, in characters."""
 MAX_QUERY = 200
@@ -206,3 +215,46 @@ def settle_skus(products: Sequence[NewProduct], owners: Mapping[str, str]) -> tu
         if variants:
             kept.append(replace(product, variants=tuple(variants)))
     return kept, refused
+
+
+def check_product_text(*, title: str, vendor: str, description: str, tags: Sequence[str]) -> None:
+    """Refuse what a product cannot say. Raises: InvalidRequest."""
+    if not 1 <= len(title.strip()) <= MAX_TEXT:
+        raise InvalidRequest(f"A title has 1 to {MAX_TEXT} characters.")
+    if len(vendor) > MAX_TEXT or len(description) > MAX_DESCRIPTION:
+        raise InvalidRequest(f"A vendor has at most {MAX_TEXT} characters, a description {MAX_DESCRIPTION:,}.")
+    check_tags(tags)
+    if not all(storable(text) for text in (title, vendor, description)):
+        raise InvalidRequest("The text has characters that cannot be kept.")
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Refuse what cannot be a product's tags. Raises: InvalidRequest."""
+    if len(tags) > MAX_TAGS or not all(tag.strip() and len(tag) <= MAX_TEXT and storable(tag) for tag in tags):
+        raise InvalidRequest(f"A product has at most {MAX_TAGS} tags of 1 to {MAX_TEXT} characters.")
+
+
+def check_bulk_change(change: BulkChange) -> None:
+    """Refuse a change that says nothing, too much, or two things at once. Raises: InvalidRequest."""
+    if not 1 <= len(change.product_ids) <= MAX_BULK:
+        raise InvalidRequest(f"Choose 1 to {MAX_BULK:,} products.")
+    if change.percent and change.amount:
+        raise InvalidRequest("Change prices by a percentage or by an amount, not by both.")
+    if not -99 <= change.percent <= 1_000 or abs(change.amount) > MAX_AMOUNT:
+        raise InvalidRequest("Prices change by -99 to 1,000 percent, or by an amount that a price can have.")
+    if (change.percent or change.amount) and not change.currency:
+        raise InvalidRequest("Say in which currency prices change.")
+    check_tags(change.add_tags)
+    check_tags(change.remove_tags)
+    if any(slug and not is_slug(slug) for slug in (change.add_to, change.remove_from)):
+        raise InvalidRequest("There is no such collection. No product was changed.")
+
+
+def check_variant_text(*, sku: str, options: Sequence[tuple[str, str]]) -> None:
+    """Refuse what cannot be a variant's SKU or options. Raises: InvalidRequest."""
+    if not 1 <= len(sku) <= MAX_SKU or clean_text(sku) != sku:
+        raise InvalidRequest(f"A SKU has 1 to {MAX_SKU} characters, on one line.")
+    if len(options) > MAX_OPTIONS or len({name for name, _ in options}) < len(options):
+        raise InvalidRequest(f"A variant has at most {MAX_OPTIONS} options, each with a name of its own.")
+    if not all(1 <= len(text) <= MAX_TEXT and clean_text(text) == text for pair in options for text in pair):
+        raise InvalidRequest(f"Options and their values have 1 to {MAX_TEXT} characters, on one line.")

@@ -111,6 +111,28 @@ async def count_unpriced(conn: Connection, *, currency: str) -> int:
     return int(row[0])
 
 
+async def sitemap_starts(conn: Connection, *, every: int, currency: str) -> tuple[str, ...]:
+    """The slugs at which parts of `every` products begin, in order of slugs."""
+    rows = await conn.execute(
+        "SELECT slug FROM (SELECT p.slug, row_number() OVER (ORDER BY p.slug) AS place"  # noqa: S608
+        f" FROM catalog.products AS p WHERE {_SOLD_IN}) AS n WHERE (place - 1) %% %(every)s = 0 ORDER BY slug",
+        {"every": every, "currency": currency},
+    )
+    return tuple(row[0] for row in await rows.fetchall())
+
+
+async def sitemap_slugs(conn: Connection, *, start: str, limit: int, currency: str) -> tuple[str, ...]:
+    """The slugs of at most `limit` active products from `start` on, which is one of them."""
+    if not is_slug(start):
+        return ()
+    rows = await conn.execute(
+        f"SELECT p.slug FROM catalog.products AS p WHERE {_SOLD_IN} AND p.slug >= %(start)s"  # noqa: S608
+        " ORDER BY p.slug LIMIT %(limit)s",
+        {"start": start, "limit": limit, "currency": currency},
+    )
+    return tuple(row[0] for row in await rows.fetchall())
+
+
 async def purchase_terms(conn: Connection, *, skus: Sequence[str], currency: str) -> dict[str, Terms]:
     """What buying these SKUs means now.
 

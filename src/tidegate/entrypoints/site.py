@@ -40,6 +40,7 @@ from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, pages_shop
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
@@ -109,6 +110,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_http.router)
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
+    app.include_router(storefront_pages_sitemap.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)

@@ -92,9 +92,10 @@ async def show_drop(request: Request, slug: str) -> Response:
 
 
 @router.get("/robots.txt")
-async def show_robots() -> Response:
-    """What search engines should leave alone."""
-    return PlainTextResponse("\n".join(["User-agent: *", *(f"Disallow: {path}" for path in KEPT_OUT), ""]))
+async def show_robots(request: Request) -> Response:
+    """What search engines should leave alone, and where the map of the rest is."""
+    lines = ["User-agent: *", *(f"Disallow: {path}" for path in KEPT_OUT)]
+    return PlainTextResponse("\n".join([*lines, f"Sitemap: {_shop(request).settings.base_url}/sitemap.xml", ""]))
 
 
 def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """The books of orders, across stock, holds, charges, events and idempotency keys.
 
 `paid_at` is set when an order's stock is sold and stays: an order that is refunded afterwards keeps its sale but for
-lines that were put back on the shelf; one with `cancelled_at` has undone its sale. One whose money came back because the stock was gone never had a sale, nor a `paid_at`.
+lines that were put back on the shelf, and one with `cancelled_at` has undone its sale. One whose money came back because
+the stock was gone never had a sale, nor a `paid_at`.
 
 They count over all orders that ever were: whoever removes old partitions of orders must remove those of their holds
 and charges with them, and take their sales out of `inventory.stock`. Today nothing removes them.
@@ -13,7 +14,7 @@ from tidegate.platform.invariants import Invariant
 
 STOCK_SOLD = Invariant(
     name="stock-sold",
-    says="A variant's sold items are those of its confirmed holds, and those of the orders that were paid, less what came back.",
+    says="A variant's sold items are those of its confirmed holds, and of the orders that were paid, less what came back.",
     sql="""
     SELECT variant_id, s.sold AS recorded, h.sold AS in_confirmed_holds, o.sold AS in_paid_orders
     FROM inventory.stock AS s
@@ -102,7 +103,7 @@ ORDER_LINES_ARE_HELD = Invariant(
 
 HOLD_FOLLOWS_ORDER = Invariant(
     name="hold-follows-order",
-    says="A hold is confirmed exactly when its order was paid and not cancelled afterwards, and keeps its stock exactly while it may be paid.",
+    says="A hold is confirmed while its order is paid and not cancelled, and keeps its stock while it may be paid.",
     sql="""
     SELECT o.id AS order_id, o.state AS order_state, o.paid_at, h.id AS hold_id, h.state AS hold_state
     FROM checkout.orders AS o JOIN inventory.holds AS h ON h.id = o.hold_id AND h.order_id = o.id

@@ -14,11 +14,12 @@ import structlog
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
 from tidegate.checkout.orders import load_orders, lock_orders, move_orders, unpaid_past_their_time
+from tidegate.checkout.refunding import try_to_carry_out
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN
-from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, Refund, UnknownProvider
+from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, UnknownProvider
 from tidegate.platform.ids import OrderId
 
 log = structlog.get_logger()
@@ -55,16 +56,8 @@ async def reconcile_once(shop: Shop) -> int:
     async with shop.database.transaction() as conn:
         refunds = await payments.claim_due_refunds(conn, limit=limits.reconcile_batch)
     for refund in refunds:
-        await _give_back(shop, refund)
+        await try_to_carry_out(shop, refund)
     return len(due) + len(refunds)
-
-
-async def _give_back(shop: Shop, refund: Refund) -> None:
-    """Have the money given back; the order said so when this was decided. Safe to repeat."""
-    try:
-        await payments.run_refund(shop.providers, shop.database, refund)
-    except Exception as error:  # of one refund: the others of the round are tried all the same
-        log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
 
 
 async def expire_orders_once(shop: Shop) -> int:

@@ -10,5 +10,7 @@ from tidegate.platform.jobs import RECEIPTS, Subscription
 
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
 }

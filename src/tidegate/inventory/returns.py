@@ -37,9 +37,7 @@ async def undo_sale(conn: Connection, hold_id: HoldId) -> bool:
     return True
 
 
-async def return_items(
-    conn: Connection, *, hold_id: HoldId, return_id: UUID, items: Mapping[VariantId, int]
-) -> None:
+async def return_items(conn: Connection, *, hold_id: HoldId, return_id: UUID, items: Mapping[VariantId, int]) -> None:
     """Put sold items back; the limits of their buyer stay used. The order is locked by the caller."""
     ordered = sorted(items)
     await conn.execute(INSERT, (return_id, hold_id, ordered, [items[variant_id] for variant_id in ordered]))

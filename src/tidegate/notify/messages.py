@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidegate.platform.money import Money
 
-TEMPLATES = ("order_paid", "order_refunded")
+TEMPLATES = ("order_paid", "order_refunded", "order_partly_refunded", "order_sent")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
 

@@ -41,6 +41,7 @@ from tidegate.payments.providers import (
 from tidegate.payments.refunds import (
     ask_refund,
     claim_due_refunds,
+    find_captured,
     lock_captured,
     record_refunds,
     refunds_of,
@@ -83,6 +84,7 @@ __all__ = [
     "delete_old_webhooks",
     "deliver_sandbox_webhooks_once",
     "end_attempt",
+    "find_captured",
     "load_charges",
     "lock_captured",
     "make_providers",

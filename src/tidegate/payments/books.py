@@ -60,18 +60,4 @@ REFUND_IS_RESOLVED = Invariant(
     """,
 )
 
-REFUNDED_AMOUNT = Invariant(
-    name="refunded-amount",
-    says="What a charge says was given back of it is the sum of its refunds that did not fail.",
-    sql="""
-    SELECT c.order_id, c.attempt, c.refunded_amount AS recorded, coalesce(r.amount, 0) AS in_refunds
-    FROM payments.charges AS c
-    LEFT JOIN (
-        SELECT order_id, attempt, sum(amount)::bigint AS amount FROM payments.refunds
-        WHERE state <> 'failed' GROUP BY order_id, attempt
-    ) AS r ON r.order_id = c.order_id AND r.attempt = c.attempt
-    WHERE c.refunded_amount <> coalesce(r.amount, 0)
-    """,
-)
-
-INVARIANTS = (CAPTURED_CHARGE_HAS_ORDER, REFUND_WITHIN_CHARGE, REFUNDED_AMOUNT, CHARGE_IS_RESOLVED, REFUND_IS_RESOLVED)
+INVARIANTS = (CAPTURED_CHARGE_HAS_ORDER, REFUND_WITHIN_CHARGE, CHARGE_IS_RESOLVED, REFUND_IS_RESOLVED)

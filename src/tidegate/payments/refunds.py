@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tidegate.payments.contracts import (
     Captured,
@@ -71,8 +72,10 @@ CAPTURED = """
 SELECT c.attempt, c.amount, c.currency, c.refunded_amount,
     (SELECT coalesce(sum(r.amount), 0)::bigint FROM payments.refunds AS r
      WHERE r.order_id = c.order_id AND r.attempt = c.attempt AND r.state = 'done')
-FROM payments.charges AS c WHERE c.order_id = %s AND c.state = 'captured' FOR NO KEY UPDATE OF c
+FROM payments.charges AS c WHERE c.order_id = %s AND c.state = 'captured'
 """
+
+LOCK_CAPTURED = f"{CAPTURED} FOR NO KEY UPDATE OF c"
 
 OF_ORDER = """
 SELECT order_id, attempt, reason, amount, currency, state, failure, created_at, settled_at FROM payments.refunds
@@ -83,7 +86,8 @@ WHERE order_id = %s ORDER BY created_at, reason
 async def record_refunds(conn: Connection, refunds: Sequence[Refund]) -> None:
     """Decide to give money back; a refund that is recorded already (same attempt and reason) stays as it is.
 
-    Together they are at most the charge's total: the constraint `refunded_within_charge` refuses more. Of an attempt that paid nothing there is nothing to give back.
+    Together they are at most the charge's total: the constraint `refunded_within_charge` refuses more. Of an attempt
+    that paid nothing there is nothing to give back.
     """
     refunds = [refund for refund in refunds if refund.total.amount > 0]
     if not refunds:
@@ -158,11 +162,21 @@ async def settle_refund(conn: Connection, refund: Refund, answer: RefundAnswer) 
 
 async def lock_captured(conn: Connection, order_id: OrderId) -> Captured | None:
     """The charge that paid an order, locked until the transaction ends; None when nothing was captured."""
-    row = await (await conn.execute(CAPTURED, (order_id,))).fetchone()
+    return _captured(order_id, await (await conn.execute(LOCK_CAPTURED, (order_id,))).fetchone())
+
+
+async def find_captured(conn: Connection, order_id: OrderId) -> Captured | None:
+    """The charge that paid an order, without locks; None when nothing was captured."""
+    return _captured(order_id, await (await conn.execute(CAPTURED, (order_id,))).fetchone())
+
+
+def _captured(order_id: OrderId, row: tuple[Any, ...] | None) -> Captured | None:
     if row is None:
         return None
     currency = row[2]
-    return Captured(ChargeRef(order_id, row[0]), Money(row[1], currency), Money(row[3], currency), Money(row[4], currency))
+    return Captured(
+        ChargeRef(order_id, row[0]), Money(row[1], currency), Money(row[3], currency), Money(row[4], currency)
+    )
 
 
 async def refunds_of(conn: Connection, order_id: OrderId) -> tuple[RecordedRefund, ...]:

@@ -1,7 +1,7 @@
 """Buying: hold, order, payment, and what happens when one of them does not come through."""
 
 from tidegate.checkout.books import INVARIANTS
-from tidegate.checkout.cancelling import cancel
+from tidegate.checkout.cancelling import cancel, may_cancel
 from tidegate.checkout.contracts import (
     Actor,
     Address,
@@ -93,6 +93,7 @@ __all__ = [
     "list_orders",
     "list_recent",
     "live_hold_in",
+    "may_cancel",
     "open_hold",
     "open_shop",
     "pay_again",

@@ -1,8 +1,8 @@
 """The books of orders, across stock, holds, charges, events and idempotency keys.
 
 `paid_at` is set when an order's stock is sold and stays: an order that is refunded afterwards keeps its sale but for
-lines that were put back on the shelf, and one with `cancelled_at` has undone its sale. One whose money came back because
-the stock was gone never had a sale, nor a `paid_at`.
+lines that were put back on the shelf, and one with `cancelled_at` has undone its sale. One whose money came back
+because the stock was gone never had a sale, nor a `paid_at`.
 
 They count over all orders that ever were: whoever removes old partitions of orders must remove those of their holds
 and charges with them, and take their sales out of `inventory.stock`. Today nothing removes them.
@@ -14,7 +14,7 @@ from tidegate.platform.invariants import Invariant
 
 STOCK_SOLD = Invariant(
     name="stock-sold",
-    says="A variant's sold items are those of its confirmed holds, and of the orders that were paid, less what came back.",
+    says="A variant's sold items are those of its confirmed holds, and of its paid orders, less what came back.",
     sql="""
     SELECT variant_id, s.sold AS recorded, h.sold AS in_confirmed_holds, o.sold AS in_paid_orders
     FROM inventory.stock AS s

@@ -175,6 +175,11 @@ class Happened:
     detail: Mapping[str, Any]
     at: datetime
 
+    @property
+    def money(self) -> Money | None:
+        """The sum that it was about."""
+        return Money(self.detail["amount"], self.detail["currency"]) if "amount" in self.detail else None
+
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:

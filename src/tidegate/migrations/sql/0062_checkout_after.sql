@@ -28,7 +28,7 @@ CREATE INDEX refunded_lines_order ON checkout.refunded_lines (order_id);
 CREATE TABLE checkout.carriers (
     code text PRIMARY KEY CHECK (code ~ '^[a-z][a-z0-9-]{0,39}$'),
     name text NOT NULL CHECK (length(name) BETWEEN 1 AND 80),
-    tracking_url text NOT NULL CHECK (length(tracking_url) <= 500 AND tracking_url LIKE 'https://%')
+    tracking_url text NOT NULL CHECK (length(tracking_url) <= 500 AND tracking_url ~ '^https://')
 );
 INSERT INTO checkout.carriers (code, name, tracking_url) VALUES
     ('dhl', 'DHL', 'https://www.dhl.com/global-en/home/tracking.html?tracking-id={number}'),

@@ -32,8 +32,8 @@ from psycopg_pool import AsyncConnectionPool
 from benchmarks.goods import CURRENCY, DROP, PRICE, SKU_FORMAT, sell
 from benchmarks.probes import say
 from benchmarks.servers import Servers, busy_s, machine, servers
-from tidegate.checkout import HoldView, Line, Shop, SoldOut, open_shop
-from tidegate.checkout.holding import HoldWish, settle_hold
+from tidegate.checkout import Line, Shop, SoldOut, open_shop
+from tidegate.checkout.holding import FreshHold, HoldWish, settle_hold
 from tidegate.payments import make_providers
 from tidegate.platform.database import Connection, open_database
 from tidegate.platform.idempotency import RequestKey
@@ -201,7 +201,7 @@ async def _hold_once(shop: Shop, variant: int) -> list[UUID]:
         outcome, _ = await settle_hold(shop, wish)
     except SoldOut:
         return []
-    assert isinstance(outcome, HoldView), "a new key has no stored answer"
+    assert isinstance(outcome, FreshHold), "a new key has no stored answer"
     return [outcome.id]
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as altered
 
 from tests.checkout.conftest import Stock
 from tidegate import checkout, inventory, payments
-from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderState, OrderView, Shop
+from tidegate.checkout import Address, FreshHold, HoldView, Line, OrderForm, OrderState, OrderView, Shop
 from tidegate.checkout.documents import order_document
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.checkout.ordering import OrderWish, Replay, Started, charge, settle_orders
@@ -171,17 +172,17 @@ async def test_one_key_has_one_effect_and_one_answer(shop: Shop, sell: Stock, bu
     wish = HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer))
     outcomes = await asyncio.gather(*(settle_hold(shop, wish) for _ in range(20)))
     assert sum(repeat for _, repeat in outcomes) == 19
-    assert len({each.id for each, _ in outcomes if isinstance(each, HoldView)}) == 1, (
+    assert len({each.id for each, _ in outcomes if isinstance(each, FreshHold)}) == 1, (
         "twins in flight share one outcome"
     )
     repeated, _ = await settle_hold(shop, wish)
     assert isinstance(repeated, StoredAnswer)
-    assert json.loads(repeated.body)["id"] == str(next(each.id for each, _ in outcomes if isinstance(each, HoldView)))
+    assert json.loads(repeated.body)["id"] == str(next(each.id for each, _ in outcomes if isinstance(each, FreshHold)))
     assert await stock(shop, variant) == (49, 1, 0)
     with pytest.raises(KeyReused):
-        await settle_hold(shop, replace(wish, key=key(buyer, body=2)))
-    other, _ = await settle_hold(shop, replace(wish, key=key(PersonId(new_id()))))
-    assert isinstance(other, HoldView), "keys belong to a buyer"
+        await settle_hold(shop, altered(wish, key=key(buyer, body=2)))
+    other, _ = await settle_hold(shop, altered(wish, key=key(PersonId(new_id()))))
+    assert isinstance(other, FreshHold), "keys belong to a buyer"
 
 
 async def test_a_refusal_is_an_answer_but_a_mistake_is_not(shop: Shop, sell: Stock, buyer: PersonId) -> None:
@@ -200,7 +201,7 @@ async def test_a_refusal_is_an_answer_but_a_mistake_is_not(shop: Shop, sell: Sto
         await settle_hold(shop, unknown)
     await sell("NOPE", stock=1)
     held, repeat = await settle_hold(shop, unknown)
-    assert isinstance(held, HoldView)
+    assert isinstance(held, FreshHold)
     assert not repeat
 
 

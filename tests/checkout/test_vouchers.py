@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as altered
 
 from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
@@ -14,6 +15,7 @@ from tidegate import checkout, inventory, payments
 from tidegate.catalog import VoucherTerms
 from tidegate.checkout import (
     Address,
+    FreshHold,
     HoldView,
     HoldWish,
     Line,
@@ -167,8 +169,8 @@ async def test_used_up_is_an_answer_and_not_valid_yet_is_none(shop: Shop, sell: 
     assert repeat
     assert isinstance(stored, StoredAnswer)
     assert json.loads(stored.body)["type"] == "/problems/code-used-up"
-    fresh, _ = await settle_hold(shop, replace(again, key=key(buyer, "fresh")))
-    assert isinstance(fresh, HoldView)
+    fresh, _ = await settle_hold(shop, altered(again, key=key(buyer, "fresh")))
+    assert isinstance(fresh, FreshHold)
 
     await a_voucher(shop.database, "EARLY", starts_in_s=3600)
     early = HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer, "early"), code="EARLY")
@@ -178,7 +180,7 @@ async def test_used_up_is_an_answer_and_not_valid_yet_is_none(shop: Shop, sell: 
     async with shop.database.transaction() as conn:
         await conn.execute("UPDATE catalog.vouchers SET starts_at = clock_timestamp() WHERE code = 'EARLY'")
     held, repeat = await settle_hold(shop, early)
-    assert isinstance(held, HoldView)
+    assert isinstance(held, FreshHold)
     assert not repeat
 
 

@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import CheckViolation, LockNotAvailable
 
 from tidegate import inventory

@@ -11,7 +11,18 @@ import pytest
 from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
 from tidegate import checkout
-from tidegate.checkout import Address, HoldView, HoldWish, Line, OrderForm, OrderView, PurchaseWish, Shop, settle_hold
+from tidegate.checkout import (
+    Address,
+    FreshHold,
+    HoldView,
+    HoldWish,
+    Line,
+    OrderForm,
+    OrderView,
+    PurchaseWish,
+    Shop,
+    settle_hold,
+)
 from tidegate.checkout.settlement import settle
 from tidegate.ops import replay_drop
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
@@ -124,7 +135,7 @@ async def trade_with_keys(shop: Shop) -> None:
     for method in ("tok_ok", "tok_declined", "hosted"):
         buyer = somebody()
         held, _ = await settle_hold(shop, HoldWish(buyer, (Line("LAMP", 1),), key=key(buyer, "hold")))
-        assert isinstance(held, HoldView)
+        assert isinstance(held, FreshHold)
         await checkout.place_order(shop, buyer_id=buyer, form=form(held.id, method), key=key(buyer, "order"))
     buyer = somebody()
     refused = HoldWish(buyer, (Line("LAST", 1),), key=key(buyer, "refused"))

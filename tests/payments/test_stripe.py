@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as altered
 
 from tests.gateway.faults import Kind
 from tests.gateway.server import Gateway
@@ -396,7 +397,7 @@ async def test_money_that_is_gone_already_is_not_given_back_again(gateway: Gatew
 async def test_sums_cross_in_each_currencys_own_units(
     gateway: Gateway, stripe: Providers, total: Money, at_stripe: int
 ) -> None:
-    want = replace(wish(), total=total)
+    want = altered(wish(), total=total)
     answer = await payments.call_provider(stripe, want)
     assert [each["amount"] for each in gateway.ledger.captures()] == [at_stripe]
     assert answer.total == total
@@ -408,5 +409,5 @@ async def test_sums_cross_in_each_currencys_own_units(
 async def test_a_sum_that_stripe_cannot_take_exactly_is_refused(gateway: Gateway, stripe: Providers) -> None:
     for total in (Money(1_234, "KWD"), Money(1_234, "LYD")):
         with pytest.raises(ProviderRefused):
-            await payments.call_provider(stripe, replace(wish(), total=total))
+            await payments.call_provider(stripe, altered(wish(), total=total))
     assert gateway.api.requests == {}

@@ -32,7 +32,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.engine import open_shop
-from tidegate.checkout.holding import HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
+from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
@@ -54,6 +54,7 @@ __all__ = [
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
+    "FreshHold",
     "HoldExpired",
     "HoldView",
     "HoldWish",

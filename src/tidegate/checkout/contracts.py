@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
+
 from tidegate.payments.contracts import RecordedRefund
 from tidegate.platform.ids import HoldId, OrderId, PersonId
 from tidegate.platform.money import Money
@@ -26,16 +28,14 @@ class OrderState(StrEnum):
     REFUNDED = "refunded"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A wish for `quantity` items of a SKU."""
 
     sku: str
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where to send it. `country` is ISO 3166-1 alpha-2."""
 
     name: str
@@ -56,8 +56,7 @@ class OrderForm:
     method: str
 
 
-@dataclass(frozen=True, slots=True)
-class BoughtLine:
+class BoughtLine(Struct, frozen=True):
     """A line as it was when it was held."""
 
     sku: str
@@ -72,8 +71,7 @@ class BoughtLine:
         return self.unit * self.quantity
 
 
-@dataclass(frozen=True, slots=True)
-class HoldView:
+class HoldView(Struct, frozen=True):
     """A buyer's hold. `seconds_left` by the database's clock; 0 once it has ended.
 
     `total` is what is to be paid: the lines' prices less `discount`.
@@ -99,8 +97,7 @@ class NextAction:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(Struct, frozen=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
     `total` is what is to be paid: the lines' prices less `discount`.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tidegate.checkout.contracts import BoughtLine, HoldView, OrderView
+from tidegate.platform.ids import HoldId
 from tidegate.platform.money import Money
 
 
@@ -16,6 +20,21 @@ def money_document(money: Money) -> dict[str, Any]:
 def discount_document(discount: Money) -> dict[str, Any] | None:
     """What was taken off the lines; None when nothing was."""
     return money_document(discount) if discount.amount else None
+
+
+def goods_members(*, total: Money, discount: Money, lines: Sequence[BoughtLine]) -> bytes:
+    """The last members of a hold's document, encoded: what all who hold the same have in common."""
+    members = {
+        "total": money_document(total),
+        "discount": discount_document(discount),
+        "lines": [_line(line) for line in lines],
+    }
+    return msgspec.json.encode(members)[1:]
+
+
+def hold_body(hold_id: HoldId, *, expires_at: str, members: bytes) -> bytes:
+    """The document of a hold, encoded: `hold_document` of the same hold to the letter. `members`: `goods_members`."""
+    return f'{{"id":"{hold_id}","expires_at":"{expires_at}",'.encode() + members
 
 
 def hold_document(hold: HoldView) -> dict[str, Any]:

@@ -60,7 +60,7 @@ async def load_shipments(conn: Connection, order_id: OrderId) -> tuple[Shipment,
         "SELECT s.id, s.carrier, s.tracking_number, s.tracking_url, s.sent_at, s.undone_at,"
         " array_agg(l.line_no ORDER BY l.line_no), array_agg(l.quantity ORDER BY l.line_no)"
         " FROM checkout.shipments AS s JOIN checkout.shipment_lines AS l ON l.shipment_id = s.id"
-        " WHERE s.order_id = %s GROUP BY s.id ORDER BY s.id LIMIT %s",
+        " WHERE s.order_id = %s GROUP BY s.id ORDER BY s.sent_at, s.id LIMIT %s",
         (order_id, MAX_SHOWN),
     )
     return tuple(_shipment(row) for row in await rows.fetchall())

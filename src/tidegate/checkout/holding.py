@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
 
 from tidegate import catalog, inventory
 from tidegate.checkout.contracts import AlreadyOrdered, BoughtLine, HoldView, Line
-from tidegate.checkout.documents import hold_document
+from tidegate.checkout.documents import hold_body
 from tidegate.checkout.rules import check_lines, to_pay
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal, title_of
@@ -18,10 +21,37 @@ from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
 
 
-class HoldWish(Wish):
+class HoldWish(Wish, frozen=True):
     """A buyer's wish to hold `lines`."""
 
-    __slots__ = ()
+
+class FreshHold(Struct, frozen=True):
+    """A hold that was just placed for `ttl_s` seconds, and its document."""
+
+    allotted: Allotted
+    ttl_s: int
+    answer: StoredAnswer
+
+    @property
+    def id(self) -> HoldId:
+        """The hold's id."""
+        return self.allotted.request.id
+
+    def view(self) -> HoldView:
+        """The hold as its buyer sees it."""
+        allotted, basket = self.allotted, self.allotted.basket
+        return HoldView(
+            id=self.id,
+            buyer_id=allotted.request.buyer_id,
+            state=HoldState.HELD.value,
+            expires_at=allotted.granted.expires_at,
+            seconds_left=self.ttl_s,
+            total=basket.total,
+            discount=basket.discount,
+            lines=basket.lines,
+            drop=basket.drop.slug if basket.drop else None,
+            order_id=None,
+        )
 
 
 async def open_hold(
@@ -39,36 +69,39 @@ async def open_hold(
     CodeUsedUp.
     """
     outcome, _ = await settle_hold(shop, HoldWish(buyer_id, tuple(lines), drop, admission, code=code))
-    assert isinstance(outcome, HoldView), "a wish without a key has no stored answer"
-    return outcome
+    assert isinstance(outcome, FreshHold), "a wish without a key has no stored answer"
+    return outcome.view()
 
 
-async def settle_hold(shop: Shop, wish: HoldWish) -> tuple[HoldView | StoredAnswer, bool]:
+async def settle_hold(shop: Shop, wish: HoldWish) -> tuple[FreshHold | StoredAnswer, bool]:
     """Settle one wish with whatever batch it lands in; whether it is a repeat. Raises: as `open_hold`, KeyReused."""
     holds = shop.settings.holds
     check_lines(wish.lines, max_lines=holds.max_lines, max_quantity=holds.max_quantity)
-    outcome, shared = await shop.twins.once(wish.key, lambda: shop.batches.holds.submit(wish))
+    outcome, shared = await shop.twins.share(wish.key, lambda: shop.batches.holds.submit(wish))
     return outcome, shared or isinstance(outcome, StoredAnswer)
 
 
 async def settle_holds(
     conn: Connection, wishes: Sequence[HoldWish], *, desk: Desk
-) -> list[HoldView | StoredAnswer | Exception]:
+) -> list[FreshHold | StoredAnswer | Exception]:
     """Settle a batch of wishes in the caller's transaction; one outcome each, in the same order.
 
     Decisions are stored as answers; refusals that a later moment may change (not open yet, unknown SKU) are not.
     """
     ttl_s = desk.settings.holds.ttl_s
-    outcomes: list[HoldView | StoredAnswer | Exception] = []
+    outcomes: list[FreshHold | StoredAnswer | Exception] = []
     records: list[KeyRecord] = []
     moves = inventory.StockMoves()
+    expiry = _Expiry()
     for wish, verdict in zip(wishes, await allot(conn, desk, wishes, ttl_s=ttl_s, moves=moves), strict=True):
-        outcome = _fresh_view(verdict, ttl_s) if isinstance(verdict, Allotted) else verdict
-        outcomes.append(outcome)
-        if isinstance(outcome, HoldView):
-            answer: StoredAnswer | None = StoredAnswer.of(201, hold_document(outcome))
+        answer: StoredAnswer | None
+        if isinstance(verdict, Allotted):
+            expires_at, members = expiry.text(verdict.granted.expires_at), verdict.basket.members
+            answer = StoredAnswer(201, hold_body(verdict.request.id, expires_at=expires_at, members=members))
+            outcomes.append(FreshHold(verdict, ttl_s, answer))
         else:
-            answer = stored_refusal(outcome)
+            answer = stored_refusal(verdict)
+            outcomes.append(verdict)
         if wish.key is not None and answer is not None:
             records.append(KeyRecord(wish.key, answer=answer))
     await moves.apply(conn)
@@ -141,16 +174,13 @@ async def view_hold(conn: Connection, shop: Shop, hold: Hold) -> HoldView:
     )
 
 
-def _fresh_view(allotted: Allotted, ttl_s: int) -> HoldView:
-    return HoldView(
-        id=allotted.request.id,
-        buyer_id=allotted.request.buyer_id,
-        state=HoldState.HELD.value,
-        expires_at=allotted.granted.expires_at,
-        seconds_left=ttl_s,
-        total=to_pay(allotted.lines, allotted.discount),
-        discount=allotted.discount,
-        lines=allotted.lines,
-        drop=allotted.drop.slug if allotted.drop else None,
-        order_id=None,
-    )
+class _Expiry:
+    """Moments as text; nearly all holds of a batch end at the same one."""
+
+    _moment: datetime | None = None
+    _text = ""
+
+    def text(self, moment: datetime) -> str:
+        if moment is not self._moment:
+            self._moment, self._text = moment, moment.isoformat()
+        return self._text

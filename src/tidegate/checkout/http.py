@@ -14,7 +14,6 @@ from tidegate.checkout.contracts import (
     CodeUnknown,
     CodeUsedUp,
     HoldExpired,
-    HoldView,
     LimitReached,
     NotOpen,
     OrderView,
@@ -95,7 +94,7 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         code=body.code,
     )
     outcome, repeat = await settle_hold(_shop(request), wish)
-    answer = StoredAnswer.of(201, hold_document(outcome)) if isinstance(outcome, HoldView) else outcome
+    answer = outcome if isinstance(outcome, StoredAnswer) else outcome.answer
     return _stored(answer) if repeat else _answer(answer)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import (
@@ -61,8 +63,7 @@ class Replay:
     answer: StoredAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class OrderWish:
+class OrderWish(Struct, frozen=True):
     """A buyer's wish to order what a hold keeps, as it came in. The form has been checked."""
 
     buyer_id: PersonId
@@ -70,8 +71,7 @@ class OrderWish:
     key: RequestKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """An order that is recorded, and what its provider is to be asked for now."""
 
     known: Known

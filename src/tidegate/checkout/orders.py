@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from psycopg import AsyncCursor
 
 from tidegate.checkout.contracts import Address, BoughtLine, OrderState, OrderSummary
@@ -26,8 +26,7 @@ AskedStates = AsyncCursor[tuple[Any, ...]]
 """Locked orders as a transaction was asked for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """A row of checkout.orders, personal data opened."""
 
     id: OrderId

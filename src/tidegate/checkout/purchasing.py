@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from tidegate import inventory
 from tidegate.checkout.contracts import Address, OrderForm, OrderState, OrderView
 from tidegate.checkout.ordering import Replay, Started, begin, check_wish, record_started, repeated, start
 from tidegate.checkout.orders import Order, ask_numbers, read_numbers
-from tidegate.checkout.rules import check_lines, to_pay
+from tidegate.checkout.rules import check_lines
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal
 from tidegate.inventory import Hold, HoldState
@@ -21,8 +22,7 @@ NO_HOLD = HoldId(NO_DROP)
 """Stands in an order form for the hold that is still to be made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurchaseWish(Wish):
+class PurchaseWish(Wish, frozen=True, kw_only=True):
     """A buyer's wish to buy `lines` at once. `provider` and `method` as in `OrderForm`."""
 
     email: str
@@ -78,7 +78,7 @@ async def settle_purchases(
 
 
 def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, window_s: int) -> Started:
-    request, expires_at = allotted.request, allotted.granted.expires_at
+    request, basket, expires_at = allotted.request, allotted.basket, allotted.granted.expires_at
     assert request.order_id is not None
     order = Order(
         id=request.order_id,
@@ -86,14 +86,14 @@ def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, wi
         buyer_id=wish.buyer_id,
         hold_id=request.id,
         state=OrderState.AWAITING_PAYMENT,
-        total=to_pay(allotted.lines, allotted.discount),
-        discount=allotted.discount,
+        total=basket.total,
+        discount=basket.discount,
         email=wish.email,
         address=wish.address,
         pay_until=expires_at,
         seconds_left=window_s,
         created_at=allotted.granted.at,
-        lines=allotted.lines,
+        lines=basket.lines,
     )
     hold = Hold(
         id=request.id,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
@@ -30,8 +31,7 @@ PAID_TWICE = "paid-twice"
 """Why money goes back by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What the request that placed an order knows of it: all that does not change, and its key."""
 
     order: Order
@@ -39,8 +39,7 @@ class Known:
     key: RequestKey | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """A provider's answer about an attempt. `notice` is the webhook that brought it, `known` spares reading."""
 
     ref: ChargeRef

@@ -14,8 +14,8 @@ from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.settings import Settings
 
 if TYPE_CHECKING:
-    from tidegate.checkout.contracts import HoldView, OrderView
-    from tidegate.checkout.holding import HoldWish
+    from tidegate.checkout.contracts import OrderView
+    from tidegate.checkout.holding import FreshHold, HoldWish
     from tidegate.checkout.ordering import OrderWish, Started
     from tidegate.checkout.purchasing import PurchaseWish
     from tidegate.checkout.settlement import Settlement
@@ -35,7 +35,7 @@ class Desk:
 class Batches:
     """The group commits of buying, one a kind."""
 
-    holds: GroupCommit[HoldWish, HoldView | StoredAnswer]
+    holds: GroupCommit[HoldWish, FreshHold | StoredAnswer]
     orders: GroupCommit[OrderWish, Started | StoredAnswer]
     purchases: GroupCommit[PurchaseWish, Started | StoredAnswer]
     settlements: GroupCommit[Settlement, OrderView | StoredAnswer | None]

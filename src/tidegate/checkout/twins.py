@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ class Twins:
 
     def __init__(self) -> None:
         self._running: dict[tuple[UUID, str], tuple[bytes, asyncio.Task[Any]]] = {}
+        self._shared: dict[tuple[UUID, str], tuple[bytes, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def once(self, key: RequestKey | None, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
@@ -41,6 +42,41 @@ class Twins:
             task.add_done_callback(lambda _: self._running.pop(name, None))
         return await asyncio.shield(task), False
 
+    async def share(self, key: RequestKey | None, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
+        """The same for work that is one batch's: it ends with its caller, and costs no task.
+
+        When the first caller goes away while others wait, the next of them does the work itself.
+        """
+        if key is None:
+            return await work(), False
+        name = (key.buyer_id, key.key)
+        while (running := self._shared.get(name)) is not None:
+            if running[0] != key.fingerprint:
+                raise KeyReused()
+            try:
+                outcome: T = await asyncio.shield(running[1])
+            except asyncio.CancelledError:
+                if not running[1].cancelled() or _is_cancelled():
+                    raise
+            else:
+                return outcome, True
+        promise = asyncio.get_running_loop().create_future()
+        self._shared[name] = (key.fingerprint, promise)
+        try:
+            outcome = await work()
+        except Exception as error:
+            promise.set_exception(error)
+            promise.exception()  # nobody need wait for it
+            raise
+        except BaseException:
+            promise.cancel()
+            raise
+        else:
+            promise.set_result(outcome)
+            return outcome, False
+        finally:
+            del self._shared[name]
+
     async def finish(self, *, within_s: float) -> None:
         """Wait for what is being worked on: at the end of a process, payments whose order is recorded already."""
         if self._tasks:
@@ -51,3 +87,9 @@ def _look_at(task: asyncio.Future[Any]) -> None:
     """An outcome that nobody waits for any more is no unhandled error."""
     if not task.cancelled():
         task.exception()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task, rather than what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tidegate import inventory
 from tidegate.catalog import clean_code
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
 from tidegate.checkout.contracts import BoughtLine, CodeNotValid, CodeUsedUp, LimitReached, Line, NotOpen, SoldOut
-from tidegate.checkout.rules import discount_of, drop_of, priced, voucher_of
+from tidegate.checkout.documents import goods_members
+from tidegate.checkout.rules import discount_of, drop_of, priced, to_pay, voucher_of
 from tidegate.checkout.shop import Desk
 from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldLine, HoldRequest, VoucherRule
 from tidegate.platform.database import Connection
@@ -19,8 +21,7 @@ from tidegate.platform.money import Money, total
 from tidegate.platform.problems import KeyInFlight, KeyReused, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """A buyer's wish for all of `lines` or none, as it came in.
 
     `admission` is the pass that a room gave, `code` a voucher's.
@@ -34,19 +35,28 @@ class Wish:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Allotted:
+class Basket(Struct, frozen=True):
+    """What a wish comes to under the terms of one batch: made once for all who want the same.
+
+    `held` are its goods as stock knows them, `lines` as people do; `members` are its goods' members of a document.
+    """
+
+    held: tuple[HoldLine, ...]
+    lines: tuple[BoughtLine, ...]
+    drop: DropTerms | None
+    rule: DropRule | None
+    voucher: VoucherRule | None
+    discount: Money
+    total: Money
+    members: bytes
+
+
+class Allotted(Struct, frozen=True):
     """Stock that was taken for a wish."""
 
     request: HoldRequest
     granted: Granted
-    lines: tuple[BoughtLine, ...]
-    drop: DropTerms | None
-
-    @property
-    def discount(self) -> Money:
-        """What its voucher takes off the lines."""
-        return Money(self.request.discount, self.lines[0].unit.currency)
+    basket: Basket
 
 
 Verdict = Allotted | StoredAnswer | Problem
@@ -76,26 +86,31 @@ async def allot(
     guess = desk.snapshot.guess(skus)
     terms = await desk.snapshot.answer(conn, revision, skus) if guess is None else guess
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
-    wanted = _requests(wishes, terms, vouchers, order_ids)
-    room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
+    baskets = _baskets(wishes, terms, vouchers)
+    wanted = _requests(wishes, baskets, order_ids)
+    room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     if guess is not None and (fresh := await desk.snapshot.answer(conn, revision, skus)) != guess:
         terms = fresh
-        wanted = _requests(wishes, terms, vouchers, order_ids)
-        room = await inventory.ask_room(conn, [each for each in wanted if isinstance(each, HoldRequest)])
+        baskets = _baskets(wishes, terms, vouchers)
+        wanted = _requests(wishes, baskets, order_ids)
+        room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     claims = iter(await lookup.claims())
     verdicts: list[Verdict | None] = []
     requests: list[HoldRequest] = []
-    for wish, want in zip(wishes, wanted, strict=True):
+    taken: list[Basket] = []
+    for wish, basket, want in zip(wishes, baskets, wanted, strict=True):
         verdict = from_claim(next(claims)) if wish.key else None
-        if verdict is None and isinstance(want, Problem):
-            verdict = want
-        elif verdict is None and isinstance(want, HoldRequest):
-            requests.append(want)
+        if verdict is None:
+            if isinstance(basket, Problem):
+                verdict = basket
+            elif want is not None:
+                requests.append(want)
+                taken.append(basket)
         verdicts.append(verdict)
     limit = desk.settings.holds.max_live_per_buyer
     decided = await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=limit, asked=room, moves=moves)
     by_variant = {each.variant_id: each for each in terms.values()}
-    rest = iter([_verdict(*pair, by_variant) for pair in zip(requests, decided, strict=True)])
+    rest = iter([_verdict(*each, by_variant) for each in zip(requests, taken, decided, strict=True)])
     return [next(rest) if verdict is None else verdict for verdict in verdicts]
 
 
@@ -130,24 +145,58 @@ def title_of(terms: Terms) -> str:
     return f"{terms.title}, {terms.options_text}" if terms.options_text else terms.title
 
 
+def _baskets(
+    wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms]
+) -> list[Basket | Problem]:
+    """What each wish comes to, or why it cannot be fulfilled."""
+    known: dict[tuple[object, ...], Basket | Problem] = {}
+    baskets = []
+    for wish in wishes:
+        name = (wish.lines, wish.drop, wish.admission, wish.code)
+        basket = known.get(name)
+        if basket is None:
+            try:
+                basket = _basket(wish, terms, vouchers)
+            except Problem as problem:
+                basket = problem
+            known[name] = basket
+        baskets.append(basket)
+    return baskets
+
+
+def _basket(wish: Wish, terms: dict[str, Terms], vouchers: dict[str, VoucherTerms]) -> Basket:
+    held = priced(wish.lines, terms)
+    drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
+    voucher, off = _redeemed(wish.code, vouchers, held)
+    by_variant = {each.variant_id: each for each in terms.values()}
+    lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in held)
+    discount = Money(off, lines[0].unit.currency)
+    to_be_paid = to_pay(lines, discount)
+    rule = None if drop is None else DropRule(drop.id, drop.opens_at, drop.per_buyer)
+    members = goods_members(total=to_be_paid, discount=discount, lines=lines)
+    return Basket(held, lines, drop, rule, voucher, discount, to_be_paid, members)
+
+
 def _requests(
-    wishes: Sequence[Wish],
-    terms: dict[str, Terms],
-    vouchers: dict[str, VoucherTerms],
-    order_ids: Sequence[OrderId] | None,
-) -> list[HoldRequest | Problem]:
-    wanted: list[HoldRequest | Problem] = []
-    for place, wish in enumerate(wishes):
-        try:
-            lines = priced(wish.lines, terms)
-            drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
-            voucher, discount = _redeemed(wish.code, vouchers, lines)
-        except Problem as problem:
-            wanted.append(problem)
+    wishes: Sequence[Wish], baskets: Sequence[Basket | Problem], order_ids: Sequence[OrderId] | None
+) -> list[HoldRequest | None]:
+    """What stock is asked for each wish; None where nothing is."""
+    wanted: list[HoldRequest | None] = []
+    for place, (wish, basket) in enumerate(zip(wishes, baskets, strict=True)):
+        if isinstance(basket, Problem):
+            wanted.append(None)
             continue
-        rule = None if drop is None else DropRule(drop.id, drop.opens_at, drop.per_buyer)
-        order_id = None if order_ids is None else order_ids[place]
-        wanted.append(HoldRequest(HoldId(new_id()), wish.buyer_id, lines, rule, voucher, order_id, discount))
+        wanted.append(
+            HoldRequest(
+                HoldId(new_id()),
+                wish.buyer_id,
+                basket.held,
+                basket.rule,
+                basket.voucher,
+                None if order_ids is None else order_ids[place],
+                basket.discount.amount,
+            )
+        )
     return wanted
 
 
@@ -163,11 +212,10 @@ def _redeemed(
     return rule, discount_of(goods, voucher).amount
 
 
-def _verdict(request: HoldRequest, decision: Decision, by_variant: dict[VariantId, Terms]) -> Verdict:
+def _verdict(request: HoldRequest, basket: Basket, decision: Decision, by_variant: dict[VariantId, Terms]) -> Verdict:
     match decision:
         case Granted():
-            lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in request.lines)
-            return Allotted(request, decision, lines, by_variant[request.lines[0].variant_id].drop)
+            return Allotted(request, decision, basket)
         case inventory.SoldOut():
             wanted = by_variant[decision.variant_id]
             words = f"{title_of(wanted)} is sold out" if decision.left == 0 else f"only {decision.left} are left"

@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
 from tidegate.platform.ids import ANYONE, NO_DROP, NO_VOUCHER, DropId, HoldId, OrderId, PersonId, VariantId, VoucherId
 from tidegate.platform.money import Money
 
@@ -22,8 +25,7 @@ class HoldState(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class HoldLine:
+class HoldLine(Struct, frozen=True):
     """`quantity` items of one variant at `unit` each."""
 
     variant_id: VariantId
@@ -58,8 +60,7 @@ LimitKey = tuple[UUID, PersonId]
 """Whose use of which rule is counted: (a drop's or voucher's id, a buyer or ANYONE)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(Struct, frozen=True):
     """`quantity` of `quota` that a hold takes under a limit. `live`: the limit also allows one live hold at a time."""
 
     key: LimitKey
@@ -68,12 +69,11 @@ class Take:
     live: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRequest:
+class HoldRequest(Struct, frozen=True):
     """A wish to hold all of `lines` or none. Lines of one variant are already summed.
 
     With an `order_id` the hold is an order's from its first moment. `discount` is what its voucher takes off the lines,
-    in minor units of their currency.
+    in minor units of their currency. `takes` is what it takes of limits, as `takes_of` says.
     """
 
     id: HoldId
@@ -83,29 +83,32 @@ class HoldRequest:
     voucher: VoucherRule | None = None
     order_id: OrderId | None = None
     discount: int = 0
+    takes: tuple[Take, ...] = ()
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "takes", takes_of(self))
 
     @property
     def quantity(self) -> int:
         """Items in all lines."""
-        return sum(line.quantity for line in self.lines)
-
-    @property
-    def takes(self) -> tuple[Take, ...]:
-        """What it takes of limits: of its drop's first, then of its voucher's."""
-        takes: tuple[Take, ...] = ()
-        if self.drop is not None:
-            takes = (Take((self.drop.drop_id, self.buyer_id), self.quantity, self.drop.per_buyer, live=True),)
-        if self.voucher is not None:
-            rule = self.voucher
-            takes += (
-                Take((rule.voucher_id, ANYONE), 1, rule.total, live=False),
-                Take((rule.voucher_id, self.buyer_id), 1, rule.per_buyer, live=False),
-            )
-        return takes
+        return sum([line.quantity for line in self.lines])
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+def takes_of(request: HoldRequest) -> tuple[Take, ...]:
+    """What a request takes of limits: of its drop's first, then of its voucher's."""
+    takes: tuple[Take, ...] = ()
+    if request.drop is not None:
+        takes = (Take((request.drop.drop_id, request.buyer_id), request.quantity, request.drop.per_buyer, True),)
+    if request.voucher is not None:
+        rule = request.voucher
+        takes += (
+            Take((rule.voucher_id, ANYONE), 1, rule.total, False),
+            Take((rule.voucher_id, request.buyer_id), 1, rule.per_buyer, False),
+        )
+    return takes
+
+
+class Granted(Struct, frozen=True):
     """The stock is taken, from `at` until `expires_at`."""
 
     hold_id: HoldId
@@ -171,8 +174,7 @@ class TooManyHolds:
 Decision = Granted | SoldOut | NotYetOpen | OverLimit | VoucherSpent | VoucherNotNow | TooManyHolds
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A hold as it stands. `drop_id` and `voucher_id` are all zeros for none; times are the database's.
 
     `discount` is what its voucher takes off the lines, in minor units of their currency.
@@ -225,8 +227,7 @@ class StockLevel:
         return self.on_hand - self.held - self.sold
 
 
-@dataclass(frozen=True, slots=True)
-class BuyerUse:
+class BuyerUse(Struct, frozen=True):
     """What a buyer has used of a rule's quota, and their live hold under it."""
 
     used: int

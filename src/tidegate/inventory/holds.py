@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec.structs import replace
 from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import Hold, HoldLine, HoldState

@@ -128,9 +128,8 @@ async def place_holds(
     pairs = zip(requests, decisions, strict=True)
     granted = [(request, decision) for request, decision in pairs if isinstance(decision, Granted)]
     await _record(conn, granted)
-    for request, _ in granted:
-        for line in request.lines:
-            collected.add(line.variant_id, held=line.quantity)
+    for variant_id, quantity in items_per_variant(request for request, _ in granted).items():
+        collected.add(variant_id, held=quantity)
     if moves is None:
         await collected.apply(conn)
     return decisions

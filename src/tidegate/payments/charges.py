@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from msgspec import Struct
 from prometheus_client import Counter
 from psycopg import AsyncCursor
 
@@ -179,8 +179,7 @@ def _after(charge: Locked, step: Step | None, answer: Answer | None) -> Standing
     return Standing(charge.ref, step.state, step.failure, action)
 
 
-@dataclass(frozen=True, slots=True)
-class Locked:
+class Locked(Struct, frozen=True):
     """What decides about a charge under its lock."""
 
     ref: ChargeRef

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from msgspec import Struct
+
 from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import Problem
@@ -76,8 +78,7 @@ class ChargeRef:
         return ref if ref.attempt >= 1 and ref.key == text else None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeIntent:
+class ChargeIntent(Struct, frozen=True):
     """What a provider is asked for.
 
     `method` is "hosted" (the shopper pays on the provider's page) or a provider's token, never card data;
@@ -92,8 +93,7 @@ class ChargeIntent:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a provider says of an attempt. INTENT: still working, or does not know yet.
 
     `action_url` is set with REQUIRES_ACTION, `failure` (the provider's code) with FAILED and CANCELLED, `total` (what
@@ -139,8 +139,7 @@ class Charge:
         return self.intent.total
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How an attempt stands: what a buyer may see of it."""
 
     ref: ChargeRef

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from tidegate.payments.contracts import Answer, Applied, ChargeState
 from tidegate.platform.money import Money
@@ -40,8 +41,7 @@ METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
 CARD_DIGITS = re.compile(r"[0-9]{12}")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What becomes of a charge: its next state and failure, and what to report."""
 
     state: ChargeState

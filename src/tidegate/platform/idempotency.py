@@ -17,14 +17,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from psycopg import AsyncCursor
 
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
 
 
-@dataclass(frozen=True, slots=True)
-class RequestKey:
+class RequestKey(Struct, frozen=True):
     """Whose key it is, the key, and a hash of the request that it stands for."""
 
     buyer_id: PersonId
@@ -32,8 +32,7 @@ class RequestKey:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredAnswer(Struct, frozen=True):
     """What was answered the first time: `body` is JSON, to the letter."""
 
     status: int
@@ -54,8 +53,7 @@ class ClaimState(StrEnum):
     REUSED = "reused"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Outcome of claiming a key: `answer` when ANSWERED."""
 
     state: ClaimState
@@ -95,8 +93,7 @@ WHERE k.subject_id = a.subject_id AND k.state = 'claimed'
 PRIMARY_KEY = re.compile(r"idempotency_keys_\d+_pkey")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(Struct, frozen=True):
     """A key to be written: with its `answer`, or claimed for `subject_id` (an order's id) until somebody has one."""
 
     key: RequestKey
@@ -150,7 +147,7 @@ async def record_keys(conn: Connection, records: Sequence[KeyRecord]) -> None:
     """Write keys that `look_up` found NEW, sorted, so that batches cannot deadlock. A twin elsewhere is waited for."""
     if not records:
         return
-    ordered = sorted(records, key=lambda each: (each.key.buyer_id, each.key.key))
+    ordered = sorted(records, key=lambda each: (each.key.buyer_id.int, each.key.key))
     await conn.execute(
         RECORD,
         (
@@ -169,7 +166,7 @@ async def finish_keys(conn: Connection, answers: Mapping[RequestKey, StoredAnswe
     """Store the answers of keys that an earlier transaction claimed; a key that has one keeps it."""
     if not answers:
         return
-    ordered = sorted(answers, key=lambda each: (each.buyer_id, each.key))
+    ordered = sorted(answers, key=lambda each: (each.buyer_id.int, each.key))
     await conn.execute(
         FINISH,
         (

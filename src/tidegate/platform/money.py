@@ -5,9 +5,9 @@ from __future__ import annotations
 import decimal
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from babel.numbers import format_currency, get_currency_precision
+from msgspec import Struct
 
 MAX_AMOUNT = 10**12
 """Largest amount, in minor units, that any single sum may reach."""
@@ -21,8 +21,7 @@ class MoneyError(ValueError):
     """The text is not an amount of money that this shop can carry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Struct, frozen=True):
     """`amount` is in minor units (pence, cents); `currency` is an ISO 4217 code."""
 
     amount: int

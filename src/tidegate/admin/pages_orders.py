@@ -35,6 +35,9 @@ from tidegate.web import PostedForm, read_form, render, see_other
 
 router = staff_router("/orders")
 
+MIN_YEAR, MAX_YEAR = 1970, 9_000
+"""Years in which an order can have been placed."""
+
 REFUSED = (NotCancellable, NotRefundable, NotSendable, InvalidRequest)
 
 
@@ -67,14 +70,10 @@ class OrderContext:
 async def list_orders(request: Request) -> Response:
     """Orders, the newest first."""
     shop: Shop = request.app.state.shop
-    typed = {name: request.query_params.get(name, "").strip()[:254] for name in ("number", "email", "state", "day")}
+    typed = {name: _typed(request, name) for name in ("number", "email", "state", "day")}
     before = parse_id(request.query_params.get("before", ""))
-    error = ""
+    day, error = _day(typed["day"])
     async with shop.database.connection() as conn:
-        try:
-            day = datetime.fromisoformat(typed["day"]).replace(tzinfo=UTC) if typed["day"] else None
-        except ValueError:
-            day, error = None, "day"
         buyers: list[PersonId] | None = None
         if typed["email"]:
             login = await accounts.find_login(conn, email=typed["email"])
@@ -215,6 +214,20 @@ def _parts(form: PostedForm) -> tuple[LinePart, ...]:
             if int(text):
                 parts.append(LinePart(int(number[:6]), int(text)))
     return tuple(parts)
+
+
+def _typed(request: Request, name: str) -> str:
+    """What was typed into a field of the search, within bounds."""
+    return request.query_params.get(name, "").replace("\0", "").strip()[:254]
+
+
+def _day(text: str) -> tuple[datetime | None, str]:
+    """The beginning of a day in UTC, and which field is wrong."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None, "day"
+    return (day, "") if day is None or MIN_YEAR <= day.year <= MAX_YEAR else (None, "day")
 
 
 async def _actor(request: Request) -> Actor:

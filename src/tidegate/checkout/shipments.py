@@ -130,7 +130,7 @@ async def _described(conn: Connection, parcel: Parcel) -> Parcel:
     number, carrier, url = parcel.tracking_number.strip(), parcel.carrier.strip(), parcel.tracking_url.strip()
     if len(number) > MAX_NUMBER or len(carrier) > MAX_NAME or len(url) > MAX_URL:
         raise InvalidRequest("The carrier, the number or the address is too long. Nothing was changed.")
-    if not (number + carrier + url).isprintable() or not carrier:
+    if not carrier or not (number + carrier + url).isprintable() or not (number + url).isascii():
         raise InvalidRequest("Name the carrier, in letters, digits and signs. Nothing was changed.")
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
         raise InvalidRequest("The address to follow it begins with https://. Nothing was changed.")

@@ -151,7 +151,7 @@ def test_pages_of_the_staff(shop: Shop, visit: Visit) -> None:
     staff = visit(shop)
     staff.go("/admin")
     assert staff.page.url.startswith(f"{shop.base_url}/login")
-    email, password = _administrator(shop)
+    email, password = administrator(shop)
     staff.page.get_by_label("E-mail address").fill(email)
     staff.page.get_by_label("Password").fill(password)
     staff.press("Sign in")
@@ -163,7 +163,7 @@ def test_pages_of_the_staff(shop: Shop, visit: Visit) -> None:
     inspect(staff, "admin")
 
 
-def _administrator(shop: Shop) -> tuple[str, str]:
+def administrator(shop: Shop) -> tuple[str, str]:
     """Address and password of the first administrator, as the start told them."""
     told = wait_until(lambda: re.search(r"Administrator: (\S+@\S+), password (\S+)", shop.said()), what="a password")
     return told[1], told[2]

@@ -107,7 +107,7 @@ async def post_refund(request: Request, order_id: str) -> Response:
     """Give money back: a sum, or what the picked items cost."""
     shop, wanted, form = _shop(request), _order_id(order_id), await read_form(request)
     try:
-        parts = _parts(form)
+        parts = _parts(form, "back-")
         currency = shop.settings.currency
         amount = None if parts else Money(parse_amount(form.get("amount"), currency), currency)
         await checkout.give_back(
@@ -137,7 +137,7 @@ async def post_send(request: Request, order_id: str) -> Response:
             form.get("other_carrier") or form.get("carrier"),
             form.get("tracking_number"),
             form.get("tracking_url"),
-            _parts(form),
+            _parts(form, "line-"),
         )
         await checkout.send(_shop(request), order_id=wanted, parcel=parcel, by=await _actor(request))
     except REFUSED as problem:
@@ -203,12 +203,12 @@ def _plain(money: Money) -> str:
     return f"{Decimal(money.amount).scaleb(-digits):f}"
 
 
-def _parts(form: PostedForm) -> tuple[LinePart, ...]:
-    """The items picked in fields `line-N`. Raises: InvalidRequest."""
+def _parts(form: PostedForm, prefix: str) -> tuple[LinePart, ...]:
+    """The items picked in fields `line-N` or `back-N`. Raises: InvalidRequest."""
     parts = []
     for name, value in form.fields:
-        number, text = name.removeprefix("line-"), value.strip() or "0"
-        if name.startswith("line-"):
+        number, text = name.removeprefix(prefix), value.strip() or "0"
+        if name.startswith(prefix):
             if not (number.isascii() and number.isdigit() and text.isascii() and text.isdigit() and len(text) <= 6):
                 raise InvalidRequest("Write how many items as whole numbers. Nothing was changed.")
             if int(text):

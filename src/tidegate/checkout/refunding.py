@@ -51,11 +51,12 @@ async def give_back(
         captured = await payments.lock_captured(conn, order_id)
         if captured is None or order.state not in (*PAID, OrderState.REFUNDED):
             raise NotRefundable("This order was not paid, so there is nothing to give back.")
-        wanted = amount or (worth_of(parts, order.lines, order.discount) if parts else None)
-        refund = Refund(captured.ref, reason_of(order_id, key), wanted or captured.left)
+        worth = worth_of(parts, order.lines, order.discount) if parts else captured.left
+        wanted = amount or Money(min(worth.amount, captured.left.amount), worth.currency)  # halves were rounded up
+        refund = Refund(captured.ref, reason_of(order_id, key), wanted)
         known = {each.refund.reason: each.refund for each in await payments.refunds_of(conn, order_id)}
         if refund.reason in known:
-            if wanted is not None and known[refund.reason].total != wanted:
+            if amount is not None and known[refund.reason].total != amount:
                 raise KeyReused()
             return known[refund.reason]
         await _decide(conn, order, captured, refund, parts, by=by, restock=restock)

@@ -158,6 +158,28 @@ async def test_money_that_goes_back_is_told_with_the_reason(
     assert "£1,234.50" in message.body
 
 
+async def test_money_given_back_and_parcels_are_told(database: Database, mailing: Settings, postbox: Postbox) -> None:
+    paid_event = order_paid()
+    refund = {"refund": {"amount": 500, "currency": "GBP"}, "cause": "given-back"}
+    shipment = {"carrier": "UPS", "tracking_number": "1Z", "tracking_url": "https://www.ups.com/track?tracknum=1Z"}
+    for topic, more in (
+        ("order.partly_refunded", refund),
+        ("order.refunded", refund),
+        ("order.sent", {"shipment": shipment}),
+    ):
+        event = replace(paid_event, id=EventId(new_id()), topic=topic, payload=paid_event.payload | more)
+        await paid(database, mailing, event, event)
+    assert await deliver_due(database, mailing, limit=10) == 6
+    told = {}
+    for mail in postbox.mails_to(ADA):
+        plain = mail.get_body(("plain",))
+        assert plain is not None
+        told[mail["Subject"]] = " ".join(plain.get_content().split())
+    assert "We sent £5.00 of your payment back" in told["Money for order K7P2-9QXA goes back to you"]
+    assert "All that you paid for it was sent back" in told["Your money for order K7P2-9QXA goes back to you"]
+    assert "https://www.ups.com/track?tracknum=1Z" in told["Order K7P2-9QXA is on its way"]
+
+
 async def test_events_and_tasks_that_come_twice_have_their_effect_once(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:

@@ -83,6 +83,8 @@ def test_templates_escape_what_they_are_given(template: str) -> None:
             {"title": "<script>x</script> {{ 7 * 7 }} %s %(total)s", "sku": "\"'>", "quantity": 1, "amount": 100}
         ],
         "order_url": "http://127.0.0.1:8000/orders/1",
+        "refund": {"amount": 50, "currency": "GBP"},
+        "shipment": {"carrier": "<script>x</script>", "tracking_number": "<b>Ada", "tracking_url": "https://a.example"},
     }
     context = MessageContext("<Shop>", "en_GB")
     words = write_mail(template, variables, name="<b>Ada</b>", context=context)

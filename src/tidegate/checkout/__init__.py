@@ -1,8 +1,11 @@
 """Buying: hold, order, payment, and what happens when one of them does not come through."""
 
 from tidegate.checkout.books import INVARIANTS
+from tidegate.checkout.cancelling import cancel, may_cancel
 from tidegate.checkout.contracts import (
+    Actor,
     Address,
+    Aftermath,
     AlreadyOrdered,
     BoughtLine,
     CodeNotValid,
@@ -13,9 +16,13 @@ from tidegate.checkout.contracts import (
     HoldView,
     LimitReached,
     Line,
+    LinePart,
     NextAction,
+    NotCancellable,
     NotOpen,
     NotPayable,
+    NotRefundable,
+    NotSendable,
     OrderForm,
     OrderState,
     OrderSummary,
@@ -29,18 +36,24 @@ from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, ordered_variants
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
+from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
+from tidegate.checkout.refunding import give_back
 from tidegate.checkout.rules import check_form
+from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
 
 __all__ = [
     "INVARIANTS",
+    "Actor",
     "Address",
+    "Aftermath",
     "AlreadyOrdered",
     "BoughtLine",
+    "Carrier",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -51,13 +64,20 @@ __all__ = [
     "HoldsOpen",
     "LimitReached",
     "Line",
+    "LinePart",
     "NextAction",
+    "NotCancellable",
     "NotOpen",
     "NotPayable",
+    "NotRefundable",
+    "NotSendable",
+    "OrderFilter",
     "OrderForm",
+    "OrderPage",
     "OrderState",
     "OrderSummary",
     "OrderView",
+    "Parcel",
     "PassRequired",
     "PassSpent",
     "PurchaseWish",
@@ -65,16 +85,22 @@ __all__ = [
     "Shop",
     "SoldOut",
     "UnknownSku",
+    "cancel",
     "check_form",
     "erase_orders",
     "expire_holds_once",
     "expire_orders_once",
+    "find_aftermath",
     "find_hold",
     "find_order",
     "forget_buyers",
+    "give_back",
     "give_up",
+    "list_carriers",
+    "list_orders",
     "list_recent",
     "live_hold_in",
+    "may_cancel",
     "open_hold",
     "open_shop",
     "ordered_variants",
@@ -82,6 +108,8 @@ __all__ = [
     "place_order",
     "purchase",
     "reconcile_once",
+    "send",
     "settle_hold",
     "take_over_purchases",
+    "undo_send",
 ]

@@ -1,7 +1,8 @@
 """The books of orders, across stock, holds, charges, events and idempotency keys.
 
-`paid_at` is set when an order's stock is sold and stays: an order that is refunded afterwards keeps its sale, since
-nothing returns its items; one whose money came back because the stock was gone never had a sale, nor a `paid_at`.
+`paid_at` is set when an order's stock is sold and stays: an order that is refunded afterwards keeps its sale but for
+lines that were put back on the shelf, and one with `cancelled_at` has undone its sale. One whose money came back
+because the stock was gone never had a sale, nor a `paid_at`.
 
 They count over all orders that ever were: whoever removes old partitions of orders must remove those of their holds
 and charges with them, and take their sales out of `inventory.stock`. Today nothing removes them.
@@ -13,20 +14,30 @@ from tidegate.platform.invariants import Invariant
 
 STOCK_SOLD = Invariant(
     name="stock-sold",
-    says="A variant's sold items are those of its confirmed holds, and those of the orders that were paid.",
+    says="A variant's sold items are those of its confirmed holds, and of its paid orders, less what came back.",
     sql="""
     SELECT variant_id, s.sold AS recorded, h.sold AS in_confirmed_holds, o.sold AS in_paid_orders
     FROM inventory.stock AS s
     FULL JOIN (
         SELECT l.variant_id, sum(l.quantity)::bigint AS sold
-        FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+        FROM (
+            SELECT l.hold_id, l.variant_id, l.quantity FROM inventory.hold_lines AS l
+            UNION ALL SELECT hold_id, variant_id, -quantity FROM inventory.returns
+        ) AS l JOIN inventory.holds AS h ON l.hold_id = h.id
         WHERE h.state = 'confirmed'
         GROUP BY l.variant_id
     ) AS h USING (variant_id)
     FULL JOIN (
         SELECT l.variant_id, sum(l.quantity)::bigint AS sold
-        FROM checkout.orders AS o JOIN checkout.order_lines AS l ON l.order_id = o.id
-        WHERE o.paid_at IS NOT NULL
+        FROM checkout.orders AS o
+        JOIN (
+            SELECT order_id, variant_id, quantity FROM checkout.order_lines
+            UNION ALL
+            SELECT b.order_id, l.variant_id, -b.quantity FROM checkout.refunded_lines AS b
+            JOIN checkout.order_lines AS l ON l.order_id = b.order_id AND l.line_no = b.line_no
+            WHERE b.restocked
+        ) AS l ON l.order_id = o.id
+        WHERE o.paid_at IS NOT NULL AND o.cancelled_at IS NULL
         GROUP BY l.variant_id
     ) AS o USING (variant_id)
     WHERE coalesce(s.sold, 0) <> coalesce(h.sold, 0) OR coalesce(s.sold, 0) <> coalesce(o.sold, 0)
@@ -92,11 +103,11 @@ ORDER_LINES_ARE_HELD = Invariant(
 
 HOLD_FOLLOWS_ORDER = Invariant(
     name="hold-follows-order",
-    says="A hold is confirmed exactly when its order was paid, and keeps its stock exactly while it may be paid.",
+    says="A hold is confirmed while its order is paid and not cancelled, and keeps its stock while it may be paid.",
     sql="""
     SELECT o.id AS order_id, o.state AS order_state, o.paid_at, h.id AS hold_id, h.state AS hold_state
     FROM checkout.orders AS o JOIN inventory.holds AS h ON h.id = o.hold_id AND h.order_id = o.id
-    WHERE (h.state = 'confirmed') <> (o.paid_at IS NOT NULL)
+    WHERE (h.state = 'confirmed') <> (o.paid_at IS NOT NULL AND o.cancelled_at IS NULL)
         OR (o.paid_at IS NOT NULL AND o.state NOT IN ('paid', 'fulfilled', 'refunded'))
         OR (h.state = 'ordered') <> (o.state IN ('awaiting_payment', 'payment_failed'))
     """,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+from uuid import UUID
 
 from msgspec import Struct
 
+from tidegate.payments.contracts import RecordedRefund
 from tidegate.platform.ids import HoldId, OrderId, PersonId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import Problem
@@ -127,6 +131,91 @@ class OrderSummary:
     total: Money
     items: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something to an order. `role` is "buyer", "staff", "admin" or "shop" (by itself, without an id)."""
+
+    id: PersonId | None
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinePart:
+    """Some items of an order's line; lines count from 1."""
+
+    line_no: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A parcel. `undone_at`: it was marked as sent by mistake."""
+
+    id: UUID
+    carrier: str
+    tracking_number: str
+    tracking_url: str
+    sent_at: datetime
+    undone_at: datetime | None
+    parts: tuple[LinePart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A line of an order's history; `detail` holds no personal data."""
+
+    what: str
+    actor_id: UUID | None
+    actor_role: str
+    detail: Mapping[str, Any]
+    at: datetime
+
+    @property
+    def money(self) -> Money | None:
+        """The sum that it was about."""
+        return Money(self.detail["amount"], self.detail["currency"]) if "amount" in self.detail else None
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What became of an order after it was placed. `rest` is what may still be given back, `parts_left` to be sent."""
+
+    paid_at: datetime | None
+    cancelled_at: datetime | None
+    shipments: tuple[Shipment, ...]
+    refunds: tuple[RecordedRefund, ...]
+    history: tuple[Happened, ...]
+    rest: Money
+    parts_left: tuple[LinePart, ...]
+    refunded_parts: tuple[LinePart, ...]
+
+    @property
+    def sent_any(self) -> bool:
+        """Whether a parcel is on its way."""
+        return any(each.undone_at is None for each in self.shipments)
+
+
+class NotCancellable(Problem):
+    """This order cannot be cancelled any more."""
+
+    slug = "not-cancellable"
+    status = 409
+
+
+class NotRefundable(Problem):
+    """No more than what was paid and not given back yet can be given back."""
+
+    slug = "not-refundable"
+    status = 409
+
+
+class NotSendable(Problem):
+    """This cannot be marked as sent."""
+
+    slug = "not-sendable"
+    status = 409
 
 
 class SoldOut(Problem):

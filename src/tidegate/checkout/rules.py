@@ -14,6 +14,7 @@ from tidegate.checkout.contracts import (
     CodeNotValid,
     CodeUnknown,
     Line,
+    LinePart,
     OrderForm,
     OrderState,
     PassRequired,
@@ -153,6 +154,31 @@ def to_pay(lines: Sequence[BoughtLine], discount: Money) -> Money:
     goods = total((line.total for line in lines), discount.currency)
     assert 0 <= discount.amount <= goods.amount, "a discount takes off at most what there is to pay"
     return Money(goods.amount - discount.amount, goods.currency)
+
+
+def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money) -> Money:
+    """What some items of an order cost: their prices less their share of the discount, to the nearest minor unit.
+
+    A half becomes a whole in the buyer's favour. Raises: InvalidRequest for items that the order does not have.
+    """
+    picked = 0
+    for part in parts:
+        if not 1 <= part.line_no <= len(lines) or not 1 <= part.quantity <= lines[part.line_no - 1].quantity:
+            raise InvalidRequest("This order does not have that many of these items. Nothing was changed.")
+        picked += lines[part.line_no - 1].unit.amount * part.quantity
+    goods = sum(line.total.amount for line in lines)
+    if goods == 0:
+        return Money(0, discount.currency)
+    return Money((2 * picked * (goods - discount.amount) + goods) // (2 * goods), discount.currency)
+
+
+def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[LinePart, ...]:
+    """What is left of each line after what is `gone`; lines of which nothing is left are absent."""
+    left = {number: line.quantity for number, line in enumerate(lines, 1)}
+    for parts in gone:
+        for part in parts:
+            left[part.line_no] -= part.quantity
+    return tuple(LinePart(number, quantity) for number, quantity in left.items() if quantity > 0)
 
 
 def check_form(form: OrderForm) -> dict[str, str]:

@@ -14,6 +14,7 @@ import structlog
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
 from tidegate.checkout.orders import load_orders, lock_orders, move_orders, put_last, unpaid_past_their_time
+from tidegate.checkout.refunding import try_to_carry_out
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
@@ -61,11 +62,8 @@ async def reconcile_once(shop: Shop) -> int:
 
 async def _give_back(shop: Shop, refund: Refund, gate: asyncio.Semaphore) -> None:
     """Have the money given back, some at once; the order said so when this was decided. Safe to repeat."""
-    try:
-        async with gate:
-            await payments.run_refund(shop.providers, shop.database, refund)
-    except Exception as error:  # of one refund: the others of the round are tried all the same
-        log.warning("refund_not_settled", order_id=str(refund.ref.order_id), reason=refund.reason, error=repr(error))
+    async with gate:
+        await try_to_carry_out(shop, refund)
 
 
 async def expire_orders_once(shop: Shop) -> int:

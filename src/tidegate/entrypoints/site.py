@@ -21,8 +21,10 @@ from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
+from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
@@ -40,6 +42,7 @@ from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, pages_shop
 
@@ -112,12 +115,15 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
     app.include_router(storefront_pages_checkout.router)
+    app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
+    app.include_router(admin_pages_orders.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
+    app.include_router(checkout_http_after.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)

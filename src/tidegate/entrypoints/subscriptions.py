@@ -11,5 +11,7 @@ from tidegate.platform.jobs import RECEIPTS, Subscription
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "account.link": Subscription(RECEIPTS, (notify_tasks.account_link,)),
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
 }

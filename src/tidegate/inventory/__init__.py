@@ -39,6 +39,7 @@ from tidegate.inventory.holds import (
 from tidegate.inventory.limits import RACE as LIMIT_RACE
 from tidegate.inventory.limits import clear_limits, redemptions
 from tidegate.inventory.placing import ask_room, place_holds
+from tidegate.inventory.returns import return_items, undo_sale
 from tidegate.inventory.stock import MAX_STOCK, StockMoves, add_missing_stock, available, set_stock, stock_levels
 from tidegate.inventory.stock import RACE as STOCK_RACE
 
@@ -84,8 +85,10 @@ __all__ = [
     "redemptions",
     "release_holds",
     "release_unordered",
+    "return_items",
     "set_stock",
     "stock_levels",
     "summed",
     "take_over_holds",
+    "undo_sale",
 ]

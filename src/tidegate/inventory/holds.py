@@ -116,7 +116,7 @@ async def confirm_holds(
     outcome.update({hold.id: Confirmation.RETAKEN for hold in retaken})
     collected = StockMoves() if moves is None else moves
     await keep_limits(conn, ready, retaken=retaken)
-    await _set_state(conn, [*ready, *retaken], HoldState.CONFIRMED)
+    await set_states(conn, [*ready, *retaken], HoldState.CONFIRMED)
     for hold in ready:
         for line in hold.lines:
             collected.add(line.variant_id, held=-line.quantity, sold=line.quantity)
@@ -203,7 +203,7 @@ async def end_holds(conn: Connection, holds: Sequence[Hold], state: HoldState) -
     back = items_per_variant(holds)
     await ask_stock(conn, back)
     await move_stock(conn, held={v: -n for v, n in back.items()}, sold={})
-    await _set_state(conn, holds, state)
+    await set_states(conn, holds, state)
 
 
 async def _lock_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold]:
@@ -213,7 +213,8 @@ async def _lock_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold
     return await _read_holds(conn, "h.id = ANY(%s)", (list(hold_ids),))
 
 
-async def _set_state(conn: Connection, holds: Sequence[Hold], state: HoldState) -> None:
+async def set_states(conn: Connection, holds: Sequence[Hold], state: HoldState) -> None:
+    """Let locked holds be in `state`."""
     if holds:
         await conn.execute(
             "UPDATE inventory.holds SET state = %s WHERE id = ANY(%s)", (state, [hold.id for hold in holds])

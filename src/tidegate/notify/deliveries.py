@@ -74,8 +74,7 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
     The topic names the template: `order.paid` is told with `order_paid`.
     """
     variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
-    variables["discount"] = event.payload.get("discount")
-    variables["locale"] = event.payload.get("locale")
+    variables |= {name: event.payload.get(name) for name in ("discount", "refund", "cause", "shipment", "locale")}
     address = None
     if event.personal is not None and event.personal.get("email"):
         address = current_sealer().seal_json(

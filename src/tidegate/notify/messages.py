@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tidegate.platform.money import Money
 from tidegate.platform.texts import catalogue_of, translated
 
-TEMPLATES = ("order_paid", "order_refunded")
+TEMPLATES = ("order_paid", "order_refunded", "order_partly_refunded", "order_sent")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
 LINK_TEMPLATES = ("account_login", "account_register", "account_reset")

@@ -13,6 +13,7 @@ from tidegate.payments.contracts import (
     Answer,
     Applied,
     BadSignature,
+    Captured,
     Charge,
     ChargeIntent,
     ChargeRef,
@@ -22,6 +23,7 @@ from tidegate.payments.contracts import (
     PaymentInProgress,
     Provider,
     ProviderRefused,
+    RecordedRefund,
     Refund,
     RefundAnswer,
     RefundState,
@@ -37,7 +39,16 @@ from tidegate.payments.providers import (
     end_attempt,
     make_providers,
 )
-from tidegate.payments.refunds import claim_due_refunds, record_refunds, run_refund
+from tidegate.payments.refunds import (
+    ask_refund,
+    claim_due_refunds,
+    find_captured,
+    lock_captured,
+    record_refunds,
+    refunds_of,
+    run_refund,
+    settle_refund,
+)
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
 from tidegate.payments.stripe_check import check_stripe
 from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
@@ -47,6 +58,7 @@ __all__ = [
     "Answer",
     "Applied",
     "BadSignature",
+    "Captured",
     "Charge",
     "ChargeIntent",
     "ChargeRef",
@@ -57,6 +69,7 @@ __all__ = [
     "Provider",
     "ProviderRefused",
     "Providers",
+    "RecordedRefund",
     "Refund",
     "RefundAnswer",
     "RefundState",
@@ -65,6 +78,7 @@ __all__ = [
     "apply_answers",
     "ask_charges",
     "ask_provider",
+    "ask_refund",
     "call_provider",
     "check_method",
     "check_stripe",
@@ -74,14 +88,18 @@ __all__ = [
     "deliver_sandbox_webhooks_once",
     "end_attempt",
     "erase_sandbox",
+    "find_captured",
     "load_charges",
+    "lock_captured",
     "make_providers",
     "mark_applied",
     "receive_webhook",
     "record_first_intents",
     "record_intents",
     "record_refunds",
+    "refunds_of",
     "run_refund",
     "sandbox_orders",
+    "settle_refund",
     "sweep_unapplied_webhooks",
 ]

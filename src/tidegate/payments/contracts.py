@@ -181,6 +181,32 @@ class RefundAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedRefund:
+    """A refund as recorded; `failure` is the provider's code where it refused."""
+
+    refund: Refund
+    state: RefundState
+    failure: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The charge that paid an order. `refunded` was given back or is about to be; of it `done` has been."""
+
+    ref: ChargeRef
+    total: Money
+    refunded: Money
+    done: Money
+
+    @property
+    def left(self) -> Money:
+        """What may still be given back."""
+        return Money(self.total.amount - self.refunded.amount, self.total.currency)
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """A webhook that was verified and stored: settle `ref` by `answer`, then `mark_applied`."""
 

@@ -105,6 +105,14 @@ class HoldSettings(BaseModel):
     sweep_batch: Count = Field(500, description="Most holds expired in one transaction.")
 
 
+class OrderSettings(BaseModel):
+    """What may be done with an order after it was placed."""
+
+    buyer_cancels_paid: bool = Field(True, description="Whether buyers may cancel what is paid and not sent yet.")
+    undo_sent_s: Count = Field(3_600, description="How long staff may take back that a parcel was sent.")
+    page_size: Count = Field(25, description="Orders on one page of a list.")
+
+
 class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
@@ -266,6 +274,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
+    orders: OrderSettings = OrderSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import HoldView, OrderView
+from tidegate.checkout import Aftermath, HoldView, OrderView
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
@@ -110,6 +110,8 @@ class OrderContext:
     look_again: str
     """Address to look at again while the payment is open, empty when that has gone on for long enough."""
     look_again_in_s: int
+    after: Aftermath
+    may_cancel: bool
 
 
 class DeadEnd(StrEnum):

@@ -27,9 +27,11 @@ from tidegate.checkout import (
     OrderView,
     Shop,
     SoldOut,
+    find_aftermath,
     find_hold,
     find_order,
     give_up,
+    may_cancel,
     open_hold,
     pay_again,
     place_order,
@@ -160,6 +162,8 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
         ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
         look_again_in_s=LOOK_AGAIN_S if look < QUICK_LOOKS else SLOW_LOOK_AGAIN_S,
+        after=(await find_aftermath(_shop(request), order_id=order.id))[1],
+        may_cancel=await may_cancel(_shop(request), order_id=order.id),
     )
     return render(request, "storefront/order.html", context, headers=NOT_KEPT)
 

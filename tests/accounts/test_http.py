@@ -145,7 +145,7 @@ async def test_a_wrong_password_shows_the_form_again_without_it(browser: httpx.A
     fields = {**await form(browser), "email": "<admin>@x.example", "password": "secret-7"}
     answer = await browser.post("/login", data=fields)
     assert answer.status_code == 401
-    assert "do not belong together" in answer.text
+    assert "The e-mail address or the password is not right." in answer.text
     assert "&lt;admin&gt;@x.example" in answer.text
     assert "secret-7" not in answer.text
     assert SESSION_COOKIE not in browser.cookies

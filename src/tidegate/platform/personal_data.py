@@ -51,6 +51,7 @@ NOT_PERSONAL = {
     "accounts.links.token_hash": "a hash of random bytes",
     "accounts.people.password_hash": "an argon2id hash, which says nothing about its owner",
     "accounts.sessions.token_hash": "a hash of random bytes",
+    "checkout.carriers.name": "a company that carries parcels",
     "payments.sandbox_payments.token": "a made-up card of the sandbox, such as tok_ok",
     "platform.idempotency_keys.fingerprint": "a hash of a request, compared and never searched for",
 }

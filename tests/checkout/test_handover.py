@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.checkout.conftest import Stock
+from tests.waiting import eventually
 from tidegate import checkout
 from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderView, Shop
 from tidegate.ops.books import check_books
@@ -65,3 +68,31 @@ async def test_a_limit_that_the_person_used_keeps_the_hold_with_the_guest(
     await hand_over(shop, buyer, person)
     assert (await checkout.find_hold(shop, buyer_id=buyer, hold_id=kept.id)).id == kept.id
     assert await broken(shop) == {}
+
+
+async def test_it_waits_for_a_payment_that_settles_instead_of_blocking_it(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    """Whoever settles a payment locks the order, then its hold, then the buyer's limit: so must this."""
+    person = PersonId(new_id())
+    await sell("VASE", stock=3, drop_in_s=-1)
+    ordered = await buy(shop, buyer, (await hold(shop, buyer, "VASE", "vase-drop")).id)
+    async with shop.database.transaction() as conn:
+        await conn.execute("SELECT 1 FROM checkout.orders WHERE id = %s FOR NO KEY UPDATE", (ordered.id,))
+        moving = asyncio.create_task(hand_over(shop, buyer, person))
+        await eventually(lambda: somebody_waits(shop))
+        await conn.execute("SELECT 1 FROM inventory.holds WHERE buyer_id = %s FOR NO KEY UPDATE", (buyer,))
+        await conn.execute(
+            "SELECT 1 FROM inventory.buyer_limits WHERE buyer_id = %s FOR NO KEY UPDATE NOWAIT", (buyer,)
+        )
+    await moving
+    assert (await checkout.find_order(shop, buyer_id=person, order_id=ordered.id)).id == ordered.id
+    assert await broken(shop) == {}
+
+
+async def somebody_waits(shop: Shop) -> bool:
+    async with shop.database.connection() as conn:
+        rows = await conn.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return (await rows.fetchone() or (0,))[0] > 0

@@ -16,8 +16,11 @@ async def take_over_purchases(conn: Connection, guest: PersonId, person: PersonI
     """
     if await in_flight(conn, buyer_id=guest):
         return
-    rows = await (await conn.execute("SELECT hold_id FROM checkout.orders WHERE buyer_id = %s", (guest,))).fetchall()
-    moved = await inventory.take_over_holds(conn, guest, person, ordered=[HoldId(row[0]) for row in rows])
+    rows = await conn.execute(
+        "SELECT hold_id FROM checkout.orders WHERE buyer_id = %s ORDER BY id FOR NO KEY UPDATE", (guest,)
+    )
+    ordered = [HoldId(row[0]) for row in await rows.fetchall()]
+    moved = await inventory.take_over_holds(conn, guest, person, ordered=ordered)
     if not moved:
         return
     # Holds are locked by now: whoever orders one of them from here on finds that it is no longer the guest's.

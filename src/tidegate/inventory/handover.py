@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
+from tidegate.inventory.contracts import Hold
+from tidegate.inventory.holds import ask_holds, read_holds
+from tidegate.inventory.limits import ask_limits, read_limits
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import HoldId, PersonId
+from tidegate.platform.ids import ANYONE, HoldId, PersonId
 
 
 async def take_over_holds(
@@ -15,18 +17,17 @@ async def take_over_holds(
     """Make a guest's live holds and their `ordered` ones a person's, in the caller's transaction; returns these.
 
     What was used of limits moves along. All holds move or none: none where the person has used one of the same limits
-    already, since the sum could be more than a buyer may have. Limits are locked before holds, as buying does.
+    already, since the sum could be more than a buyer may have. The caller has locked the orders; holds and limits are
+    locked here in the order of buying (see `stock`), those of the person also where there are none yet.
     """
-    rules = await _rules_of(conn, guest, ordered)
-    await conn.execute(
-        """
-        SELECT 1 FROM inventory.buyer_limits WHERE rule_id = ANY (%s) AND buyer_id = ANY (%s)
-        ORDER BY rule_id, buyer_id FOR UPDATE
-        """,
-        (list(rules), [guest, person]),
-    )
-    if await _rules_of(conn, guest, ordered) != rules or await _has_used(conn, person, rules):
-        return []
+    holds = await read_holds(await ask_holds(conn, {*await _live(conn, guest), *ordered}))
+    own = [hold for hold in holds.values() if hold.buyer_id == guest and (hold.live or hold.id in ordered)]
+    rules = {rule_id for hold in own for (rule_id, buyer_id), _, _ in hold.taken if buyer_id != ANYONE}
+    keys = {(rule_id, each) for rule_id in rules for each in (guest, person)}
+    uses = await read_limits(await ask_limits(conn, keys, may_make=True))
+    taken = [use for (_, buyer_id), use in uses.items() if buyer_id == person]
+    if any(use.used or use.live_hold_id for use in taken) or set(await _live(conn, guest)) - holds.keys():
+        return []  # the person has used one of the limits, or the guest has just now taken something more
     await conn.execute(
         "DELETE FROM inventory.buyer_limits WHERE rule_id = ANY (%s) AND buyer_id = %s", (list(rules), person)
     )
@@ -34,45 +35,17 @@ async def take_over_holds(
         "UPDATE inventory.buyer_limits SET buyer_id = %s WHERE rule_id = ANY (%s) AND buyer_id = %s",
         (person, list(rules), guest),
     )
-    moved = await (
-        await conn.execute(
-            """
-            UPDATE inventory.holds SET buyer_id = %s
-            WHERE id = ANY (ARRAY(
-                SELECT id FROM inventory.holds WHERE buyer_id = %s AND state IN ('held', 'ordered')
-            ) || %s::uuid[]) AND buyer_id = %s RETURNING id
-            """,
-            (person, guest, list(ordered), guest),
-        )
-    ).fetchall()
-    return [HoldId(row[0]) for row in moved]
+    return await _move(conn, own, person)
 
 
-async def _rules_of(conn: Connection, guest: PersonId, ordered: Sequence[HoldId]) -> set[UUID]:
-    """Whose limits the holds use: drops' and vouchers'; all zeros are in no limit."""
-    rows = await (
-        await conn.execute(
-            """
-            SELECT rule_id FROM inventory.holds CROSS JOIN LATERAL (VALUES (drop_id), (voucher_id)) AS r (rule_id)
-            WHERE buyer_id = %(guest)s AND state IN ('held', 'ordered')
-            UNION
-            SELECT rule_id FROM inventory.holds CROSS JOIN LATERAL (VALUES (drop_id), (voucher_id)) AS r (rule_id)
-            WHERE id = ANY (%(ordered)s) AND buyer_id = %(guest)s
-            """,
-            {"guest": guest, "ordered": list(ordered)},
-        )
-    ).fetchall()
-    return {row[0] for row in rows if row[0].int}
+async def _live(conn: Connection, guest: PersonId) -> list[HoldId]:
+    rows = await conn.execute(
+        "SELECT id FROM inventory.holds WHERE buyer_id = %s AND state IN ('held', 'ordered')", (guest,)
+    )
+    return [HoldId(row[0]) for row in await rows.fetchall()]
 
 
-async def _has_used(conn: Connection, person: PersonId, rules: set[UUID]) -> bool:
-    row = await (
-        await conn.execute(
-            """
-            SELECT 1 FROM inventory.buyer_limits
-            WHERE rule_id = ANY (%s) AND buyer_id = %s AND (used > 0 OR live_hold_id IS NOT NULL) LIMIT 1
-            """,
-            (list(rules), person),
-        )
-    ).fetchone()
-    return row is not None
+async def _move(conn: Connection, holds: Sequence[Hold], person: PersonId) -> list[HoldId]:
+    moved = [hold.id for hold in holds]
+    await conn.execute("UPDATE inventory.holds SET buyer_id = %s WHERE id = ANY (%s)", (person, moved))
+    return moved

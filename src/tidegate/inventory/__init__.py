@@ -42,7 +42,7 @@ from tidegate.inventory.holds import (
     release_unordered,
 )
 from tidegate.inventory.limits import RACE as LIMIT_RACE
-from tidegate.inventory.limits import clear_limits, redemptions
+from tidegate.inventory.limits import clear_limits, redemptions, taken_in_drop
 from tidegate.inventory.movements import (
     MAX_LOW,
     add_missing_stock,
@@ -112,5 +112,6 @@ __all__ = [
     "stock_levels",
     "summed",
     "take_over_holds",
+    "taken_in_drop",
     "undo_sale",
 ]

@@ -7,6 +7,7 @@ from tidegate.catalog.contracts import (
     Drop,
     DropExists,
     DropItem,
+    DropRuns,
     DropTerms,
     EditableProduct,
     ExportReport,
@@ -30,12 +31,13 @@ from tidegate.catalog.contracts import (
     UnusableMapping,
     Variant,
     VariantInDrop,
+    VariantName,
     VoucherExists,
     VoucherTerms,
     Written,
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
-from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.drops import close_drop, create_drop, edit_drop, find_drop, list_drops, reopen_drop
 from tidegate.catalog.edits import bulk_edit, create_product, edit_product, edit_variant, product_to_edit, set_prices
 from tidegate.catalog.erasing import archive_products, find_demo, remove_products
 from tidegate.catalog.exports import export_products
@@ -43,6 +45,7 @@ from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
+from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import (
     count_unpriced,
@@ -66,6 +69,7 @@ __all__ = [
     "Drop",
     "DropExists",
     "DropItem",
+    "DropRuns",
     "DropTerms",
     "EditableProduct",
     "ExportReport",
@@ -91,6 +95,7 @@ __all__ = [
     "UnusableMapping",
     "Variant",
     "VariantInDrop",
+    "VariantName",
     "VoucherExists",
     "VoucherTerms",
     "Written",
@@ -104,6 +109,7 @@ __all__ = [
     "create_product",
     "create_voucher",
     "demo_catalogue",
+    "edit_drop",
     "edit_product",
     "edit_variant",
     "export_products",
@@ -116,6 +122,7 @@ __all__ = [
     "list_collections",
     "list_drops",
     "list_products",
+    "list_variants",
     "list_vouchers",
     "parse_mapping",
     "parse_moment",

@@ -40,7 +40,15 @@ from tidegate.inventory.limits import RACE as LIMIT_RACE
 from tidegate.inventory.limits import clear_limits, redemptions
 from tidegate.inventory.placing import ask_room, place_holds
 from tidegate.inventory.returns import return_items, undo_sale
-from tidegate.inventory.stock import MAX_STOCK, StockMoves, add_missing_stock, available, set_stock, stock_levels
+from tidegate.inventory.stock import (
+    MAX_STOCK,
+    StockMoves,
+    add_missing_stock,
+    available,
+    low_stock,
+    set_stock,
+    stock_levels,
+)
 from tidegate.inventory.stock import RACE as STOCK_RACE
 
 __all__ = [
@@ -80,6 +88,7 @@ __all__ = [
     "expire_holds",
     "live_holds",
     "load_holds",
+    "low_stock",
     "place_holds",
     "read_holds",
     "redemptions",

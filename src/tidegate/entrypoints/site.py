@@ -21,8 +21,11 @@ from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_bulk as admin_pages_bulk
+from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
+from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
@@ -120,6 +123,9 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
+    app.include_router(admin_pages_products.router)
+    app.include_router(admin_pages_bulk.router)
+    app.include_router(admin_pages_collections.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_drops.router)

@@ -33,7 +33,7 @@ class HttpSettings(BaseModel):
     trusted_proxies: list[str] = Field([], description="Networks (CIDR) whose X-Forwarded-* headers are believed.")
     max_body_bytes: Count = Field(1_048_576, description="Largest request body; larger ones get 413.")
     max_header_bytes: Count = Field(32_768, description="Largest request line plus headers; larger ones get 431.")
-    max_form_fields: Count = Field(100, description="Most fields in one posted form.")
+    max_form_fields: Count = Field(1_000, description="Most fields in one posted form.")
     request_timeout_s: Count = Field(30, description="Longest that a request may take before it is answered with 503.")
     keep_alive_s: Count = Field(15, description="How long an idle connection is kept.")
     max_connections: Count = Field(4_096, description="Most connections per site process; more get 503.")

@@ -58,7 +58,7 @@ async def lock_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> dict
 
 READ = "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)"
 
-RACE = "stock_never_oversold"
+RACE = "stock_within_on_hand"
 """The constraint that says "somebody else took it first": the transaction is to be done again."""
 
 

@@ -113,6 +113,12 @@ class OrderSettings(BaseModel):
     page_size: Count = Field(25, description="Orders on one page of a list.")
 
 
+class CartSettings(BaseModel):
+    """What people mean to buy; a cart's bounds are those of a hold."""
+
+    keep_days: Count = Field(90, description="How long a cart is kept that nobody touches.")
+
+
 class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
@@ -275,6 +281,7 @@ class Settings(BaseSettings):
     engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
     orders: OrderSettings = OrderSettings()
+    carts: CartSettings = CartSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()

@@ -42,6 +42,7 @@ from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
+from tidegate.catalog.revision import CHANGED, read_revision
 from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import (
@@ -57,6 +58,7 @@ from tidegate.catalog.views import (
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
+    "CHANGED",
     "MAX_QUANTITY",
     "BulkChange",
     "BulkEdited",
@@ -121,6 +123,7 @@ __all__ = [
     "parse_moment",
     "product_to_edit",
     "purchase_terms",
+    "read_revision",
     "remove_products",
     "reopen_drop",
     "set_prices",

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from tidegate import __version__, accounts, checkout, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
+from tidegate.accounts import http_account as accounts_http_account
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
@@ -146,6 +147,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_drops.router)
     app.include_router(accounts_http.router)
+    app.include_router(accounts_http_account.router)
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)

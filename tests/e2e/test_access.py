@@ -37,6 +37,8 @@ EXAMPLES = {
     "/drops/{slug}": "/drops/midnight-cakestand",
     "/problems/{slug}": "/problems/not-found",
     "/pages/{slug}": "/pages/imprint",
+    "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
+    "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }
 """An address for each route whose parameters are known beforehand."""

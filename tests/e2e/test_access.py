@@ -24,6 +24,8 @@ NO_PAGES = {
     "/robots.txt": "plain text",
     "/language": "leads on at once",
     "/dev/mail.json": "for programs",
+    "/sitemap.xml": "for search engines",
+    "/sitemaps/{name}.xml": "for search engines",
     "/dev/mail/{mail_id}/html": "a mail, as it was sent",
     "/docs": "its page is the Swagger UI's own",
 }
@@ -80,7 +82,9 @@ def _bought(shopper: Shopper) -> dict[str, str]:
     found["/sandbox/pay/{payment_id}"] = _path(shopper.page)
     shopper.pay()
     shopper.is_thanked()
-    found["/orders/{order_id}"] = _path(shopper.page)
+    order = _path(shopper.page)
+    found |= {"/orders/{order_id}": order, "/orders/{order_id}/cancel": f"{order}/cancel"}
+    found["/admin/orders/{order_id}"] = f"/admin{order}"
     wait_for_mail(shopper.shop, "example.com")
     shopper.go("/dev/mail")
     found["/dev/mail/{mail_id}"] = shopper.page.locator("main a[href^='/dev/mail/']").first.get_attribute("href") or ""

@@ -22,6 +22,7 @@ from tidegate.catalog.contracts import (
     Drop,
     DropExists,
     DropItem,
+    DropRuns,
     DropTerms,
     EditableProduct,
     EditableVariant,
@@ -50,12 +51,13 @@ from tidegate.catalog.contracts import (
     UnusableMapping,
     Variant,
     VariantInDrop,
+    VariantName,
     VoucherExists,
     VoucherTerms,
     Written,
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
-from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.drops import close_drop, create_drop, edit_drop, find_drop, list_drops, reopen_drop
 from tidegate.catalog.edits import (
     add_variant,
     bulk_edit,
@@ -71,6 +73,7 @@ from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, parse_moment, slugify
+from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import (
     count_unpriced,
@@ -102,6 +105,7 @@ __all__ = [
     "Drop",
     "DropExists",
     "DropItem",
+    "DropRuns",
     "DropTerms",
     "EditableProduct",
     "EditableVariant",
@@ -132,6 +136,7 @@ __all__ = [
     "UnusableMapping",
     "Variant",
     "VariantInDrop",
+    "VariantName",
     "VoucherExists",
     "VoucherTerms",
     "Written",
@@ -149,6 +154,7 @@ __all__ = [
     "create_product",
     "create_voucher",
     "demo_catalogue",
+    "edit_drop",
     "edit_product",
     "edit_variant",
     "export_products",
@@ -163,6 +169,7 @@ __all__ = [
     "list_drops",
     "list_for_staff",
     "list_products",
+    "list_variants",
     "list_vouchers",
     "parse_mapping",
     "parse_moment",

@@ -175,6 +175,18 @@ class NewProduct:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantName:
+    """A variant of any product, as staff tell it from others. `options` is empty when there are none."""
+
+    variant_id: VariantId
+    sku: str
+    title: str
+    options: str
+    slug: str
+    """Of its product."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportReport:
     """What an export wrote. `left_out` are products that the format cannot carry: address and reason, up to a bound."""
 
@@ -375,6 +387,13 @@ class DropExists(Problem):
     """There is a drop of this name already."""
 
     slug = "drop-exists"
+    status = 409
+
+
+class DropRuns(Problem):
+    """This drop has opened already and cannot be changed any more."""
+
+    slug = "drop-runs"
     status = 409
 
 

@@ -23,8 +23,10 @@ from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_bulk as admin_pages_bulk
 from tidegate.admin import pages_collections as admin_pages_collections
+from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_products as admin_pages_products
+from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_after as checkout_http_after
@@ -125,6 +127,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_bulk.router)
     app.include_router(admin_pages_collections.router)
     app.include_router(admin_pages_orders.router)
+    app.include_router(admin_pages_stock.router)
+    app.include_router(admin_pages_drops.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)

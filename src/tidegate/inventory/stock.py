@@ -20,9 +20,6 @@ from tidegate.platform.ids import VariantId
 MAX_STOCK = 1_000_000_000
 """Most items of one variant."""
 
-MAX_LOW = 10_000
-"""Most variants that are listed as scarce."""
-
 
 LOCK = """
 SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)
@@ -61,7 +58,7 @@ async def lock_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> dict
 
 READ = "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)"
 
-RACE = "stock_never_oversold"
+RACE = "stock_within_on_hand"
 """The constraint that says "somebody else took it first": the transaction is to be done again."""
 
 
@@ -102,32 +99,6 @@ async def move_stock(conn: Connection, *, held: Mapping[VariantId, int], sold: M
     )
 
 
-async def set_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> None:
-    """Make `levels[variant]` items available, whatever is held and sold; rows are made where there are none."""
-    assert all(0 <= level <= MAX_STOCK for level in levels.values())
-    variant_ids = sorted(levels)
-    await conn.execute(
-        "INSERT INTO inventory.stock AS s (variant_id, on_hand)"
-        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
-        " ON CONFLICT (variant_id) DO UPDATE"
-        " SET on_hand = s.held + s.sold + excluded.on_hand, updated_at = clock_timestamp()",
-        (variant_ids, [levels[v] for v in variant_ids]),
-    )
-
-
-async def add_missing_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> int:
-    """Set the stock of variants that have none recorded yet; returns how many that were."""
-    assert all(0 <= level <= MAX_STOCK for level in levels.values())
-    variant_ids = sorted(levels)
-    done = await conn.execute(
-        "INSERT INTO inventory.stock (variant_id, on_hand)"
-        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
-        " ON CONFLICT (variant_id) DO NOTHING",
-        (variant_ids, [levels[v] for v in variant_ids]),
-    )
-    return done.rowcount
-
-
 async def stock_levels(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, StockLevel]:
     """Stock as it stands, without locks: for showing, never for deciding."""
     async with conn.cursor(row_factory=class_row(StockLevel)) as cursor:
@@ -136,16 +107,6 @@ async def stock_levels(conn: Connection, *, variant_ids: Sequence[VariantId]) ->
             (list(variant_ids),),
         )
         return {level.variant_id: level for level in await cursor.fetchall()}
-
-
-async def low_stock(conn: Connection, *, at_most: int) -> tuple[VariantId, ...]:
-    """Variants of which at most so many items are free, the scarcest first, up to MAX_LOW."""
-    rows = await conn.execute(
-        "SELECT variant_id FROM inventory.stock WHERE on_hand - held - sold <= %s"
-        " ORDER BY on_hand - held - sold, variant_id LIMIT %s",
-        (at_most, MAX_LOW),
-    )
-    return tuple(row[0] for row in await rows.fetchall())
 
 
 async def available(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, int]:

@@ -32,12 +32,17 @@ class For(Enum):
     STAFF = "staff and administrators"
 
 
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/v1/cart/code": {"code": None},
+    "/api/v1/cart/lines": {"sku": "NOTHING", "quantity": 1},
     "/api/v1/holds": {"lines": [{"sku": "NOTHING", "quantity": 1}]},
     "/api/v1/orders": order_body(str(new_id())),
     "/api/v1/purchases": purchase_body(("NOTHING", 1)),
 }
-"""What hot routes read before they ask who it is."""
+"""What routes read before they ask who it is."""
+
+ENDING = {("POST", "/account/sessions/end"), ("DELETE", "/api/v1/me")}
+"""What would end the sessions of the roles that are tried; tests/accounts tries these."""
 
 TABLE: dict[tuple[str, str], For] = {
     ("GET", "/"): For.ALL,
@@ -48,11 +53,6 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/sessions/end"): For.OWNERS,
     ("POST", "/account/sessions/{session}/end"): For.OWNERS,
     ("GET", "/admin"): For.STAFF,
-    ("GET", "/admin/collections"): For.STAFF,
-    ("POST", "/admin/collections"): For.STAFF,
-    ("GET", "/admin/collections/{slug}"): For.STAFF,
-    ("POST", "/admin/collections/{slug}"): For.STAFF,
-    ("POST", "/admin/collections/{slug}/remove"): For.STAFF,
     ("GET", "/admin/drops"): For.STAFF,
     ("GET", "/admin/drops/new"): For.STAFF,
     ("POST", "/admin/drops/new"): For.STAFF,
@@ -66,6 +66,11 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/stock"): For.STAFF,
     ("GET", "/admin/stock/{variant_id}"): For.STAFF,
     ("POST", "/admin/stock/{variant_id}"): For.STAFF,
+    ("GET", "/admin/collections"): For.STAFF,
+    ("POST", "/admin/collections"): For.STAFF,
+    ("GET", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}/remove"): For.STAFF,
     ("GET", "/admin/orders"): For.STAFF,
     ("GET", "/admin/orders/{order_id}"): For.STAFF,
     ("POST", "/admin/orders/{order_id}/cancel"): For.STAFF,
@@ -86,21 +91,36 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/api/v1/admin/orders/{order_id}/cancel"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/refunds"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/shipments"): For.STAFF,
+    ("DELETE", "/api/v1/cart"): For.SESSIONS,
+    ("GET", "/api/v1/cart"): For.SESSIONS,
+    ("PUT", "/api/v1/cart/code"): For.SESSIONS,
+    ("PUT", "/api/v1/cart/lines"): For.SESSIONS,
     ("GET", "/api/v1/drops/{slug}"): For.ALL,
     ("POST", "/api/v1/guests"): For.ALL,
     ("POST", "/api/v1/holds"): For.SESSIONS,
     ("DELETE", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
+    ("POST", "/api/v1/login-links"): For.ALL,
+    ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("DELETE", "/api/v1/me"): For.OWNERS,
+    ("GET", "/api/v1/me"): For.SESSIONS,
+    ("PUT", "/api/v1/me/password"): For.OWNERS,
     ("GET", "/api/v1/orders"): For.SESSIONS,
     ("POST", "/api/v1/orders"): For.SESSIONS,
     ("GET", "/api/v1/orders/{order_id}"): For.SESSIONS,
     ("POST", "/api/v1/orders/{order_id}/cancel"): For.SESSIONS,
+    ("POST", "/api/v1/password-resets"): For.ALL,
+    ("POST", "/api/v1/password-resets/confirm"): For.ALL,
     ("POST", "/api/v1/payments/webhooks/{provider}"): For.ALL,
     ("GET", "/api/v1/products"): For.ALL,
     ("GET", "/api/v1/products/{slug}"): For.ALL,
     ("POST", "/api/v1/purchases"): For.SESSIONS,
+    ("POST", "/api/v1/registrations"): For.ALL,
+    ("POST", "/api/v1/registrations/confirm"): For.ALL,
     ("DELETE", "/api/v1/sessions"): For.SESSIONS,
+    ("GET", "/api/v1/sessions"): For.SESSIONS,
     ("POST", "/api/v1/sessions"): For.ALL,
+    ("DELETE", "/api/v1/sessions/{session}"): For.SESSIONS,
     ("GET", "/art/{slug}.svg"): For.ALL,
     ("GET", "/checkout/{hold_id}"): For.ALL,
     ("POST", "/checkout/{hold_id}"): For.ALL,
@@ -190,8 +210,10 @@ async def ask(site: Any, method: str, path: str, token: str | None, **headers: s
         headers["authorization"] = f"Bearer {token}"
     transport = httpx.ASGITransport(site)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
-        if method == "POST" and path.startswith("/api/"):
-            return await client.post(filled, json=BODIES.get(path, {}), headers={"idempotency-key": str(new_id())})
+        if method in ("POST", "PUT") and path.startswith("/api/"):
+            return await client.request(
+                method, filled, json=BODIES.get(path, {}), headers={"idempotency-key": str(new_id())}
+            )
         return await client.request(method, filled)
 
 
@@ -226,7 +248,7 @@ async def test_every_route_lets_in_whom_it_is_for(site: Any, tokens: dict[str, s
         if (method, path) == ("DELETE", "/api/v1/sessions"):
             continue  # it would end the sessions; tests/accounts tries it
         for role in ROLES if audience != For.ALL else ("stranger",):
-            if path == "/account/sessions/end" and role not in ("stranger", "guest"):
+            if (method, path) in ENDING and role not in ("stranger", "guest"):
                 continue
             answer = await ask(site, method, path, tokens.get(role), accept="text/html,application/json")
             fits = is_as_promised(audience, role, answer)

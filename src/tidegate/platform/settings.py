@@ -113,6 +113,12 @@ class OrderSettings(BaseModel):
     page_size: Count = Field(25, description="Orders on one page of a list.")
 
 
+class CartSettings(BaseModel):
+    """What people mean to buy; a cart's bounds are those of a hold."""
+
+    keep_days: Count = Field(90, description="How long a cart is kept that nobody touches.")
+
+
 class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
@@ -212,6 +218,14 @@ class CatalogSettings(BaseModel):
     snapshot_max: Count = Field(
         20_000, description="Most SKUs, as many variants and voucher codes, and unknown ones, that a process keeps."
     )
+    kept_max_bytes: int = Field(
+        33_554_432,
+        ge=0,
+        description="Most bytes of finished pages and API answers of the catalogue that a process keeps; 0 keeps none, "
+        "and each request then asks the database.",
+    )
+    kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
+    stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
 
 class SecuritySettings(BaseModel):
@@ -275,6 +289,7 @@ class Settings(BaseSettings):
     engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
     orders: OrderSettings = OrderSettings()
+    carts: CartSettings = CartSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()

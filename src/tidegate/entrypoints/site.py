@@ -23,6 +23,7 @@ from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
+from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
@@ -122,6 +123,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_texts.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
+    app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_drops.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)

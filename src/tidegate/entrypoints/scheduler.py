@@ -16,7 +16,7 @@ from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, open_
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
 from tidegate.ops.books import watch_books
-from tidegate.ops.sampling import SAMPLE_S, Sampler
+from tidegate.ops.sampling import Sampler
 from tidegate.platform.database import Connection, Database, open_database
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops
@@ -74,7 +74,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     jobs = settings.jobs
     loops = [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
-        Loop("sample", Sampler(database, settings).once, SAMPLE_S, backoff_cap_s=SAMPLE_S),
+        Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),

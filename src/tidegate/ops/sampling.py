@@ -22,9 +22,6 @@ from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SAMPLE_S = 10.0
-"""How often."""
-
 ASK_S = 3.0
 """Longest wait for one process."""
 
@@ -95,7 +92,7 @@ async def find_targets(settings: Settings) -> list[Target]:
 
 def _local_targets(settings: Settings) -> list[Target]:
     try:
-        document = json.loads((settings.home / "run" / "endpoints.json").read_bytes())
+        document = json.loads(settings.endpoints_file.read_bytes())
     except (OSError, ValueError):
         return []
     host = settings.observability.metrics_host

@@ -41,6 +41,8 @@ EXAMPLES = {
     "/admin/drops/{slug}/close": "/admin/drops/midnight-cakestand/close",
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
+    "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
+    "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }
 """An address for each route whose parameters are known beforehand."""

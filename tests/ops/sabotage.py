@@ -34,7 +34,7 @@ CAPTURE = """
 SABOTAGE: dict[str, dict[str, str]] = {
     "stock-within-bounds": {
         "more sold and held than there is": f"""
-            ALTER TABLE inventory.stock DROP CONSTRAINT stock_never_oversold;
+            ALTER TABLE inventory.stock DROP CONSTRAINT stock_within_on_hand;
             UPDATE inventory.stock SET on_hand = held + sold - 1 WHERE {A_LAMP}
         """,
     },

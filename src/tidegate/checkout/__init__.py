@@ -2,12 +2,28 @@
 
 from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.cancelling import cancel, may_cancel
+from tidegate.checkout.cart import (
+    add_to_cart,
+    delete_old_carts,
+    empty_cart,
+    keep_code,
+    set_line,
+    take_over_cart,
+    view_cart,
+)
+from tidegate.checkout.cart_checkout import check_out
 from tidegate.checkout.contracts import (
     Actor,
     Address,
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
+    CartEmpty,
+    CartLine,
+    CartLineState,
+    CartProblem,
+    CartShort,
+    CartView,
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
@@ -33,7 +49,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.engine import open_shop
-from tidegate.checkout.erasing import erase_orders, forget_buyers, ordered_variants
+from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
@@ -54,6 +70,12 @@ __all__ = [
     "AlreadyOrdered",
     "BoughtLine",
     "Carrier",
+    "CartEmpty",
+    "CartLine",
+    "CartLineState",
+    "CartProblem",
+    "CartShort",
+    "CartView",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -85,8 +107,12 @@ __all__ = [
     "Shop",
     "SoldOut",
     "UnknownSku",
+    "add_to_cart",
     "cancel",
     "check_form",
+    "check_out",
+    "delete_old_carts",
+    "empty_cart",
     "erase_orders",
     "expire_holds_once",
     "expire_orders_once",
@@ -94,8 +120,10 @@ __all__ = [
     "find_hold",
     "find_order",
     "forget_buyers",
+    "forget_variants",
     "give_back",
     "give_up",
+    "keep_code",
     "list_carriers",
     "list_orders",
     "list_recent",
@@ -109,7 +137,10 @@ __all__ = [
     "purchase",
     "reconcile_once",
     "send",
+    "set_line",
     "settle_hold",
+    "take_over_cart",
     "take_over_purchases",
     "undo_send",
+    "view_cart",
 ]

@@ -21,13 +21,17 @@ from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_bulk as admin_pages_bulk
+from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
+from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_after as checkout_http_after
+from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
@@ -57,7 +61,11 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 
-TAKE_OVER: tuple[TakeOver, ...] = (checkout.take_over_purchases, notify.take_over_messages)
+TAKE_OVER: tuple[TakeOver, ...] = (
+    checkout.take_over_purchases,
+    checkout.take_over_cart,
+    notify.take_over_messages,
+)
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
 HOT_ROUTES = checkout_http.ROUTES
@@ -121,6 +129,9 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
+    app.include_router(admin_pages_products.router)
+    app.include_router(admin_pages_bulk.router)
+    app.include_router(admin_pages_collections.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)
@@ -130,6 +141,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
     app.include_router(checkout_http_after.router)
+    app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)

@@ -72,6 +72,7 @@ from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
+from tidegate.catalog.revision import CHANGED, read_revision
 from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, parse_moment, slugify
 from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
@@ -88,6 +89,7 @@ from tidegate.catalog.views import (
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
+    "CHANGED",
     "MAX_BULK",
     "MAX_COLLECTIONS",
     "MAX_QUANTITY",
@@ -176,6 +178,7 @@ __all__ = [
     "preview_bulk_edit",
     "product_to_edit",
     "purchase_terms",
+    "read_revision",
     "remove_collection",
     "remove_products",
     "rename_collection",

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from tidegate import __version__, accounts, checkout, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
+from tidegate.accounts import http_account as accounts_http_account
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
@@ -46,12 +47,23 @@ from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
+from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
-from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, pages_shop
+from tidegate.storefront import pages_visit as storefront_pages_visit
+from tidegate.web import (
+    ServeKept,
+    StaticTree,
+    error_page,
+    form_key,
+    pages_docs,
+    pages_language,
+    pages_problems,
+    pages_shop,
+)
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
@@ -92,7 +104,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
     add_routes(app, settings)
-    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
+    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept)
 
 
 def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
@@ -137,6 +149,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_drops.router)
     app.include_router(accounts_http.router)
+    app.include_router(accounts_http_account.router)
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
@@ -169,8 +182,14 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
-        async with open_shop(database, settings, providers) as shop:
+        async with (
+            open_shop(database, settings, providers) as shop,
+            open_answers(database, settings) as (answers, freshness),
+        ):
             app.state.shop = shop
+            app.state.visit = storefront_pages_visit.visit_of
+            app.state.freshness = freshness
+            app.state.answers = answers
             yield
 
 

@@ -218,6 +218,14 @@ class CatalogSettings(BaseModel):
     snapshot_max: Count = Field(
         20_000, description="Most SKUs, as many variants and voucher codes, and unknown ones, that a process keeps."
     )
+    kept_max_bytes: int = Field(
+        33_554_432,
+        ge=0,
+        description="Most bytes of finished pages and API answers of the catalogue that a process keeps; 0 keeps none, "
+        "and each request then asks the database.",
+    )
+    kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
+    stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
 
 class SecuritySettings(BaseModel):

@@ -55,7 +55,6 @@ from tidegate.inventory.stock import (
     MAX_STOCK,
     StockMoves,
     available,
-    low_stock,
     stock_levels,
 )
 from tidegate.inventory.stock import RACE as STOCK_RACE

@@ -20,10 +20,6 @@ from tidegate.platform.ids import VariantId
 MAX_STOCK = 1_000_000_000
 """Most items of one variant."""
 
-MAX_LOW = 10_000
-"""Most variants that are listed as scarce."""
-
-
 LOCK = """
 SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)
 ORDER BY variant_id FOR NO KEY UPDATE
@@ -110,16 +106,6 @@ async def stock_levels(conn: Connection, *, variant_ids: Sequence[VariantId]) ->
             (list(variant_ids),),
         )
         return {level.variant_id: level for level in await cursor.fetchall()}
-
-
-async def low_stock(conn: Connection, *, at_most: int) -> tuple[VariantId, ...]:
-    """Variants of which at most so many items are free, the scarcest first, up to MAX_LOW."""
-    rows = await conn.execute(
-        "SELECT variant_id FROM inventory.stock WHERE on_hand - held - sold <= %s"
-        " ORDER BY on_hand - held - sold, variant_id LIMIT %s",
-        (at_most, MAX_LOW),
-    )
-    return tuple(row[0] for row in await rows.fetchall())
 
 
 async def available(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, int]:

@@ -44,9 +44,11 @@ from tidegate.inventory.holds import (
 from tidegate.inventory.limits import RACE as LIMIT_RACE
 from tidegate.inventory.limits import clear_limits, redemptions, taken_in_drop
 from tidegate.inventory.movements import (
+    MAX_LOW,
     add_missing_stock,
     correct_stock,
     list_movements,
+    low_stock,
     set_stock,
 )
 from tidegate.inventory.placing import ask_room, place_holds
@@ -62,6 +64,7 @@ from tidegate.inventory.stock import RACE as STOCK_RACE
 __all__ = [
     "INVARIANTS",
     "LIMIT_RACE",
+    "MAX_LOW",
     "MAX_STOCK",
     "STOCK_RACE",
     "BuyerUse",

@@ -21,6 +21,9 @@ from tidegate.platform.texts import text as _
 MAX_NOTE = 200
 """Most characters of a note."""
 
+MAX_LOW = 5_000
+"""Most variants that a list of low stock names."""
+
 NO_REASON = MoveReason()
 
 NOTE = """
@@ -121,6 +124,16 @@ async def list_movements(
         StockMovement(row[0], row[1], row[2], MoveCause(row[3]), row[4], row[5], row[6], row[7])
         for row in await rows.fetchall()
     )
+
+
+async def low_stock(conn: Connection, *, at_most: int) -> tuple[VariantId, ...]:
+    """Variants of which at most so many items are free, the scarcest first, up to MAX_LOW."""
+    rows = await conn.execute(
+        "SELECT variant_id FROM inventory.stock WHERE on_hand - held - sold <= %s"
+        " ORDER BY on_hand - held - sold, variant_id LIMIT %s",
+        (at_most, MAX_LOW),
+    )
+    return tuple(row[0] for row in await rows.fetchall())
 
 
 def _parameters(levels: Mapping[VariantId, int], reason: MoveReason) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_products as admin_pages_products
+from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
@@ -145,6 +146,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_collections.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
+    app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_drops.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_http_account.router)

@@ -248,6 +248,10 @@ class ObservabilitySettings(BaseModel):
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics ports.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Metrics port of this process; 0 takes a free one.")
     metrics_port_base: Count = Field(9464, description="First metrics port that `tidegate up` tries to give away.")
+    sample_s: float = Field(10.0, gt=0, le=10, description="How often the status page's figures are measured.")
+    scrape: list[str] = Field(
+        [], max_length=100, description="Metrics ports (host:port) of processes elsewhere that the status page shows."
+    )
 
 
 class SupervisorSettings(BaseModel):

@@ -25,6 +25,8 @@ OF_TENOFF = one("catalog.vouchers", "code = 'TENOFF'", named="rule_id")
 DISCOUNTED = one("checkout.orders", "discount_amount > 0")
 OF_DISCOUNTED = one("checkout.orders", "discount_amount > 0", named="order_id")
 
+TAXED = one("checkout.orders", "tax_amount > 0")
+
 CAPTURE = """
     INSERT INTO payments.charges
         (order_id, attempt, provider, method, state, amount, currency, return_url, description, settled_at)

@@ -8,6 +8,7 @@ from tidegate.checkout.contracts import (
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
@@ -23,12 +24,15 @@ from tidegate.checkout.contracts import (
     NotPayable,
     NotRefundable,
     NotSendable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderSummary,
     OrderView,
     PassRequired,
     PassSpent,
+    Quote,
+    ShippingUnknown,
     SoldOut,
     UnknownSku,
 )
@@ -40,6 +44,7 @@ from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
+from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.rules import check_form
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
@@ -54,6 +59,7 @@ __all__ = [
     "AlreadyOrdered",
     "BoughtLine",
     "Carrier",
+    "Charges",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -71,6 +77,7 @@ __all__ = [
     "NotPayable",
     "NotRefundable",
     "NotSendable",
+    "NotShippedThere",
     "OrderFilter",
     "OrderForm",
     "OrderPage",
@@ -81,7 +88,9 @@ __all__ = [
     "PassRequired",
     "PassSpent",
     "PurchaseWish",
+    "Quote",
     "Replay",
+    "ShippingUnknown",
     "Shop",
     "SoldOut",
     "UnknownSku",
@@ -107,6 +116,7 @@ __all__ = [
     "pay_again",
     "place_order",
     "purchase",
+    "quote",
     "reconcile_once",
     "send",
     "settle_hold",

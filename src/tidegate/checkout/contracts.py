@@ -103,6 +103,10 @@ class TaxLine(Struct, frozen=True):
         """The rate as people write it, such as 5.5."""
         return f"{self.rate_bp / 100:g}"
 
+    def money(self, currency: str) -> Money:
+        """The tax as a sum."""
+        return Money(self.amount, currency)
+
 
 class Charges(Struct, frozen=True):
     """What comes to an order's goods. `tax_included`: the taxes are within the prices, and add nothing."""
@@ -184,11 +188,16 @@ class OrderView(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a hold would cost when it went to a country: the ways to send it, and what comes to the goods."""
+    """What a hold would cost when it went to a country: the ways to send it, and what comes to the goods.
+
+    `by_place`: the sum depends on the country. `reachable`: the shop sends there.
+    """
 
     methods: tuple[OfferedMethod, ...]
     charges: Charges
     total: Money
+    by_place: bool
+    reachable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_art as storefront_pages_art
+from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
@@ -119,6 +120,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
+    app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)

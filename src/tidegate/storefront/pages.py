@@ -33,7 +33,7 @@ MOST_TO_CHOOSE = 10
 RELOAD_WITHIN_S = 1_800
 """A browser without JavaScript looks again by itself when a drop opens within this time."""
 
-KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
+KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
 
 

@@ -35,13 +35,15 @@ from tidegate.checkout import (
     open_hold,
     pay_again,
     place_order,
+    view_cart,
 )
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.storefront.art import picture_address
+from tidegate.storefront.cart_count import COUNT_COOKIE, with_count
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
+from tidegate.storefront.offers import pictures_of
 from tidegate.web import (
     PostedForm,
     current_person,
@@ -68,9 +70,6 @@ MOST_LOOKS = 60
 
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
-
-PICTURED_LINES = 10
-"""Lines of a hold that get a picture; a hold made by the pages has one line."""
 
 Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
 """Why nothing was held, where a page says so in words of its own."""
@@ -135,7 +134,10 @@ async def post_order(request: Request, hold_id: str) -> Response:
             raise
         return await _checkout_page(request, hold, typed=typed, errors=errors)
     assert isinstance(order, OrderView), "a form has no key, so it gets no stored answer"
-    return see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+    response = see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+    if COUNT_COOKIE in request.cookies:
+        response = with_count(request, response, (await view_cart(_shop(request), person_id=order.buyer_id)).items)
+    return response
 
 
 @router.post("/checkout/{hold_id}/give-up")
@@ -283,15 +285,8 @@ def _hold_over(request: Request, hold: HoldView) -> Response:
 
 
 async def _pictures(shop: Shop, hold: HoldView) -> dict[str, str]:
-    """Pictures of what is held, in the colours that its pages have shown it in."""
-    slugs = list(dict.fromkeys(line.product_slug for line in hold.lines))
-    found = {}
     async with shop.database.connection() as conn:
-        for slug in slugs[:PICTURED_LINES]:
-            product = await catalog.find_product(conn, slug=slug, currency=shop.settings.currency)
-            collection = product.collections[0].slug if product and product.collections else ""
-            found[slug] = picture_address(slug, collection)
-    return found
+        return await pictures_of(conn, [line.product_slug for line in hold.lines], currency=shop.settings.currency)
 
 
 @lru_cache(maxsize=8)

@@ -37,9 +37,10 @@ EXAMPLES = {
     "/drops/{slug}": "/drops/midnight-cakestand",
     "/problems/{slug}": "/problems/not-found",
     "/pages/{slug}": "/pages/imprint",
+    "/account/addresses/{address_id}": "/account/addresses/0192a000-0000-7000-8000-000000000000",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }
-"""An address for each route whose parameters are known beforehand."""
+"""An address for each route whose parameters are known beforehand; an account's lead a guest to sign in."""
 
 
 def pages() -> list[str]:

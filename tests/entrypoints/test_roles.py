@@ -44,6 +44,11 @@ BODIES: dict[str, dict[str, Any]] = {
 TABLE: dict[tuple[str, str], For] = {
     ("GET", "/"): For.ALL,
     ("GET", "/account"): For.OWNERS,
+    ("GET", "/account/addresses"): For.OWNERS,
+    ("POST", "/account/addresses"): For.OWNERS,
+    ("GET", "/account/addresses/{address_id}"): For.OWNERS,
+    ("POST", "/account/addresses/{address_id}"): For.OWNERS,
+    ("POST", "/account/addresses/{address_id}/remove"): For.OWNERS,
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidegate.accounts.contracts import LinkKind, OpenSession, Role, SignedIn, WrongCredentials
@@ -19,7 +19,7 @@ from tidegate.accounts.sessions import (
     list_sessions,
     token_hash,
 )
-from tidegate.platform.database import Database
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import current_sealer
@@ -132,8 +132,12 @@ async def change_password(desk: Desk, *, person_id: PersonId, present: str, new:
     await desk.sessions.end_hashes([each for each in own.values() if each != kept])
 
 
-async def erase_account(desk: Desk, *, person_id: PersonId) -> None:
+async def erase_account(
+    desk: Desk, *, person_id: PersonId, forget: Sequence[Callable[[Connection, PersonId], Awaitable[None]]] = ()
+) -> None:
     """Erase who somebody is: address, password, links and sessions. What they ordered stays, as a guest's.
+
+    `forget` erases what other modules keep of them, in the same transaction.
 
     Raises: CheckViolation of the database for the last administrator.
     """
@@ -155,5 +159,7 @@ async def erase_account(desk: Desk, *, person_id: PersonId) -> None:
             """,
             (person_id,),
         )
+        for each in forget:
+            await each(conn, person_id)
         ended = await end_all_sessions(conn, person_id=person_id)
     await desk.sessions.end_hashes(ended)

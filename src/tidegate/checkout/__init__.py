@@ -1,5 +1,13 @@
 """Buying: hold, order, payment, and what happens when one of them does not come through."""
 
+from tidegate.checkout.address_book import (
+    SavedAddress,
+    change_address,
+    forget_person,
+    list_addresses,
+    remove_address,
+    save_address,
+)
 from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.cancelling import cancel, may_cancel
 from tidegate.checkout.cart import (
@@ -16,6 +24,7 @@ from tidegate.checkout.cart_checkout import check_out
 from tidegate.checkout.contracts import (
     Actor,
     Address,
+    AddressBookFull,
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
@@ -67,6 +76,7 @@ __all__ = [
     "INVARIANTS",
     "Actor",
     "Address",
+    "AddressBookFull",
     "Aftermath",
     "AlreadyOrdered",
     "BoughtLine",
@@ -105,11 +115,13 @@ __all__ = [
     "PassSpent",
     "PurchaseWish",
     "Replay",
+    "SavedAddress",
     "Shop",
     "SoldOut",
     "UnknownSku",
     "add_to_cart",
     "cancel",
+    "change_address",
     "check_form",
     "check_out",
     "delete_old_carts",
@@ -122,10 +134,12 @@ __all__ = [
     "find_hold",
     "find_order",
     "forget_buyers",
+    "forget_person",
     "forget_variants",
     "give_back",
     "give_up",
     "keep_code",
+    "list_addresses",
     "list_carriers",
     "list_orders",
     "list_recent",
@@ -138,6 +152,8 @@ __all__ = [
     "place_order",
     "purchase",
     "reconcile_once",
+    "remove_address",
+    "save_address",
     "send",
     "set_line",
     "settle_hold",

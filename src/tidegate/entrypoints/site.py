@@ -41,6 +41,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import pages as storefront_pages
+from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
@@ -120,6 +121,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
+    app.include_router(storefront_pages_addresses.router)
     app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(storefront_pages_orders.router)
@@ -155,6 +157,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
+        app.state.forget_person = (checkout.forget_person,)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import Aftermath, HoldView, OrderView
+from tidegate.checkout import Aftermath, HoldView, OrderView, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
@@ -96,6 +96,12 @@ class CheckoutContext:
     ways: tuple[WayToPay, ...]
     way: str
     """The provider that was chosen, empty for none yet."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tidegate import catalog, inventory
 from tidegate.checkout import (
     Address,
+    AddressBookFull,
     AlreadyOrdered,
     CodeNotValid,
     CodeUnknown,
@@ -25,16 +26,19 @@ from tidegate.checkout import (
     OrderForm,
     OrderState,
     OrderView,
+    SavedAddress,
     Shop,
     SoldOut,
     find_aftermath,
     find_hold,
     find_order,
     give_up,
+    list_addresses,
     may_cancel,
     open_hold,
     pay_again,
     place_order,
+    save_address,
     view_cart,
 )
 from tidegate.inventory.contracts import HoldState
@@ -103,10 +107,13 @@ async def post_hold(request: Request) -> Response:
 
 
 @router.get("/checkout/{hold_id}")
-async def show_checkout(request: Request, hold_id: str) -> Response:
-    """What is held, for how long, and the form that orders it."""
+async def show_checkout(request: Request, hold_id: str, address: str = "") -> Response:
+    """What is held, for how long, and the form that orders it; `address` is one of the book to fill it in with."""
     hold = await _own_hold(request, hold_id)
-    return await _checkout_page(request, hold, typed={}, errors={})
+    known = await _address_book(request)
+    chosen = next((each for each in known if str(each.id) == address), next(iter(known), None))
+    typed = {field: getattr(chosen.address, field) for field in FIELDS[1:]} if chosen else {}
+    return await _checkout_page(request, hold, typed=typed, errors={})
 
 
 @router.post("/checkout/{hold_id}")
@@ -114,7 +121,7 @@ async def post_order(request: Request, hold_id: str) -> Response:
     """Order what is held, and go on to pay."""
     form = await read_form(request)
     hold = await _own_hold(request, hold_id)
-    typed = {field: form.get(field) for field in (*FIELDS, "provider")}
+    typed = {field: form.get(field) for field in (*FIELDS, "provider", "keep")}
     wish = OrderForm(
         hold_id=hold.id,
         email=typed["email"],
@@ -133,6 +140,8 @@ async def post_order(request: Request, hold_id: str) -> Response:
         if not errors:
             raise
         return await _checkout_page(request, hold, typed=typed, errors=errors)
+    if typed["keep"]:
+        await _keep_address(request, wish.address)
     assert isinstance(order, OrderView), "a form has no key, so it gets no stored answer"
     response = see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
     if COUNT_COOKIE in request.cookies:
@@ -273,8 +282,33 @@ async def _checkout_page(
         errors=errors,
         ways=_ways(shop),
         way=typed.get("provider", ""),
+        addresses=await _address_book(request),
+        has_account=await _has_account(request),
+        keep=bool(typed.get("keep")),
     )
     return render(request, "storefront/checkout.html", page, status=422 if errors else 200, headers=NOT_KEPT)
+
+
+async def _has_account(request: Request) -> bool:
+    person = await current_person(request)
+    return person is not None and person.role != "guest"
+
+
+async def _address_book(request: Request) -> tuple[SavedAddress, ...]:
+    person = await current_person(request)
+    if person is None or person.role == "guest":
+        return ()
+    async with _shop(request).database.connection() as conn:
+        return await list_addresses(conn, person_id=person.id)
+
+
+async def _keep_address(request: Request, address: Address) -> None:
+    """Put the address of an order into the book of an account that has room for it."""
+    person = await current_person(request)
+    if person is not None and person.role != "guest":
+        with suppress(AddressBookFull):
+            async with _shop(request).database.transaction() as conn:
+                await save_address(conn, person_id=person.id, address=address)
 
 
 def _hold_over(request: Request, hold: HoldView) -> Response:

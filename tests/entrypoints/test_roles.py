@@ -41,6 +41,9 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 """What routes read before they ask who it is."""
 
+ENDING = {("POST", "/account/sessions/end"), ("DELETE", "/api/v1/me")}
+"""What would end the sessions of the roles that are tried; tests/accounts tries these."""
+
 TABLE: dict[tuple[str, str], For] = {
     ("GET", "/"): For.ALL,
     ("GET", "/account"): For.OWNERS,
@@ -55,6 +58,25 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/sessions/end"): For.OWNERS,
     ("POST", "/account/sessions/{session}/end"): For.OWNERS,
     ("GET", "/admin"): For.STAFF,
+    ("GET", "/admin/drops"): For.STAFF,
+    ("GET", "/admin/drops/new"): For.STAFF,
+    ("POST", "/admin/drops/new"): For.STAFF,
+    ("GET", "/admin/drops/{slug}"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/close"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/close"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/edit"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/edit"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("GET", "/admin/status"): For.STAFF,
+    ("GET", "/admin/stock"): For.STAFF,
+    ("GET", "/admin/stock/{variant_id}"): For.STAFF,
+    ("POST", "/admin/stock/{variant_id}"): For.STAFF,
+    ("GET", "/admin/collections"): For.STAFF,
+    ("POST", "/admin/collections"): For.STAFF,
+    ("GET", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}/remove"): For.STAFF,
     ("GET", "/admin/orders"): For.STAFF,
     ("GET", "/admin/orders/{order_id}"): For.STAFF,
     ("POST", "/admin/orders/{order_id}/cancel"): For.STAFF,
@@ -64,6 +86,13 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/pages"): For.STAFF,
     ("GET", "/admin/pages/{slug}/{language}"): For.STAFF,
     ("POST", "/admin/pages/{slug}/{language}"): For.STAFF,
+    ("GET", "/admin/products"): For.STAFF,
+    ("GET", "/admin/products/bulk"): For.STAFF,
+    ("POST", "/admin/products/bulk"): For.STAFF,
+    ("GET", "/admin/products/new"): For.STAFF,
+    ("POST", "/admin/products/new"): For.STAFF,
+    ("GET", "/admin/products/{slug}/edit"): For.STAFF,
+    ("POST", "/admin/products/{slug}/edit"): For.STAFF,
     ("GET", "/api/v1/admin/orders"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/cancel"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/refunds"): For.STAFF,
@@ -77,16 +106,27 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/api/v1/holds"): For.SESSIONS,
     ("DELETE", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
+    ("POST", "/api/v1/login-links"): For.ALL,
+    ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("DELETE", "/api/v1/me"): For.OWNERS,
+    ("GET", "/api/v1/me"): For.SESSIONS,
+    ("PUT", "/api/v1/me/password"): For.OWNERS,
     ("GET", "/api/v1/orders"): For.SESSIONS,
     ("POST", "/api/v1/orders"): For.SESSIONS,
     ("GET", "/api/v1/orders/{order_id}"): For.SESSIONS,
     ("POST", "/api/v1/orders/{order_id}/cancel"): For.SESSIONS,
+    ("POST", "/api/v1/password-resets"): For.ALL,
+    ("POST", "/api/v1/password-resets/confirm"): For.ALL,
     ("POST", "/api/v1/payments/webhooks/{provider}"): For.ALL,
     ("GET", "/api/v1/products"): For.ALL,
     ("GET", "/api/v1/products/{slug}"): For.ALL,
     ("POST", "/api/v1/purchases"): For.SESSIONS,
+    ("POST", "/api/v1/registrations"): For.ALL,
+    ("POST", "/api/v1/registrations/confirm"): For.ALL,
     ("DELETE", "/api/v1/sessions"): For.SESSIONS,
+    ("GET", "/api/v1/sessions"): For.SESSIONS,
     ("POST", "/api/v1/sessions"): For.ALL,
+    ("DELETE", "/api/v1/sessions/{session}"): For.SESSIONS,
     ("GET", "/art/{slug}.svg"): For.ALL,
     ("GET", "/cart"): For.ALL,
     ("POST", "/cart/add"): For.ALL,
@@ -219,7 +259,7 @@ async def test_every_route_lets_in_whom_it_is_for(site: Any, tokens: dict[str, s
         if (method, path) == ("DELETE", "/api/v1/sessions"):
             continue  # it would end the sessions; tests/accounts tries it
         for role in ROLES if audience != For.ALL else ("stranger",):
-            if path == "/account/sessions/end" and role not in ("stranger", "guest"):
+            if (method, path) in ENDING and role not in ("stranger", "guest"):
                 continue
             answer = await ask(site, method, path, tokens.get(role), accept="text/html,application/json")
             fits = is_as_promised(audience, role, answer)

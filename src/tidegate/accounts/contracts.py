@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidegate.platform.ids import PersonId
-from tidegate.platform.problems import Problem
+from tidegate.platform.problems import Overloaded, Problem
 
 
 class Role(StrEnum):
@@ -71,3 +71,16 @@ class LinkSpent(Problem):
 
     slug = "link-spent"
     status = 410
+
+
+class SignInBusy(Overloaded):
+    """Too many people sign in at this moment; buying goes on, and a mailed link signs in without waiting."""
+
+    slug = "sign-in-busy"
+
+
+class LastAdmin(Problem):
+    """The only administrator must stay one; make somebody else an administrator first."""
+
+    slug = "last-admin"
+    status = 409

@@ -1,14 +1,31 @@
 """The catalogue: products, variants, prices, collections, drops, and importing them."""
 
+from tidegate.catalog.choice import SORTS, choose, list_for_staff, preview_bulk_edit, variants_to_edit
+from tidegate.catalog.collections import MAX_KEPT as MAX_COLLECTIONS
+from tidegate.catalog.collections import (
+    collections_of,
+    create_collection,
+    list_all_collections,
+    remove_collection,
+    rename_collection,
+    set_collections,
+)
 from tidegate.catalog.contracts import (
     BulkChange,
     BulkEdited,
+    BulkPreview,
+    Choice,
+    ChoiceChanged,
+    CollectionExists,
     CollectionRef,
+    CollectionRow,
     Drop,
     DropExists,
     DropItem,
+    DropRuns,
     DropTerms,
     EditableProduct,
+    EditableVariant,
     ExportReport,
     ImportReport,
     NewPrice,
@@ -17,11 +34,15 @@ from tidegate.catalog.contracts import (
     Product,
     ProductChanged,
     ProductExists,
+    ProductFilter,
     ProductPage,
+    ProductRow,
+    ProductRows,
     Room,
     RowError,
     Status,
     Terms,
+    UnknownCollection,
     UnknownDrop,
     UnknownProduct,
     UnknownVariant,
@@ -30,19 +51,30 @@ from tidegate.catalog.contracts import (
     UnusableMapping,
     Variant,
     VariantInDrop,
+    VariantName,
     VoucherExists,
     VoucherTerms,
     Written,
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
-from tidegate.catalog.drops import close_drop, create_drop, find_drop, list_drops, reopen_drop
-from tidegate.catalog.edits import bulk_edit, create_product, edit_product, edit_variant, product_to_edit, set_prices
+from tidegate.catalog.drops import close_drop, create_drop, edit_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.edits import (
+    add_variant,
+    bulk_edit,
+    create_product,
+    edit_product,
+    edit_variant,
+    product_to_edit,
+    set_prices,
+)
 from tidegate.catalog.erasing import archive_products, find_demo, remove_products
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
 from tidegate.catalog.products import find_variants, write_products
-from tidegate.catalog.rules import MAX_QUANTITY, clean_code, parse_moment
+from tidegate.catalog.revision import CHANGED, read_revision
+from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, parse_moment, slugify
+from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.views import (
     count_unpriced,
@@ -57,17 +89,28 @@ from tidegate.catalog.views import (
 from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
 
 __all__ = [
+    "CHANGED",
+    "MAX_BULK",
+    "MAX_COLLECTIONS",
     "MAX_QUANTITY",
+    "SORTS",
     "BulkChange",
     "BulkEdited",
+    "BulkPreview",
+    "Choice",
+    "ChoiceChanged",
+    "CollectionExists",
     "CollectionRef",
+    "CollectionRow",
     "DemoCatalogue",
     "DemoDrop",
     "Drop",
     "DropExists",
     "DropItem",
+    "DropRuns",
     "DropTerms",
     "EditableProduct",
+    "EditableVariant",
     "ExportReport",
     "ImportReport",
     "Mapped",
@@ -77,12 +120,16 @@ __all__ = [
     "Product",
     "ProductChanged",
     "ProductExists",
+    "ProductFilter",
     "ProductPage",
+    "ProductRow",
+    "ProductRows",
     "Room",
     "RowError",
     "Snapshot",
     "Status",
     "Terms",
+    "UnknownCollection",
     "UnknownDrop",
     "UnknownProduct",
     "UnknownVariant",
@@ -91,19 +138,25 @@ __all__ = [
     "UnusableMapping",
     "Variant",
     "VariantInDrop",
+    "VariantName",
     "VoucherExists",
     "VoucherTerms",
     "Written",
+    "add_variant",
     "archive_products",
     "bulk_edit",
+    "choose",
     "clean_code",
     "close_drop",
     "close_voucher",
+    "collections_of",
     "count_unpriced",
+    "create_collection",
     "create_drop",
     "create_product",
     "create_voucher",
     "demo_catalogue",
+    "edit_drop",
     "edit_product",
     "edit_variant",
     "export_products",
@@ -113,19 +166,29 @@ __all__ = [
     "find_variants",
     "find_voucher",
     "import_products",
+    "list_all_collections",
     "list_collections",
     "list_drops",
+    "list_for_staff",
     "list_products",
+    "list_variants",
     "list_vouchers",
     "parse_mapping",
     "parse_moment",
+    "preview_bulk_edit",
     "product_to_edit",
     "purchase_terms",
+    "read_revision",
+    "remove_collection",
     "remove_products",
+    "rename_collection",
     "reopen_drop",
+    "set_collections",
     "set_prices",
     "sitemap_slugs",
     "sitemap_starts",
+    "slugify",
     "variant_terms",
+    "variants_to_edit",
     "write_products",
 ]

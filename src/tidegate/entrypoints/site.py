@@ -50,7 +50,9 @@ from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
+from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
+from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
@@ -138,6 +140,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
+    app.include_router(storefront_pages_addresses.router)
+    app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
@@ -181,6 +185,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
+        app.state.forget_person = (checkout.forget_person,)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from markupsafe import Markup
 
 from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import Aftermath, HoldView, OrderView, Quote
+from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
@@ -111,6 +111,12 @@ class CheckoutContext:
     """Of the country that the quote is for."""
     changed: bool
     """Whether the total is another than the one that was shown when the order was sent."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from tidegate.accounts import http as accounts_http
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_orders as admin_pages_orders
+from tidegate.admin import pages_rates as admin_pages_rates
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_after as checkout_http_after
@@ -118,6 +120,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
+    app.include_router(admin_pages_rates.router)
+    app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(accounts_http.router)
     app.include_router(accounts_pages.router)

@@ -30,6 +30,7 @@ class For(Enum):
     SESSIONS = "everyone with a session"
     OWNERS = "everyone with an account"
     STAFF = "staff and administrators"
+    ADMINS = "administrators"
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -88,6 +89,11 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/products/new"): For.STAFF,
     ("GET", "/admin/products/{slug}/edit"): For.STAFF,
     ("POST", "/admin/products/{slug}/edit"): For.STAFF,
+    ("GET", "/admin/people"): For.STAFF,
+    ("POST", "/admin/people/invitations"): For.ADMINS,
+    ("POST", "/admin/people/invitations/{invitation_id}/withdraw"): For.ADMINS,
+    ("GET", "/admin/people/{person_id}"): For.STAFF,
+    ("POST", "/admin/people/{person_id}/role"): For.ADMINS,
     ("GET", "/api/v1/admin/orders"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/cancel"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/refunds"): For.STAFF,
@@ -137,6 +143,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/drops/{slug}"): For.ALL,
     ("POST", "/holds"): For.ALL,
     ("GET", "/inbox"): For.ALL,
+    ("GET", "/invitation"): For.ALL,
+    ("POST", "/invitation"): For.ALL,
     ("GET", "/language"): For.ALL,
     ("GET", "/livez"): For.ALL,
     ("GET", "/login"): For.ALL,
@@ -235,7 +243,9 @@ def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
             return away == (role in ("stranger", "guest"))
         case For.STAFF if role in ("guest", "customer"):
             return answer.status_code == 404
-        case For.STAFF:
+        case For.ADMINS if role in ("guest", "customer", "staff"):
+            return answer.status_code == 404
+        case For.STAFF | For.ADMINS:
             return away == (role == "stranger")
 
 

@@ -172,6 +172,18 @@ async def new_password(request: Request) -> Response:
     return await _enter(request, LinkKind.RESET, await read_form(request))
 
 
+@router.get("/invitation")
+async def show_invitation(request: Request) -> Response:
+    """Where the mail of an invitation leads."""
+    return _show_link(request, LinkKind.INVITE)
+
+
+@router.post("/invitation")
+async def accept_invitation(request: Request) -> Response:
+    """Join the staff."""
+    return await _enter(request, LinkKind.INVITE, await read_form(request))
+
+
 async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
     email = (await read_form(request)).get("email")
     room = desk(request)

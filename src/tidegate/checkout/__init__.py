@@ -24,6 +24,7 @@ from tidegate.checkout.contracts import (
     CartProblem,
     CartShort,
     CartView,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
@@ -39,12 +40,15 @@ from tidegate.checkout.contracts import (
     NotPayable,
     NotRefundable,
     NotSendable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderSummary,
     OrderView,
     PassRequired,
     PassSpent,
+    Quote,
+    ShippingUnknown,
     SoldOut,
     UnknownSku,
 )
@@ -56,6 +60,7 @@ from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
+from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.rules import check_form
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
@@ -76,6 +81,7 @@ __all__ = [
     "CartProblem",
     "CartShort",
     "CartView",
+    "Charges",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -93,6 +99,7 @@ __all__ = [
     "NotPayable",
     "NotRefundable",
     "NotSendable",
+    "NotShippedThere",
     "OrderFilter",
     "OrderForm",
     "OrderPage",
@@ -103,7 +110,9 @@ __all__ = [
     "PassRequired",
     "PassSpent",
     "PurchaseWish",
+    "Quote",
     "Replay",
+    "ShippingUnknown",
     "Shop",
     "SoldOut",
     "UnknownSku",
@@ -135,6 +144,7 @@ __all__ = [
     "pay_again",
     "place_order",
     "purchase",
+    "quote",
     "reconcile_once",
     "send",
     "set_line",

@@ -27,8 +27,7 @@ from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 from tidegate.storefront.offers import DropOffer, Offer
-from tidegate.web import Answers, MadeFrom
-from tidegate.web.kept import Level
+from tidegate.web import Answers, Level, MadeFrom
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
-from tidegate.web.kept import MARKS, Answers, Gap, MadeFrom
+from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import environment, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
@@ -30,6 +30,7 @@ __all__ = [
     "SESSION_COOKIE",
     "Answers",
     "Gap",
+    "Level",
     "MadeFrom",
     "PageChanged",
     "PostedForm",

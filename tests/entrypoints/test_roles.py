@@ -33,12 +33,14 @@ class For(Enum):
     ADMINS = "administrators"
 
 
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/v1/cart/code": {"code": None},
+    "/api/v1/cart/lines": {"sku": "NOTHING", "quantity": 1},
     "/api/v1/holds": {"lines": [{"sku": "NOTHING", "quantity": 1}]},
     "/api/v1/orders": order_body(str(new_id())),
     "/api/v1/purchases": purchase_body(("NOTHING", 1)),
 }
-"""What hot routes read before they ask who it is."""
+"""What routes read before they ask who it is."""
 
 ENDING = {("POST", "/account/sessions/end"), ("DELETE", "/api/v1/me")}
 """What would end the sessions of the roles that are tried; tests/accounts tries these."""
@@ -52,6 +54,25 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/sessions/end"): For.OWNERS,
     ("POST", "/account/sessions/{session}/end"): For.OWNERS,
     ("GET", "/admin"): For.STAFF,
+    ("GET", "/admin/drops"): For.STAFF,
+    ("GET", "/admin/drops/new"): For.STAFF,
+    ("POST", "/admin/drops/new"): For.STAFF,
+    ("GET", "/admin/drops/{slug}"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/close"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/close"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/edit"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/edit"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("GET", "/admin/status"): For.STAFF,
+    ("GET", "/admin/stock"): For.STAFF,
+    ("GET", "/admin/stock/{variant_id}"): For.STAFF,
+    ("POST", "/admin/stock/{variant_id}"): For.STAFF,
+    ("GET", "/admin/collections"): For.STAFF,
+    ("POST", "/admin/collections"): For.STAFF,
+    ("GET", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}"): For.STAFF,
+    ("POST", "/admin/collections/{slug}/remove"): For.STAFF,
     ("GET", "/admin/orders"): For.STAFF,
     ("GET", "/admin/orders/{order_id}"): For.STAFF,
     ("POST", "/admin/orders/{order_id}/cancel"): For.STAFF,
@@ -61,6 +82,13 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/pages"): For.STAFF,
     ("GET", "/admin/pages/{slug}/{language}"): For.STAFF,
     ("POST", "/admin/pages/{slug}/{language}"): For.STAFF,
+    ("GET", "/admin/products"): For.STAFF,
+    ("GET", "/admin/products/bulk"): For.STAFF,
+    ("POST", "/admin/products/bulk"): For.STAFF,
+    ("GET", "/admin/products/new"): For.STAFF,
+    ("POST", "/admin/products/new"): For.STAFF,
+    ("GET", "/admin/products/{slug}/edit"): For.STAFF,
+    ("POST", "/admin/products/{slug}/edit"): For.STAFF,
     ("GET", "/admin/people"): For.STAFF,
     ("POST", "/admin/people/invitations"): For.ADMINS,
     ("POST", "/admin/people/invitations/{invitation_id}/withdraw"): For.ADMINS,
@@ -70,6 +98,10 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/api/v1/admin/orders/{order_id}/cancel"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/refunds"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/shipments"): For.STAFF,
+    ("DELETE", "/api/v1/cart"): For.SESSIONS,
+    ("GET", "/api/v1/cart"): For.SESSIONS,
+    ("PUT", "/api/v1/cart/code"): For.SESSIONS,
+    ("PUT", "/api/v1/cart/lines"): For.SESSIONS,
     ("GET", "/api/v1/drops/{slug}"): For.ALL,
     ("POST", "/api/v1/guests"): For.ALL,
     ("POST", "/api/v1/holds"): For.SESSIONS,
@@ -187,8 +219,10 @@ async def ask(site: Any, method: str, path: str, token: str | None, **headers: s
         headers["authorization"] = f"Bearer {token}"
     transport = httpx.ASGITransport(site)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
-        if method == "POST" and path.startswith("/api/"):
-            return await client.post(filled, json=BODIES.get(path, {}), headers={"idempotency-key": str(new_id())})
+        if method in ("POST", "PUT") and path.startswith("/api/"):
+            return await client.request(
+                method, filled, json=BODIES.get(path, {}), headers={"idempotency-key": str(new_id())}
+            )
         return await client.request(method, filled)
 
 

@@ -14,7 +14,7 @@ from tidegate.accounts.contracts import (
 )
 from tidegate.accounts.erasing import erase_people
 from tidegate.accounts.links import delete_old_links
-from tidegate.accounts.people import ADMIN_EMAIL, ensure_admin, find_login
+from tidegate.accounts.people import ADMIN_EMAIL, addresses_of, ensure_admin, find_login
 from tidegate.accounts.roles import (
     change_role,
     find_person_account,
@@ -41,6 +41,7 @@ __all__ = [
     "SignedIn",
     "TakeOver",
     "WrongCredentials",
+    "addresses_of",
     "change_role",
     "delete_ended_sessions",
     "delete_old_links",

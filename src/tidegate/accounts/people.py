@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -41,6 +41,14 @@ async def find_login(conn: Connection, *, email: str) -> Login | None:
         )
     ).fetchone()
     return None if row is None else Login(Person(PersonId(row[0]), Role(row[1])), row[2])
+
+
+async def addresses_of(conn: Connection, *, people: Collection[PersonId]) -> dict[PersonId, str]:
+    """The e-mail addresses of these accounts; those who have none, or are gone, are absent."""
+    rows = await conn.execute(
+        "SELECT id, email_sealed FROM accounts.people WHERE id = ANY(%s) AND email_sealed IS NOT NULL", (list(people),)
+    )
+    return {PersonId(row[0]): current_sealer().open(bytes(row[1]), column=EMAIL) for row in await rows.fetchall()}
 
 
 async def replace_hash(conn: Connection, *, login: Login, password_hash: str) -> None:

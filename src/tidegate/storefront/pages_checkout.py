@@ -141,7 +141,7 @@ async def post_order(request: Request, hold_id: str) -> Response:
     except AlreadyOrdered:
         return see_other(request, f"/checkout/{hold.id}")
     except NotShippedThere:
-        errors = {"country": _("We do not send to this country. Choose another one.")}
+        errors: dict[str, str] = {"country": _("We do not send to this country. Choose another one.")}
         return await _checkout_page(request, hold, typed=typed, errors=errors)
     except ShippingUnknown:
         return await _checkout_page(request, hold, typed=typed, errors={}, changed=True)

@@ -234,6 +234,18 @@ class NewProduct:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantName:
+    """A variant of any product, as staff tell it from others. `options` is empty when there are none."""
+
+    variant_id: VariantId
+    sku: str
+    title: str
+    options: str
+    slug: str
+    """Of its product."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportReport:
     """What an export wrote. `left_out` are products that the format cannot carry: address and reason, up to a bound."""
 
@@ -292,6 +304,82 @@ class BulkEdited:
     products: int
     prices: int
     unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductFilter:
+    """Which products staff mean; an empty field leaves all.
+
+    `query`: each of its words is in the title, a tag or a SKU, in any case. `collection`: a slug, or `-` for products
+    in none. `variants`: products with at least one of these.
+    """
+
+    query: str = ""
+    status: Status | None = None
+    collection: str = ""
+    variants: tuple[VariantId, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """A product in the staff's list. `lowest` and `highest` are None without a price; `collections` are titles."""
+
+    id: ProductId
+    slug: str
+    title: str
+    status: Status
+    updated_at: datetime
+    lowest: Money | None
+    highest: Money | None
+    variants: tuple[VariantId, ...]
+    tags: tuple[str, ...]
+    collections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRows:
+    """A page of the staff's list; `count` products fit the filter in all. `next` is the cursor, None at the end."""
+
+    rows: tuple[ProductRow, ...]
+    count: int
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Products that staff chose, in the state in which they saw them: `seen` is another after any edit of one."""
+
+    product_ids: tuple[ProductId, ...]
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreview:
+    """What a change of many products would do, and some of them before and after it."""
+
+    edited: BulkEdited
+    samples: tuple[tuple[ProductRow, ProductRow], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EditableVariant:
+    """A variant as staff edit it; `price` None: it has none in the asked currency."""
+
+    id: VariantId
+    sku: str
+    options: tuple[tuple[str, str], ...]
+    price: Money | None
+    compare_at: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection with how many products it has, and how many of them are for sale."""
+
+    slug: str
+    title: str
+    products: int
+    active: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +449,13 @@ class DropExists(Problem):
     status = 409
 
 
+class DropRuns(Problem):
+    """This drop has opened already and cannot be changed any more."""
+
+    slug = "drop-runs"
+    status = 409
+
+
 class VariantInDrop(Problem):
     """Another live drop sells this variant: close that one first."""
 
@@ -398,4 +493,24 @@ class ProductChanged(Problem):
     """Somebody else changed this product in the meantime: nothing was saved. Look at it again, then repeat yours."""
 
     slug = "product-changed"
+    status = 409
+
+
+class UnknownCollection(NotFound):
+    """There is no such collection."""
+
+    slug = "unknown-collection"
+
+
+class CollectionExists(Problem):
+    """There is a collection of this name already."""
+
+    slug = "collection-exists"
+    status = 409
+
+
+class ChoiceChanged(Problem):
+    """The chosen products changed in the meantime: nothing was saved. Look at the preview again."""
+
+    slug = "choice-changed"
     status = 409

@@ -161,6 +161,16 @@ async def redemptions(conn: Connection, voucher_ids: Sequence[VoucherId]) -> dic
     return {row[0]: row[1] for row in await rows.fetchall()}
 
 
+async def taken_in_drop(conn: Connection, *, drop_id: DropId) -> int:
+    """Items that buyers took in a drop since it opened or was opened again, by live holds and sales; for showing."""
+    rows = await conn.execute(
+        "SELECT coalesce(sum(used), 0)::bigint FROM inventory.buyer_limits WHERE rule_id = %s", (drop_id,)
+    )
+    row = await rows.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def _place(key: LimitKey) -> tuple[int, int]:
     """Where a key stands in the order of locks, in numbers: comparing UUIDs takes Python several steps."""
     return key[0].int, key[1].int

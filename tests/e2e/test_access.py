@@ -73,6 +73,9 @@ def test_every_page(shop: Shop, visit: Visit) -> None:
     _sign_in(staff)
     staff.go("/admin/stock")
     known["/admin/stock/{variant_id}"] = staff.page.locator("tbody a").first.get_attribute("href") or ""
+    staff.go("/admin/people")
+    people = staff.page.locator("main a[href^='/admin/people/']")
+    known["/admin/people/{person_id}"] = people.first.get_attribute("href") or ""
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"

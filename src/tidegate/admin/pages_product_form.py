@@ -15,7 +15,9 @@ from babel.numbers import get_currency_precision
 
 from tidegate import catalog, inventory
 from tidegate.catalog import EditableProduct, EditableVariant, NewPrice, NewProduct, NewVariant, Status
+from tidegate.inventory import MoveReason
 from tidegate.platform.database import Connection
+from tidegate.platform.ids import PersonId
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
@@ -143,9 +145,14 @@ def parse_form(form: ProductForm, variants: Sequence[EditableVariant], *, curren
 
 
 async def save_product(
-    conn: Connection, *, product: EditableProduct, shown: Sequence[EditableVariant], form: ProductForm
+    conn: Connection,
+    *,
+    product: EditableProduct,
+    shown: Sequence[EditableVariant],
+    form: ProductForm,
+    by: PersonId,
 ) -> EditableProduct:
-    """Save what the form says, in the caller's transaction: all of it, or an error.
+    """Save what the form says, in the caller's transaction: all of it, or an error. `by`: who of the staff.
 
     Raises: InvalidRequest, ProductChanged, UnknownProduct, UnknownCollection.
     """
@@ -184,7 +191,7 @@ async def save_product(
         product, added = await catalog.add_variant(
             conn, product_id=product.id, seen=product.updated_at, variant=form.added
         )
-        await inventory.add_missing_stock(conn, levels={added: form.added.quantity})
+        await inventory.add_missing_stock(conn, levels={added: form.added.quantity}, reason=MoveReason(by=by))
     return product
 
 

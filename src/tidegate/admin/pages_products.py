@@ -18,7 +18,7 @@ from tidegate.admin.pages_product_form import (
     save_product,
     typed_form,
 )
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
 from tidegate.catalog import (
     CollectionRow,
     EditableProduct,
@@ -31,7 +31,7 @@ from tidegate.catalog import (
     Status,
 )
 from tidegate.checkout import Shop
-from tidegate.inventory import StockLevel
+from tidegate.inventory import MoveReason, StockLevel
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import InvalidRequest, Problem
@@ -150,6 +150,7 @@ async def make_product(request: Request) -> Response:
     if parsed.errors:
         return await _show(request, None, form=parsed)
     assert parsed.new is not None
+    reason = MoveReason(by=(await staff_member(request)).id)
     try:
         async with shop.database.transaction() as conn:
             made = await catalog.create_product(conn, product=parsed.new)
@@ -158,7 +159,7 @@ async def make_product(request: Request) -> Response:
             )
             ids = await catalog.find_variants(conn, skus=[variant.sku for variant in parsed.new.variants])
             levels = {ids[variant.sku]: variant.quantity for variant in parsed.new.variants}
-            await inventory.add_missing_stock(conn, levels=levels)
+            await inventory.add_missing_stock(conn, levels=levels, reason=reason)
     except ProductExists as problem:
         return await _show(request, None, form=parsed.with_error("slug", problem.detail), status=problem.status)
     except InvalidRequest as problem:
@@ -183,9 +184,10 @@ async def post_product(request: Request, slug: str) -> Response:
     parsed = parse_form(form, shown, currency=shop.settings.currency)
     if parsed.errors:
         return await _show(request, slug, form=parsed)
+    by = (await staff_member(request)).id
     try:
         async with shop.database.transaction() as conn:
-            await save_product(conn, product=product, shown=shown, form=parsed)
+            await save_product(conn, product=product, shown=shown, form=parsed, by=by)
     except ProductChanged:
         return await _show(request, slug, form=parsed, problem=ProductChanged(_CHANGED))
     except (InvalidRequest, catalog.UnknownCollection) as problem:

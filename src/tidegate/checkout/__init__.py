@@ -34,6 +34,7 @@ from tidegate.checkout.contracts import (
     CartProblem,
     CartShort,
     CartView,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
@@ -49,12 +50,15 @@ from tidegate.checkout.contracts import (
     NotPayable,
     NotRefundable,
     NotSendable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderSummary,
     OrderView,
     PassRequired,
     PassSpent,
+    Quote,
+    ShippingUnknown,
     SoldOut,
     UnknownSku,
 )
@@ -66,6 +70,7 @@ from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
+from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.rules import check_form
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
@@ -87,6 +92,7 @@ __all__ = [
     "CartProblem",
     "CartShort",
     "CartView",
+    "Charges",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -104,6 +110,7 @@ __all__ = [
     "NotPayable",
     "NotRefundable",
     "NotSendable",
+    "NotShippedThere",
     "OrderFilter",
     "OrderForm",
     "OrderPage",
@@ -114,8 +121,10 @@ __all__ = [
     "PassRequired",
     "PassSpent",
     "PurchaseWish",
+    "Quote",
     "Replay",
     "SavedAddress",
+    "ShippingUnknown",
     "Shop",
     "SoldOut",
     "UnknownSku",
@@ -151,6 +160,7 @@ __all__ = [
     "pay_again",
     "place_order",
     "purchase",
+    "quote",
     "reconcile_once",
     "remove_address",
     "save_address",

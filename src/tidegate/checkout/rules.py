@@ -9,8 +9,10 @@ from uuid import UUID
 
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
 from tidegate.checkout.contracts import (
+    NO_CHARGES,
     Address,
     BoughtLine,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     Line,
@@ -149,11 +151,11 @@ def percent_half_up(amount: int, percent: int) -> int:
     return (amount * percent + 50) // 100
 
 
-def to_pay(lines: Sequence[BoughtLine], discount: Money) -> Money:
-    """What lines cost together, less a discount."""
+def to_pay(lines: Sequence[BoughtLine], discount: Money, charges: Charges = NO_CHARGES) -> Money:
+    """What lines cost together, less a discount, and what comes to them."""
     goods = total((line.total for line in lines), discount.currency)
     assert 0 <= discount.amount <= goods.amount, "a discount takes off at most what there is to pay"
-    return Money(goods.amount - discount.amount, goods.currency)
+    return Money(goods.amount - discount.amount + charges.added, goods.currency)
 
 
 def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money) -> Money:
@@ -205,7 +207,8 @@ def check_address(address: Address) -> dict[str, str]:
 
 def clean_form(form: OrderForm) -> OrderForm:
     """The form without the blanks around what was typed."""
-    return OrderForm(form.hold_id, form.email.strip(), clean_address(form.address), form.provider, form.method)
+    address = clean_address(form.address)
+    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method, form.shipping_method)
 
 
 def clean_address(address: Address) -> Address:

@@ -195,6 +195,8 @@ class AccountSettings(BaseModel):
         5, description="Mailed links per e-mail address, and per network, in login_window_s. Fails open without Valkey."
     )
     link_minutes: Count = Field(30, description="Life of a mailed link.")
+    invitation_hours: Count = Field(72, description="Life of an invitation to work in the shop.")
+    people_page: Count = Field(50, description="Accounts per page in the list of people.")
     session_cache_s: Count = Field(60, description="How long Valkey keeps a session that was looked up.")
     session_cache_timeout_ms: Count = Field(
         250, description="Longest wait for Valkey when sessions are looked up; then the database is asked."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -23,10 +24,12 @@ from tidegate.checkout import (
     Line,
     NotOpen,
     NotPayable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderView,
     SavedAddress,
+    ShippingUnknown,
     Shop,
     SoldOut,
     find_aftermath,
@@ -38,6 +41,7 @@ from tidegate.checkout import (
     open_hold,
     pay_again,
     place_order,
+    quote,
     save_address,
     view_cart,
 )
@@ -121,13 +125,21 @@ async def post_order(request: Request, hold_id: str) -> Response:
     """Order what is held, and go on to pay."""
     form = await read_form(request)
     hold = await _own_hold(request, hold_id)
-    typed = {field: form.get(field) for field in (*FIELDS, "provider", "keep")}
+    typed = {field: form.get(field) for field in (*FIELDS, "provider", "shipping_method", "keep")}
+    if form.get("action") == "look":
+        return await _checkout_page(request, hold, typed=typed, errors={})
+    quoted = await quote(_shop(request), hold=hold, country=typed["country"], method=typed["shipping_method"] or None)
+    chosen = quoted.charges.shipping
+    other_way = bool(typed["shipping_method"]) and (chosen is None or chosen.code != typed["shipping_method"])
+    if quoted.reachable and (other_way or form.get("quoted", str(quoted.total.amount)) != str(quoted.total.amount)):
+        return await _checkout_page(request, hold, typed=typed, errors={}, changed=True)
     wish = OrderForm(
         hold_id=hold.id,
         email=typed["email"],
         address=Address(*(typed[field] for field in FIELDS[1:])),
         provider=_way(request, form),
         method=METHOD,
+        shipping_method=chosen.code if chosen else None,
     )
     try:
         order = await place_order(_shop(request), buyer_id=hold.buyer_id, form=wish)
@@ -135,6 +147,11 @@ async def post_order(request: Request, hold_id: str) -> Response:
         return _hold_over(request, hold)
     except AlreadyOrdered:
         return see_other(request, f"/checkout/{hold.id}")
+    except NotShippedThere:
+        wrong = {"country": _("We do not send to this country. Choose another one.")}
+        return await _checkout_page(request, hold, typed=typed, errors=wrong)
+    except ShippingUnknown:
+        return await _checkout_page(request, hold, typed=typed, errors={}, changed=True)
     except InvalidRequest as problem:
         errors = {each["field"]: each["message"] for each in problem.extra.get("errors", [])}
         if not errors:
@@ -266,7 +283,7 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
 
 
 async def _checkout_page(
-    request: Request, hold: HoldView, *, typed: dict[str, str], errors: dict[str, str]
+    request: Request, hold: HoldView, *, typed: dict[str, str], errors: Mapping[str, str], changed: bool = False
 ) -> Response:
     if hold.order_id is not None:
         return see_other(request, f"/orders/{hold.order_id}")
@@ -274,19 +291,24 @@ async def _checkout_page(
         return _hold_over(request, hold)
     shop = _shop(request)
     locale = request_locale(request)
+    country = _country(typed, locale)
     page = CheckoutContext(
         hold=hold,
         pictures=await _pictures(shop, hold),
         countries=countries(locale),
-        typed={field: typed.get(field, "") for field in FIELDS} | {"country": _country(typed, locale)},
-        errors=errors,
+        typed={field: typed.get(field, "") for field in FIELDS} | {"country": country},
+        errors=dict(errors),
         ways=_ways(shop),
         way=typed.get("provider", ""),
+        quote=await quote(shop, hold=hold, country=country, method=typed.get("shipping_method") or None),
+        country_name=dict(countries(locale)).get(country, country),
+        changed=changed,
         addresses=await _address_book(request),
         has_account=await _has_account(request),
         keep=bool(typed.get("keep")),
     )
-    return render(request, "storefront/checkout.html", page, status=422 if errors else 200, headers=NOT_KEPT)
+    status = 422 if errors else 409 if changed else 200
+    return render(request, "storefront/checkout.html", page, status=status, headers=NOT_KEPT)
 
 
 async def _has_account(request: Request) -> bool:

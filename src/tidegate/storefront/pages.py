@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from tidegate import catalog, inventory
-from tidegate.catalog import CollectionRef
+from tidegate.catalog import CollectionRef, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.contexts import DropContext, Keeping, ListingContext, ProductContext
+from tidegate.storefront.contexts import BY_RELEVANCE, SORTS, DropContext, Keeping, ListingContext, ProductContext
+from tidegate.storefront.facts import facts_of, one_line
 from tidegate.storefront.offers import (
     DropOffer,
     DropPhase,
@@ -27,6 +29,23 @@ from tidegate.web import current_person, render, see_other
 
 router = APIRouter(include_in_schema=False)
 
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A listing's address and what was asked of it."""
+
+    address: str
+    query: str = ""
+    after: str = ""
+    sort: str = ""
+
+    def page_after(self, cursor: str, sort: Sort | None) -> str:
+        """The address of the page that starts at a cursor."""
+        words = {"query": self.query} if self.query else {}
+        order = {"sort": sort.value} if sort else {}
+        return f"{self.address}?{urlencode(words | order | {'after': cursor})}"
+
+
 MOST_TO_CHOOSE = 10
 """Largest quantity that a product's page offers; the API takes more."""
 
@@ -38,24 +57,36 @@ KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin",
 
 
 @router.get("/")
-async def show_home(request: Request, query: str = "", after: str = "") -> Response:
+async def show_home(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
     """The first page: the drop that leads, the collections, all products by popularity; or what a search found."""
-    query = " ".join(query.split())
+    if query.strip():
+        return see_other(request, f"/search?{urlencode({'query': ' '.join(query.split())})}")
     shop = _shop(request)
+    asked = _Asked("/", after=after, sort=sort)
     async with shop.database.connection() as conn:
-        drop = None if query or after else await leading_drop(conn, currency=shop.settings.currency)
-        context = await _listing(request, conn, CollectionRef("", ""), query=query, after=after, drop=drop)
+        drop = None if after or sort else await leading_drop(conn, currency=shop.settings.currency)
+        context = await _listing(request, conn, CollectionRef("", ""), asked, drop=drop)
     return render(request, "storefront/home.html", context)
 
 
+@router.get("/search")
+async def show_search(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
+    """What a search found, mistyped words replaced by what was meant; without words, everything."""
+    asked = _Asked("/search", query=" ".join(query.split()), after=after, sort=sort)
+    async with _shop(request).database.connection() as conn:
+        context = await _listing(request, conn, CollectionRef("", ""), asked)
+    return render(request, "storefront/search.html", context)
+
+
 @router.get("/collections/{slug}")
-async def show_collection(request: Request, slug: str, query: str = "", after: str = "") -> Response:
+async def show_collection(request: Request, slug: str, query: str = "", after: str = "", sort: str = "") -> Response:
     """The products of one collection, or what a search in it found."""
+    asked = _Asked(f"/collections/{slug}", query=" ".join(query.split()), after=after, sort=sort)
     async with _shop(request).database.connection() as conn:
         known = {each.slug: each for each in await catalog.list_collections(conn)}
         if slug not in known:
             raise NotFound()
-        context = await _listing(request, conn, known[slug], query=" ".join(query.split()), after=after, drop=None)
+        context = await _listing(request, conn, known[slug], asked)
     return render(request, "storefront/collection.html", context)
 
 
@@ -71,7 +102,14 @@ async def show_product(request: Request, slug: str) -> Response:
     loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
     sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
     context = ProductContext(
-        offer=offer, sku=sku, most=most, hold_minutes=_minutes(shop.settings.holds.ttl_s), keeping=keeping
+        offer=offer,
+        sku=sku,
+        most=most,
+        hold_minutes=_minutes(shop.settings.holds.ttl_s),
+        keeping=keeping,
+        canonical=f"{shop.settings.base_url}/products/{slug}",
+        summary=one_line(offer.product.description) or offer.product.title,
+        facts=facts_of(offer, base_url=shop.settings.base_url),
     )
     return render(request, "storefront/product.html", context)
 
@@ -124,26 +162,32 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
 
 
 async def _listing(
-    request: Request, conn: Connection, of: CollectionRef, *, query: str, after: str, drop: DropOffer | None
+    request: Request, conn: Connection, of: CollectionRef, asked: _Asked, *, drop: DropOffer | None = None
 ) -> ListingContext:
     settings = _shop(request).settings
+    first = BY_RELEVANCE if asked.query else SORTS[0]
+    sorts = (first, *SORTS[1:])
+    sort = next((each for each, _ in sorts if each == asked.sort), first[0])
     page = await catalog.list_products(
         conn,
-        query=query,
+        query=asked.query,
         collection=of.slug,
-        after=after,
+        sort=sort,
+        after=asked.after,
         limit=settings.catalog.page_default,
         currency=settings.currency,
     )
-    address = f"/collections/{of.slug}" if of.slug else "/"
-    asked = ({"query": query} if query else {}) | {"after": page.next or ""}
     return ListingContext(
         title=of.title,
-        address=address,
-        query=query,
+        address=asked.address,
+        query=asked.query,
+        corrected=page.corrected,
+        sort=sort.value,
+        sorts=tuple((each.value, name) for each, name in sorts),
+        canonical=f"{settings.base_url}{asked.address}",
         offers=await offers_of(conn, page.items, currency=settings.currency),
-        next=f"{address}?{urlencode(asked)}" if page.next else None,
-        first=not after,
+        next=asked.page_after(page.next, sort if sort != first[0] else None) if page.next else None,
+        first=not asked.after,
         collections=await catalog.list_collections(conn),
         drop=drop,
         keeping=await _keeping(request, conn),

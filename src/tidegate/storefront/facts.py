@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tidegate.platform.money import as_decimal
 from tidegate.storefront.offers import Offer, VariantOffer
 
 LONGEST_SUMMARY = 160
@@ -54,7 +53,7 @@ def _offer(each: VariantOffer, address: str) -> dict[str, object]:
     return {
         "@type": "Offer",
         "sku": each.variant.sku,
-        "price": str(as_decimal(price)),
+        "price": price.plain(),
         "priceCurrency": price.currency,
         "availability": f"https://schema.org/{state}",
         "url": address,

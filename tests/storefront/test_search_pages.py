@@ -53,13 +53,10 @@ async def test_the_old_address_of_a_search_leads_to_the_new_one(reader: Reader) 
 
 
 async def test_a_product_says_its_facts_to_search_engines(reader: Reader, sell: Sell) -> None:
-    await sell("Red Lamp </script><b>", price=1299)
-    listing = (await reader.get("/")).text
-    slug = re.search(r'href="/products/([^"]+)"', listing)
-    assert slug is not None
-    page = (await reader.get(f"/products/{slug[1]}")).text
+    await sell("Red Lamp", price=1299, description="Bright. </script><b>")
+    page = (await reader.get("/products/red-lamp")).text
     product, way = (json.loads(each) for each in LD.findall(page))
-    assert product["name"] == "Red Lamp </script><b>"
+    assert (product["name"], product["description"]) == ("Red Lamp", "Bright. </script><b>")
     offer = product["offers"][0]
     assert (offer["price"], offer["priceCurrency"]) == ("12.99", "GBP")
     assert offer["availability"] == "https://schema.org/InStock"

@@ -142,7 +142,8 @@ def make_plausible(case: Case[Any]) -> None:
 
 
 def test_chains_of_requests_meet_the_document(api: Api) -> None:
-    machine: Any = api.schema().as_state_machine()
+    # Accounts have no links to buying; they would only thin the chains out. Single requests try them.
+    machine: Any = api.schema().exclude(tag="accounts").as_state_machine()
 
     class Buyer(machine):  # type: ignore[misc]
         """A guest who follows links."""

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.accounts.account import enter_by_link
-from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, WrongCredentials
+from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, SignInBusy, WrongCredentials
 from tidegate.accounts.http import client_address, desk, sessions
 from tidegate.accounts.links import PAGES, send_link
 from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
-from tidegate.platform.problems import InvalidRequest, Overloaded, Problem, TooManyRequests
+from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import PostedForm, forget_session, read_form, render, see_other, session_token
 
@@ -87,7 +87,7 @@ async def log_in(request: Request) -> Response:
             before=before,
             take_over=room.take_over,
         )
-    except (WrongCredentials, TooManyRequests, Overloaded) as problem:
+    except (WrongCredentials, TooManyRequests, SignInBusy) as problem:
         context = LoginContext(email=email, problem=_words(problem))
         return render(request, "accounts/login.html", context, status=problem.status, headers=_headers(problem))
     if before is not None:
@@ -172,6 +172,18 @@ async def new_password(request: Request) -> Response:
     return await _enter(request, LinkKind.RESET, await read_form(request))
 
 
+@router.get("/invitation")
+async def show_invitation(request: Request) -> Response:
+    """Where the mail of an invitation leads."""
+    return _show_link(request, LinkKind.INVITE)
+
+
+@router.post("/invitation")
+async def accept_invitation(request: Request) -> Response:
+    """Join the staff."""
+    return await _enter(request, LinkKind.INVITE, await read_form(request))
+
+
 async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
     email = (await read_form(request)).get("email")
     room = desk(request)
@@ -191,7 +203,7 @@ async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response
         signed_in = await enter_by_link(
             desk(request), kind=kind, token=token, password=password, before=session_token(request)
         )
-    except (LinkSpent, InvalidRequest, Overloaded) as problem:
+    except (LinkSpent, InvalidRequest, SignInBusy) as problem:
         context = LinkContext(kind, PAGES[kind], token, problem=problem.detail, spent=isinstance(problem, LinkSpent))
         return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
     return _go_home(request, signed_in)

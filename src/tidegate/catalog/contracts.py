@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import DropId, ProductId, VariantId, VoucherId
 from tidegate.platform.money import Money
@@ -130,6 +131,64 @@ class Terms:
     options_text: str
     price: Money
     drop: DropTerms | None
+    tax_class: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingZone:
+    """Countries (ISO 3166-1 alpha-2) that are sent to alike; `rest` stands for all that no other zone names."""
+
+    id: UUID
+    name: str
+    countries: frozenset[str]
+    rest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingMethod:
+    """A way to send goods into a zone. `tiers`: from which value of the goods on it costs what, in minor units.
+
+    The first tier starts at 0; one that costs 0 makes delivery free from its value on.
+    """
+
+    id: UUID
+    zone_id: UUID
+    code: str
+    name: str
+    currency: str
+    tiers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRate:
+    """What a country takes of goods of a class, in basis points (1900: 19 %)."""
+
+    country: str
+    tax_class: str
+    name: str
+    rate_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the shop adds to goods: delivery and taxes. `prices_include_tax`: taxes are within the prices."""
+
+    zones: tuple[ShippingZone, ...]
+    methods: tuple[ShippingMethod, ...]
+    taxes: tuple[TaxRate, ...]
+    prices_include_tax: bool
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is ever added."""
+        return not self.methods and not self.taxes
+
+
+class RateExists(Problem):
+    """There is such a zone, delivery or tax already."""
+
+    slug = "rate-exists"
+    status = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +321,82 @@ class BulkEdited:
 
 
 @dataclass(frozen=True, slots=True)
+class ProductFilter:
+    """Which products staff mean; an empty field leaves all.
+
+    `query`: each of its words is in the title, a tag or a SKU, in any case. `collection`: a slug, or `-` for products
+    in none. `variants`: products with at least one of these.
+    """
+
+    query: str = ""
+    status: Status | None = None
+    collection: str = ""
+    variants: tuple[VariantId, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """A product in the staff's list. `lowest` and `highest` are None without a price; `collections` are titles."""
+
+    id: ProductId
+    slug: str
+    title: str
+    status: Status
+    updated_at: datetime
+    lowest: Money | None
+    highest: Money | None
+    variants: tuple[VariantId, ...]
+    tags: tuple[str, ...]
+    collections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRows:
+    """A page of the staff's list; `count` products fit the filter in all. `next` is the cursor, None at the end."""
+
+    rows: tuple[ProductRow, ...]
+    count: int
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Products that staff chose, in the state in which they saw them: `seen` is another after any edit of one."""
+
+    product_ids: tuple[ProductId, ...]
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreview:
+    """What a change of many products would do, and some of them before and after it."""
+
+    edited: BulkEdited
+    samples: tuple[tuple[ProductRow, ProductRow], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EditableVariant:
+    """A variant as staff edit it; `price` None: it has none in the asked currency."""
+
+    id: VariantId
+    sku: str
+    options: tuple[tuple[str, str], ...]
+    price: Money | None
+    compare_at: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """A collection with how many products it has, and how many of them are for sale."""
+
+    slug: str
+    title: str
+    products: int
+    active: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowError:
     """Why the row that starts on this line of a file was left out."""
 
@@ -372,4 +507,24 @@ class ProductChanged(Problem):
     """Somebody else changed this product in the meantime: nothing was saved. Look at it again, then repeat yours."""
 
     slug = "product-changed"
+    status = 409
+
+
+class UnknownCollection(NotFound):
+    """There is no such collection."""
+
+    slug = "unknown-collection"
+
+
+class CollectionExists(Problem):
+    """There is a collection of this name already."""
+
+    slug = "collection-exists"
+    status = 409
+
+
+class ChoiceChanged(Problem):
+    """The chosen products changed in the meantime: nothing was saved. Look at the preview again."""
+
+    slug = "choice-changed"
     status = 409

@@ -122,7 +122,7 @@ def search_patterns(query: str) -> list[str]:
 
 
 def encode_cursor(key: int, slug: str) -> str:
-    """The opaque place of a product in a listing: the number it is sorted by (popularity, price, ...) and its address."""
+    """The opaque place of a product in a listing: the number that sorts it, and its address."""
     return base64.urlsafe_b64encode(json.dumps([key, slug]).encode()).decode().rstrip("=")
 
 

@@ -53,7 +53,12 @@ from tidegate.inventory.movements import (
 )
 from tidegate.inventory.placing import ask_room, place_holds
 from tidegate.inventory.returns import return_items, undo_sale
-from tidegate.inventory.stock import MAX_STOCK, StockMoves, available, stock_levels
+from tidegate.inventory.stock import (
+    MAX_STOCK,
+    StockMoves,
+    available,
+    stock_levels,
+)
 from tidegate.inventory.stock import RACE as STOCK_RACE
 
 __all__ = [

@@ -20,7 +20,6 @@ from tidegate.platform.ids import VariantId
 MAX_STOCK = 1_000_000_000
 """Most items of one variant."""
 
-
 LOCK = """
 SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)
 ORDER BY variant_id FOR NO KEY UPDATE

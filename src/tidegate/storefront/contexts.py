@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from markupsafe import Markup
+
 from tidegate.catalog.contracts import CollectionRef, Sort
-from tidegate.checkout import Aftermath, HoldView, OrderView
+from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
+
+
+def whole_minutes(seconds: int) -> int:
+    """Whole minutes, at least one."""
+    return max(1, round(seconds / 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ class ListingContext:
     collections: tuple[CollectionRef, ...]
     drop: DropOffer | None
     """The drop that leads the first page."""
-    keeping: Keeping | None
+    keeping: Keeping | Markup | None
+    """What the visitor holds; as markup where the page is kept and the strip comes later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ class ProductContext:
     most: int
     """Largest quantity to choose, 0 when nothing can be bought."""
     hold_minutes: int
-    keeping: Keeping | None
+    keeping: Keeping | Markup | None
+    """What the visitor holds; as markup where the page is kept and the strip comes later."""
     canonical: str
     """The whole address under which search engines should know the page."""
     summary: str
@@ -85,7 +94,7 @@ class DropContext:
     sku: str
     most: int
     hold_minutes: int
-    reload_in_s: int | None
+    reload_in_s: str | None
     """When a browser without JavaScript should look again; None when that would be far away or of no use."""
 
 
@@ -119,6 +128,18 @@ class CheckoutContext:
     ways: tuple[WayToPay, ...]
     way: str
     """The provider that was chosen, empty for none yet."""
+    quote: Quote
+    """What it costs with what was chosen so far."""
+    country_name: str
+    """Of the country that the quote is for."""
+    changed: bool
+    """Whether the total is another than the one that was shown when the order was sent."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

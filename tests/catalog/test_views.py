@@ -18,9 +18,10 @@ from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
 
-async def slugs(database: Database, **asked: str) -> list[str]:
+async def slugs(database: Database, *, query: str = "", collection: str = "") -> list[str]:
     async with database.connection() as conn:
-        return [p.slug for p in (await list_products(conn, limit=100, currency="GBP", **asked)).items]
+        page = await list_products(conn, query=query, collection=collection, limit=100, currency="GBP")
+        return [product.slug for product in page.items]
 
 
 async def test_pages_follow_each_other_without_gap_or_overlap(database: Database) -> None:

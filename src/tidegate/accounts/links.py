@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 from uuid import UUID
 
 from tidegate.accounts.attempts import count_link_request
@@ -44,6 +45,7 @@ class NewLink:
     email: str
     token: str = field(repr=False)
     minutes: int
+    then: str = ""
     role: Role | None = None
     invited_by: PersonId | None = None
     invitation_id: UUID | None = None
@@ -57,8 +59,12 @@ class UsedLink:
     ended: tuple[bytes, ...] = ()
 
 
-async def send_link(database: Database, settings: Settings, *, kind: LinkKind, email: str, address: str) -> None:
+async def send_link(
+    database: Database, settings: Settings, *, kind: LinkKind, email: str, address: str, then: str = ""
+) -> None:
     """Mail a link to an address, known or not. `address` is the caller's network address, empty when unknown.
+
+    `then` is the path of our own that whoever enters by it is led to.
 
     Raises: InvalidRequest for what is no e-mail address; TooManyRequests when its bucket or the network's is full.
     """
@@ -69,6 +75,7 @@ async def send_link(database: Database, settings: Settings, *, kind: LinkKind, e
         email=email,
         token=secrets.token_urlsafe(TOKEN_BYTES),
         minutes=settings.accounts.link_minutes,
+        then=then,
     )
     async with database.transaction() as conn:
         await mail_link(conn, settings, link)
@@ -94,7 +101,8 @@ async def mail_link(conn: Connection, settings: Settings, link: NewLink) -> None
             link.invitation_id,
         ),
     )
-    address = f"{settings.base_url.rstrip('/')}{PAGES[link.kind]}?token={link.token}"
+    asked = {"token": link.token} | ({"next": link.then} if link.then else {})
+    address = f"{settings.base_url.rstrip('/')}{PAGES[link.kind]}?{urlencode(asked, safe='/')}"
     payload = {"kind": link.kind.value, "minutes": link.minutes}
     personal = {"email": link.email, "link": address}
     await write_events(conn, [Event(EventId(new_id()), LINK_TOPIC, payload, personal)])

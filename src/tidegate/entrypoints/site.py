@@ -23,11 +23,13 @@ from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_bulk as admin_pages_bulk
+from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_products as admin_pages_products
+from tidegate.admin import pages_rates as admin_pages_rates
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
@@ -149,6 +151,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_products.router)
     app.include_router(admin_pages_bulk.router)
     app.include_router(admin_pages_collections.router)
+    app.include_router(admin_pages_rates.router)
+    app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from tests.emptying import empty
 from tests.servers import TestCluster
 from tidegate import accounts
-from tidegate.accounts import http, http_account, pages, pages_account
+from tidegate.accounts import Desk, http, http_account, pages, pages_account
 from tidegate.platform.database import Database
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.ids import PersonId
@@ -62,3 +62,13 @@ async def browser(
         app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
         app.state.resolve_person, app.state.take_over = sessions.find, (take,)
         yield client
+
+
+@pytest.fixture
+async def desk(database: Database, settings: Settings) -> AsyncIterator[Desk]:
+    """What the use cases stand on."""
+    async with (
+        Redis.from_url(settings.require_valkey_url()) as valkey,
+        accounts.open_sessions(database, settings, valkey=valkey) as sessions,
+    ):
+        yield Desk(database, settings, sessions)

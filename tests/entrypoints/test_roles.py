@@ -30,6 +30,7 @@ class For(Enum):
     SESSIONS = "everyone with a session"
     OWNERS = "everyone with an account"
     STAFF = "staff and administrators"
+    ADMINS = "administrators"
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -47,6 +48,11 @@ ENDING = {("POST", "/account/sessions/end"), ("DELETE", "/api/v1/me")}
 TABLE: dict[tuple[str, str], For] = {
     ("GET", "/"): For.ALL,
     ("GET", "/account"): For.OWNERS,
+    ("GET", "/account/addresses"): For.OWNERS,
+    ("POST", "/account/addresses"): For.OWNERS,
+    ("GET", "/account/addresses/{address_id}"): For.OWNERS,
+    ("POST", "/account/addresses/{address_id}"): For.OWNERS,
+    ("POST", "/account/addresses/{address_id}/remove"): For.OWNERS,
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,
@@ -63,6 +69,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/drops/{slug}/edit"): For.STAFF,
     ("GET", "/admin/drops/{slug}/reopen"): For.STAFF,
     ("POST", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("GET", "/admin/status"): For.STAFF,
     ("GET", "/admin/stock"): For.STAFF,
     ("GET", "/admin/stock/{variant_id}"): For.STAFF,
     ("POST", "/admin/stock/{variant_id}"): For.STAFF,
@@ -77,6 +84,19 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/orders/{order_id}/refund"): For.STAFF,
     ("POST", "/admin/orders/{order_id}/send"): For.STAFF,
     ("POST", "/admin/orders/{order_id}/shipments/{shipment_id}/undo"): For.STAFF,
+    ("GET", "/admin/codes"): For.STAFF,
+    ("POST", "/admin/codes"): For.STAFF,
+    ("POST", "/admin/codes/{code}/close"): For.STAFF,
+    ("GET", "/admin/shipping"): For.STAFF,
+    ("POST", "/admin/shipping/zones"): For.STAFF,
+    ("POST", "/admin/shipping/zones/{zone_id}/methods"): For.STAFF,
+    ("POST", "/admin/shipping/zones/{zone_id}/remove"): For.STAFF,
+    ("POST", "/admin/shipping/methods/{code}/remove"): For.STAFF,
+    ("GET", "/admin/taxes"): For.STAFF,
+    ("POST", "/admin/taxes"): For.STAFF,
+    ("POST", "/admin/taxes/classes"): For.STAFF,
+    ("POST", "/admin/taxes/prices"): For.STAFF,
+    ("POST", "/admin/taxes/{country}/{tax_class}/remove"): For.STAFF,
     ("GET", "/admin/pages"): For.STAFF,
     ("GET", "/admin/pages/{slug}/{language}"): For.STAFF,
     ("POST", "/admin/pages/{slug}/{language}"): For.STAFF,
@@ -87,6 +107,11 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/products/new"): For.STAFF,
     ("GET", "/admin/products/{slug}/edit"): For.STAFF,
     ("POST", "/admin/products/{slug}/edit"): For.STAFF,
+    ("GET", "/admin/people"): For.STAFF,
+    ("POST", "/admin/people/invitations"): For.ADMINS,
+    ("POST", "/admin/people/invitations/{invitation_id}/withdraw"): For.ADMINS,
+    ("GET", "/admin/people/{person_id}"): For.STAFF,
+    ("POST", "/admin/people/{person_id}/role"): For.ADMINS,
     ("GET", "/api/v1/admin/orders"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/cancel"): For.STAFF,
     ("POST", "/api/v1/admin/orders/{order_id}/refunds"): For.STAFF,
@@ -122,6 +147,11 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/api/v1/sessions"): For.ALL,
     ("DELETE", "/api/v1/sessions/{session}"): For.SESSIONS,
     ("GET", "/art/{slug}.svg"): For.ALL,
+    ("GET", "/cart"): For.ALL,
+    ("POST", "/cart/add"): For.ALL,
+    ("POST", "/cart/checkout"): For.ALL,
+    ("POST", "/cart/code"): For.ALL,
+    ("POST", "/cart/lines"): For.ALL,
     ("GET", "/checkout/{hold_id}"): For.ALL,
     ("POST", "/checkout/{hold_id}"): For.ALL,
     ("POST", "/checkout/{hold_id}/give-up"): For.ALL,
@@ -136,6 +166,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/drops/{slug}"): For.ALL,
     ("POST", "/holds"): For.ALL,
     ("GET", "/inbox"): For.ALL,
+    ("GET", "/invitation"): For.ALL,
+    ("POST", "/invitation"): For.ALL,
     ("GET", "/language"): For.ALL,
     ("GET", "/livez"): For.ALL,
     ("GET", "/login"): For.ALL,
@@ -234,7 +266,9 @@ def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
             return away == (role in ("stranger", "guest"))
         case For.STAFF if role in ("guest", "customer"):
             return answer.status_code == 404
-        case For.STAFF:
+        case For.ADMINS if role in ("guest", "customer", "staff"):
+            return answer.status_code == 404
+        case For.STAFF | For.ADMINS:
             return away == (role == "stranger")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import Overloaded, Problem
@@ -38,6 +39,7 @@ class LinkKind(StrEnum):
     REGISTER = "register"
     LOGIN = "login"
     RESET = "reset"
+    INVITE = "invite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,47 @@ class SignedIn:
 
     token: str = field(repr=False)
     person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAccount:
+    """An account as the staff see it. Times in UTC; `confirmed_at` is when its address was, None if it never was."""
+
+    id: PersonId
+    role: Role
+    email: str
+    created_at: datetime
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    """A page of accounts; `next_before` is where the next one begins, None at the end."""
+
+    people: tuple[PersonAccount, ...]
+    next_before: PersonId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChange:
+    """What happened to somebody's role. `actor` is the address of who did it, None once that account is erased."""
+
+    what: str
+    before: Role | None
+    after: Role
+    at: datetime
+    actor_id: PersonId
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation that waits to be accepted."""
+
+    id: UUID
+    email: str
+    role: Role
+    expires_at: datetime
 
 
 class WrongCredentials(Problem):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import DropId, ProductId, VariantId, VoucherId
 from tidegate.platform.money import Money
@@ -116,6 +117,64 @@ class Terms:
     options_text: str
     price: Money
     drop: DropTerms | None
+    tax_class: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingZone:
+    """Countries (ISO 3166-1 alpha-2) that are sent to alike; `rest` stands for all that no other zone names."""
+
+    id: UUID
+    name: str
+    countries: frozenset[str]
+    rest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingMethod:
+    """A way to send goods into a zone. `tiers`: from which value of the goods on it costs what, in minor units.
+
+    The first tier starts at 0; one that costs 0 makes delivery free from its value on.
+    """
+
+    id: UUID
+    zone_id: UUID
+    code: str
+    name: str
+    currency: str
+    tiers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRate:
+    """What a country takes of goods of a class, in basis points (1900: 19 %)."""
+
+    country: str
+    tax_class: str
+    name: str
+    rate_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the shop adds to goods: delivery and taxes. `prices_include_tax`: taxes are within the prices."""
+
+    zones: tuple[ShippingZone, ...]
+    methods: tuple[ShippingMethod, ...]
+    taxes: tuple[TaxRate, ...]
+    prices_include_tax: bool
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is ever added."""
+        return not self.methods and not self.taxes
+
+
+class RateExists(Problem):
+    """There is such a zone, delivery or tax already."""
+
+    slug = "rate-exists"
+    status = 409
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _SOLD_IN = (
 )
 _TERMS = (
     "SELECT v.id, v.sku, p.slug, p.title, v.options, c.amount, c.currency,"
-    " d.id, d.slug, d.opens_at, d.per_buyer, d.room"
+    " d.id, d.slug, d.opens_at, d.per_buyer, d.room, p.tax_class"
     " FROM catalog.variants AS v JOIN catalog.products AS p ON p.id = v.product_id"
     " JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %(currency)s"
     " LEFT JOIN catalog.drop_items AS i ON i.variant_id = v.id AND i.live"
@@ -153,7 +153,7 @@ async def variant_terms(conn: Connection, *, variant_ids: Sequence[VariantId], c
 
 def _terms(row: tuple[Any, ...]) -> Terms:
     drop = DropTerms(row[7], row[8], row[9], row[10], Room(row[11])) if row[7] is not None else None
-    return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop)
+    return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop, row[12])
 
 
 async def _with_variants(conn: Connection, rows: Sequence[tuple[Any, ...]], currency: str) -> tuple[Product, ...]:

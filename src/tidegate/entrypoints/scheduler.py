@@ -15,6 +15,7 @@ from tidegate import accounts, payments
 from tidegate.checkout import Shop, delete_old_carts, expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
+from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
 from tidegate.platform.jobs import make_app
@@ -73,6 +74,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     jobs = settings.jobs
     loops = [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
+        Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),

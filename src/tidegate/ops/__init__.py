@@ -13,12 +13,14 @@ from tidegate.ops.history import (
     read_statuses,
 )
 from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
+from tidegate.ops.sampling import Sampler
 from tidegate.ops.supervisor import run_up
 
 __all__ = [
     "DropSample",
     "ProcessState",
     "Sample",
+    "Sampler",
     "Statuses",
     "UpOptions",
     "change_drop",

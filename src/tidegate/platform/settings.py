@@ -195,6 +195,8 @@ class AccountSettings(BaseModel):
         5, description="Mailed links per e-mail address, and per network, in login_window_s. Fails open without Valkey."
     )
     link_minutes: Count = Field(30, description="Life of a mailed link.")
+    invitation_hours: Count = Field(72, description="Life of an invitation to work in the shop.")
+    people_page: Count = Field(50, description="Accounts per page in the list of people.")
     session_cache_s: Count = Field(60, description="How long Valkey keeps a session that was looked up.")
     session_cache_timeout_ms: Count = Field(
         250, description="Longest wait for Valkey when sessions are looked up; then the database is asked."
@@ -248,6 +250,10 @@ class ObservabilitySettings(BaseModel):
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics ports.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Metrics port of this process; 0 takes a free one.")
     metrics_port_base: Count = Field(9464, description="First metrics port that `tidegate up` tries to give away.")
+    sample_s: float = Field(10.0, gt=0, le=10, description="How often the status page's figures are measured.")
+    scrape: list[str] = Field(
+        [], max_length=100, description="Metrics ports (host:port) of processes elsewhere that the status page shows."
+    )
 
 
 class SupervisorSettings(BaseModel):

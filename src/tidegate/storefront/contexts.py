@@ -8,7 +8,7 @@ from enum import StrEnum
 from markupsafe import Markup
 
 from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import Aftermath, HoldView, OrderView
+from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
@@ -105,6 +105,18 @@ class CheckoutContext:
     ways: tuple[WayToPay, ...]
     way: str
     """The provider that was chosen, empty for none yet."""
+    quote: Quote
+    """What it costs with what was chosen so far."""
+    country_name: str
+    """Of the country that the quote is for."""
+    changed: bool
+    """Whether the total is another than the one that was shown when the order was sent."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

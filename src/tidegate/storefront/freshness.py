@@ -27,8 +27,7 @@ from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 from tidegate.storefront.offers import DropOffer, Offer
-from tidegate.web import Answers, MadeFrom
-from tidegate.web.kept import Level
+from tidegate.web import Answers, Level, MadeFrom
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +80,7 @@ class Freshness:
         while (left_s := look_at - time.monotonic()) > 0:
             async for _notice in conn.notifies(timeout=left_s, stop_after=1):
                 self._answers.heard(None)
+            if self._answers.revision is None:  # asked for out here, since listening occupies the connection
                 async with asyncio.timeout(STEP_TIMEOUT_S):
                     self._answers.heard(await catalog.read_revision(conn))
 

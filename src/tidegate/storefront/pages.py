@@ -40,7 +40,7 @@ LOOK_AT: Final = 10
 
 KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
 
-KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
+KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
 
 

@@ -4,9 +4,9 @@ from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
-from tidegate.web.kept import MARKS, Answers, Gap, MadeFrom
+from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
-from tidegate.web.rendering import environment, render, see_other
+from tidegate.web.rendering import environment, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -30,6 +30,7 @@ __all__ = [
     "SESSION_COOKIE",
     "Answers",
     "Gap",
+    "Level",
     "MadeFrom",
     "PageChanged",
     "PostedForm",
@@ -50,6 +51,7 @@ __all__ = [
     "language_of",
     "list_written",
     "offered_locales",
+    "own_path",
     "read_form",
     "render",
     "rendered",

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PAGES = tuple(TITLES.items())
 PACKAGE = Path(__file__).parent.parent
 
+MAX_PATH_CHARACTERS = 500
+"""Longest path that somebody is sent on to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -94,6 +97,12 @@ def see_other(request: Request, address: str, *, session_token: str | None = Non
     if session_token is not None:
         set_session(request, response, session_token)
     return response
+
+
+def own_path(text: str) -> str:
+    """`text` when it is a path of this shop that somebody may be sent on to, else nothing."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= MAX_PATH_CHARACTERS
+    return text if plain and text.startswith("/") and not text.startswith("//") else ""
 
 
 @lru_cache(maxsize=8)

@@ -11,33 +11,22 @@ from tidegate.catalog.collections import (
     set_collections,
 )
 from tidegate.catalog.contracts import (
-    BulkChange,
-    BulkEdited,
-    BulkPreview,
-    Choice,
     ChoiceChanged,
     CollectionExists,
     CollectionRef,
-    CollectionRow,
     Drop,
     DropExists,
     DropItem,
     DropRuns,
     DropTerms,
-    EditableProduct,
-    EditableVariant,
     ExportReport,
     ImportReport,
-    NewPrice,
     NewProduct,
     NewVariant,
     Product,
     ProductChanged,
     ProductExists,
-    ProductFilter,
     ProductPage,
-    ProductRow,
-    ProductRows,
     RateExists,
     Rates,
     Room,
@@ -64,6 +53,19 @@ from tidegate.catalog.contracts import (
 )
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, edit_drop, find_drop, list_drops, reopen_drop
+from tidegate.catalog.editing import (
+    BulkChange,
+    BulkEdited,
+    BulkPreview,
+    Choice,
+    CollectionRow,
+    EditableProduct,
+    EditableVariant,
+    NewPrice,
+    ProductFilter,
+    ProductRow,
+    ProductRows,
+)
 from tidegate.catalog.edits import (
     add_variant,
     bulk_edit,

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from tidegate.catalog.contracts import (
+from tidegate.catalog.contracts import Status
+from tidegate.catalog.editing import (
     BulkChange,
     BulkPreview,
     Choice,
@@ -22,7 +23,6 @@ from tidegate.catalog.contracts import (
     ProductFilter,
     ProductRow,
     ProductRows,
-    Status,
 )
 from tidegate.catalog.edits import bulk_edit
 from tidegate.catalog.products import WRITE_LOCK

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tidegate.catalog.contracts import (
-    CollectionExists,
-    CollectionRef,
-    CollectionRow,
-    EditableProduct,
-    UnknownCollection,
-)
+from tidegate.catalog.contracts import CollectionExists, CollectionRef, UnknownCollection
+from tidegate.catalog.editing import CollectionRow, EditableProduct
 from tidegate.catalog.edits import touch
 from tidegate.catalog.products import WRITE_LOCK
 from tidegate.catalog.rules import MAX_TEXT, clean_text, is_slug, slugify

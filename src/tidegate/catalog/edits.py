@@ -13,10 +13,6 @@ from typing import Any
 from psycopg.errors import UniqueViolation
 
 from tidegate.catalog.contracts import (
-    BulkChange,
-    BulkEdited,
-    EditableProduct,
-    NewPrice,
     NewProduct,
     NewVariant,
     ProductChanged,
@@ -25,6 +21,7 @@ from tidegate.catalog.contracts import (
     UnknownProduct,
     UnknownVariant,
 )
+from tidegate.catalog.editing import BulkChange, BulkEdited, EditableProduct, NewPrice
 from tidegate.catalog.products import WRITE_LOCK, write_products
 from tidegate.catalog.rules import MAX_TAGS, check_bulk_change, check_product_text, check_variant_text, is_slug
 from tidegate.platform.database import Connection

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.catalog.contracts import BulkChange, NewProduct, NewVariant, RowError
+from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
+from tidegate.catalog.editing import BulkChange
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
 

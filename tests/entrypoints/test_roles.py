@@ -194,6 +194,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/robots.txt"): For.ALL,
     ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
     ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("GET", "/search"): For.ALL,
     ("GET", "/sitemap.xml"): For.ALL,
     ("GET", "/sitemaps/{name}.xml"): For.ALL,
 }

@@ -60,7 +60,7 @@ async def test_home_leads_with_the_drop_and_shows_products(reader: Reader, sell:
 async def test_more_products_are_a_link_away(reader: Reader, sell: Sell) -> None:
     for number in range(25):
         await sell(f"Lamp {number}", popularity=number)
-    first = await reader.get("/?query=lamp")
+    first = await reader.get("/search?query=lamp")
     more = re.search(r'rel="next" href="([^"]+)"', first.text)
     assert more is not None
     last = await reader.get(more[1].replace("&amp;", "&"))
@@ -70,7 +70,7 @@ async def test_more_products_are_a_link_away(reader: Reader, sell: Sell) -> None
 
 async def test_a_search_is_shown_as_text(reader: Reader, sell: Sell) -> None:
     await sell("Red Lamp")
-    response = await reader.get("/?query=%3Cscript%3Ealert(1)%3C/script%3E")
+    response = await reader.get("/search?query=%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in response.text
     assert "Nothing fits these words." in text_of(response)
 

@@ -23,8 +23,8 @@ from tidegate.checkout import (
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.storefront.cart_count import with_count
 from tidegate.storefront.offers import pictures_of
+from tidegate.storefront.pages_cart_count import with_count
 from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
 
 router = APIRouter(include_in_schema=False)

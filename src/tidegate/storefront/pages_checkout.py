@@ -49,9 +49,9 @@ from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.storefront.cart_count import COUNT_COOKIE, with_count
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.storefront.offers import pictures_of
+from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     PostedForm,
     current_person,

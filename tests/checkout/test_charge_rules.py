@@ -17,8 +17,8 @@ from tidegate.checkout.charge_rules import (
     tax_on_top_half_up,
     tax_within_half_up,
 )
-from tidegate.checkout.contracts import NO_CHARGES, BoughtLine, NotShippedThere, ShippingUnknown
-from tidegate.checkout.rules import to_pay
+from tidegate.checkout.contracts import NO_CHARGES, BoughtLine, LinePart, NotShippedThere, ShippingUnknown
+from tidegate.checkout.rules import to_pay, worth_of
 from tidegate.platform.money import Money
 
 amounts = st.integers(0, 10**10)
@@ -98,6 +98,14 @@ def test_the_total_is_the_sum_of_its_parts(
     assert sum(each.base for each in charges.taxes) <= goods + charges.shipping.amount.amount
     if {line.tax_class for line in lines} <= set(taxes):
         assert sum(each.base for each in charges.taxes) == goods + charges.shipping.amount.amount
+
+
+@pytest.mark.parametrize(("include", "worth"), [(True, 1000), (False, 1200)])
+def test_an_item_that_comes_back_is_worth_its_price_and_its_tax(*, include: bool, worth: int) -> None:
+    rates = a_shop("GBP", taxes={"standard": 2000}, tiers=((0, 500),), include=include)
+    lines = (BoughtLine("LAMP", "The Lamp", 2, Money(1000, "GBP")),)
+    charges = charges_of(lines, Money(0, "GBP"), rates, country="GB", method=None)
+    assert worth_of([LinePart(1, 1)], lines, Money(0, "GBP"), charges) == Money(worth, "GBP")
 
 
 def test_methods_by_zone_value_and_price() -> None:

@@ -158,9 +158,12 @@ def to_pay(lines: Sequence[BoughtLine], discount: Money, charges: Charges = NO_C
     return Money(goods.amount - discount.amount + charges.added, goods.currency)
 
 
-def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money) -> Money:
+def worth_of(
+    parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money, charges: Charges = NO_CHARGES
+) -> Money:
     """What some items of an order cost: their prices less their share of the discount, to the nearest minor unit.
 
+    Where taxes came on top, with a share of them by value; delivery and its tax are not part of it.
     A half becomes a whole in the buyer's favour. Raises: InvalidRequest for items that the order does not have.
     """
     picked = 0
@@ -171,7 +174,11 @@ def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: M
     goods = sum(line.total.amount for line in lines)
     if goods == 0:
         return Money(0, discount.currency)
-    return Money((2 * picked * (goods - discount.amount) + goods) // (2 * goods), discount.currency)
+    paid = goods - discount.amount
+    if not charges.tax_included and paid:
+        both = paid + charges.shipping_amount
+        paid += (2 * charges.tax_amount * paid + both) // (2 * both)  # delivery is taxed as the goods are
+    return Money((2 * picked * paid + goods) // (2 * goods), discount.currency)
 
 
 def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[LinePart, ...]:

@@ -171,5 +171,5 @@ async def test_an_erased_account_leaves_no_address_in_the_history(desk: Desk, da
     mira = await add(EMAIL, Role.CUSTOMER)
     await accounts.change_role(desk, actor=second, person_id=mira, role=Role.STAFF)
     await accounts.change_role(desk, actor=boss, person_id=second, role=Role.CUSTOMER)
-    await erase_account(desk, person_id=second)
+    await erase_account(desk, person_id=second, forget=())
     assert await history(database, mira) == [("changed", Role.CUSTOMER, Role.STAFF, None)]

@@ -37,6 +37,7 @@ EXAMPLES = {
     "/drops/{slug}": "/drops/midnight-cakestand",
     "/problems/{slug}": "/problems/not-found",
     "/pages/{slug}": "/pages/imprint",
+    "/account/addresses/{address_id}": "/account/addresses/0192a000-0000-7000-8000-000000000000",
     "/admin/drops/{slug}": "/admin/drops/midnight-cakestand",
     "/admin/drops/{slug}/close": "/admin/drops/midnight-cakestand/close",
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
@@ -45,7 +46,7 @@ EXAMPLES = {
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }
-"""An address for each route whose parameters are known beforehand."""
+"""An address for each route whose parameters are known beforehand; an account's lead a guest to sign in."""
 
 
 def pages() -> list[str]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from pydantic import SecretStr
 
-from tidegate.ops import read_samples, read_statuses
-from tidegate.ops.history import KEPT, Sample, Statuses, keep_sample
+from tidegate.ops import history, read_samples, read_statuses
+from tidegate.ops.history import Sample, Statuses, keep_sample
 from tidegate.ops.sampling import Sampler, find_targets
 from tidegate.ops.scrapes import Reading, quantile_ms, read_metrics, since, together
 from tidegate.platform.database import Database
@@ -114,13 +114,13 @@ async def test_two_rounds_make_a_sample(
     assert [process.up for process in statuses.processes] == [True, False]
 
 
-async def test_only_so_many_are_kept(settings: Settings) -> None:
-    for at in range(KEPT + 5):
+async def test_only_so_many_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "KEPT", 20)
+    for at in range(25):
         sample = Sample(at, 10, 0, 0, 0, None, None, None, 0, 0, 0, 0, None, None)
         await keep_sample(settings, sample=sample, statuses=Statuses((), ()), drops={})
     samples = await read_samples(settings)
-    assert len(samples) == KEPT
-    assert [each.at for each in samples[-2:]] == [KEPT + 3, KEPT + 4]
+    assert [each.at for each in samples] == list(range(5, 25))
 
 
 async def test_without_valkey_there_is_no_past(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidegate.accounts.attempts import counted_attempt
@@ -20,7 +20,7 @@ from tidegate.accounts.sessions import (
     list_sessions,
     token_hash,
 )
-from tidegate.platform.database import Database
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import current_sealer
@@ -30,6 +30,10 @@ PRESENT = "present password of "
 """Guesses of it are counted apart from log-ins: whoever took a session over cannot keep its owner out."""
 
 NOT_PRESENT = "The present password is not right. Nothing was changed."
+
+
+Forget = Callable[[Connection, PersonId], Awaitable[None]]
+"""Erases what a module above this one keeps of a person; `app.state.forget_person` has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +143,19 @@ async def change_password(desk: Desk, *, person_id: PersonId, present: str, new:
     await desk.sessions.end_hashes([each for each in own.values() if each != kept])
 
 
-async def erase_account(desk: Desk, *, person_id: PersonId) -> None:
+async def erase_account(desk: Desk, *, person_id: PersonId, forget: Sequence[Forget]) -> None:
     """Erase who somebody is: address, password, links and sessions. What they ordered stays, as a guest's.
+
+    `forget` erases what other modules keep of them, in the same transaction.
 
     Raises: LastAdmin; NotFound when there is no account.
     """
     with an_admin_stays():
-        ended = await _erase(desk.database, person_id)
+        ended = await _erase(desk.database, person_id, forget)
     await desk.sessions.end_hashes(ended)
 
 
-async def _erase(database: Database, person_id: PersonId) -> list[bytes]:
+async def _erase(database: Database, person_id: PersonId, forget: Sequence[Forget]) -> list[bytes]:
     """Erase somebody; returns the hashes of the sessions that ended."""
     async with database.transaction() as conn:
         row = await (
@@ -169,4 +175,6 @@ async def _erase(database: Database, person_id: PersonId) -> list[bytes]:
             """,
             (person_id,),
         )
+        for each in forget:
+            await each(conn, person_id)
         return await end_all_sessions(conn, person_id=person_id)

@@ -167,7 +167,7 @@ async def get_me(request: Request) -> MeAnswer:
 @router.delete("/me", status_code=204, openapi_extra=SIGNED_IN, responses=problems_by_status((LastAdmin,)))
 async def delete_me(request: Request, owner: Owner) -> Response:
     """Erase the account: address, password and sessions. Its orders stay in the shop's books."""
-    await erase_account(desk(request), person_id=PersonId(owner.id))
+    await erase_account(desk(request), person_id=PersonId(owner.id), forget=request.app.state.forget_person)
     return Response(status_code=204)
 
 

@@ -100,7 +100,7 @@ async def post_delete(request: Request) -> Response:
             request, owner, problem=_("Tick the box to delete the account. Nothing was changed."), status=422
         )
     try:
-        await erase_account(desk(request), person_id=owner.id)
+        await erase_account(desk(request), person_id=owner.id, forget=request.app.state.forget_person)
     except LastAdmin as problem:
         told = _("You are the only administrator. Make somebody else one first; nothing was changed.")
         return await _show(request, owner, problem=told, status=problem.status)

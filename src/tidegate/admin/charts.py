@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, log10
 
-WIDTH, HEIGHT = 400, 220
-LEFT, RIGHT, TOP, BOTTOM = 48, 92, 28, 40
+WIDTH, HEIGHT = 400, 224
+LEFT, RIGHT, TOP, BOTTOM = 48, 92, 28, 44
 """Room around the curves: for the numbers, for the curves' names, for the unit, for the times."""
 
 NAME_GAP = 16
@@ -110,7 +110,7 @@ def _path(points: Sequence[tuple[float, float, float | None]], gap_s: float) -> 
             before = None
             continue
         if before is None or at - before > gap_s:
-            parts.append(f"M{across} {down}h1")
+            parts.append(f"M{across} {down}h2")
         else:
             parts.append(f"L{across} {down}")
         before = at

@@ -48,7 +48,8 @@ async def show_status(request: Request, minutes: str = "") -> Response:
     """The status page, with curves over the last `minutes`."""
     shop: Shop = request.app.state.shop
     span = next((choice for choice in MINUTES if str(choice) == minutes), MINUTES[0])
-    samples = await ops.read_samples(shop.settings)
+    needed = int(span * 60 / shop.settings.observability.sample_s) + 2
+    samples = await ops.read_samples(shop.settings, limit=needed)
     statuses = await ops.read_statuses(shop.settings)
     async with shop.database.connection() as conn:
         drops = await drop_rows(conn, now=await database_now(conn))

@@ -28,6 +28,16 @@ class Room(StrEnum):
     NONE = "none"
 
 
+class Sort(StrEnum):
+    """The order of a listing: how well the words fit, popularity, lowest price first or last, or the newest first."""
+
+    RELEVANCE = "relevance"
+    POPULAR = "popular"
+    PRICE = "price"
+    PRICE_DOWN = "price-down"
+    NEWEST = "newest"
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionRef:
     """A collection's address and name."""
@@ -66,10 +76,14 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """Products, the most popular first; `next` is the cursor of the following page, None at the end."""
+    """Products in the asked order; `next` is the cursor of the following page, None at the end.
+
+    `corrected`: the words that were looked for in place of those that nothing has; empty when none were replaced.
+    """
 
     items: tuple[Product, ...]
     next: str | None
+    corrected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.texts import text as _
 
 TAX_CLASSES = ("standard", "reduced", "zero")
 MAX_TIERS = 10
@@ -63,13 +64,15 @@ async def create_zone(conn: Connection, *, name: str, countries: Sequence[str]) 
     """
     name = name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
-        raise InvalidRequest("A zone has a name of 1 to 80 letters.")
+        raise InvalidRequest(_("A zone has a name of 1 to 80 letters."))
     wrong = [each for each in countries if not COUNTRY.fullmatch(each)]
     if wrong:
-        raise InvalidRequest(f"{wrong[0][:20]!r} is no country: use two capital letters, such as GB.")
+        raise InvalidRequest(
+            _("%(code)s is no country: use the two letters of a country, such as GB.", code=wrong[0][:20])
+        )
     counted = await (await conn.execute("SELECT count(*) FROM catalog.shipping_zones")).fetchone()
     if counted is not None and counted[0] >= MAX_ZONES:
-        raise InvalidRequest(f"A shop has at most {MAX_ZONES} zones.")
+        raise InvalidRequest(_("A shop has at most %(most)s zones.", most=MAX_ZONES))
     zone_id = new_id()
     try:
         async with conn.transaction():
@@ -82,7 +85,7 @@ async def create_zone(conn: Connection, *, name: str, countries: Sequence[str]) 
                 (sorted(set(countries)), zone_id),
             )
     except UniqueViolation as violation:
-        raise RateExists(_TAKEN.get(violation.diag.constraint_name or "", "There is such a zone already.")) from None
+        raise RateExists(_TAKEN.get(violation.diag.constraint_name or "", _("There is such a zone already."))) from None
     return zone_id
 
 
@@ -99,17 +102,19 @@ async def create_method(
     """Make a way to send goods into a zone; `tiers` as in `ShippingMethod`. Raises: InvalidRequest, RateExists."""
     code, name = code.strip().lower(), name.strip()
     if not METHOD_CODE.fullmatch(code):
-        raise InvalidRequest("Use up to 40 letters, digits and hyphens for the short name.")
+        raise InvalidRequest(_("Use up to 40 letters, digits and hyphens for the short name."))
     if not 1 <= len(name) <= 80 or not name.isprintable():
-        raise InvalidRequest("A way to send has a name of 1 to 80 letters.")
+        raise InvalidRequest(_("A way to send has a name of 1 to 80 letters."))
     starts = [start for start, _ in tiers]
     if not 1 <= len(tiers) <= MAX_TIERS or starts[0] != 0 or starts != sorted(set(starts)):
-        raise InvalidRequest(f"Give 1 to {MAX_TIERS} steps; the first is from 0, and each is from more than the last.")
+        raise InvalidRequest(
+            _("Give 1 to %(most)s steps; the first is from 0, and each is from more than the last.", most=MAX_TIERS)
+        )
     if any(not 0 <= amount <= MAX_AMOUNT or start > MAX_AMOUNT for start, amount in tiers):
-        raise InvalidRequest("A price of delivery is nothing or more.")
+        raise InvalidRequest(_("A price of delivery is nothing or more."))
     counted = await (await conn.execute("SELECT count(*) FROM catalog.shipping_methods")).fetchone()
     if counted is not None and counted[0] >= MAX_METHODS:
-        raise InvalidRequest(f"A shop has at most {MAX_METHODS} ways to send.")
+        raise InvalidRequest(_("A shop has at most %(most)s ways to send.", most=MAX_METHODS))
     try:
         async with conn.transaction():
             done = await conn.execute(
@@ -118,7 +123,7 @@ async def create_method(
                 (new_id(), code, name, currency, starts, [amount for _, amount in tiers], zone_id),
             )
     except UniqueViolation:
-        raise RateExists(f"There is a way to send {code!r} already; choose another short name.") from None
+        raise RateExists(_("There is a way to send %(code)s already; choose another short name.", code=code)) from None
     if not done.rowcount:
         raise NotFound("there is no such zone")
 
@@ -134,11 +139,11 @@ async def set_tax(conn: Connection, *, country: str, tax_class: str, name: str, 
     """Set what a country takes of a class; the rate that was there is replaced. Raises: InvalidRequest."""
     name = name.strip()
     if not COUNTRY.fullmatch(country) or tax_class not in TAX_CLASSES:
-        raise InvalidRequest("Choose a country and a class.")
+        raise InvalidRequest(_("Choose a country and a class."))
     if not 1 <= len(name) <= 40 or not name.isprintable():
-        raise InvalidRequest("A tax has a name of 1 to 40 letters, such as VAT.")
+        raise InvalidRequest(_("A tax has a name of 1 to 40 letters, such as VAT."))
     if not 0 <= rate_bp <= MAX_RATE_BP:
-        raise InvalidRequest("A tax is 0 to 100 percent.")
+        raise InvalidRequest(_("A tax is 0 to 100 percent."))
     await conn.execute(
         "INSERT INTO catalog.tax_rates (country, tax_class, name, rate_bp) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (country, tax_class) DO UPDATE SET name = excluded.name, rate_bp = excluded.rate_bp",
@@ -163,10 +168,10 @@ async def set_prices_include_tax(conn: Connection, *, include: bool) -> None:
 async def set_tax_class(conn: Connection, *, slug: str, tax_class: str) -> None:
     """Put a product into a tax class. Raises: InvalidRequest, UnknownProduct."""
     if tax_class not in TAX_CLASSES:
-        raise InvalidRequest("Choose a class.")
+        raise InvalidRequest(_("Choose a class."))
     done = await conn.execute("UPDATE catalog.products SET tax_class = %s WHERE slug = %s", (tax_class, slug))
     if not done.rowcount:
-        raise UnknownProduct(f"There is no product at {slug[:80]!r}.")
+        raise UnknownProduct(_("There is no product at %(slug)s.", slug=slug[:80]))
 
 
 async def unusual_tax_classes(conn: Connection) -> tuple[tuple[str, str, str], ...]:
@@ -179,9 +184,9 @@ async def unusual_tax_classes(conn: Connection) -> tuple[tuple[str, str, str], .
 
 
 _TAKEN = {
-    "shipping_zone_name": "There is a zone of this name already.",
-    "shipping_zone_rest": "There is a zone for the rest of the world already: name the countries of this one.",
-    "shipping_zone_countries_pkey": "One of these countries is in another zone already.",
+    "shipping_zone_name": _("There is a zone of this name already."),
+    "shipping_zone_rest": _("There is a zone for the rest of the world already: name the countries of this one."),
+    "shipping_zone_countries_pkey": _("One of these countries is in another zone already."),
 }
 
 

@@ -42,6 +42,12 @@ async def view_cart(shop: Shop, *, person_id: PersonId) -> CartView:
         return await _view(conn, shop, person_id)
 
 
+def empty_view(shop: Shop) -> CartView:
+    """The cart of somebody who has none."""
+    nothing = Money(0, shop.settings.currency)
+    return CartView((), nothing, "", nothing, "")
+
+
 async def add_to_cart(shop: Shop, *, person_id: PersonId, sku: str, quantity: int) -> CartView:
     """Put more of something into the cart. Raises: UnknownSku, CartProblem for a drop's goods or beyond the bounds."""
     return await _change(shop, person_id, sku, quantity, add=True)

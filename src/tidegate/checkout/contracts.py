@@ -367,6 +367,13 @@ class CartShort(Problem):
     status = 409
 
 
+class AddressBookFull(Problem):
+    """This address book is full: remove an address first."""
+
+    slug = "address-book-full"
+    status = 409
+
+
 class NotCancellable(Problem):
     """This order cannot be cancelled any more."""
 

@@ -188,21 +188,32 @@ def check_form(form: OrderForm) -> dict[str, str]:
     wrong: dict[str, str] = {}
     if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
         wrong["email"] = _("Enter an e-mail address such as name@example.com.")
+    return wrong | check_address(form.address)
+
+
+def check_address(address: Address) -> dict[str, str]:
+    """What is wrong with an address, by field; empty when nothing is."""
+    wrong: dict[str, str] = {}
     for field, words in _ADDRESS_WORDS.items():
-        value = getattr(form.address, field)
+        value = getattr(address, field)
         if not value.strip():
             wrong[field] = words
         elif len(value) > MAX_FIELD or not value.isprintable():
             wrong[field] = _("Use at most %(most)s letters, digits and signs on one line.", most=MAX_FIELD)
-    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", form.address.country):
+    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", address.country):
         wrong["country"] = _("Use the two letters of the country, such as GB.")
     return wrong
 
 
 def clean_form(form: OrderForm) -> OrderForm:
     """The form without the blanks around what was typed."""
-    address = Address(*(getattr(form.address, field).strip() for field in _ADDRESS_WORDS))
+    address = clean_address(form.address)
     return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method, form.shipping_method)
+
+
+def clean_address(address: Address) -> Address:
+    """The address without the blanks around what was typed."""
+    return Address(*(getattr(address, field).strip() for field in _ADDRESS_WORDS))
 
 
 _ADDRESS_WORDS = {

@@ -23,11 +23,13 @@ from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_bulk as admin_pages_bulk
+from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_products as admin_pages_products
+from tidegate.admin import pages_rates as admin_pages_rates
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
@@ -50,7 +52,9 @@ from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
+from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
+from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
@@ -138,6 +142,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
+    app.include_router(storefront_pages_addresses.router)
+    app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
@@ -145,6 +151,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_products.router)
     app.include_router(admin_pages_bulk.router)
     app.include_router(admin_pages_collections.router)
+    app.include_router(admin_pages_rates.router)
+    app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)
@@ -181,6 +189,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
+        app.state.forget_person = (checkout.forget_person,)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from markupsafe import Markup
 
-from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import Aftermath, HoldView, OrderView, Quote
+from tidegate.catalog.contracts import CollectionRef, Sort
+from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
 
@@ -28,15 +28,32 @@ class Keeping:
     minutes_left: int
 
 
+SORTS = (
+    (Sort.POPULAR, _("Popular")),
+    (Sort.NEWEST, _("Newest")),
+    (Sort.PRICE, _("Lowest price")),
+    (Sort.PRICE_DOWN, _("Highest price")),
+)
+"""Orders of a listing; a search has relevance in place of the first."""
+BY_RELEVANCE = (Sort.RELEVANCE, _("Best match"))
+
+
 @dataclass(frozen=True, slots=True)
 class ListingContext:
-    """Context of `storefront/home.html` and `storefront/collection.html`."""
+    """Context of `storefront/home.html`, `storefront/collection.html` and `storefront/search.html`."""
 
     title: str
     """Name of the collection; empty on the first page."""
     address: str
     """Path of the listing, without its query."""
     query: str
+    corrected: str
+    """The words that were looked for in place of mistyped ones; empty when none were."""
+    sort: str
+    sorts: tuple[tuple[str, str], ...]
+    """Orders to choose from: value and name."""
+    canonical: str
+    """The whole address under which search engines should know the page."""
     offers: tuple[Offer, ...]
     next: str | None
     """Address of the page after this one."""
@@ -61,6 +78,12 @@ class ProductContext:
     hold_minutes: int
     keeping: Keeping | Markup | None
     """What the visitor holds; as markup where the page is kept and the strip comes later."""
+    canonical: str
+    """The whole address under which search engines should know the page."""
+    summary: str
+    """What search engines show below its title: one line."""
+    facts: tuple[dict[str, object], ...]
+    """What it says for machines (schema.org): the product with its offers, and the way to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,12 @@ class CheckoutContext:
     """Of the country that the quote is for."""
     changed: bool
     """Whether the total is another than the one that was shown when the order was sent."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

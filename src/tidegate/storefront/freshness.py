@@ -80,6 +80,7 @@ class Freshness:
         while (left_s := look_at - time.monotonic()) > 0:
             async for _notice in conn.notifies(timeout=left_s, stop_after=1):
                 self._answers.heard(None)
+            if self._answers.revision is None:  # asked for out here, since listening occupies the connection
                 async with asyncio.timeout(STEP_TIMEOUT_S):
                     self._answers.heard(await catalog.read_revision(conn))
 

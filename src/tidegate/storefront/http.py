@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from tidegate import catalog
+from tidegate.catalog import Sort
 from tidegate.checkout import Shop
 from tidegate.platform.edge.errors import invalid_fields
 from tidegate.platform.edge.hot import Link
@@ -76,10 +77,13 @@ class ProductAnswer(BaseModel):
 
 
 class ProductsAnswer(BaseModel):
-    """A page of products, the most popular first."""
+    """A page of products in the asked order."""
 
     items: list[ProductAnswer]
     next: str | None = Field(description="Value of `after` for the next page; null at the end.")
+    corrected: str | None = Field(
+        description="Words that were looked for in place of mistyped ones; null if none were."
+    )
 
 
 class CollectionAnswer(BaseModel):
@@ -124,8 +128,11 @@ class DropAnswer(BaseModel):
 )
 async def get_products(
     request: Request,
-    query: Annotated[str, Query(max_length=MAX_TEXT, description="Words that title or tags must all contain.")] = "",
+    query: Annotated[
+        str, Query(max_length=MAX_TEXT, description="Words that a product must all have; slips are forgiven.")
+    ] = "",
     collection: Annotated[str, Query(max_length=MAX_TEXT, description="Slug of a collection.")] = "",
+    sort: Annotated[Sort | None, Query(description="Without it: relevance for a search, else popularity.")] = None,
     after: Annotated[str, Query(max_length=MAX_TEXT, description="`next` of the page before.")] = "",
     limit: Annotated[int | None, Query(description="Products per page; the shop's settings bound it.")] = None,
 ) -> Response:
@@ -140,11 +147,12 @@ async def get_products(
     async def make() -> tuple[bytes, MadeFrom]:
         async with one_state(shop.database) as conn:
             page = await catalog.list_products(
-                conn, query=query, collection=collection, after=after, limit=limit, currency=currency
+                conn, query=query, collection=collection, sort=sort, after=after, limit=limit, currency=currency
             )
             offers = await offers_of(conn, page.items, currency=currency)
             source = await made_from(conn, offers=offers)
-        answer = ProductsAnswer(items=[ProductAnswer(**_product(offer)) for offer in offers], next=page.next)
+        items = [ProductAnswer(**_product(offer)) for offer in offers]
+        answer = ProductsAnswer(items=items, next=page.next, corrected=page.corrected or None)
         return answer.model_dump_json().encode(), source
 
     return await kept_json(request, make, route="/api/v1/products")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
@@ -10,11 +11,12 @@ from markupsafe import Markup
 from starlette.responses import PlainTextResponse, Response
 
 from tidegate import catalog
-from tidegate.catalog import CollectionRef
+from tidegate.catalog import CollectionRef, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.contexts import DropContext, ListingContext, ProductContext, whole_minutes
+from tidegate.storefront.contexts import BY_RELEVANCE, SORTS, DropContext, ListingContext, ProductContext, whole_minutes
+from tidegate.storefront.facts import facts_of, one_line
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import (
     DropOffer,
@@ -29,6 +31,23 @@ from tidegate.web import MARKS, Gap, MadeFrom, current_person, kept_page, see_ot
 
 router = APIRouter(include_in_schema=False)
 
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A listing's address and what was asked of it."""
+
+    address: str
+    query: str = ""
+    after: str = ""
+    sort: str = ""
+
+    def page_after(self, cursor: str, sort: Sort | None) -> str:
+        """The address of the page that starts at a cursor."""
+        words = {"query": self.query} if self.query else {}
+        order = {"sort": sort.value} if sort else {}
+        return f"{self.address}?{urlencode(words | order | {'after': cursor})}"
+
+
 MOST_TO_CHOOSE = 10
 """Largest quantity that a product's page offers; the API takes more."""
 
@@ -40,38 +59,55 @@ LOOK_AT: Final = 10
 
 KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
 
-KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
+KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
 
 
 @router.get("/")
-async def show_home(request: Request, query: str = "", after: str = "") -> Response:
+async def show_home(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
     """The first page: the drop that leads, the collections, all products by popularity; or what a search found."""
-    query = " ".join(query.split())
+    if query.strip():
+        return see_other(request, f"/search?{urlencode({'query': ' '.join(query.split())})}")
     shop = _shop(request)
+    asked = _Asked("/", after=after, sort=sort)
 
     async def make() -> tuple[ListingContext, MadeFrom]:
         async with one_state(shop.database) as conn:
-            leads = not query and not after
+            leads = not after and not sort
             drops = await catalog.list_drops(conn, limit=LOOK_AT) if leads else ()
             drop = await leading_drop(conn, currency=shop.settings.currency, look_at=LOOK_AT) if leads else None
-            context = await _listing(shop, conn, CollectionRef("", ""), query=query, after=after, drop=drop)
+            context = await _listing(shop, conn, CollectionRef("", ""), asked, drop=drop)
             return context, await made_from(conn, offers=context.offers, drops=drops)
 
     return await kept_page(request, "storefront/home.html", make, route="/")
 
 
+@router.get("/search")
+async def show_search(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
+    """What a search found, mistyped words replaced by what was meant; without words, everything."""
+    shop = _shop(request)
+    asked = _Asked("/search", query=" ".join(query.split()), after=after, sort=sort)
+
+    async def make() -> tuple[ListingContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            context = await _listing(shop, conn, CollectionRef("", ""), asked)
+            return context, await made_from(conn, offers=context.offers)
+
+    return await kept_page(request, "storefront/search.html", make, route="/search")
+
+
 @router.get("/collections/{slug}")
-async def show_collection(request: Request, slug: str, query: str = "", after: str = "") -> Response:
+async def show_collection(request: Request, slug: str, query: str = "", after: str = "", sort: str = "") -> Response:
     """The products of one collection, or what a search in it found."""
     shop = _shop(request)
+    asked = _Asked(f"/collections/{slug}", query=" ".join(query.split()), after=after, sort=sort)
 
     async def make() -> tuple[ListingContext, MadeFrom]:
         async with one_state(shop.database) as conn:
             known = {each.slug: each for each in await catalog.list_collections(conn)}
             if slug not in known:
                 raise NotFound()
-            context = await _listing(shop, conn, known[slug], query=" ".join(query.split()), after=after, drop=None)
+            context = await _listing(shop, conn, known[slug], asked)
             return context, await made_from(conn, offers=context.offers)
 
     return await kept_page(request, "storefront/collection.html", make, route="/collections/{slug}")
@@ -90,7 +126,16 @@ async def show_product(request: Request, slug: str) -> Response:
             loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
             sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
             minutes = whole_minutes(shop.settings.holds.ttl_s)
-            context = ProductContext(offer=offer, sku=sku, most=most, hold_minutes=minutes, keeping=KEEPING_GAP)
+            context = ProductContext(
+                offer=offer,
+                sku=sku,
+                most=most,
+                hold_minutes=minutes,
+                keeping=KEEPING_GAP,
+                canonical=f"{shop.settings.base_url}/products/{slug}",
+                summary=one_line(offer.product.description) or offer.product.title,
+                facts=facts_of(offer, base_url=shop.settings.base_url),
+            )
             return context, await made_from(conn, offers=[offer])
 
     return await kept_page(request, "storefront/product.html", make, route="/products/{slug}")
@@ -150,26 +195,32 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
 
 
 async def _listing(
-    shop: Shop, conn: Connection, of: CollectionRef, *, query: str, after: str, drop: DropOffer | None
+    shop: Shop, conn: Connection, of: CollectionRef, asked: _Asked, *, drop: DropOffer | None = None
 ) -> ListingContext:
     settings = shop.settings
+    first = BY_RELEVANCE if asked.query else SORTS[0]
+    sorts = (first, *SORTS[1:])
+    sort = next((each for each, _ in sorts if each == asked.sort), first[0])
     page = await catalog.list_products(
         conn,
-        query=query,
+        query=asked.query,
         collection=of.slug,
-        after=after,
+        sort=sort,
+        after=asked.after,
         limit=settings.catalog.page_default,
         currency=settings.currency,
     )
-    address = f"/collections/{of.slug}" if of.slug else "/"
-    asked = ({"query": query} if query else {}) | {"after": page.next or ""}
     return ListingContext(
         title=of.title,
-        address=address,
-        query=query,
+        address=asked.address,
+        query=asked.query,
+        corrected=page.corrected,
+        sort=sort.value,
+        sorts=tuple((each.value, name) for each, name in sorts),
+        canonical=f"{settings.base_url}{asked.address}",
         offers=await offers_of(conn, page.items, currency=settings.currency),
-        next=f"{address}?{urlencode(asked)}" if page.next else None,
-        first=not after,
+        next=asked.page_after(page.next, sort if sort != first[0] else None) if page.next else None,
+        first=not asked.after,
         collections=await catalog.list_collections(conn),
         drop=drop,
         keeping=KEEPING_GAP,

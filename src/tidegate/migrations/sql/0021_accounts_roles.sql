@@ -14,8 +14,8 @@ CREATE TABLE accounts.role_changes (
 CREATE INDEX role_changes_person ON accounts.role_changes (person_id, id);
 CREATE INDEX role_changes_invitation ON accounts.role_changes (invitation_id);
 
--- Accounts in the order of their making, without the many guests.
--- The build reads the table once and its writes wait that long; there are few accounts before there is a shop.
+-- Accounts in the order of their making, without the many guests. An index inside the migration's transaction blocks
+-- writes for the moment that it takes; accounts are few beside orders.
 -- squawk-ignore require-concurrent-index-creation
 CREATE INDEX people_accounts ON accounts.people (id) WHERE role <> 'guest';
 -- squawk-ignore require-concurrent-index-creation
@@ -26,7 +26,7 @@ ALTER TABLE accounts.links
     ADD COLUMN role text,
     ADD COLUMN invited_by uuid,
     ADD COLUMN invitation_id uuid;
--- The wider one follows at once, in the same transaction.
+-- Said anew below, with one kind more.
 -- squawk-ignore ban-drop-constraint
 ALTER TABLE accounts.links DROP CONSTRAINT links_kind_check;
 ALTER TABLE accounts.links ADD CONSTRAINT link_kind
@@ -35,6 +35,5 @@ ALTER TABLE accounts.links ADD CONSTRAINT link_role CHECK (
     (kind = 'invite') = (role IS NOT NULL) AND (kind = 'invite') = (invited_by IS NOT NULL)
     AND (kind = 'invite') = (invitation_id IS NOT NULL) AND role IN ('staff', 'admin')
 ) NOT VALID;
--- Links are few, and old ones are deleted.
 -- squawk-ignore require-concurrent-index-creation
 CREATE UNIQUE INDEX links_invitation ON accounts.links (invitation_id) WHERE invitation_id IS NOT NULL;

@@ -42,13 +42,13 @@ async def make_staff_of_admins(database: Database) -> None:
 async def test_an_administrator_invites_and_withdraws(client: httpx.AsyncClient, database: Database) -> None:
     await sign_in(client, database)
     action = f"{PEOPLE}/invitations"
-    wrong = await send_form(client, PEOPLE, action, ME, email="no address", role="admin")
+    wrong = await send_form(client, PEOPLE, action, ME, invite_email="no address", invite_role="admin")
     assert wrong.status_code == 422
     assert 'value="no address"' in wrong.text, "what was typed is kept"
     assert '<option value="admin" selected>' in wrong.text
-    odd = await send_form(client, PEOPLE, action, ME, email="new@post.example", role="guest")
+    odd = await send_form(client, PEOPLE, action, ME, invite_email="new@post.example", invite_role="guest")
     assert odd.status_code == 422
-    done = await send_form(client, PEOPLE, action, ME, email="new@post.example", role="staff")
+    done = await send_form(client, PEOPLE, action, ME, invite_email="new@post.example", invite_role="staff")
     assert done.status_code == 303
     page = await client.get(done.headers["location"])
     assert "The invitation is on its way." in text_of(page)

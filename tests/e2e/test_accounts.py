@@ -26,7 +26,7 @@ def fill(visitor: Shopper, **fields: str) -> None:
 
 def mailed_link(shop: Shop, address: str, path: str) -> str:
     """The newest link to `path` that was mailed to an address."""
-    link = re.compile(rf"{path}\?token=[A-Za-z0-9_%&=/-]+")
+    link = re.compile(rf"{path}\?token=[A-Za-z0-9_%&;=/-]+")
 
     def found() -> list[str]:
         ids = [mail["id"] for mail in mails_to(shop, address)]

@@ -66,7 +66,7 @@ async def show_person(request: Request, person_id: str, saved: str = "") -> Resp
 async def post_invitation(request: Request) -> Response:
     """Invite somebody to work here."""
     form = await read_form(request)
-    typed = {"email": form.get("email")[:MAX_TYPED], "role": form.get("role")}
+    typed = {"email": form.get("invite_email")[:MAX_TYPED], "role": form.get("invite_role")}
     actor = await staff_member(request)
     try:
         role = next((each for each in Role if each == typed["role"]), Role.GUEST)

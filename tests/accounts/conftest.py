@@ -61,6 +61,7 @@ async def browser(
     ):
         app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
         app.state.resolve_person, app.state.take_over = sessions.find, (take,)
+        app.state.forget_person = ()
         yield client
 
 

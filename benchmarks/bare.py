@@ -20,7 +20,7 @@ ANSWER_VARIABLE = "TIDEGATE_BENCHMARK_ANSWER"
 
 
 def make_app(answer: bytes) -> Starlette:
-    """An application that answers every purchase with `answer`."""
+    """An application that answers every purchase and every look with `answer`."""
 
     async def purchase(request: Request) -> Response:
         await request.body()
@@ -29,8 +29,15 @@ def make_app(answer: bytes) -> Starlette:
     async def ready(request: Request) -> Response:
         return Response(b"{}", media_type="application/json")
 
+    async def look(request: Request) -> Response:
+        return Response(answer, 200, {"cache-control": "no-cache"}, "application/json")
+
     return Starlette(
-        routes=[Route("/api/v1/purchases", purchase, methods=["POST"]), Route("/readyz", ready, methods=["GET"])]
+        routes=[
+            Route("/api/v1/purchases", purchase, methods=["POST"]),
+            Route("/look", look, methods=["GET"]),
+            Route("/readyz", ready, methods=["GET"]),
+        ]
     )
 
 

@@ -108,6 +108,8 @@ def settings(
     monkeypatch.setenv("TIDEGATE_HOME", str(home))
     monkeypatch.setenv("TIDEGATE_DATABASE_URL", database_url)
     monkeypatch.setenv("TIDEGATE_VALKEY_URL", valkey_url)
+    # A test looks right after it changed something; those about kept answers switch them on.
+    monkeypatch.setenv("TIDEGATE_CATALOG__KEPT_MAX_BYTES", "0")
     current_settings.cache_clear()
     current_sealer.cache_clear()
     yield current_settings()

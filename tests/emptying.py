@@ -13,6 +13,7 @@ def empty(url: str) -> str:
             "notify.deliveries",
             "notify.inbox_messages",
             "accounts.links",
+            "accounts.role_changes",
             "accounts.people",
         ):
             conn.execute(f"DELETE FROM {table}")

@@ -123,6 +123,15 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def go_down(self) -> None:
+        """Break all connections now, and every new one as soon as it is made."""
+
+        async def refuse() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            raise ConnectionRefusedError("the server is down")
+
+        self._dial = refuse
+        self.cut()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

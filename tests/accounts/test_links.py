@@ -3,82 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from redis.asyncio import Redis
 
+from tests.accounts.visitor import EMAIL, PASSWORD, newest_link, post, register
 from tidegate import accounts
-from tidegate.accounts import http, pages, pages_account
 from tidegate.platform.database import Database
-from tidegate.platform.edge.stack import make_app
 from tidegate.platform.ids import PersonId
-from tidegate.platform.outbox import SEALED
-from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
-from tidegate.web import SESSION_COOKIE, error_page
+from tidegate.web import SESSION_COOKIE
 
 pytestmark = pytest.mark.anyio
-
-EMAIL = "mira.okonkwo@post.example"
-PASSWORD = "a long enough one"
-COUNTS = "SELECT (SELECT count(*) FROM accounts.links), (SELECT count(*) FROM platform.outbox)"
-
-
-@pytest.fixture
-def taken() -> list[tuple[PersonId, PersonId]]:
-    """Which guest became which person."""
-    return []
-
-
-@pytest.fixture
-async def browser(
-    database: Database, settings: Settings, taken: list[tuple[PersonId, PersonId]]
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser on the pages of accounts."""
-
-    async def take(conn: object, guest: PersonId, person: PersonId) -> None:
-        taken.append((guest, person))
-
-    app = FastAPI()
-    for router in (http.router, pages.router, pages_account.router):
-        app.include_router(router)
-    transport = httpx.ASGITransport(make_app(app, settings, error_page=error_page))
-    headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
-    async with (
-        Redis.from_url(settings.require_valkey_url()) as valkey,
-        accounts.open_sessions(database, settings, valkey=valkey) as sessions,
-        httpx.AsyncClient(transport=transport, base_url=settings.base_url, headers=headers) as client,
-    ):
-        app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
-        app.state.resolve_person, app.state.take_over = sessions.find, (take,)
-        yield client
-
-
-async def post(browser: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
-    page = await browser.get("/login")
-    found = re.search(r'name="form_token" value="([^"]+)"', page.text)
-    assert found is not None
-    return await browser.post(path, data={"form_token": found[1], **fields})
-
-
-async def newest_link(database: Database) -> str:
-    """The address in the newest mail, without its host."""
-    async with database.connection() as conn:
-        row = await (
-            await conn.execute("SELECT personal_sealed FROM platform.outbox ORDER BY id DESC LIMIT 1")
-        ).fetchone()
-    assert row is not None
-    link = str(current_sealer().open_json(bytes(row[0]), column=SEALED)["link"])
-    return "/" + link.split("/", 3)[3]
-
-
-async def register(browser: httpx.AsyncClient, database: Database, email: str = EMAIL) -> httpx.Response:
-    assert (await post(browser, "/register", email=email)).status_code == 200
-    path, token = (await newest_link(database)).split("?token=")
-    return await post(browser, path, token=token, password=PASSWORD)
 
 
 async def test_registering_confirms_the_address_and_signs_in(browser: httpx.AsyncClient, database: Database) -> None:

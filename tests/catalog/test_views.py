@@ -18,9 +18,10 @@ from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
 
-async def slugs(database: Database, **asked: str) -> list[str]:
+async def slugs(database: Database, *, query: str = "", collection: str = "") -> list[str]:
     async with database.connection() as conn:
-        return [p.slug for p in (await list_products(conn, limit=100, currency="GBP", **asked)).items]
+        page = await list_products(conn, query=query, collection=collection, limit=100, currency="GBP")
+        return [product.slug for product in page.items]
 
 
 async def test_pages_follow_each_other_without_gap_or_overlap(database: Database) -> None:
@@ -52,8 +53,8 @@ async def test_search_looks_at_titles_and_tags_word_by_word(database: Database) 
     assert await slugs(database, query="KITCHEN green") == ["cup"]
     assert await slugs(database, query="kitchen jute") == []
     assert await slugs(database, query="100%") == ["bag"]
-    assert await slugs(database, query="%") == ["bag"]
-    assert await slugs(database, query="o_s") == ["bag"]
+    assert await slugs(database, query="%") == []
+    assert await slugs(database, query="spot retro") == ["bag"]
     assert await slugs(database, query="\\") == []
     assert await slugs(database, query=" \x00\ud800 ") == ["bag", "cup"]
 

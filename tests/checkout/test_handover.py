@@ -95,4 +95,4 @@ async def somebody_waits(shop: Shop) -> bool:
         rows = await conn.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        return (await rows.fetchone() or (0,))[0] > 0
+        return bool((await rows.fetchone() or (0,))[0])

@@ -55,8 +55,9 @@ def test_pages_for_looking_around(shop: Shop, visit: Visit) -> None:
     guest = visit(shop)
     for name, path in (
         ("home", "/"),
-        ("found", "/?query=bag"),
-        ("nothing-found", "/?query=unobtainium"),
+        ("found", "/search?query=bag"),
+        ("found-mistyped", "/search?query=cakestnad"),
+        ("nothing-found", "/search?query=unobtainium"),
         ("collection", "/collections/lights"),
         ("product", "/products/jumbo-bag"),
         ("product-single", "/products/white-hanging-heart-t-light-holder"),
@@ -71,6 +72,18 @@ def test_pages_for_looking_around(shop: Shop, visit: Visit) -> None:
     ):
         guest.go(path)
         inspect(guest, name)
+
+
+def test_a_mistyped_word_leads_to_the_product(shop: Shop, visit: Visit) -> None:
+    guest = visit(shop)
+    guest.go("/")
+    guest.page.get_by_label("Search the shop").fill("cakestnad")
+    guest.page.get_by_label("Search the shop").press("Enter")
+    guest.sees("Did you mean")
+    guest.page.get_by_role("link", name="cakestand", exact=True).click()
+    guest.sees("Found for “cakestand”")
+    guest.page.get_by_role("link", name="Cakestand").first.click()
+    guest.page.wait_for_url("**/products/*cakestand*")
 
 
 def test_pages_of_a_drop(shop: Shop, visit: Visit) -> None:

@@ -142,7 +142,8 @@ def make_plausible(case: Case[Any]) -> None:
 
 
 def test_chains_of_requests_meet_the_document(api: Api) -> None:
-    machine: Any = api.schema().as_state_machine()
+    # Accounts have no links to buying; they would only thin the chains out. Single requests try them.
+    machine: Any = api.schema().exclude(tag="accounts").as_state_machine()
 
     class Buyer(machine):  # type: ignore[misc]
         """A guest who follows links."""
@@ -186,8 +187,9 @@ def test_single_requests_meet_the_document(api: Api) -> None:
 def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:
     """Send one operation requests that fit the document, or that do not."""
     cases = operation.as_strategy(generation_mode=mode)
+    small = "accounts" in operation.definition.raw["tags"]
 
-    @hypothesis.settings(BOUNDED, max_examples=25)
+    @hypothesis.settings(BOUNDED, max_examples=8 if small else 25)
     @hypothesis.given(case=cases)
     def ask(case: Case[Any]) -> None:
         make_plausible(case)

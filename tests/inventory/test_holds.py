@@ -116,9 +116,19 @@ async def test_a_basket_gets_all_or_nothing(database: Database) -> None:
 
 async def test_the_database_itself_refuses_to_oversell(database: Database) -> None:
     (variant,) = await stocked(database, 1)
-    with pytest.raises(CheckViolation, match="stock_never_oversold"):
+    with pytest.raises(CheckViolation, match="stock_within_on_hand"):
         async with database.transaction() as conn:
             await conn.execute("UPDATE inventory.stock SET held = 2 WHERE variant_id = %s", (variant,))
+
+
+async def test_less_than_nothing_is_no_race(database: Database) -> None:
+    (variant,) = await stocked(database, 5)
+    await place(database, request([variant], drop=DropRule(DropId(new_id()), LONG_AGO, 2)))
+    for bug in ("UPDATE inventory.stock SET held = -1", "UPDATE inventory.buyer_limits SET used = -1"):
+        with pytest.raises(CheckViolation) as refused:
+            async with database.transaction() as conn:
+                await conn.execute(bug)
+        assert refused.value.diag.constraint_name not in (inventory.STOCK_RACE, inventory.LIMIT_RACE)
 
 
 async def test_released_and_expired_holds_give_back_once(database: Database) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
+from tests.checkout.rates import the_rates
 from tidegate import checkout
+from tidegate.catalog import set_prices_include_tax
 from tidegate.checkout import (
     Address,
     FreshHold,
@@ -93,6 +95,7 @@ async def trade(shop: Shop, sell: Stock) -> None:
     await sell("NOON", stock=100, drop_in_s=-1, per_buyer=3)
     await trade_in_drop(shop, "NOON")
     await trade_in_replay(shop)
+    await trade_with_rates(shop)
 
 
 async def trade_in_the_shop(shop: Shop) -> None:
@@ -170,6 +173,17 @@ async def trade_with_codes(shop: Shop) -> None:
     await run_out(shop, [(await hold(shop, buyer, "LAMP", code="TENOFF")).id])
     await hold(shop, buyer, "LAMP", code="TENOFF")
     await buy(shop, "VASE", code="GIFT")
+
+
+async def trade_with_rates(shop: Shop) -> None:
+    """Delivery and taxes within the prices and on top, with a code and for nothing."""
+    await the_rates(shop.database)
+    for include in (True, False):
+        async with shop.database.transaction() as conn:
+            await set_prices_include_tax(conn, include=include)
+        await buy_express(shop, somebody(), "LAMP", "VASE")
+        await buy(shop, "LAMP", "VASE", code="TENOFF")
+        await buy_express(shop, somebody(), "LAMP", method="tok_declined", code="GIFT")
 
 
 async def buy_express(

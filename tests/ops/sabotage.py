@@ -25,6 +25,9 @@ OF_TENOFF = one("catalog.vouchers", "code = 'TENOFF'", named="rule_id")
 DISCOUNTED = one("checkout.orders", "discount_amount > 0")
 OF_DISCOUNTED = one("checkout.orders", "discount_amount > 0", named="order_id")
 
+TAXED_WITHIN = one("checkout.orders", "tax_amount > 0 AND tax_included")
+OF_TAXED_WITHIN = one("checkout.orders", "tax_amount > 0 AND tax_included", named="order_id")
+
 CAPTURE = """
     INSERT INTO payments.charges
         (order_id, attempt, provider, method, state, amount, currency, return_url, description, settled_at)
@@ -34,7 +37,7 @@ CAPTURE = """
 SABOTAGE: dict[str, dict[str, str]] = {
     "stock-within-bounds": {
         "more sold and held than there is": f"""
-            ALTER TABLE inventory.stock DROP CONSTRAINT stock_never_oversold;
+            ALTER TABLE inventory.stock DROP CONSTRAINT stock_within_on_hand;
             UPDATE inventory.stock SET on_hand = held + sold - 1 WHERE {A_LAMP}
         """,
     },
@@ -125,11 +128,28 @@ SABOTAGE: dict[str, dict[str, str]] = {
             UPDATE inventory.holds SET discount_amount = discount_amount + 1
             WHERE {OF_DISCOUNTED}
         """,
+        "delivery that nobody pays": f"""
+            UPDATE checkout.orders SET shipping_amount = shipping_amount + 1, shipping_code = 'x', shipping_name = 'x'
+            WHERE {CANCELLED}
+        """,
         "lines of no order": """
             INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)
             VALUES (gen_random_uuid(), 1, gen_random_uuid(), 'LAMP', 'Lamp', 1, 0)
         """,
         "no lines": f"DELETE FROM checkout.order_lines WHERE {one('checkout.orders', CANCELLED, named='order_id')}",
+    },
+    "order-taxes": {
+        "a tax that is in no rate": f"UPDATE checkout.orders SET tax_amount = tax_amount + 1 WHERE {TAXED_WITHIN}",
+        "a rate forgotten": f"DELETE FROM checkout.order_taxes WHERE {OF_TAXED_WITHIN}",
+        "reckoned wrongly": f"""
+            UPDATE checkout.orders SET tax_amount = tax_amount + 1 WHERE {TAXED_WITHIN};
+            UPDATE checkout.order_taxes SET tax_amount = tax_amount + 1 WHERE {OF_TAXED_WITHIN}
+        """,
+        "of more than there was": f"""
+            UPDATE checkout.order_taxes SET base_amount = base_amount + 100000, rate_bp = 0 WHERE {OF_TAXED_WITHIN};
+            UPDATE checkout.order_taxes SET tax_amount = 0 WHERE {OF_TAXED_WITHIN};
+            UPDATE checkout.orders SET tax_amount = 0 WHERE {TAXED_WITHIN}
+        """,
     },
     "order-discount-was-promised": {
         "less was promised": f"""

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.catalog.makers import a_voucher
+from tests.checkout.rates import the_rates
 from tests.storefront.conftest import Open, Reader, Sell, text_of
 from tidegate.catalog import close_voucher
 from tidegate.platform.database import Database
@@ -59,7 +60,7 @@ async def test_home_leads_with_the_drop_and_shows_products(reader: Reader, sell:
 async def test_more_products_are_a_link_away(reader: Reader, sell: Sell) -> None:
     for number in range(25):
         await sell(f"Lamp {number}", popularity=number)
-    first = await reader.get("/?query=lamp")
+    first = await reader.get("/search?query=lamp")
     more = re.search(r'rel="next" href="([^"]+)"', first.text)
     assert more is not None
     last = await reader.get(more[1].replace("&amp;", "&"))
@@ -69,7 +70,7 @@ async def test_more_products_are_a_link_away(reader: Reader, sell: Sell) -> None
 
 async def test_a_search_is_shown_as_text(reader: Reader, sell: Sell) -> None:
     await sell("Red Lamp")
-    response = await reader.get("/?query=%3Cscript%3Ealert(1)%3C/script%3E")
+    response = await reader.get("/search?query=%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in response.text
     assert "Nothing fits these words." in text_of(response)
 
@@ -352,3 +353,24 @@ def token_on(page: httpx.Response) -> dict[str, str]:
     found = re.search(r'name="form_token" value="([^"]+)"', page.text)
     assert found is not None
     return {"form_token": found[1]}
+
+
+async def test_the_total_is_shown_before_it_is_ordered(reader: Reader, sell: Sell, database: Database) -> None:
+    await sell("Red Lamp", price=1000)
+    await the_rates(database)
+    checkout = await hold(reader, "red-lamp", "RED-LAMP")
+    shown = await reader.get(checkout)
+    assert "Order and pay £14.00" in text_of(shown)
+    assert "of it VAT 20 %" in text_of(shown)
+    looked = await reader.send(checkout, checkout, **(FORM | {"country": "FR", "action": "look"}))
+    assert (looked.status_code, "We do not send to France" in text_of(looked)) == (200, True)
+    away = await reader.send(checkout, checkout, **(FORM | {"country": "FR"}))
+    assert (away.status_code, "We do not send to this country" in text_of(away)) == (422, True)
+    chosen = FORM | {"shipping_method": "courier", "quoted": "1400"}
+    changed = await reader.send(checkout, checkout, **chosen)
+    assert (changed.status_code, "The total is now £22.00" in text_of(changed)) == (409, True)
+    unknown = await reader.send(checkout, checkout, **(chosen | {"shipping_method": "balloon"}))
+    assert unknown.status_code == 409
+    placed = await reader.send(checkout, checkout, **(chosen | {"quoted": "2200"}))
+    assert placed.status_code == 303
+    assert "Courier £12.00" in text_of(await reader.get(checkout))

@@ -1,28 +1,62 @@
 """People, sessions and roles."""
 
-from tidegate.accounts.contracts import Person, Role, SignedIn, WrongCredentials
+from tidegate.accounts.account import Desk
+from tidegate.accounts.contracts import (
+    Invitation,
+    LastAdmin,
+    PeoplePage,
+    Person,
+    PersonAccount,
+    Role,
+    RoleChange,
+    SignedIn,
+    WrongCredentials,
+)
 from tidegate.accounts.erasing import erase_people
 from tidegate.accounts.links import delete_old_links
-from tidegate.accounts.people import ADMIN_EMAIL, ensure_admin, find_login
+from tidegate.accounts.people import ADMIN_EMAIL, addresses_of, ensure_admin, find_login
+from tidegate.accounts.roles import (
+    change_role,
+    find_person_account,
+    invite_staff,
+    list_invitations,
+    list_people,
+    list_role_changes,
+    withdraw_invitation,
+)
 from tidegate.accounts.session_cache import Sessions, open_sessions
 from tidegate.accounts.sessions import TakeOver, delete_ended_sessions, find_person, make_guest, sign_in, sign_out
 
 __all__ = [
     "ADMIN_EMAIL",
+    "Desk",
+    "Invitation",
+    "LastAdmin",
+    "PeoplePage",
     "Person",
+    "PersonAccount",
     "Role",
+    "RoleChange",
     "Sessions",
     "SignedIn",
     "TakeOver",
     "WrongCredentials",
+    "addresses_of",
+    "change_role",
     "delete_ended_sessions",
     "delete_old_links",
     "ensure_admin",
     "erase_people",
     "find_login",
     "find_person",
+    "find_person_account",
+    "invite_staff",
+    "list_invitations",
+    "list_people",
+    "list_role_changes",
     "make_guest",
     "open_sessions",
     "sign_in",
     "sign_out",
+    "withdraw_invitation",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from tidegate.accounts.attempts import counted_attempt
 from tidegate.accounts.contracts import LinkKind, OpenSession, Role, SignedIn, WrongCredentials
 from tidegate.accounts.links import check_link, delete_links, use_link
 from tidegate.accounts.passwords import Passwords, process_passwords
-from tidegate.accounts.people import EMAIL
-from tidegate.accounts.rules import check_new_password
+from tidegate.accounts.people import EMAIL, an_admin_stays
+from tidegate.accounts.rules import check_new_password, plausible_password
 from tidegate.accounts.session_cache import Sessions
 from tidegate.accounts.sessions import (
     TakeOver,
@@ -19,13 +20,20 @@ from tidegate.accounts.sessions import (
     list_sessions,
     token_hash,
 )
-from tidegate.platform.database import Database
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
+PRESENT = "present password of "
+"""Guesses of it are counted apart from log-ins: whoever took a session over cannot keep its owner out."""
+
 NOT_PRESENT = "The present password is not right. Nothing was changed."
+
+
+Forget = Callable[[Connection, PersonId], Awaitable[None]]
+"""Erases what a module above this one keeps of a person; `app.state.forget_person` has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ async def enter_by_link(
     """Sign in by a mailed link; with a new password unless the link is for signing in alone.
 
     `before` is the token of the caller's session so far; a guest's things become the account's.
-    Raises: LinkSpent; InvalidRequest for a password that cannot be taken; Overloaded when too many hash at once.
+    Raises: LinkSpent; InvalidRequest for a password that cannot be taken; SignInBusy when too many hash at once.
     """
     hashed = None
     if kind != LinkKind.LOGIN:
@@ -115,15 +123,18 @@ async def end_everywhere(desk: Desk, *, person_id: PersonId) -> None:
 async def change_password(desk: Desk, *, person_id: PersonId, present: str, new: str, keep: str | None) -> None:
     """Set a new password; every session ends but `keep`'s.
 
-    Raises: WrongCredentials when `present` is not right; InvalidRequest for a new one that cannot be taken; Overloaded.
+    Raises: WrongCredentials when `present` is not right; InvalidRequest for a new one that cannot be taken;
+    TooManyRequests after too many wrong ones; SignInBusy.
     """
     check_new_password(new)
     async with desk.database.connection() as conn:
         row = await (
             await conn.execute("SELECT password_hash FROM accounts.people WHERE id = %s", (person_id,))
         ).fetchone()
-    if not await desk.passwords.verify(None if row is None else row[0], present):
-        raise WrongCredentials(NOT_PRESENT)
+    async with counted_attempt(desk.settings, email=f"{PRESENT}{person_id}", address=""):
+        known = plausible_password(present)
+        if not known or not await desk.passwords.verify(None if row is None else row[0], present):
+            raise WrongCredentials(NOT_PRESENT)
     hashed = await desk.passwords.hash(new)
     kept = None if keep is None else token_hash(keep)
     async with desk.database.transaction() as conn:
@@ -132,12 +143,21 @@ async def change_password(desk: Desk, *, person_id: PersonId, present: str, new:
     await desk.sessions.end_hashes([each for each in own.values() if each != kept])
 
 
-async def erase_account(desk: Desk, *, person_id: PersonId) -> None:
+async def erase_account(desk: Desk, *, person_id: PersonId, forget: Sequence[Forget]) -> None:
     """Erase who somebody is: address, password, links and sessions. What they ordered stays, as a guest's.
 
-    Raises: CheckViolation of the database for the last administrator.
+    `forget` erases what other modules keep of them, in the same transaction.
+
+    Raises: LastAdmin; NotFound when there is no account.
     """
-    async with desk.database.transaction() as conn:
+    with an_admin_stays():
+        ended = await _erase(desk.database, person_id, forget)
+    await desk.sessions.end_hashes(ended)
+
+
+async def _erase(database: Database, person_id: PersonId, forget: Sequence[Forget]) -> list[bytes]:
+    """Erase somebody; returns the hashes of the sessions that ended."""
+    async with database.transaction() as conn:
         row = await (
             await conn.execute(
                 "SELECT email_fingerprint FROM accounts.people WHERE id = %s AND role <> 'guest' FOR UPDATE",
@@ -155,5 +175,6 @@ async def erase_account(desk: Desk, *, person_id: PersonId) -> None:
             """,
             (person_id,),
         )
-        ended = await end_all_sessions(conn, person_id=person_id)
-    await desk.sessions.end_hashes(ended)
+        for each in forget:
+            await each(conn, person_id)
+        return await end_all_sessions(conn, person_id=person_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import PersonId
-from tidegate.platform.problems import Problem
+from tidegate.platform.problems import Overloaded, Problem
 
 
 class Role(StrEnum):
@@ -38,6 +39,7 @@ class LinkKind(StrEnum):
     REGISTER = "register"
     LOGIN = "login"
     RESET = "reset"
+    INVITE = "invite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,47 @@ class SignedIn:
     person: Person
 
 
+@dataclass(frozen=True, slots=True)
+class PersonAccount:
+    """An account as the staff see it. Times in UTC; `confirmed_at` is when its address was, None if it never was."""
+
+    id: PersonId
+    role: Role
+    email: str
+    created_at: datetime
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    """A page of accounts; `next_before` is where the next one begins, None at the end."""
+
+    people: tuple[PersonAccount, ...]
+    next_before: PersonId | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChange:
+    """What happened to somebody's role. `actor` is the address of who did it, None once that account is erased."""
+
+    what: str
+    before: Role | None
+    after: Role
+    at: datetime
+    actor_id: PersonId
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation that waits to be accepted."""
+
+    id: UUID
+    email: str
+    role: Role
+    expires_at: datetime
+
+
 class WrongCredentials(Problem):
     """The e-mail address or the password is not right."""
 
@@ -71,3 +114,16 @@ class LinkSpent(Problem):
 
     slug = "link-spent"
     status = 410
+
+
+class SignInBusy(Overloaded):
+    """Too many people sign in at this moment; buying goes on, and a mailed link signs in without waiting."""
+
+    slug = "sign-in-busy"
+
+
+class LastAdmin(Problem):
+    """The only administrator must stay one; make somebody else an administrator first."""
+
+    slug = "last-admin"
+    status = 409

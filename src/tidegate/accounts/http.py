@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.accounts.account import Desk
-from tidegate.accounts.contracts import WrongCredentials
+from tidegate.accounts.contracts import SignInBusy, WrongCredentials
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
 from tidegate.accounts.session_cache import Sessions
 from tidegate.accounts.sessions import make_guest, sign_in
@@ -43,7 +43,9 @@ async def post_guest(request: Request) -> SessionAnswer:
     return SessionAnswer(token=made.token)
 
 
-@router.post("/sessions", status_code=201, responses=problems_by_status((WrongCredentials, TooManyRequests)))
+@router.post(
+    "/sessions", status_code=201, responses=problems_by_status((WrongCredentials, TooManyRequests, SignInBusy))
+)
 async def post_session(request: Request, body: Credentials) -> SessionAnswer:
     """Sign in. The session that the request came with ends; what a guest has becomes the account's."""
     signed_in = await sign_in(

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.accounts.account import enter_by_link
-from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, WrongCredentials
+from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, SignInBusy, WrongCredentials
 from tidegate.accounts.http import client_address, desk, sessions
 from tidegate.accounts.links import PAGES, send_link
 from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
-from tidegate.platform.problems import InvalidRequest, Overloaded, Problem, TooManyRequests
+from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, forget_session, read_form, render, see_other, session_token
+from tidegate.web import PostedForm, forget_session, own_path, read_form, render, see_other, session_token
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,6 +39,9 @@ class LoginContext:
     problem: str = ""
     """Why it did not work, for people."""
 
+    then: str = ""
+    """The path of our own to go on to; empty for the usual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class AskContext:
@@ -52,6 +55,8 @@ class AskContext:
     minutes: int = 0
     """Life of the link that was sent."""
 
+    then: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkContext:
@@ -63,12 +68,13 @@ class LinkContext:
     min_password: int = MIN_PASSWORD
     problem: str = ""
     spent: bool = False
+    then: str = ""
 
 
 @router.get("/login")
 async def show_login(request: Request) -> Response:
     """The form."""
-    return render(request, "accounts/login.html", LoginContext(), headers=NOT_KEPT)
+    return render(request, "accounts/login.html", LoginContext(then=_then(request)), headers=NOT_KEPT)
 
 
 @router.post("/login")
@@ -87,12 +93,12 @@ async def log_in(request: Request) -> Response:
             before=before,
             take_over=room.take_over,
         )
-    except (WrongCredentials, TooManyRequests, Overloaded) as problem:
-        context = LoginContext(email=email, problem=_words(problem))
+    except (WrongCredentials, TooManyRequests, SignInBusy) as problem:
+        context = LoginContext(email=email, problem=_words(problem), then=own_path(form.get("next")))
         return render(request, "accounts/login.html", context, status=problem.status, headers=_headers(problem))
     if before is not None:
         await sessions(request).end(before)
-    return _go_home(request, signed_in)
+    return _go_on(request, signed_in, own_path(form.get("next")))
 
 
 @router.post("/logout")
@@ -110,7 +116,7 @@ async def log_out(request: Request) -> Response:
 @router.get("/register")
 async def show_register(request: Request) -> Response:
     """Where an account begins: with an e-mail address."""
-    return _show_ask(request, AskContext(LinkKind.REGISTER, "/register"))
+    return _show_ask(request, AskContext(LinkKind.REGISTER, "/register", then=_then(request)))
 
 
 @router.post("/register")
@@ -122,7 +128,7 @@ async def register(request: Request) -> Response:
 @router.get("/reset")
 async def show_reset(request: Request) -> Response:
     """Where a forgotten password is replaced."""
-    return _show_ask(request, AskContext(LinkKind.RESET, "/reset"))
+    return _show_ask(request, AskContext(LinkKind.RESET, "/reset", then=_then(request)))
 
 
 @router.post("/reset")
@@ -136,7 +142,7 @@ async def show_login_link(request: Request) -> Response:
     """Where a link to sign in is asked for, and where it leads."""
     if request.query_params.get("token"):
         return _show_link(request, LinkKind.LOGIN)
-    return _show_ask(request, AskContext(LinkKind.LOGIN, "/login/link"))
+    return _show_ask(request, AskContext(LinkKind.LOGIN, "/login/link", then=_then(request)))
 
 
 @router.post("/login/link")
@@ -172,29 +178,43 @@ async def new_password(request: Request) -> Response:
     return await _enter(request, LinkKind.RESET, await read_form(request))
 
 
+@router.get("/invitation")
+async def show_invitation(request: Request) -> Response:
+    """Where the mail of an invitation leads."""
+    return _show_link(request, LinkKind.INVITE)
+
+
+@router.post("/invitation")
+async def accept_invitation(request: Request) -> Response:
+    """Join the staff."""
+    return await _enter(request, LinkKind.INVITE, await read_form(request))
+
+
 async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
-    email = (await read_form(request)).get("email")
-    room = desk(request)
+    form = await read_form(request)
+    email, then = form.get("email"), own_path(form.get("next"))
+    room, address = desk(request), client_address(request)
     try:
-        await send_link(room.database, room.settings, kind=kind, email=email, address=client_address(request))
+        await send_link(room.database, room.settings, kind=kind, email=email, address=address, then=then)
     except (InvalidRequest, TooManyRequests) as problem:
-        context = AskContext(kind, action, email=email, problem=problem.detail)
+        context = AskContext(kind, action, email=email, problem=problem.detail, then=then)
         return _show_ask(request, context, status=problem.status, headers=_headers(problem))
     minutes = room.settings.accounts.link_minutes
-    return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes))
+    return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes, then=then))
 
 
 async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response:
-    token = form.get("token")
+    token, then = form.get("token"), own_path(form.get("next"))
     password = None if kind == LinkKind.LOGIN else _password(form)
     try:
         signed_in = await enter_by_link(
             desk(request), kind=kind, token=token, password=password, before=session_token(request)
         )
-    except (LinkSpent, InvalidRequest, Overloaded) as problem:
-        context = LinkContext(kind, PAGES[kind], token, problem=problem.detail, spent=isinstance(problem, LinkSpent))
+    except (LinkSpent, InvalidRequest, SignInBusy) as problem:
+        spent = isinstance(problem, LinkSpent)
+        context = LinkContext(kind, PAGES[kind], token, problem=problem.detail, spent=spent, then=then)
         return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
-    return _go_home(request, signed_in)
+    return _go_on(request, signed_in, then)
 
 
 def _show_ask(
@@ -204,13 +224,21 @@ def _show_ask(
 
 
 def _show_link(request: Request, kind: LinkKind) -> Response:
-    context = LinkContext(kind, PAGES[kind], request.query_params.get("token", ""))
+    context = LinkContext(kind, PAGES[kind], request.query_params.get("token", ""), then=_then(request))
     return render(request, "accounts/link.html", context, headers={**NOT_KEPT, "Referrer-Policy": "no-referrer"})
 
 
-def _go_home(request: Request, signed_in: SignedIn) -> Response:
-    home = STAFF_HOME if signed_in.person.is_staff else CUSTOMER_HOME
-    return see_other(request, home, session_token=signed_in.token)
+def _go_on(request: Request, signed_in: SignedIn, then: str) -> Response:
+    """To where somebody wanted to go; the staff's rooms are not there for others."""
+    is_staff = signed_in.person.is_staff
+    home = STAFF_HOME if is_staff else CUSTOMER_HOME
+    fits = then and (is_staff or not then.startswith(STAFF_HOME))
+    return see_other(request, then if fits else home, session_token=signed_in.token)
+
+
+def _then(request: Request) -> str:
+    """Where somebody is to go on to, from the page's address; only a path of our own."""
+    return own_path(request.query_params.get("next", ""))
 
 
 def _password(form: PostedForm) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from psycopg.errors import CheckViolation
 from starlette.responses import Response
 
 from tidegate.accounts.account import (
@@ -16,10 +15,11 @@ from tidegate.accounts.account import (
     erase_account,
     find_account,
 )
-from tidegate.accounts.contracts import Role, WrongCredentials
+from tidegate.accounts.contracts import LastAdmin, Role, SignInBusy, WrongCredentials
 from tidegate.accounts.http import desk
 from tidegate.accounts.rules import MIN_PASSWORD
-from tidegate.platform.problems import InvalidRequest, Overloaded
+from tidegate.platform.problems import InvalidRequest, TooManyRequests
+from tidegate.platform.texts import text as _
 from tidegate.web import (
     SignInFirst,
     Visitor,
@@ -67,7 +67,7 @@ async def post_password(request: Request) -> Response:
             new=new[-1] if new else "",
             keep=session_token(request),
         )
-    except (WrongCredentials, InvalidRequest, Overloaded) as problem:
+    except (WrongCredentials, InvalidRequest, TooManyRequests, SignInBusy) as problem:
         return await _show(request, owner, problem=problem.detail, status=problem.status)
     return see_other(request, HOME)
 
@@ -97,13 +97,13 @@ async def post_delete(request: Request) -> Response:
     form = await read_form(request)
     if form.get("sure") != "yes":
         return await _show(
-            request, owner, problem="Tick the box to delete the account. Nothing was changed.", status=422
+            request, owner, problem=_("Tick the box to delete the account. Nothing was changed."), status=422
         )
     try:
-        await erase_account(desk(request), person_id=owner.id)
-    except CheckViolation:
-        told = "You are the only administrator. Make somebody else one first; nothing was changed."
-        return await _show(request, owner, problem=told, status=409)
+        await erase_account(desk(request), person_id=owner.id, forget=request.app.state.forget_person)
+    except LastAdmin as problem:
+        told = _("You are the only administrator. Make somebody else one first; nothing was changed.")
+        return await _show(request, owner, problem=told, status=problem.status)
     return _leave(request, "/")
 
 

@@ -15,8 +15,9 @@ from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from prometheus_client import Counter, Gauge
 
-from tidegate.platform.problems import Overloaded
+from tidegate.accounts.contracts import SignInBusy
 from tidegate.platform.texts import text as _
 
 T = TypeVar("T")
@@ -24,6 +25,11 @@ T = TypeVar("T")
 MEMORY_KIB = 19 * 1024
 PASSES = 2
 LANES = 1
+
+WAITING = Gauge("tidegate_password_hashes_waiting", "Passwords that wait for a thread to hash them.")
+RUNNING = Gauge("tidegate_password_hashes_running", "Passwords being hashed.")
+DONE = Counter("tidegate_password_hashes", "Passwords that were hashed.")
+SHED = Counter("tidegate_password_hashes_shed", "Passwords that were not hashed since too many waited: answered 503.")
 
 
 class Passwords:
@@ -37,13 +43,13 @@ class Passwords:
         self._decoy = ""
 
     async def hash(self, password: str) -> str:
-        """The PHC string of a password. Raises: Overloaded when too many wait already."""
+        """The PHC string of a password. Raises: SignInBusy when too many wait already."""
         return await self._run(lambda: self._hasher.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password fits. Without a hash the same work is done on a decoy and the answer is no.
 
-        Raises: Overloaded when too many wait already.
+        Raises: SignInBusy when too many wait already.
         """
         return await self._run(lambda: self._fits(password_hash, password))
 
@@ -66,17 +72,23 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._free.acquire(blocking=False):
-            raise Overloaded(_("Too many people sign in at this moment. Try again in a few seconds."))
+            SHED.inc()
+            raise SignInBusy(_("Too many people sign in at this moment. Try again in a few seconds."))
+        WAITING.inc()
 
         def bounded() -> T:
+            WAITING.dec()
             try:
-                return work()
+                with RUNNING.track_inprogress():
+                    return work()
             finally:
+                DONE.inc()
                 self._free.release()
 
         try:
             pending = asyncio.get_running_loop().run_in_executor(self._threads, bounded)
         except BaseException:
+            WAITING.dec()
             self._free.release()
             raise
         # Shielded: a caller who goes away does not take the place back before the thread is done with it.

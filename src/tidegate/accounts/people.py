@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tidegate.accounts.contracts import Person, Role
+from psycopg.errors import CheckViolation
+
+from tidegate.accounts.contracts import LastAdmin, Person, Role
 from tidegate.accounts.passwords import process_passwords
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, new_id
@@ -39,6 +43,14 @@ async def find_login(conn: Connection, *, email: str) -> Login | None:
     return None if row is None else Login(Person(PersonId(row[0]), Role(row[1])), row[2])
 
 
+async def addresses_of(conn: Connection, *, people: Collection[PersonId]) -> dict[PersonId, str]:
+    """The e-mail addresses of these accounts; those who have none, or are gone, are absent."""
+    rows = await conn.execute(
+        "SELECT id, email_sealed FROM accounts.people WHERE id = ANY(%s) AND email_sealed IS NOT NULL", (list(people),)
+    )
+    return {PersonId(row[0]): current_sealer().open(bytes(row[1]), column=EMAIL) for row in await rows.fetchall()}
+
+
 async def replace_hash(conn: Connection, *, login: Login, password_hash: str) -> None:
     """Keep the same password under today's parameters, unless it was changed meanwhile."""
     await conn.execute(
@@ -61,6 +73,20 @@ async def ensure_admin(database: Database, *, email: str = ADMIN_EMAIL) -> str |
     passwords = process_passwords(workers=limits.hash_workers, queue=limits.hash_queue)
     made = await add_person(database, email=email, role=Role.ADMIN, password_hash=await passwords.hash(password))
     return password if made is not None else None
+
+
+@contextmanager
+def an_admin_stays() -> Iterator[None]:
+    """Around a transaction that may take the last administrator away, which the database refuses as it commits.
+
+    Raises: LastAdmin.
+    """
+    try:
+        yield
+    except CheckViolation as error:
+        if error.diag.constraint_name == "an_admin_stays":
+            raise LastAdmin() from None
+        raise
 
 
 async def add_person(database: Database, *, email: str, role: Role, password_hash: str | None) -> PersonId | None:

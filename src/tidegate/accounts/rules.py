@@ -26,11 +26,15 @@ def plausible_credentials(email: str, password: str) -> bool:
     """Whether they are worth looking up: bounded, not empty, and nothing that a database text cannot hold."""
     return (
         0 < len(email.strip()) <= MAX_EMAIL
-        and 0 < len(password) <= MAX_PASSWORD
         and email.isprintable()
         and _encodable(email)
-        and _encodable(password)
+        and plausible_password(password)
     )
+
+
+def plausible_password(password: str) -> bool:
+    """Whether it is worth hashing: bounded, not empty, and something that can be hashed."""
+    return 0 < len(password) <= MAX_PASSWORD and _encodable(password)
 
 
 def check_email(email: str) -> None:

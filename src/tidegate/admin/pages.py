@@ -57,7 +57,7 @@ async def show_overview(request: Request) -> Response:
     async with shop.database.connection() as conn:
         now = await database_now(conn)
         orders = tuple(await list_recent(conn, limit=SHOWN_ORDERS))
-        drops = await _drop_rows(conn, now=now)
+        drops = await drop_rows(conn, now=now)
     money_in = total((each.total for each in orders if each.state in MONEY_IN), shop.settings.currency)
     context = OverviewContext(
         now=now, drops=drops, orders=orders, items=sum(each.items for each in orders), money_in=money_in
@@ -65,7 +65,8 @@ async def show_overview(request: Request) -> Response:
     return render(request, "admin/overview.html", context, headers=NOT_KEPT)
 
 
-async def _drop_rows(conn: Connection, *, now: datetime) -> tuple[DropRow, ...]:
+async def drop_rows(conn: Connection, *, now: datetime) -> tuple[DropRow, ...]:
+    """Live drops with their stock, by when they open."""
     live = [drop for drop in await catalog.list_drops(conn, limit=SHOWN_DROPS) if drop.closed_at is None]
     ids = [item.variant_id for drop in live for item in drop.items]
     levels = await inventory.stock_levels(conn, variant_ids=ids)

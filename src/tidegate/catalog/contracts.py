@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import DropId, ProductId, VariantId, VoucherId
 from tidegate.platform.money import Money
@@ -25,6 +26,16 @@ class Room(StrEnum):
     DRAW = "draw"
     ARRIVAL = "arrival"
     NONE = "none"
+
+
+class Sort(StrEnum):
+    """The order of a listing: how well the words fit, popularity, lowest price first or last, or the newest first."""
+
+    RELEVANCE = "relevance"
+    POPULAR = "popular"
+    PRICE = "price"
+    PRICE_DOWN = "price-down"
+    NEWEST = "newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +76,14 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """Products, the most popular first; `next` is the cursor of the following page, None at the end."""
+    """Products in the asked order; `next` is the cursor of the following page, None at the end.
+
+    `corrected`: the words that were looked for in place of those that nothing has; empty when none were replaced.
+    """
 
     items: tuple[Product, ...]
     next: str | None
+    corrected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,64 @@ class Terms:
     options_text: str
     price: Money
     drop: DropTerms | None
+    tax_class: str = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingZone:
+    """Countries (ISO 3166-1 alpha-2) that are sent to alike; `rest` stands for all that no other zone names."""
+
+    id: UUID
+    name: str
+    countries: frozenset[str]
+    rest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShippingMethod:
+    """A way to send goods into a zone. `tiers`: from which value of the goods on it costs what, in minor units.
+
+    The first tier starts at 0; one that costs 0 makes delivery free from its value on.
+    """
+
+    id: UUID
+    zone_id: UUID
+    code: str
+    name: str
+    currency: str
+    tiers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRate:
+    """What a country takes of goods of a class, in basis points (1900: 19 %)."""
+
+    country: str
+    tax_class: str
+    name: str
+    rate_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What the shop adds to goods: delivery and taxes. `prices_include_tax`: taxes are within the prices."""
+
+    zones: tuple[ShippingZone, ...]
+    methods: tuple[ShippingMethod, ...]
+    taxes: tuple[TaxRate, ...]
+    prices_include_tax: bool
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is ever added."""
+        return not self.methods and not self.taxes
+
+
+class RateExists(Problem):
+    """There is such a zone, delivery or tax already."""
+
+    slug = "rate-exists"
+    status = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +248,18 @@ class NewProduct:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantName:
+    """A variant of any product, as staff tell it from others. `options` is empty when there are none."""
+
+    variant_id: VariantId
+    sku: str
+    title: str
+    options: str
+    slug: str
+    """Of its product."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportReport:
     """What an export wrote. `left_out` are products that the format cannot carry: address and reason, up to a bound."""
 
@@ -182,57 +267,6 @@ class ExportReport:
     variants: int
     skipped: int
     left_out: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EditableProduct:
-    """A product as staff edit it. `updated_at` says which state of it they saw."""
-
-    id: ProductId
-    slug: str
-    title: str
-    description: str
-    vendor: str
-    tags: tuple[str, ...]
-    status: Status
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewPrice:
-    """The price of a variant, and the one that it is compared with."""
-
-    sku: str
-    price: Money
-    compare_at: Money | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BulkChange:
-    """What to do to many products.
-
-    Prices of `currency` become `percent` higher (negative: lower), or `amount` minor units higher: one of them.
-    `status` None leaves it. Tags are removed after others are added. `add_to`, `remove_from`: slugs of collections.
-    """
-
-    product_ids: tuple[ProductId, ...]
-    percent: int = 0
-    amount: int = 0
-    currency: str = ""
-    status: Status | None = None
-    add_tags: tuple[str, ...] = ()
-    remove_tags: tuple[str, ...] = ()
-    add_to: str = ""
-    remove_from: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BulkEdited:
-    """How many products and prices a change touched, and how many products it did not find."""
-
-    products: int
-    prices: int
-    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +336,13 @@ class DropExists(Problem):
     status = 409
 
 
+class DropRuns(Problem):
+    """This drop has opened already and cannot be changed any more."""
+
+    slug = "drop-runs"
+    status = 409
+
+
 class VariantInDrop(Problem):
     """Another live drop sells this variant: close that one first."""
 
@@ -339,4 +380,24 @@ class ProductChanged(Problem):
     """Somebody else changed this product in the meantime: nothing was saved. Look at it again, then repeat yours."""
 
     slug = "product-changed"
+    status = 409
+
+
+class UnknownCollection(NotFound):
+    """There is no such collection."""
+
+    slug = "unknown-collection"
+
+
+class CollectionExists(Problem):
+    """There is a collection of this name already."""
+
+    slug = "collection-exists"
+    status = 409
+
+
+class ChoiceChanged(Problem):
+    """The chosen products changed in the meantime: nothing was saved. Look at the preview again."""
+
+    slug = "choice-changed"
     status = 409

@@ -9,12 +9,23 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from tidegate.catalog.contracts import Drop, DropExists, DropItem, Room, UnknownDrop, UnknownVariant, VariantInDrop
+from tidegate.catalog.contracts import (
+    Drop,
+    DropExists,
+    DropItem,
+    DropRuns,
+    Room,
+    UnknownDrop,
+    UnknownVariant,
+    VariantInDrop,
+)
 from tidegate.catalog.products import find_variants
 from tidegate.catalog.rules import MAX_QUANTITY, MAX_TEXT, is_slug, storable
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import DropId, new_id
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_DROPS = 500
 """Most drops that are listed."""
@@ -62,6 +73,28 @@ async def create_drop(
         if error.diag.constraint_name == ONE_LIVE_DROP:
             raise VariantInDrop(f"A live drop sells {sku} already: close that one first.") from None
         raise DropExists(f"There is a drop {slug} already; `tidegate drop replay {slug}` opens it again.") from None
+    return await _existing(conn, slug)
+
+
+async def edit_drop(
+    conn: Connection, *, slug: str, title: str, quantity: int, opens_at: datetime, per_buyer: int
+) -> Drop:
+    """Change a drop of one variant before it opens. Stock is the caller's to set.
+
+    Raises: InvalidRequest, UnknownDrop; DropRuns once it has opened or was closed.
+    """
+    await conn.execute("SELECT 1 FROM catalog.drops WHERE slug = %s FOR NO KEY UPDATE", (slug,))
+    drop = await _existing(conn, slug)
+    if drop.closed_at is not None or drop.opens_at <= await database_now(conn):
+        raise DropRuns(_("This drop has opened already, so it stays as it is. Close it to end it."))
+    if len(drop.items) != 1:
+        raise InvalidRequest(_("A drop of several products cannot be changed here. Nothing was changed."))
+    _check(slug, title or drop.title, quantity, per_buyer, drop.room)
+    await conn.execute(
+        "UPDATE catalog.drops SET title = %s, opens_at = %s, per_buyer = %s WHERE id = %s",
+        (title or drop.title, opens_at, per_buyer, drop.id),
+    )
+    await conn.execute("UPDATE catalog.drop_items SET quantity = %s WHERE drop_id = %s", (quantity, drop.id))
     return await _existing(conn, slug)
 
 

@@ -13,21 +13,19 @@ from typing import Any
 from psycopg.errors import UniqueViolation
 
 from tidegate.catalog.contracts import (
-    BulkChange,
-    BulkEdited,
-    EditableProduct,
-    NewPrice,
     NewProduct,
+    NewVariant,
     ProductChanged,
     ProductExists,
     Status,
     UnknownProduct,
     UnknownVariant,
 )
+from tidegate.catalog.editing import BulkChange, BulkEdited, EditableProduct, NewPrice
 from tidegate.catalog.products import WRITE_LOCK, write_products
 from tidegate.catalog.rules import MAX_TAGS, check_bulk_change, check_product_text, check_variant_text, is_slug
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import ProductId
+from tidegate.platform.ids import ProductId, VariantId, new_id
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
 
@@ -110,7 +108,7 @@ async def edit_variant(
     await _lock(conn)
     try:
         async with conn.transaction():
-            product = await _touch(conn, product_id, seen)
+            product = await touch(conn, product_id, seen)
             changed = await conn.execute(
                 "UPDATE catalog.variants SET sku = %s, options = %s::jsonb WHERE product_id = %s AND sku = %s",
                 (new_sku, json.dumps(list(options)), product_id, sku),
@@ -136,9 +134,33 @@ async def set_prices(
         raise InvalidRequest("A price is from nothing to ten thousand million.")
     await _lock(conn)
     async with conn.transaction():
-        product = await _touch(conn, product_id, seen)
+        product = await touch(conn, product_id, seen)
         await _write_prices(conn, product_id, prices)
     return product
+
+
+async def add_variant(
+    conn: Connection, *, product_id: ProductId, seen: datetime, variant: NewVariant
+) -> tuple[EditableProduct, VariantId]:
+    """Give a product one more variant, after its others. Its stock is the caller's to record.
+
+    Raises: InvalidRequest, also for a SKU that is in use; UnknownProduct, ProductChanged.
+    """
+    check_variant_text(sku=variant.sku, options=variant.options)
+    await _lock(conn)
+    variant_id = VariantId(new_id())
+    try:
+        async with conn.transaction():
+            product = await touch(conn, product_id, seen)
+            await conn.execute(
+                "INSERT INTO catalog.variants (id, product_id, sku, options, position) SELECT %s, %s, %s, %s::jsonb,"
+                " coalesce(max(position) + 1, 0) FROM catalog.variants WHERE product_id = %s",
+                (variant_id, product_id, variant.sku, json.dumps(list(variant.options)), product_id),
+            )
+            await _write_prices(conn, product_id, [NewPrice(variant.sku, variant.price, variant.compare_at)])
+    except UniqueViolation:
+        raise InvalidRequest("Another variant has this SKU already. Nothing was changed.") from None
+    return product, variant_id
 
 
 async def bulk_edit(conn: Connection, *, change: BulkChange) -> BulkEdited:
@@ -238,7 +260,7 @@ async def _why_not(conn: Connection, product_id: ProductId) -> ProductChanged | 
     return ProductChanged() if await known.fetchone() is not None else UnknownProduct()
 
 
-async def _touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:
+async def touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:
     """Count an edit of something below the product as one of the product. Raises: UnknownProduct, ProductChanged."""
     rows = await conn.execute(
         "UPDATE catalog.products SET updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"

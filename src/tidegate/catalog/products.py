@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tidegate.catalog.contracts import NewProduct, RowError, Written
 from tidegate.catalog.likeness import find_alike
-from tidegate.catalog.rules import candidate_skus, settle_skus, slugify, source_hash
+from tidegate.catalog.rules import candidate_skus, settle_skus, slugify, source_hash, storable
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId, new_id
 
@@ -91,7 +91,8 @@ def _written(
 
 async def find_variants(conn: Connection, *, skus: Sequence[str]) -> dict[str, VariantId]:
     """The variants with these SKUs, whatever their product's status; unknown SKUs are absent."""
-    rows = await conn.execute("SELECT sku, id FROM catalog.variants WHERE sku = ANY(%s)", (list(skus),))
+    asked = [sku for sku in skus if storable(sku)]
+    rows = await conn.execute("SELECT sku, id FROM catalog.variants WHERE sku = ANY(%s)", (asked,))
     return {row[0]: row[1] for row in await rows.fetchall()}
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.catalog.contracts import BulkChange, NewProduct, NewVariant, RowError
+from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
+from tidegate.catalog.editing import BulkChange
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
 
@@ -105,20 +106,25 @@ def options_text(options: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in options)
 
 
+def check_query(query: str) -> None:
+    """Raises: InvalidRequest when the text is longer than MAX_QUERY characters."""
+    if len(query) > MAX_QUERY:
+        raise InvalidRequest(f"The search text may have up to {MAX_QUERY} characters.")
+
+
 def search_patterns(query: str) -> list[str]:
     """LIKE patterns, one per word, all of which must match; none means that everything matches.
 
     Raises: InvalidRequest when the text is longer than MAX_QUERY characters.
     """
-    if len(query) > MAX_QUERY:
-        raise InvalidRequest(f"The search text may have up to {MAX_QUERY} characters.")
+    check_query(query)
     words = clean_text(query).split()[:MAX_WORDS]
     return ["%" + re.sub(r"([\\%_])", r"\\\1", word) + "%" for word in words]
 
 
-def encode_cursor(popularity: int, slug: str) -> str:
-    """The opaque place of a product in the listing."""
-    return base64.urlsafe_b64encode(json.dumps([popularity, slug]).encode()).decode().rstrip("=")
+def encode_cursor(key: int, slug: str) -> str:
+    """The opaque place of a product in a listing: the number that sorts it, and its address."""
+    return base64.urlsafe_b64encode(json.dumps([key, slug]).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[int, str]:
@@ -131,8 +137,8 @@ def decode_cursor(cursor: str) -> tuple[int, str]:
     except (binascii.Error, ValueError, RecursionError):
         raise wrong from None
     match found:
-        case [int(popularity), str(slug)] if 0 <= popularity <= MAX_POPULARITY and is_slug(slug):
-            return popularity, slug
+        case [int(key), str(slug)] if -MAX_POPULARITY <= key <= MAX_POPULARITY and is_slug(slug):
+            return key, slug
     raise wrong
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from psycopg import AsyncCursor
 
-from tidegate.catalog.contracts import Terms, VoucherTerms
+from tidegate.catalog.contracts import Rates, Terms, VoucherTerms
+from tidegate.catalog.rates import load_rates
 from tidegate.catalog.rules import is_code, storable
 from tidegate.catalog.views import purchase_terms, variant_terms
 from tidegate.catalog.vouchers import voucher_terms
@@ -40,6 +41,7 @@ class _Edition:
     by_variant: OrderedDict[VariantId, Terms] = field(default_factory=OrderedDict)
     vouchers: OrderedDict[str, VoucherTerms] = field(default_factory=OrderedDict)
     unknown_codes: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    rates: Rates | None = None
 
 
 class Snapshot:
@@ -66,6 +68,24 @@ class Snapshot:
             return None
         return found
 
+    def guess_rates(self) -> Rates | None:
+        """The shop's rates as they were last known, like `guess`."""
+        return self._edition.rates
+
+    async def answer_with_rates(
+        self, conn: Connection, asked: Asked, skus: Sequence[str]
+    ) -> tuple[dict[str, Terms], Rates]:
+        """`answer`, and what is added to goods under the same revision."""
+        edition = await self._current(asked)
+        return await self._terms_in(conn, edition, skus), await _rates_in(conn, edition)
+
+    async def by_variant_with_rates(
+        self, conn: Connection, variant_ids: Sequence[VariantId]
+    ) -> tuple[dict[VariantId, Terms], Rates]:
+        """`by_variant`, and what is added to goods under the same revision."""
+        edition = await self._current(await self.ask(conn))
+        return await self._variants_in(conn, edition, variant_ids), await _rates_in(conn, edition)
+
     async def terms(self, conn: Connection, skus: Sequence[str]) -> dict[str, Terms]:
         """What `purchase_terms` says in this transaction; unknown SKUs are absent."""
         return await self.answer(conn, await self.ask(conn), skus)
@@ -89,7 +109,9 @@ class Snapshot:
 
     async def answer(self, conn: Connection, asked: Asked, skus: Sequence[str]) -> dict[str, Terms]:
         """The terms of these SKUs; what is not known under the revision asked for is loaded in this transaction."""
-        edition = await self._current(asked)
+        return await self._terms_in(conn, await self._current(asked), skus)
+
+    async def _terms_in(self, conn: Connection, edition: _Edition, skus: Sequence[str]) -> dict[str, Terms]:
         known = edition.terms
         found = {sku: terms for sku in skus if (terms := known.get(sku)) is not None}
         missing = [sku for sku in skus if sku not in found and sku not in edition.unknown and _possible(sku)]
@@ -104,7 +126,11 @@ class Snapshot:
         self, conn: Connection, asked: Asked, variant_ids: Sequence[VariantId]
     ) -> dict[VariantId, Terms]:
         """The same by variant, whatever the product's status. Variants come from holds: nobody can make them up."""
-        edition = await self._current(asked)
+        return await self._variants_in(conn, await self._current(asked), variant_ids)
+
+    async def _variants_in(
+        self, conn: Connection, edition: _Edition, variant_ids: Sequence[VariantId]
+    ) -> dict[VariantId, Terms]:
         known = edition.by_variant
         found = {variant: terms for variant in variant_ids if (terms := known.get(variant)) is not None}
         missing = list({variant for variant in variant_ids if variant not in found})
@@ -131,6 +157,12 @@ class Snapshot:
         kept.update(loaded)
         while len(kept) > self._max:
             kept.popitem(last=False)
+
+
+async def _rates_in(conn: Connection, edition: _Edition) -> Rates:
+    if edition.rates is None:
+        edition.rates = await load_rates(conn)
+    return edition.rates
 
 
 def _possible(sku: str) -> bool:

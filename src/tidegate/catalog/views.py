@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate.catalog.contracts import CollectionRef, DropTerms, Product, ProductPage, Room, Terms, Variant
-from tidegate.catalog.rules import decode_cursor, encode_cursor, is_slug, options_text, search_patterns, storable
+from tidegate.catalog.contracts import CollectionRef, DropTerms, Product, ProductPage, Room, Sort, Terms, Variant
+from tidegate.catalog.rules import check_query, decode_cursor, encode_cursor, is_slug, options_text, storable
+from tidegate.catalog.search import SOLD_IN, Words, find_rows, words_of
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId
 from tidegate.platform.money import Money
@@ -17,13 +18,9 @@ MAX_COLLECTIONS = 200
 """Most collections that are listed."""
 
 _PRODUCT = "p.id, p.slug, p.title, p.description, p.vendor, p.kind, p.popularity"
-_SOLD_IN = (
-    " p.status = 'active' AND EXISTS (SELECT 1 FROM catalog.variants AS v JOIN catalog.prices AS c"
-    " ON c.variant_id = v.id AND c.currency = %(currency)s WHERE v.product_id = p.id)"
-)
 _TERMS = (
     "SELECT v.id, v.sku, p.slug, p.title, v.options, c.amount, c.currency,"
-    " d.id, d.slug, d.opens_at, d.per_buyer, d.room"
+    " d.id, d.slug, d.opens_at, d.per_buyer, d.room, p.tax_class"
     " FROM catalog.variants AS v JOIN catalog.products AS p ON p.id = v.product_id"
     " JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %(currency)s"
     " LEFT JOIN catalog.drop_items AS i ON i.variant_id = v.id AND i.live"
@@ -32,46 +29,50 @@ _TERMS = (
 
 
 async def list_products(
-    conn: Connection, *, query: str = "", collection: str = "", after: str = "", limit: int, currency: str
+    conn: Connection,
+    *,
+    query: str = "",
+    collection: str = "",
+    sort: Sort | None = None,
+    after: str = "",
+    limit: int,
+    currency: str,
 ) -> ProductPage:
-    """A page of active products, the most popular first, then by slug.
+    """A page of active products, sorted, then by slug.
 
-    `query`: each of its words must be in the title or a tag, in any case. `collection`: a collection's slug.
+    `query`: each of its words, or the one it was mistyped from, must be in the title, the tags, the maker or the
+    description. `collection`: a collection's slug. `sort` None: by relevance when there is a query, else by popularity.
     `after`: `next` of the page before. `limit`: products, at least 1; its upper bound is the caller's.
     Raises: InvalidRequest for a bad cursor, limit or too long a query.
     """
     if limit < 1:
         raise InvalidRequest("`limit` must be at least 1.")
-    patterns = search_patterns(query)
+    check_query(query)
     place = decode_cursor(after) if after else None
     if collection and not is_slug(collection):
         return ProductPage((), None)
-    where = [_SOLD_IN]
-    if patterns:
-        where.append("(p.title || ' ' || array_to_string(p.tags, ' ')) ILIKE ALL(%(patterns)s)")
-    if collection:
-        where.append(
-            "EXISTS (SELECT 1 FROM catalog.product_collections AS m JOIN catalog.collections AS o"
-            " ON o.id = m.collection_id WHERE m.product_id = p.id AND o.slug = %(collection)s)"
-        )
-    if place:
-        where.append("p.popularity <= %(popularity)s AND (p.popularity < %(popularity)s OR p.slug > %(slug)s)")
-    rows = await conn.execute(
-        f"SELECT {_PRODUCT} FROM catalog.products AS p WHERE {' AND '.join(where)}"  # noqa: S608 - our own constants
-        " ORDER BY p.popularity DESC, p.slug LIMIT %(limit)s",
-        {
-            "currency": currency,
-            "patterns": patterns,
-            "collection": collection,
-            "popularity": place[0] if place else None,
-            "slug": place[1] if place else None,
-            "limit": limit + 1,
-        },
+    words = await words_of(conn, query)
+    found = await find_rows(
+        conn,
+        columns=_PRODUCT,
+        words=words,
+        collection=collection,
+        sort=_order(sort, words),
+        place=place,
+        limit=limit + 1,
+        currency=currency,
     )
-    found = await rows.fetchall()
     page = found[:limit]
     items = await _with_variants(conn, page, currency)
-    return ProductPage(items, encode_cursor(page[-1][6], page[-1][1]) if len(found) > limit else None)
+    following = encode_cursor(page[-1][-1], page[-1][1]) if len(found) > limit else None
+    return ProductPage(items, following, words.corrected)
+
+
+def _order(sort: Sort | None, words: Words) -> Sort:
+    """The order that is asked for; relevance needs words."""
+    if sort is not None and (sort != Sort.RELEVANCE or words.tsquery):
+        return sort
+    return Sort.RELEVANCE if words.tsquery else Sort.POPULAR
 
 
 async def find_product(conn: Connection, *, slug: str, currency: str) -> Product | None:
@@ -79,7 +80,7 @@ async def find_product(conn: Connection, *, slug: str, currency: str) -> Product
     if not is_slug(slug):
         return None
     rows = await conn.execute(
-        f"SELECT {_PRODUCT} FROM catalog.products AS p WHERE p.slug = %(slug)s AND {_SOLD_IN}",  # noqa: S608
+        f"SELECT {_PRODUCT} FROM catalog.products AS p WHERE p.slug = %(slug)s AND {SOLD_IN}",  # noqa: S608
         {"slug": slug, "currency": currency},
     )
     products = await _with_variants(conn, await rows.fetchall(), currency)
@@ -115,7 +116,7 @@ async def sitemap_starts(conn: Connection, *, every: int, currency: str) -> tupl
     """The slugs at which parts of `every` products begin, in order of slugs."""
     rows = await conn.execute(
         "SELECT slug FROM (SELECT p.slug, row_number() OVER (ORDER BY p.slug) AS place"  # noqa: S608
-        f" FROM catalog.products AS p WHERE {_SOLD_IN}) AS n WHERE (place - 1) %% %(every)s = 0 ORDER BY slug",
+        f" FROM catalog.products AS p WHERE {SOLD_IN}) AS n WHERE (place - 1) %% %(every)s = 0 ORDER BY slug",
         {"every": every, "currency": currency},
     )
     return tuple(row[0] for row in await rows.fetchall())
@@ -126,7 +127,7 @@ async def sitemap_slugs(conn: Connection, *, start: str, limit: int, currency: s
     if not is_slug(start):
         return ()
     rows = await conn.execute(
-        f"SELECT p.slug FROM catalog.products AS p WHERE {_SOLD_IN} AND p.slug >= %(start)s"  # noqa: S608
+        f"SELECT p.slug FROM catalog.products AS p WHERE {SOLD_IN} AND p.slug >= %(start)s"  # noqa: S608
         " ORDER BY p.slug LIMIT %(limit)s",
         {"start": start, "limit": limit, "currency": currency},
     )
@@ -153,7 +154,7 @@ async def variant_terms(conn: Connection, *, variant_ids: Sequence[VariantId], c
 
 def _terms(row: tuple[Any, ...]) -> Terms:
     drop = DropTerms(row[7], row[8], row[9], row[10], Room(row[11])) if row[7] is not None else None
-    return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop)
+    return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop, row[12])
 
 
 async def _with_variants(conn: Connection, rows: Sequence[tuple[Any, ...]], currency: str) -> tuple[Product, ...]:

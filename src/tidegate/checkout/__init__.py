@@ -1,13 +1,40 @@
 """Buying: hold, order, payment, and what happens when one of them does not come through."""
 
+from tidegate.checkout.address_book import (
+    SavedAddress,
+    change_address,
+    forget_person,
+    list_addresses,
+    remove_address,
+    save_address,
+)
 from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.cancelling import cancel, may_cancel
+from tidegate.checkout.cart import (
+    add_to_cart,
+    delete_old_carts,
+    empty_cart,
+    empty_view,
+    keep_code,
+    set_line,
+    take_over_cart,
+    view_cart,
+)
+from tidegate.checkout.cart_checkout import check_out
 from tidegate.checkout.contracts import (
     Actor,
     Address,
+    AddressBookFull,
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
+    CartEmpty,
+    CartLine,
+    CartLineState,
+    CartProblem,
+    CartShort,
+    CartView,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
@@ -23,23 +50,27 @@ from tidegate.checkout.contracts import (
     NotPayable,
     NotRefundable,
     NotSendable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderSummary,
     OrderView,
     PassRequired,
     PassSpent,
+    Quote,
+    ShippingUnknown,
     SoldOut,
     UnknownSku,
 )
 from tidegate.checkout.engine import open_shop
-from tidegate.checkout.erasing import erase_orders, forget_buyers, ordered_variants
+from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
+from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.rules import check_form
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
@@ -50,10 +81,18 @@ __all__ = [
     "INVARIANTS",
     "Actor",
     "Address",
+    "AddressBookFull",
     "Aftermath",
     "AlreadyOrdered",
     "BoughtLine",
     "Carrier",
+    "CartEmpty",
+    "CartLine",
+    "CartLineState",
+    "CartProblem",
+    "CartShort",
+    "CartView",
+    "Charges",
     "CodeNotValid",
     "CodeUnknown",
     "CodeUsedUp",
@@ -71,6 +110,7 @@ __all__ = [
     "NotPayable",
     "NotRefundable",
     "NotSendable",
+    "NotShippedThere",
     "OrderFilter",
     "OrderForm",
     "OrderPage",
@@ -81,12 +121,21 @@ __all__ = [
     "PassRequired",
     "PassSpent",
     "PurchaseWish",
+    "Quote",
     "Replay",
+    "SavedAddress",
+    "ShippingUnknown",
     "Shop",
     "SoldOut",
     "UnknownSku",
+    "add_to_cart",
     "cancel",
+    "change_address",
     "check_form",
+    "check_out",
+    "delete_old_carts",
+    "empty_cart",
+    "empty_view",
     "erase_orders",
     "expire_holds_once",
     "expire_orders_once",
@@ -94,8 +143,12 @@ __all__ = [
     "find_hold",
     "find_order",
     "forget_buyers",
+    "forget_person",
+    "forget_variants",
     "give_back",
     "give_up",
+    "keep_code",
+    "list_addresses",
     "list_carriers",
     "list_orders",
     "list_recent",
@@ -107,9 +160,15 @@ __all__ = [
     "pay_again",
     "place_order",
     "purchase",
+    "quote",
     "reconcile_once",
+    "remove_address",
+    "save_address",
     "send",
+    "set_line",
     "settle_hold",
+    "take_over_cart",
     "take_over_purchases",
     "undo_send",
+    "view_cart",
 ]

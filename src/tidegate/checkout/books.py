@@ -46,14 +46,44 @@ STOCK_SOLD = Invariant(
 
 ORDER_TOTAL = Invariant(
     name="order-total",
-    says="An order's total is the sum of its lines less its discount, and no line is without its order.",
+    says="An order's total is the sum of its lines less its discount, with delivery, and with taxes that are not within"
+    " the prices; no line is without its order.",
     sql="""
-    SELECT order_id, o.total_amount AS total, o.discount_amount AS discount, l.amount AS in_lines
-    FROM (SELECT id AS order_id, total_amount, discount_amount FROM checkout.orders) AS o
+    SELECT order_id, o.total_amount AS total, o.discount_amount AS discount, o.added, l.amount AS in_lines
+    FROM (
+        SELECT id AS order_id, total_amount, discount_amount,
+            shipping_amount + CASE WHEN tax_included THEN 0 ELSE tax_amount END AS added
+        FROM checkout.orders
+    ) AS o
     FULL JOIN (
         SELECT order_id, sum(quantity * unit_amount)::bigint AS amount FROM checkout.order_lines GROUP BY order_id
     ) AS l USING (order_id)
-    WHERE o.total_amount + o.discount_amount IS DISTINCT FROM l.amount
+    WHERE o.total_amount + o.discount_amount - o.added IS DISTINCT FROM l.amount
+    """,
+)
+
+ORDER_TAXES = Invariant(
+    name="order-taxes",
+    says="An order's taxes are those of its rates, each reckoned on its base, and the bases are goods and delivery.",
+    # A product may be of a class without a rate, so the bases may be less than everything, never more.
+    sql="""
+    SELECT order_id, o.tax_amount AS tax, t.amount AS in_rates, t.base, o.taxable, t.wrong
+    FROM (
+        SELECT id AS order_id, tax_amount,
+            total_amount - CASE WHEN tax_included THEN 0 ELSE tax_amount END AS taxable
+        FROM checkout.orders
+    ) AS o
+    FULL JOIN (
+        SELECT t.order_id, sum(t.tax_amount)::bigint AS amount, sum(t.base_amount)::bigint AS base,
+            count(*) FILTER (WHERE t.tax_amount <> CASE
+                WHEN w.tax_included
+                    THEN (2 * t.base_amount * t.rate_bp + 10000 + t.rate_bp) / (2 * (10000 + t.rate_bp))
+                ELSE (2 * t.base_amount * t.rate_bp + 10000) / 20000
+            END) AS wrong
+        FROM checkout.order_taxes AS t LEFT JOIN checkout.orders AS w ON w.id = t.order_id
+        GROUP BY t.order_id
+    ) AS t USING (order_id)
+    WHERE o.tax_amount IS DISTINCT FROM coalesce(t.amount, 0) OR t.base > o.taxable OR t.wrong > 0
     """,
 )
 
@@ -207,6 +237,7 @@ KEY_IS_ANSWERED = Invariant(
 INVARIANTS = (
     STOCK_SOLD,
     ORDER_TOTAL,
+    ORDER_TAXES,
     ORDER_DISCOUNT_WAS_PROMISED,
     ORDER_HAS_HOLD,
     ORDER_LINES_ARE_HELD,

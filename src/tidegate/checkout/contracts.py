@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tidegate.payments.contracts import RecordedRefund
-from tidegate.platform.ids import HoldId, OrderId, PersonId
+from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import Problem
 
@@ -54,6 +54,8 @@ class OrderForm:
     address: Address
     provider: str
     method: str
+    shipping_method: str | None = None
+    """Code of a way to send it; None: the cheapest that fits."""
 
 
 class BoughtLine(Struct, frozen=True):
@@ -64,11 +66,73 @@ class BoughtLine(Struct, frozen=True):
     quantity: int
     unit: Money
     product_slug: str = ""
+    tax_class: str = "standard"
 
     @property
     def total(self) -> Money:
         """Price of the line."""
         return self.unit * self.quantity
+
+
+class OfferedMethod(Struct, frozen=True):
+    """A way to send goods to where they go, and what it costs."""
+
+    code: str
+    name: str
+    amount: Money
+
+
+class ShippingChosen(Struct, frozen=True):
+    """How an order is sent, as it was when it was ordered."""
+
+    code: str
+    name: str
+    amount: Money
+
+
+class TaxLine(Struct, frozen=True):
+    """A tax of an order: `rate_bp` (basis points) of `base`, goods and delivery together; sums in minor units."""
+
+    name: str
+    rate_bp: int
+    base: int
+    amount: int
+
+    @property
+    def percent(self) -> str:
+        """The rate as people write it, such as 5.5."""
+        return f"{self.rate_bp / 100:g}"
+
+    def money(self, currency: str) -> Money:
+        """The tax as a sum."""
+        return Money(self.amount, currency)
+
+
+class Charges(Struct, frozen=True):
+    """What comes to an order's goods. `tax_included`: the taxes are within the prices, and add nothing."""
+
+    shipping: ShippingChosen | None
+    taxes: tuple[TaxLine, ...]
+    tax_included: bool
+
+    @property
+    def shipping_amount(self) -> int:
+        """Minor units."""
+        return self.shipping.amount.amount if self.shipping else 0
+
+    @property
+    def tax_amount(self) -> int:
+        """All taxes together, in minor units, also those within the prices."""
+        return sum(each.amount for each in self.taxes)
+
+    @property
+    def added(self) -> int:
+        """What is to be paid more than the goods, in minor units."""
+        return self.shipping_amount + (0 if self.tax_included else self.tax_amount)
+
+
+NO_CHARGES = Charges(None, (), True)
+"""Nothing comes to the goods."""
 
 
 class HoldView(Struct, frozen=True):
@@ -100,7 +164,7 @@ class NextAction:
 class OrderView(Struct, frozen=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
-    `total` is what is to be paid: the lines' prices less `discount`.
+    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add.
     """
 
     id: OrderId
@@ -119,6 +183,21 @@ class OrderView(Struct, frozen=True):
     pay_until: datetime
     seconds_left: int
     created_at: datetime
+    charges: Charges = NO_CHARGES
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a hold would cost when it went to a country: the ways to send it, and what comes to the goods.
+
+    `by_place`: the sum depends on the country. `reachable`: the shop sends there.
+    """
+
+    methods: tuple[OfferedMethod, ...]
+    charges: Charges
+    total: Money
+    by_place: bool
+    reachable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +274,104 @@ class Aftermath:
     def sent_any(self) -> bool:
         """Whether a parcel is on its way."""
         return any(each.undone_at is None for each in self.shipments)
+
+
+class KeptLine(Struct, frozen=True):
+    """A line of a cart as it is stored; `seen` is the price that was shown when it was last changed."""
+
+    variant_id: VariantId
+    quantity: int
+    seen: Money
+
+
+class CartLineState(StrEnum):
+    """Whether a line of a cart can be ordered, and if not, why."""
+
+    READY = "ready"
+    SHORT = "short"
+    SOLD_OUT = "sold_out"
+    IN_DROP = "in_drop"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """A line of a cart at today's price. `before` is the price that was shown before, where it has changed.
+
+    `left`: items that are free now; nothing keeps them until the checkout holds them.
+    """
+
+    variant_id: VariantId
+    sku: str
+    title: str
+    product_slug: str
+    quantity: int
+    unit: Money
+    before: Money | None
+    left: int
+    state: CartLineState
+
+    @property
+    def total(self) -> Money:
+        """Price of the line."""
+        return self.unit * self.quantity
+
+
+@dataclass(frozen=True, slots=True)
+class CartView:
+    """A cart as it stands. `goods` are all lines that are still sold, `discount` is what `code` takes off them now.
+
+    `code_problem` says why a code that is kept takes nothing off, in a problem's words.
+    """
+
+    lines: tuple[CartLine, ...]
+    goods: Money
+    code: str
+    discount: Money
+    code_problem: str
+
+    @property
+    def items(self) -> int:
+        """How many items are in it."""
+        return sum(line.quantity for line in self.lines)
+
+    @property
+    def total(self) -> Money:
+        """What it costs, before shipping and taxes."""
+        return Money(self.goods.amount - self.discount.amount, self.goods.currency)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a checkout of it would be granted now."""
+        return bool(self.lines) and all(line.state is CartLineState.READY for line in self.lines)
+
+
+class CartProblem(Problem):
+    """A cart does not take this; it is as it was."""
+
+    slug = "cart-refuses"
+    status = 422
+
+
+class CartEmpty(Problem):
+    """There is nothing in this cart to order."""
+
+    slug = "cart-empty"
+    status = 409
+
+
+class CartShort(Problem):
+    """Some of this cart cannot be had as it stands; nothing was held and the cart was kept."""
+
+    slug = "cart-short"
+    status = 409
+
+
+class AddressBookFull(Problem):
+    """This address book is full: remove an address first."""
+
+    slug = "address-book-full"
+    status = 409
 
 
 class NotCancellable(Problem):
@@ -278,6 +455,20 @@ class CodeUsedUp(Problem):
 
     slug = "code-used-up"
     status = 409
+
+
+class NotShippedThere(Problem):
+    """This shop does not send to that country."""
+
+    slug = "not-shipped-there"
+    status = 422
+
+
+class ShippingUnknown(Problem):
+    """There is no such way to send this there."""
+
+    slug = "shipping-unknown"
+    status = 422
 
 
 class UnknownSku(Problem):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.checkout.contracts import BoughtLine, HoldView, OrderView
+from tidegate.checkout.contracts import BoughtLine, Charges, HoldView, OrderView
 from tidegate.platform.ids import HoldId
 from tidegate.platform.money import Money
 
@@ -20,6 +20,33 @@ def money_document(money: Money) -> dict[str, Any]:
 def discount_document(discount: Money) -> dict[str, Any] | None:
     """What was taken off the lines; None when nothing was."""
     return money_document(discount) if discount.amount else None
+
+
+def shipping_document(charges: Charges) -> dict[str, Any] | None:
+    """How it is sent and what that costs; None where the shop has no ways to send."""
+    chosen = charges.shipping
+    if chosen is None:
+        return None
+    return {"method": chosen.code, "name": chosen.name, "amount": money_document(chosen.amount)}
+
+
+def tax_document(charges: Charges, currency: str) -> dict[str, Any] | None:
+    """The taxes by rate; None where there are none."""
+    if not charges.taxes:
+        return None
+    return {
+        "included": charges.tax_included,
+        "amount": money_document(Money(charges.tax_amount, currency)),
+        "lines": [
+            {
+                "name": each.name,
+                "rate_bp": each.rate_bp,
+                "base": money_document(Money(each.base, currency)),
+                "amount": money_document(Money(each.amount, currency)),
+            }
+            for each in charges.taxes
+        ],
+    }
 
 
 def goods_members(*, total: Money, discount: Money, lines: Sequence[BoughtLine]) -> bytes:
@@ -58,6 +85,8 @@ def order_document(order: OrderView) -> dict[str, Any]:
         "state": order.state.value,
         "total": money_document(order.total),
         "discount": discount_document(order.discount),
+        "shipping": shipping_document(order.charges),
+        "tax": tax_document(order.charges, order.total.currency),
         "next_action": {"type": action.kind, "url": action.url} if action else None,
         "failure": order.failure,
         "pay_until": order.pay_until.isoformat(),

@@ -38,3 +38,8 @@ async def forget_buyers(conn: Connection, *, people: Collection[UUID]) -> None:
     """Erase what people left behind who have no order: carts, addresses."""
     for column in ("buyer_id", "person_id"):
         await delete_rows(conn, schema="checkout", column=column, ids=people)
+
+
+async def forget_variants(conn: Connection, *, variant_ids: Collection[VariantId]) -> None:
+    """Take variants that are erased out of all carts."""
+    await delete_from(conn, schema="checkout", table="cart_lines", column="variant_id", ids=variant_ids)

@@ -156,6 +156,7 @@ async def view_hold(conn: Connection, shop: Shop, hold: Hold) -> HoldView:
             quantity=line.quantity,
             unit=line.unit,
             product_slug=terms[line.variant_id].product_slug,
+            tax_class=terms[line.variant_id].tax_class,
         )
         for line in hold.lines
     )

@@ -17,9 +17,11 @@ from tidegate.checkout.contracts import (
     HoldsOpen,
     LimitReached,
     NotOpen,
+    NotShippedThere,
     OrderView,
     PassRequired,
     PassSpent,
+    ShippingUnknown,
     SoldOut,
     UnknownSku,
 )
@@ -69,6 +71,7 @@ FROM_HOLD = (
 )
 FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
+SHIPPING_PROBLEMS: tuple[type[Problem], ...] = (NotShippedThere, ShippingUnknown)
 CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)
 
 
@@ -146,7 +149,7 @@ async def delete_hold(request: Request) -> Response:
     "/api/v1/orders",
     body=OrderBody,
     returns=(201, OrderAnswer),
-    problems=(*KEY_PROBLEMS, NotFound, HoldExpired, AlreadyOrdered, UnknownProvider, UnknownToken),
+    problems=(*KEY_PROBLEMS, NotFound, HoldExpired, AlreadyOrdered, *SHIPPING_PROBLEMS, UnknownProvider, UnknownToken),
     headers=(IDEMPOTENCY_KEY,),
     signed_in=True,
     tag="checkout",
@@ -178,6 +181,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
         PassRequired,
         PassSpent,
         UnknownSku,
+        *SHIPPING_PROBLEMS,
         UnknownProvider,
         UnknownToken,
     ),

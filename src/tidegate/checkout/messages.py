@@ -14,6 +14,7 @@ from tidegate.platform.problems import NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Method = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Email = Annotated[str, msgspec.Meta(max_length=254, extra_json_schema={"format": "email"})]
 Country = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{2}$"})]
 Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
@@ -60,12 +61,13 @@ class PaymentBody(msgspec.Struct, frozen=True):
 
 
 class OrderBody(msgspec.Struct, frozen=True):
-    """An order for what a hold keeps."""
+    """An order for what a hold keeps. `shipping_method`: a code of the shop's; without, the cheapest that fits."""
 
     hold_id: Annotated[str, msgspec.Meta(max_length=64, extra_json_schema={"format": "uuid"})]
     email: Email
     shipping_address: AddressBody
     payment: PaymentBody
+    shipping_method: Method | None = None
 
     def form(self) -> OrderForm:
         """The form as the use case takes it. Raises: NotFound for a hold that cannot exist."""
@@ -79,11 +81,15 @@ class OrderBody(msgspec.Struct, frozen=True):
             address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
             provider=self.payment.provider,
             method=self.payment.token,
+            shipping_method=self.shipping_method,
         )
 
 
 class PurchaseBody(msgspec.Struct, frozen=True):
-    """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case."""
+    """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case.
+
+    `shipping_method`: a code of the shop's; without, the cheapest that fits.
+    """
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
     email: Email
@@ -91,6 +97,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     payment: PaymentBody
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     code: Code | None = None
+    shipping_method: Method | None = None
 
     def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
         """The wish as the use case takes it."""
@@ -106,6 +113,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
             admission=admission,
             key=key,
             code=self.code,
+            shipping_method=self.shipping_method,
         )
 
 
@@ -135,6 +143,31 @@ class HoldAnswer(msgspec.Struct, frozen=True):
     lines: list[LineAnswer]
 
 
+class ShippingAnswer(msgspec.Struct, frozen=True):
+    """How it is sent, as it was when it was ordered."""
+
+    method: str
+    name: str
+    amount: MoneyAnswer
+
+
+class TaxLineAnswer(msgspec.Struct, frozen=True):
+    """A tax: `rate_bp` (basis points, 1900 is 19 %) of `base`, goods and delivery together."""
+
+    name: str
+    rate_bp: int
+    base: MoneyAnswer
+    amount: MoneyAnswer
+
+
+class TaxAnswer(msgspec.Struct, frozen=True):
+    """Taxes. `included`: they are within the prices and add nothing to the total."""
+
+    included: bool
+    amount: MoneyAnswer
+    lines: list[TaxLineAnswer]
+
+
 class ActionAnswer(msgspec.Struct, frozen=True):
     """What the buyer must do next: `redirect` to `url`."""
 
@@ -145,7 +178,8 @@ class ActionAnswer(msgspec.Struct, frozen=True):
 class OrderAnswer(msgspec.Struct, frozen=True):
     """An order. `failure` is the provider's code for the last payment; `hold_id` is what to order again after it.
 
-    `total` is what is to be paid: the lines' prices less `discount` (null: none).
+    `total` is what is to be paid: the lines' prices less `discount` (null: none), with `shipping` (null: the shop has
+    no ways to send) and with `tax` where that is not included.
     """
 
     id: Id
@@ -154,6 +188,8 @@ class OrderAnswer(msgspec.Struct, frozen=True):
     state: State
     total: MoneyAnswer
     discount: MoneyAnswer | None
+    shipping: ShippingAnswer | None
+    tax: TaxAnswer | None
     next_action: ActionAnswer | None
     failure: str | None
     pay_until: Moment

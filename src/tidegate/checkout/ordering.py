@@ -12,13 +12,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate import inventory, payments
+from tidegate.checkout.charge_rules import charges_of
 from tidegate.checkout.contracts import (
     AlreadyOrdered,
     HoldExpired,
     NotPayable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderView,
+    ShippingUnknown,
 )
 from tidegate.checkout.documents import order_document
 from tidegate.checkout.orders import (
@@ -208,7 +211,10 @@ async def _settle_wish(
             return problem
     if hold.state is not HoldState.HELD or hold.expires_at <= new.now:
         return HoldExpired()
-    return await new.add(conn, wish, hold, number)
+    try:
+        return await new.add(conn, wish, hold, number)
+    except (NotShippedThere, ShippingUnknown) as problem:
+        return problem
 
 
 class _NewOrders:
@@ -223,18 +229,21 @@ class _NewOrders:
         self._keys: list[KeyRecord] = []
 
     async def add(self, conn: Connection, wish: OrderWish, hold: Hold, number: str) -> Started:
-        terms = await self.desk.snapshot.by_variant(conn, [line.variant_id for line in hold.lines])
+        variants = [line.variant_id for line in hold.lines]
+        terms, rates = await self.desk.snapshot.by_variant_with_rates(conn, variants)
         lines = tuple(
             replace(bought_line(terms[line.variant_id], line.quantity), unit=line.unit) for line in hold.lines
         )
         discount = Money(hold.discount, lines[0].unit.currency)
+        form = wish.form
+        charges = charges_of(lines, discount, rates, country=form.address.country, method=form.shipping_method)
         order = Order(
             id=OrderId(new_id()),
             number=number,
             buyer_id=wish.buyer_id,
             hold_id=hold.id,
             state=OrderState.AWAITING_PAYMENT,
-            total=to_pay(lines, discount),
+            total=to_pay(lines, discount, charges),
             discount=discount,
             email=wish.form.email,
             address=wish.form.address,
@@ -242,6 +251,7 @@ class _NewOrders:
             seconds_left=self.desk.settings.holds.payment_window_s,
             created_at=self.now,
             lines=lines,
+            charges=charges,
         )
         self.attached[hold.id] = order.id
         ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)

@@ -10,7 +10,16 @@ from uuid import UUID
 from msgspec import Struct
 from psycopg import AsyncCursor
 
-from tidegate.checkout.contracts import Address, BoughtLine, OrderState, OrderSummary
+from tidegate.checkout.contracts import (
+    NO_CHARGES,
+    Address,
+    BoughtLine,
+    Charges,
+    OrderState,
+    OrderSummary,
+    ShippingChosen,
+    TaxLine,
+)
 from tidegate.checkout.rules import may_move, order_number
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
@@ -42,6 +51,7 @@ class Order(Struct, frozen=True):
     seconds_left: int
     created_at: datetime
     lines: tuple[BoughtLine, ...]
+    charges: Charges = NO_CHARGES
 
 
 INSERT = """
@@ -57,6 +67,23 @@ FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bi
 INSERT_LINES = """
 INSERT INTO checkout.order_lines (order_id, line_no, variant_id, sku, title, quantity, unit_amount)
 SELECT * FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::text[], %b::text[], %b::int[], %b::bigint[])
+"""
+
+INSERT_CHARGED = """
+INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
+    email_sealed, shipping_sealed, pay_until, created_at, shipping_code, shipping_name, shipping_amount, tax_amount,
+    tax_included)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
+    created_at, code, name, sent, tax, included
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
+    %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bool[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at, code,
+        name, sent, tax, included)
+"""
+
+INSERT_TAXES = """
+INSERT INTO checkout.order_taxes (order_id, line_no, name, rate_bp, base_amount, tax_amount)
+SELECT * FROM unnest(%b::uuid[], %b::int[], %b::text[], %b::int[], %b::bigint[], %b::bigint[])
 """
 
 MOVE = """
@@ -89,8 +116,9 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
     if not orders:
         return
     sealer = current_sealer()
+    charged = any(order.charges is not NO_CHARGES for order in orders)
     await conn.execute(
-        INSERT,
+        INSERT_CHARGED if charged else INSERT,
         (
             [o.id for o in orders],
             [o.number for o in orders],
@@ -103,6 +131,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
             [o.pay_until for o in orders],
             [o.created_at for o in orders],
+            *(_charge_columns(orders) if charged else ()),
         ),
         binary=True,
     )
@@ -124,6 +153,8 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
         ),
         binary=True,
     )
+    if charged:
+        await _insert_taxes(conn, orders)
 
 
 async def ask_states(conn: Connection, order_ids: Iterable[OrderId]) -> AskedStates:
@@ -160,7 +191,10 @@ async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
         "SELECT o.id, o.number, o.buyer_id, o.hold_id, o.state, o.total_amount, o.currency, o.email_sealed,"
         " o.shipping_sealed, o.pay_until,"
         " greatest(0, ceil(extract(epoch FROM o.pay_until - clock_timestamp())))::int, o.created_at,"
-        " o.discount_amount,"
+        " o.discount_amount, o.shipping_code, o.shipping_name, o.shipping_amount, o.tax_included,"
+        " CASE WHEN o.tax_amount > 0 OR EXISTS (SELECT FROM checkout.order_taxes AS t WHERE t.order_id = o.id) THEN"
+        " (SELECT jsonb_agg(jsonb_build_array(t.name, t.rate_bp, t.base_amount, t.tax_amount) ORDER BY t.line_no)"
+        " FROM checkout.order_taxes AS t WHERE t.order_id = o.id) END,"
         " array_agg(l.sku ORDER BY l.line_no), array_agg(l.title ORDER BY l.line_no),"
         " array_agg(l.quantity ORDER BY l.line_no), array_agg(l.unit_amount ORDER BY l.line_no)"
         " FROM checkout.orders AS o JOIN checkout.order_lines AS l ON l.order_id = o.id"
@@ -216,7 +250,7 @@ async def list_recent(conn: Connection, *, limit: int, before: UUID | None = Non
 def _order(row: tuple[Any, ...]) -> Order:
     sealer = current_sealer()
     currency = row[6]
-    lines = zip(*row[13:17], strict=True)
+    lines = zip(*row[18:22], strict=True)
     return Order(
         id=row[0],
         number=row[1],
@@ -231,7 +265,39 @@ def _order(row: tuple[Any, ...]) -> Order:
         seconds_left=row[10],
         created_at=row[11],
         lines=tuple(BoughtLine(sku, title, quantity, Money(unit, currency)) for sku, title, quantity, unit in lines),
+        charges=_charges(row[13:18], currency),
     )
+
+
+def _charges(row: tuple[Any, ...], currency: str) -> Charges:
+    code, name, shipping, included, taxes = row
+    if code is None and not taxes:
+        return NO_CHARGES
+    chosen = None if code is None else ShippingChosen(code, name, Money(shipping, currency))
+    return Charges(chosen, tuple(TaxLine(*each) for each in taxes or ()), included)
+
+
+def _charge_columns(orders: Sequence[Order]) -> tuple[list[Any], ...]:
+    """What comes to the goods, as `INSERT_CHARGED` takes it."""
+    charges = [order.charges for order in orders]
+    chosen = [each.shipping for each in charges]
+    return (
+        [each.code if each else None for each in chosen],
+        [each.name if each else None for each in chosen],
+        [each.shipping_amount for each in charges],
+        [each.tax_amount for each in charges],
+        [each.tax_included for each in charges],
+    )
+
+
+async def _insert_taxes(conn: Connection, orders: Sequence[Order]) -> None:
+    taxes = [
+        (order.id, no, tax.name, tax.rate_bp, tax.base, tax.amount)
+        for order in orders
+        for no, tax in enumerate(order.charges.taxes, 1)
+    ]
+    if taxes:
+        await conn.execute(INSERT_TAXES, tuple(map(list, zip(*taxes, strict=True))), binary=True)
 
 
 def _address_json(address: Address) -> dict[str, str]:

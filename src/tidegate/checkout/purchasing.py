@@ -30,6 +30,11 @@ class PurchaseWish(Wish, frozen=True, kw_only=True):
     provider: str
     method: str
 
+    @property
+    def destination(self) -> str:
+        """The country of its address."""
+        return self.address.country
+
 
 async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
     """Hold, order and pay all of the wish's lines or none. With a key, a repeat gets the first one's answer.
@@ -38,7 +43,9 @@ async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
     """
     limits = shop.settings.holds
     check_lines(wish.lines, max_lines=limits.max_lines, max_quantity=limits.max_quantity)
-    form = check_wish(shop, OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method))
+    form = check_wish(
+        shop, OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method, wish.shipping_method)
+    )
     unchanged = form.email == wish.email and form.address == wish.address
     clean = wish if unchanged else replace(wish, email=form.email, address=form.address)
 
@@ -94,6 +101,7 @@ def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, wi
         seconds_left=window_s,
         created_at=allotted.granted.at,
         lines=basket.lines,
+        charges=basket.charges,
     )
     hold = Hold(
         id=request.id,

@@ -51,7 +51,7 @@ async def give_back(
         captured = await payments.lock_captured(conn, order_id)
         if captured is None or order.state not in (*PAID, OrderState.REFUNDED):
             raise NotRefundable("This order was not paid, so there is nothing to give back.")
-        worth = worth_of(parts, order.lines, order.discount) if parts else captured.left
+        worth = worth_of(parts, order.lines, order.discount, order.charges) if parts else captured.left
         wanted = amount or Money(min(worth.amount, captured.left.amount), worth.currency)  # halves were rounded up
         refund = Refund(captured.ref, reason_of(order_id, key), wanted)
         known = {each.refund.reason: each.refund for each in await payments.refunds_of(conn, order_id)}

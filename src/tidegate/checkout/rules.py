@@ -9,8 +9,10 @@ from uuid import UUID
 
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
 from tidegate.checkout.contracts import (
+    NO_CHARGES,
     Address,
     BoughtLine,
+    Charges,
     CodeNotValid,
     CodeUnknown,
     Line,
@@ -149,16 +151,19 @@ def percent_half_up(amount: int, percent: int) -> int:
     return (amount * percent + 50) // 100
 
 
-def to_pay(lines: Sequence[BoughtLine], discount: Money) -> Money:
-    """What lines cost together, less a discount."""
+def to_pay(lines: Sequence[BoughtLine], discount: Money, charges: Charges = NO_CHARGES) -> Money:
+    """What lines cost together, less a discount, and what comes to them."""
     goods = total((line.total for line in lines), discount.currency)
     assert 0 <= discount.amount <= goods.amount, "a discount takes off at most what there is to pay"
-    return Money(goods.amount - discount.amount, goods.currency)
+    return Money(goods.amount - discount.amount + charges.added, goods.currency)
 
 
-def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money) -> Money:
+def worth_of(
+    parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: Money, charges: Charges = NO_CHARGES
+) -> Money:
     """What some items of an order cost: their prices less their share of the discount, to the nearest minor unit.
 
+    Where taxes came on top, with a share of them by value; delivery and its tax are not part of it.
     A half becomes a whole in the buyer's favour. Raises: InvalidRequest for items that the order does not have.
     """
     picked = 0
@@ -169,7 +174,11 @@ def worth_of(parts: Sequence[LinePart], lines: Sequence[BoughtLine], discount: M
     goods = sum(line.total.amount for line in lines)
     if goods == 0:
         return Money(0, discount.currency)
-    return Money((2 * picked * (goods - discount.amount) + goods) // (2 * goods), discount.currency)
+    paid = goods - discount.amount
+    if not charges.tax_included and paid:
+        both = paid + charges.shipping_amount
+        paid += (2 * charges.tax_amount * paid + both) // (2 * both)  # delivery is taxed as the goods are
+    return Money((2 * picked * paid + goods) // (2 * goods), discount.currency)
 
 
 def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[LinePart, ...]:
@@ -186,21 +195,32 @@ def check_form(form: OrderForm) -> dict[str, str]:
     wrong: dict[str, str] = {}
     if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
         wrong["email"] = _("Enter an e-mail address such as name@example.com.")
+    return wrong | check_address(form.address)
+
+
+def check_address(address: Address) -> dict[str, str]:
+    """What is wrong with an address, by field; empty when nothing is."""
+    wrong: dict[str, str] = {}
     for field, words in _ADDRESS_WORDS.items():
-        value = getattr(form.address, field)
+        value = getattr(address, field)
         if not value.strip():
             wrong[field] = words
         elif len(value) > MAX_FIELD or not value.isprintable():
             wrong[field] = _("Use at most %(most)s letters, digits and signs on one line.", most=MAX_FIELD)
-    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", form.address.country):
+    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", address.country):
         wrong["country"] = _("Use the two letters of the country, such as GB.")
     return wrong
 
 
 def clean_form(form: OrderForm) -> OrderForm:
     """The form without the blanks around what was typed."""
-    address = Address(*(getattr(form.address, field).strip() for field in _ADDRESS_WORDS))
-    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method)
+    address = clean_address(form.address)
+    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method, form.shipping_method)
+
+
+def clean_address(address: Address) -> Address:
+    """The address without the blanks around what was typed."""
+    return Address(*(getattr(address, field).strip() for field in _ADDRESS_WORDS))
 
 
 _ADDRESS_WORDS = {

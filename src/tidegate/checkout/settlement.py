@@ -14,7 +14,13 @@ from msgspec import Struct
 
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState, OrderView
-from tidegate.checkout.documents import discount_document, money_document, order_document
+from tidegate.checkout.documents import (
+    discount_document,
+    money_document,
+    order_document,
+    shipping_document,
+    tax_document,
+)
 from tidegate.checkout.orders import Order, ask_states, load_orders, move_orders, read_states
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
@@ -224,6 +230,8 @@ def order_event(topic: str, order: Order, desk: Desk) -> Event:
             "buyer_id": str(order.buyer_id),
             "total": money_document(order.total),
             "discount": discount_document(order.discount),
+            "shipping": shipping_document(order.charges),
+            "tax": tax_document(order.charges, order.total.currency),
             "lines": [
                 {
                     "title": line.title,

@@ -46,6 +46,7 @@ def view_order(order: Order, last: Standing | None, *, state: OrderState | None 
         pay_until=order.pay_until,
         seconds_left=order.seconds_left if state in PAYABLE else 0,
         created_at=order.created_at,
+        charges=order.charges,
     )
 
 

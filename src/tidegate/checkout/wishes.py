@@ -8,9 +8,12 @@ from msgspec import Struct
 
 from tidegate import inventory
 from tidegate.catalog import clean_code
-from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.catalog.contracts import DropTerms, Rates, Terms, VoucherTerms
+from tidegate.checkout.charge_rules import charges_of
 from tidegate.checkout.contracts import (
+    NO_CHARGES,
     BoughtLine,
+    Charges,
     CodeNotValid,
     CodeUsedUp,
     HoldsOpen,
@@ -34,6 +37,7 @@ class Wish(Struct, frozen=True):
     """A buyer's wish for all of `lines` or none, as it came in.
 
     `admission` is the pass that a room gave, `code` a voucher's.
+    `shipping_method` None stands for the cheapest that fits.
     """
 
     buyer_id: PersonId
@@ -42,6 +46,12 @@ class Wish(Struct, frozen=True):
     admission: str | None = None
     key: RequestKey | None = None
     code: str | None = None
+    shipping_method: str | None = None
+
+    @property
+    def destination(self) -> str:
+        """The country that it goes to; empty while nobody knows: then delivery and taxes are not reckoned yet."""
+        return ""
 
 
 class Basket(Struct, frozen=True):
@@ -58,6 +68,7 @@ class Basket(Struct, frozen=True):
     discount: Money
     total: Money
     members: bytes
+    charges: Charges = NO_CHARGES
 
 
 class Allotted(Struct, frozen=True):
@@ -92,15 +103,19 @@ async def allot(
     vouchers = await desk.snapshot.vouchers(conn, codes) if codes else {}
     skus = list({line.sku for wish in wishes for line in wish.lines})
     revision = await desk.snapshot.ask(conn)
-    guess = desk.snapshot.guess(skus)
-    terms = await desk.snapshot.answer(conn, revision, skus) if guess is None else guess
+    guess, rates = desk.snapshot.guess(skus), desk.snapshot.guess_rates()
+    if guess is None or rates is None:
+        guess = None
+        terms, rates = await desk.snapshot.answer_with_rates(conn, revision, skus)
+    else:
+        terms = guess
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
-    baskets = _baskets(wishes, terms, vouchers)
+    baskets = _baskets(wishes, terms, vouchers, rates)
     wanted = _requests(wishes, baskets, order_ids)
     room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
-    if guess is not None and (fresh := await desk.snapshot.answer(conn, revision, skus)) != guess:
-        terms = fresh
-        baskets = _baskets(wishes, terms, vouchers)
+    if guess is not None and (fresh := await desk.snapshot.answer_with_rates(conn, revision, skus)) != (guess, rates):
+        terms, rates = fresh
+        baskets = _baskets(wishes, terms, vouchers, rates)
         wanted = _requests(wishes, baskets, order_ids)
         room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     claims = iter(await lookup.claims())
@@ -147,6 +162,7 @@ def stored_refusal(verdict: object) -> StoredAnswer | None:
     | HoldsOpen | no | it tells the buyer to order or give up a hold and try again |
     | NotOpen, CodeNotValid | no | the clock changes it |
     | PassRequired, CodeUnknown, UnknownSku, InvalidRequest | no | the request was wrong; nothing was decided |
+    | NotShippedThere, ShippingUnknown | no | the same |
     | KeyInFlight, KeyReused | no | they are about the key, which belongs to another request |
     """
     if isinstance(verdict, HoldsOpen):
@@ -158,7 +174,7 @@ def stored_refusal(verdict: object) -> StoredAnswer | None:
 
 def bought_line(terms: Terms, quantity: int) -> BoughtLine:
     """A line at the price of `terms`."""
-    return BoughtLine(terms.sku, title_of(terms), quantity, terms.price, terms.product_slug)
+    return BoughtLine(terms.sku, title_of(terms), quantity, terms.price, terms.product_slug, terms.tax_class)
 
 
 def title_of(terms: Terms) -> str:
@@ -167,17 +183,17 @@ def title_of(terms: Terms) -> str:
 
 
 def _baskets(
-    wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms]
+    wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates
 ) -> list[Basket | Problem]:
     """What each wish comes to, or why it cannot be fulfilled."""
     known: dict[tuple[object, ...], Basket | Problem] = {}
     baskets = []
     for wish in wishes:
-        name = (wish.lines, wish.drop, wish.admission, wish.code)
+        name = (wish.lines, wish.drop, wish.admission, wish.code, wish.destination, wish.shipping_method)
         basket = known.get(name)
         if basket is None:
             try:
-                basket = _basket(wish, terms, vouchers)
+                basket = _basket(wish, terms, vouchers, rates)
             except Problem as problem:
                 basket = problem
             known[name] = basket
@@ -185,17 +201,20 @@ def _baskets(
     return baskets
 
 
-def _basket(wish: Wish, terms: dict[str, Terms], vouchers: dict[str, VoucherTerms]) -> Basket:
+def _basket(wish: Wish, terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates) -> Basket:
     held = priced(wish.lines, terms)
     drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
     voucher, off = _redeemed(wish.code, vouchers, held)
     by_variant = {each.variant_id: each for each in terms.values()}
     lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in held)
     discount = Money(off, lines[0].unit.currency)
-    to_be_paid = to_pay(lines, discount)
+    charges = NO_CHARGES
+    if wish.destination:
+        charges = charges_of(lines, discount, rates, country=wish.destination, method=wish.shipping_method)
+    to_be_paid = to_pay(lines, discount, charges)
     rule = None if drop is None else DropRule(drop.id, drop.opens_at, drop.per_buyer)
     members = goods_members(total=to_be_paid, discount=discount, lines=lines)
-    return Basket(held, lines, drop, rule, voucher, discount, to_be_paid, members)
+    return Basket(held, lines, drop, rule, voucher, discount, to_be_paid, members, charges)
 
 
 def _requests(

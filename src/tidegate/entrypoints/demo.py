@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.catalog import DemoDrop, demo_catalogue, find_drop, write_products
-from tidegate.inventory import add_missing_stock
+from tidegate.inventory import MoveCause, MoveReason, add_missing_stock
 from tidegate.ops import replay_drop, start_drop
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, open_database
@@ -33,7 +33,7 @@ async def load(settings: Settings) -> DemoNotes:
     async with open_database(settings) as database, database.transaction() as conn:
         written = await write_products(conn, products=catalogue.products, keep_edits=True)
         if written.levels:
-            await add_missing_stock(conn, levels=written.levels)
+            await add_missing_stock(conn, levels=written.levels, reason=MoveReason(MoveCause.IMPORT))
         opens_at = await database_now(conn) + timedelta(seconds=settings.supervisor.demo_drop_opens_in_s)
         await _schedule(conn, catalogue.drop, opens_at)
     return DemoNotes(catalogue.drop.title, f"/drops/{catalogue.drop.slug}", opens_at)

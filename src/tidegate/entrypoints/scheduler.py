@@ -12,9 +12,10 @@ import psycopg
 import structlog
 
 from tidegate import accounts, payments
-from tidegate.checkout import Shop, expire_holds_once, expire_orders_once, open_shop, reconcile_once
+from tidegate.checkout import Shop, delete_old_carts, expire_holds_once, expire_orders_once, open_shop, reconcile_once
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
+from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
 from tidegate.platform.jobs import make_app
@@ -73,6 +74,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     jobs = settings.jobs
     loops = [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
+        Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
@@ -88,6 +90,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
         Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
+        Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
     ]
     if settings.demo:
@@ -111,6 +114,10 @@ async def _delete_keys(settings: Settings, conn: Connection) -> int:
 async def _delete_webhooks(settings: Settings, conn: Connection) -> int:
     keep_days = settings.payments.webhook_keep_days
     return await payments.delete_old_webhooks(conn, keep_days=keep_days, limit=DELETE_BATCH)
+
+
+async def _delete_carts(settings: Settings, conn: Connection) -> int:
+    return await delete_old_carts(conn, keep_days=settings.carts.keep_days, limit=DELETE_BATCH)
 
 
 async def _delete_sessions(conn: Connection) -> int:

@@ -18,13 +18,24 @@ from starlette.types import ASGIApp
 from tidegate import __version__, accounts, checkout, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
+from tidegate.accounts import http_account as accounts_http_account
 from tidegate.accounts import pages as accounts_pages
 from tidegate.accounts import pages_account as accounts_pages_account
 from tidegate.admin import pages as admin_pages
+from tidegate.admin import pages_bulk as admin_pages_bulk
+from tidegate.admin import pages_codes as admin_pages_codes
+from tidegate.admin import pages_collections as admin_pages_collections
+from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
+from tidegate.admin import pages_people as admin_pages_people
+from tidegate.admin import pages_products as admin_pages_products
+from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_status as admin_pages_status
+from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_after as checkout_http_after
+from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
@@ -39,12 +50,25 @@ from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
+from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
+from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
+from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
-from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, pages_shop
+from tidegate.storefront import pages_visit as storefront_pages_visit
+from tidegate.web import (
+    ServeKept,
+    StaticTree,
+    error_page,
+    form_key,
+    pages_docs,
+    pages_language,
+    pages_problems,
+    pages_shop,
+)
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
@@ -54,7 +78,11 @@ GC_THRESHOLDS = (50_000, 20, 100)
 
 PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 
-TAKE_OVER: tuple[TakeOver, ...] = (checkout.take_over_purchases, notify.take_over_messages)
+TAKE_OVER: tuple[TakeOver, ...] = (
+    checkout.take_over_purchases,
+    checkout.take_over_cart,
+    notify.take_over_messages,
+)
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
 HOT_ROUTES = checkout_http.ROUTES
@@ -81,7 +109,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
     add_routes(app, settings)
-    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
+    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept)
 
 
 def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
@@ -114,16 +142,30 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
+    app.include_router(storefront_pages_addresses.router)
+    app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
+    app.include_router(admin_pages_products.router)
+    app.include_router(admin_pages_bulk.router)
+    app.include_router(admin_pages_collections.router)
+    app.include_router(admin_pages_rates.router)
+    app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
+    app.include_router(admin_pages_stock.router)
+    app.include_router(admin_pages_status.router)
+    app.include_router(admin_pages_drops.router)
+    app.include_router(admin_pages_people.router)
+    app.include_router(admin_pages_people.admin_router)
     app.include_router(accounts_http.router)
+    app.include_router(accounts_http_account.router)
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
     app.include_router(checkout_http_after.router)
+    app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
@@ -147,12 +189,19 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
+        app.state.forget_person = (checkout.forget_person,)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
-        async with open_shop(database, settings, providers) as shop:
+        async with (
+            open_shop(database, settings, providers) as shop,
+            open_answers(database, settings) as (answers, freshness),
+        ):
             app.state.shop = shop
+            app.state.visit = storefront_pages_visit.visit_of
+            app.state.freshness = freshness
+            app.state.answers = answers
             yield
 
 

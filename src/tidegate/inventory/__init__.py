@@ -10,10 +10,15 @@ from tidegate.inventory.contracts import (
     HoldLine,
     HoldRequest,
     HoldState,
+    MoveCause,
+    MoveReason,
     NotYetOpen,
     OverLimit,
     SoldOut,
+    StockChanged,
     StockLevel,
+    StockMovement,
+    StockTaken,
     Take,
     TooManyHolds,
     VoucherNotNow,
@@ -37,15 +42,29 @@ from tidegate.inventory.holds import (
     release_unordered,
 )
 from tidegate.inventory.limits import RACE as LIMIT_RACE
-from tidegate.inventory.limits import clear_limits, redemptions
+from tidegate.inventory.limits import clear_limits, redemptions, taken_in_drop
+from tidegate.inventory.movements import (
+    MAX_LOW,
+    add_missing_stock,
+    correct_stock,
+    list_movements,
+    low_stock,
+    set_stock,
+)
 from tidegate.inventory.placing import ask_room, place_holds
 from tidegate.inventory.returns import return_items, undo_sale
-from tidegate.inventory.stock import MAX_STOCK, StockMoves, add_missing_stock, available, set_stock, stock_levels
+from tidegate.inventory.stock import (
+    MAX_STOCK,
+    StockMoves,
+    available,
+    stock_levels,
+)
 from tidegate.inventory.stock import RACE as STOCK_RACE
 
 __all__ = [
     "INVARIANTS",
     "LIMIT_RACE",
+    "MAX_LOW",
     "MAX_STOCK",
     "STOCK_RACE",
     "BuyerUse",
@@ -57,11 +76,16 @@ __all__ = [
     "HoldLine",
     "HoldRequest",
     "HoldState",
+    "MoveCause",
+    "MoveReason",
     "NotYetOpen",
     "OverLimit",
     "SoldOut",
+    "StockChanged",
     "StockLevel",
+    "StockMovement",
     "StockMoves",
+    "StockTaken",
     "Take",
     "TooManyHolds",
     "VoucherNotNow",
@@ -75,11 +99,14 @@ __all__ = [
     "available",
     "clear_limits",
     "confirm_holds",
+    "correct_stock",
     "erase_holds",
     "erase_stock",
     "expire_holds",
+    "list_movements",
     "live_holds",
     "load_holds",
+    "low_stock",
     "place_holds",
     "read_holds",
     "redemptions",
@@ -90,5 +117,6 @@ __all__ = [
     "stock_levels",
     "summed",
     "take_over_holds",
+    "taken_in_drop",
     "undo_sale",
 ]

@@ -13,6 +13,7 @@ from msgspec.structs import force_setattr
 
 from tidegate.platform.ids import ANYONE, NO_DROP, NO_VOUCHER, DropId, HoldId, OrderId, PersonId, VariantId, VoucherId
 from tidegate.platform.money import Money
+from tidegate.platform.problems import Problem
 
 
 class HoldState(StrEnum):
@@ -225,6 +226,61 @@ class StockLevel:
     def available(self) -> int:
         """What may still be held."""
         return self.on_hand - self.held - self.sold
+
+
+class MoveCause(StrEnum):
+    """What changed how many items there are."""
+
+    CORRECTION = "correction"
+    """Staff counted, or got or lost some."""
+    IMPORT = "import"
+    DROP = "drop"
+    """A drop was made, changed or opened again with its quantity."""
+    COMMAND = "command"
+    """`tidegate stock set`."""
+    SET = "set"
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReason:
+    """Why stock was changed: `note` is what staff wrote, or the drop's address; `by` is None for a program."""
+
+    cause: MoveCause = MoveCause.SET
+    note: str = ""
+    by: PersonId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StockMovement:
+    """One change of how many items of a variant there are. `id` grows with time."""
+
+    id: int
+    variant_id: VariantId
+    moved_at: datetime
+    cause: MoveCause
+    person_id: PersonId | None
+    note: str
+    on_hand_before: int
+    on_hand_after: int
+
+    @property
+    def change(self) -> int:
+        """Items more, or fewer (negative)."""
+        return self.on_hand_after - self.on_hand_before
+
+
+class StockTaken(Problem):
+    """There cannot be fewer items than are held and sold."""
+
+    slug = "stock-taken"
+    status = 409
+
+
+class StockChanged(Problem):
+    """Somebody else changed this stock in the meantime: nothing was saved. Look at it again, then repeat yours."""
+
+    slug = "stock-changed"
+    status = 409
 
 
 class BuyerUse(Struct, frozen=True):

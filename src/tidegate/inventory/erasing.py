@@ -60,5 +60,6 @@ async def erase_holds(conn: Connection, *, order_ids: Collection[UUID], variant_
 
 
 async def erase_stock(conn: Connection, *, variant_ids: Collection[VariantId]) -> None:
-    """Forget the stock of variants that nothing holds or has sold any more."""
+    """Forget the stock of variants that nothing holds or has sold any more, and its history."""
+    await conn.execute("DELETE FROM inventory.stock_movements WHERE variant_id = ANY(%s)", (list(variant_ids),))
     await conn.execute("DELETE FROM inventory.stock WHERE variant_id = ANY(%s)", (list(variant_ids),))

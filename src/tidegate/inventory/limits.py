@@ -21,7 +21,7 @@ from tidegate.platform.ids import ANYONE, DropId, HoldId, VoucherId
 HASH_FACTOR = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """2^128 divided by the golden ratio: spreads ids, whose first bits are a time (Knuth's multiplicative hashing)."""
 
-RACE = "buyer_limit_kept"
+RACE = "buyer_limit_within_quota"
 """The constraint that says "somebody else was first": the transaction is to be done again."""
 
 LOCK = """
@@ -36,7 +36,7 @@ TAKE = """
 INSERT INTO inventory.buyer_limits AS l (rule_id, buyer_id, quota, used, live_hold_id)
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::int[], %b::uuid[])
 ON CONFLICT (rule_id, buyer_id) DO UPDATE SET quota = excluded.quota,
-    used = CASE WHEN l.live_hold_id IS NOT NULL AND excluded.live_hold_id IS NOT NULL THEN -1
+    used = CASE WHEN l.live_hold_id IS NOT NULL AND excluded.live_hold_id IS NOT NULL THEN excluded.quota + 1
                 ELSE l.used + excluded.used END,
     live_hold_id = coalesce(excluded.live_hold_id, l.live_hold_id)
 """
@@ -159,6 +159,16 @@ async def redemptions(conn: Connection, voucher_ids: Sequence[VoucherId]) -> dic
         (list(voucher_ids), ANYONE),
     )
     return {row[0]: row[1] for row in await rows.fetchall()}
+
+
+async def taken_in_drop(conn: Connection, *, drop_id: DropId) -> int:
+    """Items that buyers took in a drop since it opened or was opened again, by live holds and sales; for showing."""
+    rows = await conn.execute(
+        "SELECT coalesce(sum(used), 0)::bigint FROM inventory.buyer_limits WHERE rule_id = %s", (drop_id,)
+    )
+    row = await rows.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _place(key: LimitKey) -> tuple[int, int]:

@@ -20,7 +20,6 @@ from tidegate.platform.ids import VariantId
 MAX_STOCK = 1_000_000_000
 """Most items of one variant."""
 
-
 LOCK = """
 SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)
 ORDER BY variant_id FOR NO KEY UPDATE
@@ -58,7 +57,7 @@ async def lock_stock(conn: Connection, variant_ids: Iterable[VariantId]) -> dict
 
 READ = "SELECT variant_id, on_hand - held - sold FROM inventory.stock WHERE variant_id = ANY(%b)"
 
-RACE = "stock_never_oversold"
+RACE = "stock_within_on_hand"
 """The constraint that says "somebody else took it first": the transaction is to be done again."""
 
 
@@ -97,32 +96,6 @@ async def move_stock(conn: Connection, *, held: Mapping[VariantId, int], sold: M
         (variant_ids, [held.get(v, 0) for v in variant_ids], [sold.get(v, 0) for v in variant_ids]),
         binary=True,
     )
-
-
-async def set_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> None:
-    """Make `levels[variant]` items available, whatever is held and sold; rows are made where there are none."""
-    assert all(0 <= level <= MAX_STOCK for level in levels.values())
-    variant_ids = sorted(levels)
-    await conn.execute(
-        "INSERT INTO inventory.stock AS s (variant_id, on_hand)"
-        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
-        " ON CONFLICT (variant_id) DO UPDATE"
-        " SET on_hand = s.held + s.sold + excluded.on_hand, updated_at = clock_timestamp()",
-        (variant_ids, [levels[v] for v in variant_ids]),
-    )
-
-
-async def add_missing_stock(conn: Connection, *, levels: Mapping[VariantId, int]) -> int:
-    """Set the stock of variants that have none recorded yet; returns how many that were."""
-    assert all(0 <= level <= MAX_STOCK for level in levels.values())
-    variant_ids = sorted(levels)
-    done = await conn.execute(
-        "INSERT INTO inventory.stock (variant_id, on_hand)"
-        " SELECT variant_id, level FROM unnest(%s::uuid[], %s::int[]) AS l (variant_id, level) ORDER BY variant_id"
-        " ON CONFLICT (variant_id) DO NOTHING",
-        (variant_ids, [levels[v] for v in variant_ids]),
-    )
-    return done.rowcount
 
 
 async def stock_levels(conn: Connection, *, variant_ids: Sequence[VariantId]) -> dict[VariantId, StockLevel]:

@@ -74,7 +74,10 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
     The topic names the template: `order.paid` is told with `order_paid`.
     """
     variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
-    variables |= {name: event.payload.get(name) for name in ("discount", "refund", "cause", "shipment", "locale")}
+    variables |= {
+        name: event.payload.get(name)
+        for name in ("discount", "shipping", "tax", "refund", "cause", "shipment", "locale")
+    }
     address = None
     if event.personal is not None and event.personal.get("email"):
         address = current_sealer().seal_json(

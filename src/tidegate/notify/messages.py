@@ -20,7 +20,7 @@ from tidegate.platform.texts import catalogue_of, translated
 TEMPLATES = ("order_paid", "order_refunded", "order_partly_refunded", "order_sent")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
-LINK_TEMPLATES = ("account_login", "account_register", "account_reset")
+LINK_TEMPLATES = ("account_invite", "account_login", "account_register", "account_reset")
 """The same for mails that carry a secret link, which are never in the inbox."""
 
 

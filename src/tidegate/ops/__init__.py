@@ -3,7 +3,33 @@
 from __future__ import annotations
 
 from tidegate.ops.contracts import UpOptions
-from tidegate.ops.merchant import import_file, replay_drop, set_available, start_drop
+from tidegate.ops.history import (
+    DropSample,
+    ProcessState,
+    Sample,
+    Statuses,
+    read_drop_samples,
+    read_samples,
+    read_statuses,
+)
+from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
+from tidegate.ops.sampling import Sampler
 from tidegate.ops.supervisor import run_up
 
-__all__ = ["UpOptions", "import_file", "replay_drop", "run_up", "set_available", "start_drop"]
+__all__ = [
+    "DropSample",
+    "ProcessState",
+    "Sample",
+    "Sampler",
+    "Statuses",
+    "UpOptions",
+    "change_drop",
+    "import_file",
+    "read_drop_samples",
+    "read_samples",
+    "read_statuses",
+    "replay_drop",
+    "run_up",
+    "set_available",
+    "start_drop",
+]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tidegate.accounts import erase_people
 from tidegate.catalog import archive_products, find_demo, remove_products
-from tidegate.checkout import erase_orders, forget_buyers, ordered_variants
+from tidegate.checkout import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.inventory import clear_limits, erase_holds, erase_stock
 from tidegate.notify import erase_messages
 from tidegate.payments import erase_sandbox, sandbox_orders
@@ -51,6 +51,7 @@ async def remove_demo(conn: Connection) -> DemoRemoved:
     await archive_products(conn, products=kept)
     for drop in drops:
         await clear_limits(conn, rule_id=drop)
+    await forget_variants(conn, variant_ids=gone_variants)
     await erase_stock(conn, variant_ids=gone_variants)
     return DemoRemoved(
         products=len(gone),

@@ -16,6 +16,7 @@ from tidegate.catalog import (
     UnknownVariant,
     VoucherTerms,
     create_drop,
+    edit_drop,
     export_products,
     find_drop,
     find_variants,
@@ -23,10 +24,18 @@ from tidegate.catalog import (
     list_vouchers,
     reopen_drop,
 )
-from tidegate.inventory import add_missing_stock, available, clear_limits, redemptions, set_stock
+from tidegate.inventory import (
+    MoveCause,
+    MoveReason,
+    add_missing_stock,
+    available,
+    clear_limits,
+    redemptions,
+    set_stock,
+)
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
-from tidegate.platform.ids import VariantId
+from tidegate.platform.ids import PersonId, VariantId
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
 
@@ -47,7 +56,7 @@ async def import_file(
     """
 
     async def first_stock(conn: Connection, levels: Mapping[VariantId, int]) -> None:
-        await add_missing_stock(conn, levels=levels)
+        await add_missing_stock(conn, levels=levels, reason=MoveReason(MoveCause.IMPORT))
 
     return await import_products(
         database,
@@ -85,7 +94,7 @@ async def set_available(conn: Connection, *, sku: str, quantity: int) -> None:
     variants = await find_variants(conn, skus=[sku])
     if sku not in variants:
         raise UnknownVariant(f"No variant has the SKU {sku!r}.")
-    await set_stock(conn, levels={variants[sku]: quantity})
+    await set_stock(conn, levels={variants[sku]: quantity}, reason=MoveReason(MoveCause.COMMAND))
 
 
 async def start_drop(
@@ -98,8 +107,12 @@ async def start_drop(
     opens_at: datetime,
     per_buyer: int,
     room: Room = Room.NONE,
+    by: PersonId | None = None,
 ) -> Drop:
-    """Make a drop and make exactly its `quantity` of items available. Raises: as `catalog.create_drop`."""
+    """Make a drop and make exactly its `quantity` of items available. Raises: as `catalog.create_drop`.
+
+    `by` is who does it, for the history of the stock.
+    """
     drop = await create_drop(
         conn,
         slug=slug,
@@ -110,11 +123,20 @@ async def start_drop(
         per_buyer=per_buyer,
         room=room,
     )
-    await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
+    await _offer(conn, drop, by=by)
     return drop
 
 
-async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Drop:
+async def change_drop(
+    conn: Connection, *, slug: str, title: str, quantity: int, opens_at: datetime, per_buyer: int, by: PersonId
+) -> Drop:
+    """Change a drop that has not opened yet; its new quantity becomes available. Raises: as `catalog.edit_drop`."""
+    drop = await edit_drop(conn, slug=slug, title=title, quantity=quantity, opens_at=opens_at, per_buyer=per_buyer)
+    await _offer(conn, drop, by=by)
+    return drop
+
+
+async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: PersonId | None = None) -> Drop:
     """Open a drop again with all of its items, and let those who bought before buy again.
 
     It opens now at the earliest: the books take it that nothing held since the opening was forgotten here.
@@ -124,8 +146,14 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Dro
     if known is not None:
         await clear_limits(conn, rule_id=known.id)
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
-    await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items})
+    await _offer(conn, drop, by=by)
     return drop
+
+
+async def _offer(conn: Connection, drop: Drop, *, by: PersonId | None) -> None:
+    """Make exactly as many items available as the drop sells."""
+    reason = MoveReason(MoveCause.DROP, drop.slug, by)
+    await set_stock(conn, levels={item.variant_id: item.quantity for item in drop.items}, reason=reason)
 
 
 async def vouchers_with_use(conn: Connection) -> list[tuple[VoucherTerms, int]]:

@@ -35,6 +35,10 @@ class Money(Struct, frozen=True):
         digits = get_currency_precision(self.currency)
         return format_currency(decimal.Decimal(self.amount).scaleb(-digits), self.currency, locale=locale)
 
+    def plain(self) -> str:
+        """As machines read it: 1234.50."""
+        return str(decimal.Decimal(self.amount).scaleb(-get_currency_precision(self.currency)))
+
 
 def total(parts: Iterable[Money], currency: str) -> Money:
     """The sum; all parts must be of `currency`."""

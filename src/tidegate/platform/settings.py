@@ -33,7 +33,7 @@ class HttpSettings(BaseModel):
     trusted_proxies: list[str] = Field([], description="Networks (CIDR) whose X-Forwarded-* headers are believed.")
     max_body_bytes: Count = Field(1_048_576, description="Largest request body; larger ones get 413.")
     max_header_bytes: Count = Field(32_768, description="Largest request line plus headers; larger ones get 431.")
-    max_form_fields: Count = Field(100, description="Most fields in one posted form.")
+    max_form_fields: Count = Field(1_000, description="Most fields in one posted form.")
     request_timeout_s: Count = Field(30, description="Longest that a request may take before it is answered with 503.")
     keep_alive_s: Count = Field(15, description="How long an idle connection is kept.")
     max_connections: Count = Field(4_096, description="Most connections per site process; more get 503.")
@@ -113,6 +113,12 @@ class OrderSettings(BaseModel):
     page_size: Count = Field(25, description="Orders on one page of a list.")
 
 
+class CartSettings(BaseModel):
+    """What people mean to buy; a cart's bounds are those of a hold."""
+
+    keep_days: Count = Field(90, description="How long a cart is kept that nobody touches.")
+
+
 class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
@@ -189,6 +195,8 @@ class AccountSettings(BaseModel):
         5, description="Mailed links per e-mail address, and per network, in login_window_s. Fails open without Valkey."
     )
     link_minutes: Count = Field(30, description="Life of a mailed link.")
+    invitation_hours: Count = Field(72, description="Life of an invitation to work in the shop.")
+    people_page: Count = Field(50, description="Accounts per page in the list of people.")
     session_cache_s: Count = Field(60, description="How long Valkey keeps a session that was looked up.")
     session_cache_timeout_ms: Count = Field(
         250, description="Longest wait for Valkey when sessions are looked up; then the database is asked."
@@ -212,6 +220,14 @@ class CatalogSettings(BaseModel):
     snapshot_max: Count = Field(
         20_000, description="Most SKUs, as many variants and voucher codes, and unknown ones, that a process keeps."
     )
+    kept_max_bytes: int = Field(
+        33_554_432,
+        ge=0,
+        description="Most bytes of finished pages and API answers of the catalogue that a process keeps; 0 keeps none, "
+        "and each request then asks the database.",
+    )
+    kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
+    stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
 
 class SecuritySettings(BaseModel):
@@ -234,6 +250,10 @@ class ObservabilitySettings(BaseModel):
     metrics_host: str = Field("127.0.0.1", description="Address of the metrics ports.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Metrics port of this process; 0 takes a free one.")
     metrics_port_base: Count = Field(9464, description="First metrics port that `tidegate up` tries to give away.")
+    sample_s: float = Field(10.0, gt=0, le=10, description="How often the status page's figures are measured.")
+    scrape: list[str] = Field(
+        [], max_length=100, description="Metrics ports (host:port) of processes elsewhere that the status page shows."
+    )
 
 
 class SupervisorSettings(BaseModel):
@@ -275,6 +295,7 @@ class Settings(BaseSettings):
     engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
     orders: OrderSettings = OrderSettings()
+    carts: CartSettings = CartSettings()
     payments: PaymentSettings = PaymentSettings()
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()

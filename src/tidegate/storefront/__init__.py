@@ -1,1 +1,5 @@
 """The shopper's pages and the public catalogue of the JSON API, composed from the modules below."""
+
+from tidegate.storefront.freshness import open_answers
+
+__all__ = ["open_answers"]

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.catalog.contracts import CollectionRef
-from tidegate.checkout import Aftermath, HoldView, OrderView
+from markupsafe import Markup
+
+from tidegate.catalog.contracts import CollectionRef, Sort
+from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import DropOffer, Offer
+
+
+def whole_minutes(seconds: int) -> int:
+    """Whole minutes, at least one."""
+    return max(1, round(seconds / 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +28,32 @@ class Keeping:
     minutes_left: int
 
 
+SORTS = (
+    (Sort.POPULAR, _("Popular")),
+    (Sort.NEWEST, _("Newest")),
+    (Sort.PRICE, _("Lowest price")),
+    (Sort.PRICE_DOWN, _("Highest price")),
+)
+"""Orders of a listing; a search has relevance in place of the first."""
+BY_RELEVANCE = (Sort.RELEVANCE, _("Best match"))
+
+
 @dataclass(frozen=True, slots=True)
 class ListingContext:
-    """Context of `storefront/home.html` and `storefront/collection.html`."""
+    """Context of `storefront/home.html`, `storefront/collection.html` and `storefront/search.html`."""
 
     title: str
     """Name of the collection; empty on the first page."""
     address: str
     """Path of the listing, without its query."""
     query: str
+    corrected: str
+    """The words that were looked for in place of mistyped ones; empty when none were."""
+    sort: str
+    sorts: tuple[tuple[str, str], ...]
+    """Orders to choose from: value and name."""
+    canonical: str
+    """The whole address under which search engines should know the page."""
     offers: tuple[Offer, ...]
     next: str | None
     """Address of the page after this one."""
@@ -38,7 +62,8 @@ class ListingContext:
     collections: tuple[CollectionRef, ...]
     drop: DropOffer | None
     """The drop that leads the first page."""
-    keeping: Keeping | None
+    keeping: Keeping | Markup | None
+    """What the visitor holds; as markup where the page is kept and the strip comes later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +76,14 @@ class ProductContext:
     most: int
     """Largest quantity to choose, 0 when nothing can be bought."""
     hold_minutes: int
-    keeping: Keeping | None
+    keeping: Keeping | Markup | None
+    """What the visitor holds; as markup where the page is kept and the strip comes later."""
+    canonical: str
+    """The whole address under which search engines should know the page."""
+    summary: str
+    """What search engines show below its title: one line."""
+    facts: tuple[dict[str, object], ...]
+    """What it says for machines (schema.org): the product with its offers, and the way to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +94,7 @@ class DropContext:
     sku: str
     most: int
     hold_minutes: int
-    reload_in_s: int | None
+    reload_in_s: str | None
     """When a browser without JavaScript should look again; None when that would be far away or of no use."""
 
 
@@ -96,6 +128,18 @@ class CheckoutContext:
     ways: tuple[WayToPay, ...]
     way: str
     """The provider that was chosen, empty for none yet."""
+    quote: Quote
+    """What it costs with what was chosen so far."""
+    country_name: str
+    """Of the country that the quote is for."""
+    changed: bool
+    """Whether the total is another than the one that was shown when the order was sent."""
+    addresses: tuple[SavedAddress, ...] = ()
+    """The buyer's address book."""
+    has_account: bool = False
+    """Whether there is an account to keep the address for."""
+    keep: bool = False
+    """Whether the box to keep it is ticked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
 from tidegate import catalog
+from tidegate.catalog import Sort
 from tidegate.checkout import Shop
 from tidegate.platform.edge.errors import invalid_fields
 from tidegate.platform.edge.hot import Link
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.offers import Offer, VariantOffer, find_drop_offer, find_offer, offers_of
+from tidegate.storefront.freshness import made_from, one_state
+from tidegate.storefront.offers import DropOffer, Offer, VariantOffer, find_drop_offer, find_offer, offers_of
+from tidegate.web import MadeFrom, kept_json
 
 router = APIRouter(prefix="/api/v1", tags=["catalog"])
 
@@ -73,10 +77,13 @@ class ProductAnswer(BaseModel):
 
 
 class ProductsAnswer(BaseModel):
-    """A page of products, the most popular first."""
+    """A page of products in the asked order."""
 
     items: list[ProductAnswer]
     next: str | None = Field(description="Value of `after` for the next page; null at the end.")
+    corrected: str | None = Field(
+        description="Words that were looked for in place of mistyped ones; null if none were."
+    )
 
 
 class CollectionAnswer(BaseModel):
@@ -114,14 +121,21 @@ class DropAnswer(BaseModel):
     items: list[DropItemAnswer]
 
 
-@router.get("/products", responses={200: {"links": {link.operation: link.document() for link in FROM_PRODUCTS}}})
+@router.get(
+    "/products",
+    response_model=ProductsAnswer,
+    responses={200: {"links": {link.operation: link.document() for link in FROM_PRODUCTS}}},
+)
 async def get_products(
     request: Request,
-    query: Annotated[str, Query(max_length=MAX_TEXT, description="Words that title or tags must all contain.")] = "",
+    query: Annotated[
+        str, Query(max_length=MAX_TEXT, description="Words that a product must all have; slips are forgiven.")
+    ] = "",
     collection: Annotated[str, Query(max_length=MAX_TEXT, description="Slug of a collection.")] = "",
+    sort: Annotated[Sort | None, Query(description="Without it: relevance for a search, else popularity.")] = None,
     after: Annotated[str, Query(max_length=MAX_TEXT, description="`next` of the page before.")] = "",
     limit: Annotated[int | None, Query(description="Products per page; the shop's settings bound it.")] = None,
-) -> ProductsAnswer:
+) -> Response:
     """Products that are for sale, page by page."""
     shop = _shop(request)
     most = shop.settings.catalog.page_max
@@ -129,39 +143,61 @@ async def get_products(
     if not 1 <= limit <= most:
         raise invalid_fields([("limit", f"This must be a whole number from 1 to {most}.")])
     currency = shop.settings.currency
-    async with shop.database.connection() as conn:
-        page = await catalog.list_products(
-            conn, query=query, collection=collection, after=after, limit=limit, currency=currency
-        )
-        offers = await offers_of(conn, page.items, currency=currency)
-    return ProductsAnswer(items=[ProductAnswer(**_product(offer)) for offer in offers], next=page.next)
+
+    async def make() -> tuple[bytes, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            page = await catalog.list_products(
+                conn, query=query, collection=collection, sort=sort, after=after, limit=limit, currency=currency
+            )
+            offers = await offers_of(conn, page.items, currency=currency)
+            source = await made_from(conn, offers=offers)
+        items = [ProductAnswer(**_product(offer)) for offer in offers]
+        answer = ProductsAnswer(items=items, next=page.next, corrected=page.corrected or None)
+        return answer.model_dump_json().encode(), source
+
+    return await kept_json(request, make, route="/api/v1/products")
 
 
-@router.get("/products/{slug}", responses=problems_by_status((NotFound,)))
-async def get_product(request: Request, slug: str) -> ProductDetailAnswer:
+@router.get("/products/{slug}", response_model=ProductDetailAnswer, responses=problems_by_status((NotFound,)))
+async def get_product(request: Request, slug: str) -> Response:
     """A product that is for sale."""
     shop = _shop(request)
-    async with shop.database.connection() as conn:
-        offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
-    if offer is None:
-        raise NotFound("There is no such product.")
-    product = offer.product
-    return ProductDetailAnswer(
-        **_product(offer),
-        description=product.description,
-        vendor=product.vendor,
-        collections=[CollectionAnswer(slug=each.slug, title=each.title) for each in product.collections],
-    )
+
+    async def make() -> tuple[bytes, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
+            if offer is None:
+                raise NotFound("There is no such product.")
+            source = await made_from(conn, offers=[offer])
+        product = offer.product
+        answer = ProductDetailAnswer(
+            **_product(offer),
+            description=product.description,
+            vendor=product.vendor,
+            collections=[CollectionAnswer(slug=each.slug, title=each.title) for each in product.collections],
+        )
+        return answer.model_dump_json().encode(), source
+
+    return await kept_json(request, make, route="/api/v1/products/{slug}")
 
 
-@router.get("/drops/{slug}", responses=problems_by_status((NotFound,)))
-async def get_drop(request: Request, slug: str) -> DropAnswer:
+@router.get("/drops/{slug}", response_model=DropAnswer, responses=problems_by_status((NotFound,)))
+async def get_drop(request: Request, slug: str) -> Response:
     """A drop: when it opens and what is left."""
     shop = _shop(request)
-    async with shop.database.connection() as conn:
-        found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
-    if found is None:
-        raise NotFound("There is no such drop.")
+
+    async def make() -> tuple[bytes, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
+            if found is None:
+                raise NotFound("There is no such drop.")
+            source = await made_from(conn, offers=[found.offer] if found.offer else [], drops=[found.drop])
+        return _drop_answer(found).model_dump_json().encode(), source
+
+    return await kept_json(request, make, route="/api/v1/drops/{slug}")
+
+
+def _drop_answer(found: DropOffer) -> DropAnswer:
     left = {each.variant.id: each.left for each in found.offer.variants} if found.offer else {}
     drop = found.drop
     return DropAnswer(

@@ -15,6 +15,9 @@ from tidegate.platform.database import Connection
 from tidegate.platform.money import Money
 from tidegate.storefront.art import picture_address
 
+MOST_PICTURES = 10
+"""Lines of a cart or hold that get a picture."""
+
 
 @dataclass(frozen=True, slots=True)
 class VariantOffer:
@@ -118,6 +121,16 @@ async def find_offer(conn: Connection, *, slug: str, currency: str) -> Offer | N
     """The product at this address as it stands, or None."""
     product = await catalog.find_product(conn, slug=slug, currency=currency)
     return (await offers_of(conn, [product], currency=currency))[0] if product else None
+
+
+async def pictures_of(conn: Connection, slugs: Sequence[str], *, currency: str) -> dict[str, str]:
+    """Addresses of the pictures of products, by slug, in the colours that their pages show; the first few of them."""
+    found = {}
+    for slug in list(dict.fromkeys(slugs))[:MOST_PICTURES]:
+        product = await catalog.find_product(conn, slug=slug, currency=currency)
+        collection = product.collections[0].slug if product and product.collections else ""
+        found[slug] = picture_address(slug, collection)
+    return found
 
 
 async def find_drop_offer(conn: Connection, *, slug: str, currency: str) -> DropOffer | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
+from markupsafe import Markup
 from starlette.responses import PlainTextResponse, Response
 
-from tidegate import catalog, inventory
-from tidegate.catalog import CollectionRef
+from tidegate import catalog
+from tidegate.catalog import CollectionRef, Sort
 from tidegate.checkout import Shop, live_hold_in
-from tidegate.inventory.contracts import HoldState
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.contexts import DropContext, Keeping, ListingContext, ProductContext
+from tidegate.storefront.contexts import BY_RELEVANCE, SORTS, DropContext, ListingContext, ProductContext, whole_minutes
+from tidegate.storefront.facts import facts_of, one_line
+from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import (
     DropOffer,
     DropPhase,
@@ -23,9 +27,26 @@ from tidegate.storefront.offers import (
     leading_drop,
     offers_of,
 )
-from tidegate.web import current_person, render, see_other
+from tidegate.web import MARKS, Gap, MadeFrom, current_person, kept_page, see_other
 
 router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A listing's address and what was asked of it."""
+
+    address: str
+    query: str = ""
+    after: str = ""
+    sort: str = ""
+
+    def page_after(self, cursor: str, sort: Sort | None) -> str:
+        """The address of the page that starts at a cursor."""
+        words = {"query": self.query} if self.query else {}
+        order = {"sort": sort.value} if sort else {}
+        return f"{self.address}?{urlencode(words | order | {'after': cursor})}"
+
 
 MOST_TO_CHOOSE = 10
 """Largest quantity that a product's page offers; the API takes more."""
@@ -33,47 +54,91 @@ MOST_TO_CHOOSE = 10
 RELOAD_WITHIN_S = 1_800
 """A browser without JavaScript looks again by itself when a drop opens within this time."""
 
-KEPT_OUT = ("/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
+LOOK_AT: Final = 10
+"""Of how many drops, the latest to open, the one that leads is chosen."""
+
+KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
+
+KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
 
 
 @router.get("/")
-async def show_home(request: Request, query: str = "", after: str = "") -> Response:
+async def show_home(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
     """The first page: the drop that leads, the collections, all products by popularity; or what a search found."""
-    query = " ".join(query.split())
+    if query.strip():
+        return see_other(request, f"/search?{urlencode({'query': ' '.join(query.split())})}")
     shop = _shop(request)
-    async with shop.database.connection() as conn:
-        drop = None if query or after else await leading_drop(conn, currency=shop.settings.currency)
-        context = await _listing(request, conn, CollectionRef("", ""), query=query, after=after, drop=drop)
-    return render(request, "storefront/home.html", context)
+    asked = _Asked("/", after=after, sort=sort)
+
+    async def make() -> tuple[ListingContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            leads = not after and not sort
+            drops = await catalog.list_drops(conn, limit=LOOK_AT) if leads else ()
+            drop = await leading_drop(conn, currency=shop.settings.currency, look_at=LOOK_AT) if leads else None
+            context = await _listing(shop, conn, CollectionRef("", ""), asked, drop=drop)
+            return context, await made_from(conn, offers=context.offers, drops=drops)
+
+    return await kept_page(request, "storefront/home.html", make, route="/")
+
+
+@router.get("/search")
+async def show_search(request: Request, query: str = "", after: str = "", sort: str = "") -> Response:
+    """What a search found, mistyped words replaced by what was meant; without words, everything."""
+    shop = _shop(request)
+    asked = _Asked("/search", query=" ".join(query.split()), after=after, sort=sort)
+
+    async def make() -> tuple[ListingContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            context = await _listing(shop, conn, CollectionRef("", ""), asked)
+            return context, await made_from(conn, offers=context.offers)
+
+    return await kept_page(request, "storefront/search.html", make, route="/search")
 
 
 @router.get("/collections/{slug}")
-async def show_collection(request: Request, slug: str, query: str = "", after: str = "") -> Response:
+async def show_collection(request: Request, slug: str, query: str = "", after: str = "", sort: str = "") -> Response:
     """The products of one collection, or what a search in it found."""
-    async with _shop(request).database.connection() as conn:
-        known = {each.slug: each for each in await catalog.list_collections(conn)}
-        if slug not in known:
-            raise NotFound()
-        context = await _listing(request, conn, known[slug], query=" ".join(query.split()), after=after, drop=None)
-    return render(request, "storefront/collection.html", context)
+    shop = _shop(request)
+    asked = _Asked(f"/collections/{slug}", query=" ".join(query.split()), after=after, sort=sort)
+
+    async def make() -> tuple[ListingContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            known = {each.slug: each for each in await catalog.list_collections(conn)}
+            if slug not in known:
+                raise NotFound()
+            context = await _listing(shop, conn, known[slug], asked)
+            return context, await made_from(conn, offers=context.offers)
+
+    return await kept_page(request, "storefront/collection.html", make, route="/collections/{slug}")
 
 
 @router.get("/products/{slug}")
 async def show_product(request: Request, slug: str) -> Response:
     """A product with what can be bought of it."""
     shop = _shop(request)
-    async with shop.database.connection() as conn:
-        offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
-        if offer is None:
-            raise NotFound()
-        keeping = await _keeping(request, conn)
-    loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
-    sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
-    context = ProductContext(
-        offer=offer, sku=sku, most=most, hold_minutes=_minutes(shop.settings.holds.ttl_s), keeping=keeping
-    )
-    return render(request, "storefront/product.html", context)
+
+    async def make() -> tuple[ProductContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
+            if offer is None:
+                raise NotFound()
+            loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
+            sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
+            minutes = whole_minutes(shop.settings.holds.ttl_s)
+            context = ProductContext(
+                offer=offer,
+                sku=sku,
+                most=most,
+                hold_minutes=minutes,
+                keeping=KEEPING_GAP,
+                canonical=f"{shop.settings.base_url}/products/{slug}",
+                summary=one_line(offer.product.description) or offer.product.title,
+                facts=facts_of(offer, base_url=shop.settings.base_url),
+            )
+            return context, await made_from(conn, offers=[offer])
+
+    return await kept_page(request, "storefront/product.html", make, route="/products/{slug}")
 
 
 @router.get("/drops/{slug}")
@@ -84,11 +149,17 @@ async def show_drop(request: Request, slug: str) -> Response:
     held = await live_hold_in(shop, buyer_id=person.id, drop=slug) if person else None
     if held is not None and held.seconds_left > 0:
         return see_other(request, f"/orders/{held.order_id}" if held.order_id else f"/checkout/{held.id}")
-    async with shop.database.connection() as conn:
-        drop = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
-    if drop is None:
-        raise NotFound()
-    return render(request, "storefront/drop.html", _drop_context(shop, drop))
+
+    async def make() -> tuple[DropContext, MadeFrom]:
+        async with one_state(shop.database) as conn:
+            drop = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
+            if drop is None:
+                raise NotFound()
+            offers = [drop.offer] if drop.offer else []
+            source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
+            return _drop_context(shop, drop), source
+
+    return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
 
 
 @router.get("/robots.txt")
@@ -118,53 +189,42 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
         drop=drop,
         sku=sku,
         most=most,
-        hold_minutes=_minutes(shop.settings.holds.ttl_s),
-        reload_in_s=drop.seconds_to_open + 1 if soon else None,
+        hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
+        reload_in_s=MARKS[Gap.RELOAD] if soon else None,
     )
 
 
 async def _listing(
-    request: Request, conn: Connection, of: CollectionRef, *, query: str, after: str, drop: DropOffer | None
+    shop: Shop, conn: Connection, of: CollectionRef, asked: _Asked, *, drop: DropOffer | None = None
 ) -> ListingContext:
-    settings = _shop(request).settings
+    settings = shop.settings
+    first = BY_RELEVANCE if asked.query else SORTS[0]
+    sorts = (first, *SORTS[1:])
+    sort = next((each for each, _ in sorts if each == asked.sort), first[0])
     page = await catalog.list_products(
         conn,
-        query=query,
+        query=asked.query,
         collection=of.slug,
-        after=after,
+        sort=sort,
+        after=asked.after,
         limit=settings.catalog.page_default,
         currency=settings.currency,
     )
-    address = f"/collections/{of.slug}" if of.slug else "/"
-    asked = ({"query": query} if query else {}) | {"after": page.next or ""}
     return ListingContext(
         title=of.title,
-        address=address,
-        query=query,
+        address=asked.address,
+        query=asked.query,
+        corrected=page.corrected,
+        sort=sort.value,
+        sorts=tuple((each.value, name) for each, name in sorts),
+        canonical=f"{settings.base_url}{asked.address}",
         offers=await offers_of(conn, page.items, currency=settings.currency),
-        next=f"{address}?{urlencode(asked)}" if page.next else None,
-        first=not after,
+        next=asked.page_after(page.next, sort if sort != first[0] else None) if page.next else None,
+        first=not asked.after,
         collections=await catalog.list_collections(conn),
         drop=drop,
-        keeping=await _keeping(request, conn),
+        keeping=KEEPING_GAP,
     )
-
-
-async def _keeping(request: Request, conn: Connection) -> Keeping | None:
-    """The newest live hold of the visitor."""
-    person = await current_person(request)
-    if person is None:
-        return None
-    for hold in await inventory.live_holds(conn, buyer_id=person.id):
-        ordered = hold.state == HoldState.ORDERED and hold.order_id
-        address = f"/orders/{hold.order_id}" if ordered else f"/checkout/{hold.id}"
-        return Keeping(address, hold.quantity, _minutes(hold.seconds_left))
-    return None
-
-
-def _minutes(seconds: int) -> int:
-    """Whole minutes, at least one."""
-    return max(1, round(seconds / 60))
 
 
 def _shop(request: Request) -> Shop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from tidegate import catalog, inventory
 from tidegate.checkout import (
     Address,
+    AddressBookFull,
     AlreadyOrdered,
     CodeNotValid,
     CodeUnknown,
@@ -22,26 +24,34 @@ from tidegate.checkout import (
     Line,
     NotOpen,
     NotPayable,
+    NotShippedThere,
     OrderForm,
     OrderState,
     OrderView,
+    SavedAddress,
+    ShippingUnknown,
     Shop,
     SoldOut,
     find_aftermath,
     find_hold,
     find_order,
     give_up,
+    list_addresses,
     may_cancel,
     open_hold,
     pay_again,
     place_order,
+    quote,
+    save_address,
+    view_cart,
 )
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.storefront.art import picture_address
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
+from tidegate.storefront.offers import pictures_of
+from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     PostedForm,
     current_person,
@@ -68,9 +78,6 @@ MOST_LOOKS = 60
 
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
-
-PICTURED_LINES = 10
-"""Lines of a hold that get a picture; a hold made by the pages has one line."""
 
 Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
 """Why nothing was held, where a page says so in words of its own."""
@@ -104,10 +111,13 @@ async def post_hold(request: Request) -> Response:
 
 
 @router.get("/checkout/{hold_id}")
-async def show_checkout(request: Request, hold_id: str) -> Response:
-    """What is held, for how long, and the form that orders it."""
+async def show_checkout(request: Request, hold_id: str, address: str = "") -> Response:
+    """What is held, for how long, and the form that orders it; `address` is one of the book to fill it in with."""
     hold = await _own_hold(request, hold_id)
-    return await _checkout_page(request, hold, typed={}, errors={})
+    known = await _address_book(request)
+    chosen = next((each for each in known if str(each.id) == address), next(iter(known), None))
+    typed = {field: getattr(chosen.address, field) for field in FIELDS[1:]} if chosen else {}
+    return await _checkout_page(request, hold, typed=typed, errors={})
 
 
 @router.post("/checkout/{hold_id}")
@@ -115,13 +125,21 @@ async def post_order(request: Request, hold_id: str) -> Response:
     """Order what is held, and go on to pay."""
     form = await read_form(request)
     hold = await _own_hold(request, hold_id)
-    typed = {field: form.get(field) for field in (*FIELDS, "provider")}
+    typed = {field: form.get(field) for field in (*FIELDS, "provider", "shipping_method", "keep")}
+    if form.get("action") == "look":
+        return await _checkout_page(request, hold, typed=typed, errors={})
+    quoted = await quote(_shop(request), hold=hold, country=typed["country"], method=typed["shipping_method"] or None)
+    chosen = quoted.charges.shipping
+    other_way = bool(typed["shipping_method"]) and (chosen is None or chosen.code != typed["shipping_method"])
+    if quoted.reachable and (other_way or form.get("quoted", str(quoted.total.amount)) != str(quoted.total.amount)):
+        return await _checkout_page(request, hold, typed=typed, errors={}, changed=True)
     wish = OrderForm(
         hold_id=hold.id,
         email=typed["email"],
         address=Address(*(typed[field] for field in FIELDS[1:])),
         provider=_way(request, form),
         method=METHOD,
+        shipping_method=chosen.code if chosen else None,
     )
     try:
         order = await place_order(_shop(request), buyer_id=hold.buyer_id, form=wish)
@@ -129,13 +147,23 @@ async def post_order(request: Request, hold_id: str) -> Response:
         return _hold_over(request, hold)
     except AlreadyOrdered:
         return see_other(request, f"/checkout/{hold.id}")
+    except NotShippedThere:
+        wrong = {"country": _("We do not send to this country. Choose another one.")}
+        return await _checkout_page(request, hold, typed=typed, errors=wrong)
+    except ShippingUnknown:
+        return await _checkout_page(request, hold, typed=typed, errors={}, changed=True)
     except InvalidRequest as problem:
         errors = {each["field"]: each["message"] for each in problem.extra.get("errors", [])}
         if not errors:
             raise
         return await _checkout_page(request, hold, typed=typed, errors=errors)
+    if typed["keep"]:
+        await _keep_address(request, wish.address)
     assert isinstance(order, OrderView), "a form has no key, so it gets no stored answer"
-    return see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+    response = see_other(request, _way_to_pay(request, order) or f"/orders/{order.id}")
+    if COUNT_COOKIE in request.cookies:
+        response = with_count(request, response, (await view_cart(_shop(request), person_id=order.buyer_id)).items)
+    return response
 
 
 @router.post("/checkout/{hold_id}/give-up")
@@ -255,7 +283,7 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
 
 
 async def _checkout_page(
-    request: Request, hold: HoldView, *, typed: dict[str, str], errors: dict[str, str]
+    request: Request, hold: HoldView, *, typed: dict[str, str], errors: Mapping[str, str], changed: bool = False
 ) -> Response:
     if hold.order_id is not None:
         return see_other(request, f"/orders/{hold.order_id}")
@@ -263,16 +291,46 @@ async def _checkout_page(
         return _hold_over(request, hold)
     shop = _shop(request)
     locale = request_locale(request)
+    country = _country(typed, locale)
     page = CheckoutContext(
         hold=hold,
         pictures=await _pictures(shop, hold),
         countries=countries(locale),
-        typed={field: typed.get(field, "") for field in FIELDS} | {"country": _country(typed, locale)},
-        errors=errors,
+        typed={field: typed.get(field, "") for field in FIELDS} | {"country": country},
+        errors=dict(errors),
         ways=_ways(shop),
         way=typed.get("provider", ""),
+        quote=await quote(shop, hold=hold, country=country, method=typed.get("shipping_method") or None),
+        country_name=dict(countries(locale)).get(country, country),
+        changed=changed,
+        addresses=await _address_book(request),
+        has_account=await _has_account(request),
+        keep=bool(typed.get("keep")),
     )
-    return render(request, "storefront/checkout.html", page, status=422 if errors else 200, headers=NOT_KEPT)
+    status = 422 if errors else 409 if changed else 200
+    return render(request, "storefront/checkout.html", page, status=status, headers=NOT_KEPT)
+
+
+async def _has_account(request: Request) -> bool:
+    person = await current_person(request)
+    return person is not None and person.role != "guest"
+
+
+async def _address_book(request: Request) -> tuple[SavedAddress, ...]:
+    person = await current_person(request)
+    if person is None or person.role == "guest":
+        return ()
+    async with _shop(request).database.connection() as conn:
+        return await list_addresses(conn, person_id=person.id)
+
+
+async def _keep_address(request: Request, address: Address) -> None:
+    """Put the address of an order into the book of an account that has room for it."""
+    person = await current_person(request)
+    if person is not None and person.role != "guest":
+        with suppress(AddressBookFull):
+            async with _shop(request).database.transaction() as conn:
+                await save_address(conn, person_id=person.id, address=address)
 
 
 def _hold_over(request: Request, hold: HoldView) -> Response:
@@ -283,15 +341,8 @@ def _hold_over(request: Request, hold: HoldView) -> Response:
 
 
 async def _pictures(shop: Shop, hold: HoldView) -> dict[str, str]:
-    """Pictures of what is held, in the colours that its pages have shown it in."""
-    slugs = list(dict.fromkeys(line.product_slug for line in hold.lines))
-    found = {}
     async with shop.database.connection() as conn:
-        for slug in slugs[:PICTURED_LINES]:
-            product = await catalog.find_product(conn, slug=slug, currency=shop.settings.currency)
-            collection = product.collections[0].slug if product and product.collections else ""
-            found[slug] = picture_address(slug, collection)
-    return found
+        return await pictures_of(conn, [line.product_slug for line in hold.lines], currency=shop.settings.currency)
 
 
 @lru_cache(maxsize=8)

@@ -4,8 +4,10 @@ from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
-from tidegate.web.rendering import environment, render, see_other
+from tidegate.web.rendering import environment, own_path, render, see_other
+from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
@@ -23,13 +25,20 @@ from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
 
 __all__ = [
     "LOCALE_COOKIE",
+    "MARKS",
     "PAGE_TITLES",
     "SESSION_COOKIE",
+    "Answers",
+    "Gap",
+    "Level",
+    "MadeFrom",
     "PageChanged",
     "PostedForm",
+    "ServeKept",
     "ShopPage",
     "SignInFirst",
     "StaticTree",
+    "Visit",
     "Visitor",
     "current_person",
     "ensure_buyer",
@@ -37,9 +46,12 @@ __all__ = [
     "error_page",
     "forget_session",
     "form_key",
+    "kept_json",
+    "kept_page",
     "language_of",
     "list_written",
     "offered_locales",
+    "own_path",
     "read_form",
     "render",
     "rendered",

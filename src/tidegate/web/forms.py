@@ -90,6 +90,21 @@ def keep_binding(request: Request, response: Response) -> None:
         response.set_cookie(FORM_COOKIE, binding, max_age=TOKEN_LIFE_S, httponly=True, samesite="lax", secure=secure)
 
 
+def binding_of(request: Request) -> str:
+    """What the tokens of this browser are bound to; a new one for a browser that has nothing yet."""
+    return _binding(request)
+
+
+def binding_header(request: Request) -> tuple[bytes, bytes] | None:
+    """What `keep_binding` sets, as a header."""
+    binding = request.scope.get(NEW_BINDING_KEY)
+    if binding is None:
+        return None
+    secure = "; Secure" if request.app.state.settings.security.cookie_secure else ""
+    cookie = f"{FORM_COOKIE}={binding}; HttpOnly; Max-Age={TOKEN_LIFE_S}; Path=/; SameSite=lax{secure}"
+    return (b"set-cookie", cookie.encode())
+
+
 def make_token(key: bytes, binding: str, *, now_s: float) -> str:
     """A token for one browser at one time."""
     made = f"{int(now_s):x}"

@@ -7,12 +7,11 @@ from starlette.responses import Response
 
 from tidegate.platform.settings import Settings
 from tidegate.web.locales import LOCALE_COOKIE, offered_locales
-from tidegate.web.rendering import see_other
+from tidegate.web.rendering import own_path, see_other
 
 router = APIRouter(include_in_schema=False)
 
 KEPT_S = 365 * 86_400
-MAX_PATH_CHARACTERS = 500
 
 
 @router.get("/language")
@@ -22,7 +21,7 @@ async def choose_language(request: Request, locale: str = "", then: str = "/") -
     The form needs no token, so that the footer is the same for everyone: it changes nothing but the language shown.
     """
     settings: Settings = request.app.state.settings
-    response = see_other(request, then if _is_own_path(then) else "/")
+    response = see_other(request, own_path(then) or "/")
     if locale in offered_locales(settings):
         response.set_cookie(
             LOCALE_COOKIE,
@@ -34,8 +33,3 @@ async def choose_language(request: Request, locale: str = "", then: str = "/") -
         )
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _is_own_path(path: str) -> bool:
-    plain = path.isascii() and path.isprintable() and "\\" not in path and len(path) <= MAX_PATH_CHARACTERS
-    return plain and path.startswith("/") and not path.startswith("//")

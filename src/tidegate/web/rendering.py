@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 PAGES = tuple(TITLES.items())
 PACKAGE = Path(__file__).parent.parent
+
+MAX_PATH_CHARACTERS = 500
+"""Longest path that somebody is sent on to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,24 @@ def render(
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
     """The page as a response; sets the cookie that its forms are bound to, if it has any."""
-    settings: Settings = request.app.state.settings
-    values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
+    body = render_text(request, template, context, token=partial(form_token, request), now=datetime.now(UTC))
     locale = request_locale(request)
-    page = environment(locale).get_template(template)
-    body = page.render(values, frame=_frame(request, settings, locale), token_field=partial(_token_field, request))
     response = HTMLResponse(body, status_code=status, headers=headers)
     response.headers.setdefault("Content-Language", locale.replace("_", "-"))
     response.headers.append("Vary", "Accept-Language, Cookie")
     keep_binding(request, response)
     return response
+
+
+def render_text(
+    request: Request, template: str, context: DataclassInstance | None, *, token: Callable[[], str], now: datetime
+) -> str:
+    """The page as text, with `token` in its forms, as it is at `now`."""
+    settings: Settings = request.app.state.settings
+    values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
+    locale = request_locale(request)
+    frame = _frame(request, settings, locale, now)
+    return environment(locale).get_template(template).render(values, frame=frame, token_field=partial(_field, token))
 
 
 def see_other(request: Request, address: str, *, session_token: str | None = None) -> Response:
@@ -86,6 +97,12 @@ def see_other(request: Request, address: str, *, session_token: str | None = Non
     if session_token is not None:
         set_session(request, response, session_token)
     return response
+
+
+def own_path(text: str) -> str:
+    """`text` when it is a path of this shop that somebody may be sent on to, else nothing."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= MAX_PATH_CHARACTERS
+    return text if plain and text.startswith("/") and not text.startswith("//") else ""
 
 
 @lru_cache(maxsize=8)
@@ -109,7 +126,7 @@ def environment(locale: str) -> Environment:
         "date": lambda value, form="long": format_date(value, form, locale=locale),
         "time": lambda value, form="short": format_time(value, form, tzinfo=UTC, locale=locale),
         "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),
-        "iso": _iso,
+        "iso": iso,
         "json_text": json.dumps,
     }
     return made
@@ -121,7 +138,7 @@ def _load(name: str) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _frame(request: Request, settings: Settings, locale: str) -> Frame:
+def _frame(request: Request, settings: Settings, locale: str, now: datetime) -> Frame:
     return Frame(
         shop_name=settings.shop_name,
         lang=locale.replace("_", "-"),
@@ -131,12 +148,12 @@ def _frame(request: Request, settings: Settings, locale: str) -> Frame:
         pages=PAGES,
         demo=settings.demo,
         request_id=exchange_of(request.scope).request_id,
-        now=datetime.now(UTC),
+        now=now,
     )
 
 
-def _token_field(request: Request) -> Markup:
-    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD_NAME, form_token(request))
+def _field(token: Callable[[], str]) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD_NAME, token())
 
 
 def _money(value: Any, locale: str) -> str:
@@ -144,6 +161,6 @@ def _money(value: Any, locale: str) -> str:
     return value.format(locale)
 
 
-def _iso(value: datetime) -> str:
+def iso(value: datetime) -> str:
     """A moment in UTC, to the millisecond, as attributes and scripts read it."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

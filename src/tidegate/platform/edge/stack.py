@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -19,15 +19,24 @@ from tidegate.platform.settings import Settings
 
 
 def make_app(
-    app: FastAPI, settings: Settings, *, hot: Sequence[HotRoute] = (), error_page: ErrorPage | None = None
+    app: FastAPI,
+    settings: Settings,
+    *,
+    hot: Sequence[HotRoute] = (),
+    error_page: ErrorPage | None = None,
+    front: Callable[[ASGIApp], ASGIApp] | None = None,
 ) -> ASGIApp:
     """Put the edge around `app`; `hot` routes are served before it, by its state and without its framework.
+
+    `front` is a layer before both that may answer by itself.
 
     Raises: StartupError when a setting of the edge is wrong.
     """
     answers = ErrorAnswers(error_page)
     answers.install(app)
     layered: ASGIApp = HotRoutes(app, routes=hot)
+    if front is not None:
+        layered = front(layered)
     layered = Bounds(layered, limits=settings.http)
     checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
     layered = ErrorBoundary(layered, answers=answers, checks=checks)

@@ -1,0 +1,58 @@
+"""What differs for one visitor on pages that are kept."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import Request
+
+from tidegate import inventory
+from tidegate.checkout import Shop
+from tidegate.inventory.contracts import HoldState
+from tidegate.platform.database import OUTAGE, Connection
+from tidegate.platform.failures import describe_error
+from tidegate.platform.ids import PersonId
+from tidegate.platform.problems import Overloaded
+from tidegate.storefront.contexts import Keeping, whole_minutes
+from tidegate.storefront.freshness import Freshness
+from tidegate.web import Answers, Visit, current_person, environment, request_locale
+
+log = structlog.get_logger(__name__)
+
+EDITORS = frozenset({"staff", "admin"})
+
+
+async def visit_of(request: Request) -> Visit:
+    """What they hold, and whether they are of the staff, who see their own changes at once.
+
+    Whoever looks around while the database is away is shown the shop without it.
+    """
+    answers: Answers = request.app.state.answers
+    if not answers.connected:
+        return Visit()
+    try:
+        person = await current_person(request)
+        if person is None:
+            return Visit()
+        staff = person.role in EDITORS
+        if staff:
+            freshness: Freshness = request.app.state.freshness
+            await freshness.catch_up()
+        if request.url.path.startswith("/api/"):
+            return Visit(staff=staff)
+        shop: Shop = request.app.state.shop
+        async with shop.database.connection() as conn:
+            keeping = await _keeping(conn, person.id)
+    except (*OUTAGE, Overloaded) as error:
+        log.warning("visitor shown as a stranger", error=describe_error(error))
+        return Visit()
+    strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
+    return Visit(strip.strip().encode(), staff)
+
+
+async def _keeping(conn: Connection, person_id: PersonId) -> Keeping | None:
+    """The newest live hold of the visitor."""
+    for hold in await inventory.live_holds(conn, buyer_id=person_id):
+        ordered = hold.state == HoldState.ORDERED and hold.order_id
+        address = f"/orders/{hold.order_id}" if ordered else f"/checkout/{hold.id}"
+        return Keeping(address, hold.quantity, whole_minutes(hold.seconds_left))
+    return None

@@ -1,0 +1,216 @@
+"""Finished answers that a process keeps: pages with gaps for what differs between visitors, and API answers.
+
+An answer is kept together with what it was made from: a revision, stock, and a moment until which it is true. Somebody
+else (the storefront) watches those and says so here. Everything is bounded by bytes; what was not asked for the longest
+goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+
+from prometheus_client import Counter
+
+from tidegate.platform.ids import VariantId
+
+FOUND = Counter("tidegate_kept_answers", "Requests for answers that may be kept, by whether one was there.", ["found"])
+HIT, MISS = FOUND.labels("yes"), FOUND.labels("no")
+
+ENTRY_BYTES = 1_000
+"""What an entry is counted with beyond its text."""
+
+MAX_QUERY_BYTES = 1_000
+"""Answers to longer queries are not kept."""
+
+Key = tuple[str, bytes, str]
+"""Path, query as it was sent, and locale (empty for the API)."""
+
+Level = tuple[int, int | None]
+"""Items available and, where an answer shows them, items held."""
+
+
+class Gap(StrEnum):
+    """What differs between visitors, or from one second to the next."""
+
+    NOW = "now"
+    """The server's clock."""
+    TOKEN = "token"  # noqa: S105 - the name of a place
+    """A form's token."""
+    KEEPING = "keeping"
+    """What the visitor holds."""
+    RELOAD = "reload"
+    """Seconds until a browser without scripts should look again."""
+
+
+_NONCE = secrets.token_hex(16)
+MARKS = {gap: f"gap-{_NONCE}-{gap}" for gap in Gap}
+"""How a gap is written while a page is rendered: nobody outside this process can write one."""
+
+_MARK = re.compile(f"gap-{_NONCE}-({'|'.join(Gap)})".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What an answer was made from; it is true while all of that is."""
+
+    revision: int
+    """The catalogue's, as the reads behind the answer saw it."""
+    stock: Mapping[VariantId, Level] = field(default_factory=dict)
+    until_s: float = inf
+    """The moment by `time.monotonic` when it changes by itself."""
+    strangers_only: bool = False
+    """Whether people with a session may get something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A finished answer. Its parts are text, and gaps to be filled."""
+
+    parts: tuple[bytes | Gap, ...]
+    gaps: frozenset[Gap]
+    tag: str
+    """Of its text; what is in the gaps is not in it."""
+    ticking: bool
+    """Whether it shows time that runs, so that an old copy will not do."""
+    made_from: MadeFrom
+    route: str
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return ENTRY_BYTES + sum(len(part) for part in self.parts) + 100 * len(self.made_from.stock)
+
+
+def make_kept(body: bytes, made_from: MadeFrom, *, route: str, headers: tuple[tuple[bytes, bytes], ...]) -> Kept:
+    """Cut a rendered page at its marks."""
+    pieces: list[bytes | Gap] = []
+    for place, piece in enumerate(_MARK.split(body)):
+        pieces.append(Gap(piece.decode()) if place % 2 else piece)
+    gaps = frozenset(piece for piece in pieces if isinstance(piece, Gap))
+    digest = hashlib.blake2b(digest_size=12)
+    for piece in pieces:
+        digest.update(piece.encode() if isinstance(piece, Gap) else piece)
+    ticking = Gap.RELOAD in gaps or (Gap.NOW in gaps and b"countdown" in body)
+    return Kept(tuple(pieces), gaps, digest.hexdigest(), ticking, made_from, route, headers)
+
+
+def fill(kept: Kept, values: Mapping[Gap, bytes]) -> bytes:
+    """The answer with its gaps filled; a gap without a value stays empty."""
+    return b"".join([values.get(part, b"") if isinstance(part, Gap) else part for part in kept.parts])
+
+
+class Answers:
+    """The kept answers of this process: at most `max_bytes`, behind which at most `max_variants` are watched."""
+
+    def __init__(self, *, max_bytes: int, max_variants: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._max_bytes = max_bytes
+        self._max_variants = max_variants
+        self._now_s = now_s
+        self._entries: OrderedDict[Key, Kept] = OrderedDict()
+        self._by_variant: dict[VariantId, set[Key]] = {}
+        self._bytes = 0
+        self._making: dict[Key, asyncio.Task[Kept]] = {}
+        self.revision: int | None = None
+        """The catalogue's, as it was last heard of; None while it is not known, and then nothing new is kept."""
+        self.connected = True
+        """Whether changes are heard of. While they are not, the database is away: what is kept is shown on."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that are kept."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, key: Key) -> Kept | None:
+        """The answer that is kept for `key`, if it is still true."""
+        kept = self._entries.get(key)
+        if kept is None:
+            return None
+        if kept.made_from.until_s <= self._now_s() and self.connected:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        HIT.inc()
+        return kept
+
+    async def get(self, key: Key, make: Callable[[], Awaitable[Kept]], *, alone: bool = False) -> Kept:
+        """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
+
+        Raises: what `make` raises.
+        """
+        if not self._max_bytes or len(key[1]) > MAX_QUERY_BYTES:
+            return await make()
+        if (kept := self.find(key)) is not None:
+            return kept
+        MISS.inc()
+        task = None if alone else self._making.get(key)
+        if task is None:
+            task = asyncio.create_task(self._make(key, make))
+            self._making[key] = task
+            task.add_done_callback(lambda done: self._made(key, done))
+        return await asyncio.shield(task)
+
+    def heard(self, revision: int | None) -> None:
+        """The catalogue has this revision now; None: it has changed, and the revision is being asked for."""
+        if revision is None or revision != self.revision:
+            self._entries.clear()
+            self._by_variant.clear()
+            self._bytes = 0
+            self._making.clear()  # whoever comes now does not join what was begun before
+        self.revision = revision
+
+    def watched(self) -> list[VariantId]:
+        """The variants whose stock is behind what is kept."""
+        return list(self._by_variant)
+
+    def stock_is(self, levels: Mapping[VariantId, tuple[int, int]]) -> None:
+        """Forget what shows another stock than this: items available and held."""
+        for variant, (available, held) in levels.items():
+            for key in tuple(self._by_variant.get(variant, ())):
+                shown, shown_held = self._entries[key].made_from.stock[variant]
+                if shown != available or (shown_held is not None and shown_held != held):
+                    self._drop(key)
+
+    async def _make(self, key: Key, make: Callable[[], Awaitable[Kept]]) -> Kept:
+        kept = await make()
+        if kept.made_from.revision == self.revision:
+            self._put(key, kept)
+        return kept
+
+    def _made(self, key: Key, task: asyncio.Task[Kept]) -> None:
+        if self._making.get(key) is task:
+            del self._making[key]
+        if not task.cancelled():
+            task.exception()  # whoever waited was told; if nobody is left, nobody needs to be
+
+    def _put(self, key: Key, kept: Kept) -> None:
+        self._drop(key)
+        self._entries[key] = kept
+        self._bytes += kept.size
+        for variant in kept.made_from.stock:
+            self._by_variant.setdefault(variant, set()).add(key)
+        while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: Key) -> None:
+        kept = self._entries.pop(key, None)
+        if kept is None:
+            return
+        self._bytes -= kept.size
+        for variant in kept.made_from.stock:
+            keys = self._by_variant[variant]
+            keys.discard(key)
+            if not keys:
+                del self._by_variant[variant]

@@ -1,0 +1,140 @@
+"""Two people on every route with an id: what is somebody's answers the other as if it were not there, and stays.
+
+A route with a parameter that is in neither table fails, so that nobody forgets to say whose its things are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.checkout.buying import ADDRESS, guest, held, order_body, post, purchase_body
+from tests.checkout.conftest import put_on_sale
+from tests.entrypoints.test_roles import TABLE, site
+from tidegate import accounts
+from tidegate.accounts import Role
+from tidegate.platform.database import Database
+
+__all__ = ["site"]
+
+pytestmark = pytest.mark.anyio
+
+OWNED = {
+    ("GET", "/account/addresses/{address_id}"),
+    ("POST", "/account/addresses/{address_id}"),
+    ("POST", "/account/addresses/{address_id}/remove"),
+    ("POST", "/account/sessions/{session}/end"),
+    ("DELETE", "/api/v1/holds/{hold_id}"),
+    ("GET", "/api/v1/holds/{hold_id}"),
+    ("GET", "/api/v1/orders/{order_id}"),
+    ("POST", "/api/v1/orders/{order_id}/cancel"),
+    ("DELETE", "/api/v1/sessions/{session}"),
+    ("GET", "/checkout/{hold_id}"),
+    ("POST", "/checkout/{hold_id}"),
+    ("POST", "/checkout/{hold_id}/give-up"),
+    ("GET", "/orders/{order_id}"),
+    ("GET", "/orders/{order_id}/cancel"),
+    ("POST", "/orders/{order_id}/cancel"),
+    ("POST", "/orders/{order_id}/pay"),
+}
+"""Routes of things that belong to somebody."""
+
+SILENT = {("POST", "/account/addresses/{address_id}/remove")}
+"""Routes that take away what is not there without a word: 303 for an id of another's as for one that nobody has."""
+
+PUBLIC = {
+    ("POST", "/api/v1/payments/webhooks/{provider}"): "signed by the provider",
+    ("GET", "/dev/mail/{mail_id}"): "the demo's mailbox",
+    ("GET", "/dev/mail/{mail_id}/html"): "the demo's mailbox",
+    ("GET", "/sandbox/pay/{payment_id}"): "the demo's payment provider, whose page asks for a card",
+    ("POST", "/sandbox/pay/{payment_id}"): "the demo's payment provider, whose page asks for a card",
+}
+"""Routes with ids that belong to nobody, and why. Names of the catalogue and of texts are for all."""
+
+NAMES = {"slug", "name", "language"}
+"""Parameters that name what the shop shows to all."""
+
+
+def is_of_staff(path: str) -> bool:
+    """Whether only staff get there, who see everybody's things (test_roles tries who gets there)."""
+    return path.startswith(("/admin", "/api/v1/admin"))
+
+
+def test_every_route_with_an_id_says_whose_it_is() -> None:
+    asking = {
+        (method, path) for method, path in TABLE if set(re.findall(r"{(\w+)}", path)) - NAMES and not is_of_staff(path)
+    }
+    assert asking == OWNED | set(PUBLIC)
+
+
+async def customer(client: httpx.AsyncClient, database: Database, name: str) -> dict[str, str]:
+    """Headers of somebody with an account and two sessions."""
+    who = await guest(client)
+    async with database.transaction() as conn:
+        person = await accounts.find_person(conn, token=who["authorization"].removeprefix("Bearer "))
+        assert person is not None
+        await conn.execute(
+            """
+            UPDATE accounts.people SET role = %s, email_sealed = %s, email_fingerprint = sha256(%s) WHERE id = %s
+            """,
+            (Role.CUSTOMER, name.encode(), name.encode(), person.id),
+        )
+    return who
+
+
+async def ids_of(client: httpx.AsyncClient, who: dict[str, str]) -> dict[str, str]:
+    """A hold, a paid order, an address and a session of somebody's."""
+    assert (await ask(client, "POST", "/account/addresses", who)).status_code == 303
+    book = (await client.get("/account/addresses", headers=who)).text
+    address = re.search(r"/account/addresses/([0-9a-f-]{36})", book)
+    assert address is not None
+    bought = await post(client, "/api/v1/purchases", purchase_body(("LAMP", 1)), who)
+    assert bought.status_code == 201, bought.text
+    hold = await held(client, who)
+    session = (await client.get("/api/v1/sessions", headers=who)).json()["items"][0]["id"]
+    return {"order_id": bought.json()["id"], "hold_id": hold["id"], "session": session, "address_id": address[1]}
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str, who: dict[str, str]) -> httpx.Response:
+    """One request, with the token of a form or with a key, so that only whose it is can be in the way."""
+    if path.startswith("/api/"):
+        return await client.request(method, path, headers=who | {"idempotency-key": path})
+    if method == "GET":
+        return await client.get(path, headers=who | {"accept": "text/html"})
+    page = (await client.get("/login", headers=who)).text
+    token = re.search(r'name="form_token" value="([^"]+)"', page)
+    assert token is not None
+    return await client.post(
+        path, data={"form_token": token[1], **ADDRESS}, headers=who | {"sec-fetch-site": "same-origin"}
+    )
+
+
+async def test_nobody_gets_at_anothers_things(site: Any, database: Database) -> None:
+    await put_on_sale(database, "LAMP", stock=50)
+    transport = httpx.ASGITransport(site)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        owner, other = [await customer(client, database, name) for name in ("mira", "tom")]
+        ids = await ids_of(client, owner)
+        wrong = []
+        for method, path in sorted(OWNED):
+            filled = path.format(**ids)
+            answer = await ask(client, method, filled, other)
+            never = await ask(client, method, path.format(**dict.fromkeys(ids, ids["hold_id"][:-4] + "0000")), other)
+            expected = 303 if (method, path) in SILENT else 404
+            if (answer.status_code, never.status_code) != (expected, expected):
+                wrong.append((method, path, answer.status_code, never.status_code))
+        assert wrong == []
+        for path in (
+            "/api/v1/orders/{order_id}",
+            "/api/v1/holds/{hold_id}",
+            "/orders/{order_id}",
+            "/checkout/{hold_id}",
+            "/account/addresses/{address_id}",
+        ):
+            assert (await ask(client, "GET", path.format(**ids), owner)).status_code == 200, "it is all still there"
+        kept = await post(client, "/api/v1/orders", order_body(ids["hold_id"]), other)
+        assert kept.status_code == 404
+        assert (await client.get("/api/v1/sessions", headers=owner)).status_code == 200

@@ -1,0 +1,231 @@
+"""Pages and API answers that a process keeps: the database is not asked when warm, and nothing is untrue long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tests.proxy import Proxy
+from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
+from tests.waiting import eventually
+from tidegate import accounts
+from tidegate.catalog import find_variants
+from tidegate.entrypoints.site import create_app
+from tidegate.inventory import set_stock
+from tidegate.platform.database import Database
+from tidegate.platform.settings import Settings
+from tidegate.web import Answers
+
+pytestmark = pytest.mark.anyio
+
+LOOKED_AT = ("/", "/collections/lights", "/products/red-lamp", "/api/v1/products", "/api/v1/products/red-lamp")
+
+
+@asynccontextmanager
+async def keeping_site(settings: Settings, **changed: Any) -> AsyncIterator[Any]:
+    """A site that keeps what it made."""
+    limits = settings.catalog.model_copy(update={"kept_max_bytes": 10_000_000, "stock_refresh_ms": 50})
+    app: Any = create_app(settings.model_copy(update={"demo": True, "catalog": limits, **changed}))
+    async with app.app.router.lifespan_context(app.app):
+        await eventually(lambda: answers_of(app).revision is not None)
+        yield app
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Any]:
+    """One process of it."""
+    async with keeping_site(settings) as app:
+        yield app
+
+
+def answers_of(app: Any) -> Answers:
+    answers: Answers = app.app.state.answers
+    return answers
+
+
+async def warm(app: Any, client: httpx.AsyncClient, *paths: str) -> None:
+    """Look at pages until they are kept; changes that came before must have been heard of."""
+
+    async def kept() -> bool:
+        for path in paths:
+            assert (await client.get(path)).status_code == 200, path
+        return len(answers_of(app)) >= len(paths)
+
+    await eventually(kept)
+
+
+async def reprice(database: Database, sku: str, amount: int) -> None:
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE catalog.prices SET amount = %s FROM catalog.variants AS v WHERE v.id = variant_id AND v.sku = %s",
+            (amount, sku),
+        )
+
+
+async def test_what_is_warm_is_served_while_the_database_is_away(
+    settings: Settings, database_url: str, sell: Sell
+) -> None:
+    await sell("Red Lamp")
+    await sell("Blue Lamp")
+    async with Proxy.before_postgres(database_url) as proxy:
+        database = settings.database.model_copy(update={"pool_wait_s": 1})
+        async with (
+            keeping_site(settings, database_url=SecretStr(proxy.url), database=database) as app,
+            reading(app) as client,
+        ):
+            await warm(app, client, *LOOKED_AT)
+            before = [(await client.get(path)).headers["etag"] for path in LOOKED_AT if path != "/products/red-lamp"]
+            proxy.go_down()
+            await eventually(lambda: not answers_of(app).connected)
+            for path in LOOKED_AT:
+                assert (await client.get(path)).status_code == 200, path
+            after = [(await client.get(path)).headers["etag"] for path in LOOKED_AT if path != "/products/red-lamp"]
+            assert after == before
+            client.cookies.set("tidegate_session", "somebody-with-a-session-0001", domain="127.0.0.1")
+            assert (await client.get("/products/red-lamp")).status_code == 200
+            assert (await client.get("/products/blue-lamp")).status_code == 503, "this one was never looked at"
+
+
+async def test_a_changed_price_is_seen_in_every_process(
+    settings: Settings, database: Database, app: Any, reader: Reader, sell: Sell
+) -> None:
+    await sell("Red Lamp", price=250)
+    async with keeping_site(settings) as second, reading(second) as client:
+        await warm(app, reader.client, *LOOKED_AT)
+        await warm(second, client, *LOOKED_AT)
+        await reprice(database, "RED-LAMP", 777)
+        for asked in (reader.client, client):
+
+            async def all_changed(asked: httpx.AsyncClient = asked) -> bool:
+                pages = [(await asked.get(path)).text for path in LOOKED_AT]
+                return all("£7.77" in page or '"amount":777' in page for page in pages)
+
+            await eventually(all_changed, timeout_s=5)
+
+
+async def test_staff_see_what_was_committed_on_the_next_request(
+    database: Database, app: Any, reader: Reader, other: Reader, sell: Sell
+) -> None:
+    await sell("Red Lamp")
+    await warm(app, reader.client, *LOOKED_AT)
+    body = {"email": accounts.ADMIN_EMAIL, "password": await accounts.ensure_admin(database)}
+    token = (await other.client.post("/api/v1/sessions", json=body)).json()["token"]
+    for amount in range(301, 321):
+        await reprice(database, "RED-LAMP", amount)
+        page = await other.client.get("/products/red-lamp", headers={"authorization": f"Bearer {token}"})
+        assert f"£{amount / 100:.2f}" in page.text
+        api = await other.client.get("/api/v1/products/red-lamp", headers={"authorization": f"Bearer {token}"})
+        assert api.json()["variants"][0]["price"]["amount"] == amount
+
+
+async def test_a_changed_collection_is_seen(database: Database, app: Any, reader: Reader, sell: Sell) -> None:
+    await sell("Red Lamp")
+    await warm(app, reader.client, "/collections/lights")
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.collections SET title = 'Things that glow' WHERE slug = 'lights'")
+
+    async def changed() -> bool:
+        return "Things that glow" in (await reader.get("/collections/lights")).text
+
+    await eventually(changed, timeout_s=5)
+
+
+async def test_stock_is_looked_after(database: Database, app: Any, reader: Reader, sell: Sell) -> None:
+    await sell("Red Lamp", stock=9)
+    await warm(app, reader.client, *LOOKED_AT)
+    for left, words, available in ((2, "Only 2 left", True), (0, "Sold out", False), (9, "", True)):
+        async with database.transaction() as conn:
+            ids = await find_variants(conn, skus=["RED-LAMP"])
+            await set_stock(conn, levels={ids["RED-LAMP"]: left})
+
+        async def shown(words: str = words, available: bool = available) -> bool:
+            pages = [text_of(await reader.get(path)) for path in LOOKED_AT[:3]]
+            told = [(await reader.get(path)).text for path in LOOKED_AT[3:]]
+            says = all(words in page for page in pages) if words else not any("Sold out" in page for page in pages)
+            return says and all(f'"available":{str(available).lower()}' in each for each in told)
+
+        await eventually(shown, timeout_s=5)
+
+
+async def test_a_kept_drop_opens_by_itself(app: Any, reader: Reader, sell: Sell, open_drop: Open) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=10, in_s=2.0)
+    await warm(app, reader.client, "/drops/lamp-night", "/api/v1/drops/lamp-night")
+    shown = await reader.get("/drops/lamp-night")
+    assert "Opens soon" in text_of(shown)
+    assert re.search(r'http-equiv="refresh" content="[1-3]"', shown.text), "a browser without scripts looks again"
+    assert "etag" not in shown.headers, "an old copy would show an old time"
+
+    async def open_now() -> bool:
+        told = (await reader.get("/api/v1/drops/lamp-night")).json()["phase"]
+        return told == "open" and text_of(await reader.get("/drops/lamp-night")).startswith("Open now")
+
+    await eventually(open_now, timeout_s=10)
+
+
+@pytest.mark.parametrize("path", LOOKED_AT)
+async def test_a_copy_is_not_sent_again(path: str, database: Database, app: Any, reader: Reader, sell: Sell) -> None:
+    await sell("Red Lamp")
+    await warm(app, reader.client, path)
+    await reader.get(path)  # a form's token is bound to the cookie that this brings
+    first = await reader.client.get(path)
+    tag = first.headers["etag"]
+    for asked in (tag, f'"other", {tag}', tag.removeprefix("W/")):
+        again = await reader.client.get(path, headers={"if-none-match": asked})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert "no-cache" in again.headers["cache-control"]
+    assert (await reader.client.head(path)).headers["content-length"] == str(len(first.content))
+    await reprice(database, "RED-LAMP", 999)
+
+    async def new_one() -> bool:
+        return (await reader.client.get(path, headers={"if-none-match": tag})).status_code == 200
+
+    await eventually(new_one, timeout_s=5)
+
+
+async def test_visitors_get_their_own_gaps(app: Any, reader: Reader, other: Reader, sell: Sell) -> None:
+    await sell("Red Lamp", stock=50)
+    await warm(app, reader.client, *LOOKED_AT)
+    assert "gap-" not in "".join([(await reader.get(path)).text for path in LOOKED_AT])
+    held = await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="2")
+    assert held.status_code == 303
+    for path in LOOKED_AT[:3]:
+        assert "2 items are held for you" in text_of(await reader.get(path)), path
+        assert "held for you" not in text_of(await other.get(path)), path
+    tokens = [
+        re.findall(r'name="form_token" value="([^"]+)"', (await each.get("/products/red-lamp")).text)
+        for each in (reader, other)
+    ]
+    assert tokens[0] != tokens[1]
+    stolen = {"form_token": tokens[0][0], "sku": "RED-LAMP", "quantity": "1"}
+    refused = await other.client.post("/holds", data=stolen, headers={"origin": BASE_URL})
+    assert refused.status_code == 403
+    assert (await other.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1")).status_code == 303
+
+
+async def test_who_holds_something_of_a_drop_is_led_to_it(
+    app: Any, reader: Reader, other: Reader, sell: Sell, open_drop: Open
+) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=10, in_s=-1)
+    await warm(app, other.client, "/drops/lamp-night")
+    held = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
+    await warm(app, other.client, "/drops/lamp-night")
+    led = await reader.client.get("/drops/lamp-night")
+    assert (led.status_code, led.headers["location"]) == (303, held.headers["location"])
+    assert (await other.client.get("/drops/lamp-night")).status_code == 200
+
+
+async def test_languages_are_kept_apart(app: Any, reader: Reader, sell: Sell) -> None:
+    await sell("Red Lamp")
+    await warm(app, reader.client, "/products/red-lamp")
+    german = await reader.client.get("/products/red-lamp", headers={"accept-language": "de"})
+    assert 'lang="de' in german.text
+    assert german.headers["content-language"].startswith("de")
+    assert 'lang="en' in (await reader.get("/products/red-lamp")).text

@@ -1,0 +1,147 @@
+"""What is kept of finished answers stays within its bounds, and is made once for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.platform.ids import VariantId
+from tidegate.web.kept import MARKS, Answers, Gap, Kept, MadeFrom, fill, make_kept
+
+pytestmark = pytest.mark.anyio
+
+LAMP = VariantId(UUID(int=1))
+
+
+def a_kept(text: str = "page", **made_from: object) -> Kept:
+    return make_kept(text.encode(), MadeFrom(revision=1, **made_from), route="/", headers=())  # type: ignore[arg-type]
+
+
+async def put(answers: Answers, name: str, kept: Kept) -> None:
+    async def make() -> Kept:
+        return kept
+
+    assert await answers.get((name, b"", ""), make, alone=True) is kept
+
+
+def some_answers(*, max_bytes: int = 1_000_000, max_variants: int = 100) -> Answers:
+    answers = Answers(max_bytes=max_bytes, max_variants=max_variants)
+    answers.heard(1)
+    return answers
+
+
+@given(st.lists(st.one_of(st.sampled_from(Gap), st.text(st.characters(codec="utf-8")))))
+def test_a_page_is_cut_at_its_gaps_and_put_together_again(parts: list[Gap | str]) -> None:
+    kept = a_kept("".join(MARKS[part] if isinstance(part, Gap) else part for part in parts))
+    values = {gap: f"<{gap}>".encode() for gap in Gap}
+    whole = "".join(f"<{part}>" if isinstance(part, Gap) else part for part in parts)
+    assert fill(kept, values) == whole.encode()
+    assert kept.gaps == {part for part in parts if isinstance(part, Gap)}
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 9_000), st.sets(st.integers(0, 30), max_size=8))))
+def test_it_never_grows_beyond_its_bounds(puts: list[tuple[int, set[int]]]) -> None:
+    async def fill_it() -> None:
+        answers = some_answers(max_bytes=20_000, max_variants=12)
+        for name, (size, variants) in enumerate(puts):
+            stock = {VariantId(UUID(int=each)): (1, None) for each in variants}
+            await put(answers, str(name), a_kept("x" * size, stock=stock))
+            assert answers.bytes <= 20_000
+            assert len(answers.watched()) <= 12
+        answers.heard(2)
+        assert (answers.bytes, len(answers), answers.watched()) == (0, 0, [])
+
+    asyncio.run(fill_it())
+
+
+async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
+    answers = some_answers(max_bytes=5_500)
+    for name in ("a", "b"):
+        await put(answers, name, a_kept("x" * 1_000))
+    assert answers.find(("a", b"", "")) is not None
+    await put(answers, "c", a_kept("x" * 1_000))
+    assert [answers.find((name, b"", "")) is not None for name in "abc"] == [True, False, True]
+
+
+async def test_everyone_who_asks_at_once_waits_for_one() -> None:
+    answers = some_answers()
+    made = 0
+    go = asyncio.Event()
+
+    async def make() -> Kept:
+        nonlocal made
+        made += 1
+        await go.wait()
+        return a_kept()
+
+    waiting = [asyncio.create_task(answers.get(("a", b"", ""), make)) for _ in range(50)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    go.set()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert made == 1
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert len({id(each) for each in found[1:]}) == 1
+
+
+async def test_what_a_change_overtook_is_not_kept_and_not_joined() -> None:
+    answers = some_answers()
+    go = asyncio.Event()
+
+    async def slow() -> Kept:
+        await go.wait()
+        return a_kept("old")
+
+    async def fast() -> Kept:
+        return make_kept(b"new", MadeFrom(revision=2), route="/", headers=())
+
+    old = asyncio.create_task(answers.get(("a", b"", ""), slow))
+    await asyncio.sleep(0)
+    answers.heard(2)
+    assert fill(await answers.get(("a", b"", ""), fast), {}) == b"new"
+    go.set()
+    assert fill(await old, {}) == b"old"
+    kept = answers.find(("a", b"", ""))
+    assert kept is not None and fill(kept, {}) == b"new"
+
+
+async def test_a_failure_is_told_to_all_and_not_kept() -> None:
+    answers = some_answers()
+
+    async def fail() -> Kept:
+        raise LookupError("gone")
+
+    found = await asyncio.gather(*(answers.get(("a", b"", ""), fail) for _ in range(3)), return_exceptions=True)
+    assert [type(each) for each in found] == [LookupError] * 3
+    await put(answers, "a", a_kept())
+
+
+async def test_stock_that_changed_is_not_shown() -> None:
+    answers = some_answers()
+    await put(answers, "shelf", a_kept(stock={LAMP: (3, None)}))
+    await put(answers, "drop", a_kept(stock={LAMP: (3, 1)}))
+    answers.stock_is({LAMP: (3, 1)})
+    assert len(answers) == 2
+    answers.stock_is({LAMP: (3, 0)})
+    assert answers.find(("drop", b"", "")) is None, "it tells what is held"
+    assert answers.find(("shelf", b"", "")) is not None
+    answers.stock_is({LAMP: (2, 0)})
+    assert len(answers) == 0
+
+
+async def test_a_moment_ends_it_but_not_while_the_database_is_away() -> None:
+    now_s = 10.0
+    answers = Answers(max_bytes=1_000_000, max_variants=10, now_s=lambda: now_s)
+    answers.heard(1)
+    await put(answers, "a", a_kept(until_s=11.0))
+    assert answers.find(("a", b"", "")) is not None
+    now_s = 11.0
+    answers.connected = False
+    assert answers.find(("a", b"", "")) is not None
+    answers.connected = True
+    assert answers.find(("a", b"", "")) is None

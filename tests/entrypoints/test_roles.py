@@ -69,6 +69,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/drops/{slug}/edit"): For.STAFF,
     ("GET", "/admin/drops/{slug}/reopen"): For.STAFF,
     ("POST", "/admin/drops/{slug}/reopen"): For.STAFF,
+    ("GET", "/admin/settings"): For.STAFF,
     ("GET", "/admin/status"): For.STAFF,
     ("GET", "/admin/stock"): For.STAFF,
     ("GET", "/admin/stock/{variant_id}"): For.STAFF,

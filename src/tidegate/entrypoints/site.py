@@ -30,6 +30,7 @@ from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
@@ -156,6 +157,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_orders.router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)
+    app.include_router(admin_pages_settings.router)
     app.include_router(admin_pages_drops.router)
     app.include_router(admin_pages_people.router)
     app.include_router(admin_pages_people.admin_router)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidegate.ops.contracts import UpOptions
+from tidegate.ops.findings import Finding
 from tidegate.ops.history import (
     DropSample,
     ProcessState,
@@ -13,23 +14,29 @@ from tidegate.ops.history import (
     read_statuses,
 )
 from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
+from tidegate.ops.overview import SettingRow, SettingSection, production_findings, settings_sections
 from tidegate.ops.sampling import Sampler
 from tidegate.ops.supervisor import run_up
 
 __all__ = [
     "DropSample",
+    "Finding",
     "ProcessState",
     "Sample",
     "Sampler",
+    "SettingRow",
+    "SettingSection",
     "Statuses",
     "UpOptions",
     "change_drop",
     "import_file",
+    "production_findings",
     "read_drop_samples",
     "read_samples",
     "read_statuses",
     "replay_drop",
     "run_up",
     "set_available",
+    "settings_sections",
     "start_drop",
 ]

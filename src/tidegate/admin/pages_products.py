@@ -40,7 +40,7 @@ from tidegate.web import read_form, render, see_other
 
 router = staff_router("/products")
 
-PAGE_SIZE = 50
+PAGE_SIZE = 40
 LOW_STOCK = 5
 """Items of a variant that count as few."""
 FILTERS = ("query", "status", "collection", "stock")

@@ -63,6 +63,7 @@ class OrderContext:
     half: str
     typed: dict[str, str]
     error: str
+    may_cancel: bool
     confirm_cancel: bool
 
 
@@ -192,6 +193,7 @@ async def _page(
         half=_plain(half),
         typed=dict(form.fields) if form else {"amount": _plain(after.rest)},
         error=problem.detail if problem else "",
+        may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )
     return render(request, "admin/order.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from tidegate import payments
-from tidegate.checkout.contracts import Actor, Aftermath, Happened, LinePart, Shipment
+from tidegate.checkout.contracts import Actor, Aftermath, Happened, LinePart, OrderView, Shipment
 from tidegate.checkout.orders import Order
-from tidegate.checkout.rules import parts_left
+from tidegate.checkout.rules import PAYABLE, parts_left
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId, new_id
 from tidegate.platform.money import Money
@@ -31,8 +31,13 @@ async def note(conn: Connection, order_id: OrderId, what: str, by: Actor, **deta
     )
 
 
-async def load_aftermath(conn: Connection, order: Order) -> Aftermath:
-    """What became of an order, as it stands; under its lock nothing of it changes."""
+async def load_aftermath(conn: Connection, order: Order | OrderView) -> Aftermath:
+    """What became of an order, as it stands; under its lock nothing of it changes.
+
+    While an order is to be paid nothing has: then nothing is asked.
+    """
+    if order.state in PAYABLE:
+        return nothing_yet(order.total.currency)
     row = await (
         await conn.execute("SELECT paid_at, cancelled_at FROM checkout.orders WHERE id = %s", (order.id,))
     ).fetchone()
@@ -52,6 +57,11 @@ async def load_aftermath(conn: Connection, order: Order) -> Aftermath:
         parts_left=parts_left(order.lines, sent, refunded) if row[0] and not row[1] else (),
         refunded_parts=refunded,
     )
+
+
+def nothing_yet(currency: str) -> Aftermath:
+    """What became of an order that is to be paid."""
+    return Aftermath(None, None, (), (), (), Money(0, currency), (), ())
 
 
 async def load_shipments(conn: Connection, order_id: OrderId) -> tuple[Shipment, ...]:

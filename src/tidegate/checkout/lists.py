@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
-from tidegate.checkout.history import load_aftermath
-from tidegate.checkout.orders import load_orders
+from tidegate.checkout.history import load_aftermath, nothing_yet
+from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
 from tidegate.platform.database import Connection
@@ -75,7 +75,26 @@ async def list_orders(
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:
     """An order with what became of it, for staff or after its owner was checked. Raises: NotFound."""
     async with shop.database.connection() as conn:
-        order = (await load_orders(conn, [order_id])).get(order_id)
-        if order is None:
-            raise NotFound("there is no such order")
-        return (await view_orders(conn, [order_id]))[order_id], await load_aftermath(conn, order)
+        order = await _placed(conn, order_id)
+        return order, await load_aftermath(conn, order)
+
+
+async def find_placed(shop: Shop, *, order_id: OrderId) -> OrderView:
+    """Anybody's order, for staff. Raises: NotFound."""
+    async with shop.database.connection() as conn:
+        return await _placed(conn, order_id)
+
+
+async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
+    """What became of an order that was just read; nothing is asked while it is to be paid."""
+    if order.state in PAYABLE:
+        return nothing_yet(order.total.currency)
+    async with shop.database.connection() as conn:
+        return await load_aftermath(conn, order)
+
+
+async def _placed(conn: Connection, order_id: OrderId) -> OrderView:
+    order = (await view_orders(conn, [order_id])).get(order_id)
+    if order is None:
+        raise NotFound("there is no such order")
+    return order

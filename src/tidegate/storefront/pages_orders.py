@@ -73,7 +73,8 @@ async def post_cancel(request: Request, order_id: str) -> Response:
 
 async def _page(request: Request, order: OrderView, *, problem: NotCancellable | None = None) -> Response:
     shop: Shop = request.app.state.shop
-    possible = await checkout.may_cancel(shop, order_id=order.id)
+    after = await checkout.see_aftermath(shop, order)
+    possible = checkout.may_cancel(order, after, paid_too=shop.settings.orders.buyer_cancels_paid)
     paid = order.state is checkout.OrderState.PAID
     context = CancelContext(order, paid, possible, problem.detail if problem else "")
     status = problem.status if problem else 200

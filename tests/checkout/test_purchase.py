@@ -142,6 +142,14 @@ async def test_a_hold_that_is_in_the_way_is_not_remembered_under_the_key(
     assert not repeat
 
 
+async def test_refusals_of_one_batch_are_each_their_own(shop: Shop, sell: Stock) -> None:
+    await sell("LAMP", stock=5)
+    asked = (hold(shop, PersonId(new_id()), "NOPE") for _ in range(6))
+    refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(each) for each in refused} == {checkout.UnknownSku}
+    assert len({id(each) for each in refused}) == 6, "what is raised twice carries another request's traceback"
+
+
 async def test_anothers_hold_or_order_is_not_there(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     await sell("LAMP", stock=5)
     stranger = PersonId(new_id())

@@ -68,7 +68,6 @@ from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
-from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
@@ -152,7 +151,6 @@ __all__ = [
     "list_addresses",
     "list_carriers",
     "list_orders",
-    "list_recent",
     "live_hold_in",
     "may_cancel",
     "open_hold",

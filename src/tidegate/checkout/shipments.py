@@ -19,6 +19,8 @@ from tidegate.platform.ids import OrderId
 from tidegate.platform.outbox import write_events
 from tidegate.platform.problems import InvalidRequest, NotFound
 
+MAX_PARCELS = 200
+"""Most parcels of an order, with those that were taken back."""
 MAX_NAME = 80
 MAX_NUMBER = 100
 MAX_URL = 500
@@ -65,6 +67,10 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
             return
         if order.state is not OrderState.PAID or after.cancelled_at is not None:
             raise NotSendable("Only what is paid, and neither cancelled nor sent, can be sent. Nothing was changed.")
+        if len(after.shipments) >= MAX_PARCELS:
+            raise NotSendable(
+                f"This order has {MAX_PARCELS} parcels already, and no more are kept of one order. Nothing was changed."
+            )
         left = {part.line_no: part.quantity for part in after.parts_left}
         parts = parcel.parts or after.parts_left
         numbers = [part.line_no for part in parts]

@@ -87,7 +87,7 @@ SELECT * FROM unnest(%b::uuid[], %b::int[], %b::text[], %b::int[], %b::bigint[],
 
 MOVE = """
 UPDATE checkout.orders SET state = %b,
-    paid_at = CASE WHEN %b = 'paid' THEN clock_timestamp() ELSE paid_at END
+    paid_at = CASE WHEN %b = 'paid' THEN coalesce(paid_at, clock_timestamp()) ELSE paid_at END
 WHERE id = ANY(%b) AND state = ANY(%b)
 """
 

@@ -38,7 +38,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     ),
     OrderState.CANCELLED: frozenset({OrderState.PAID, OrderState.REFUNDED}),  # paid after all: late money
     OrderState.PAID: frozenset({OrderState.FULFILLED, OrderState.REFUNDED}),
-    OrderState.FULFILLED: frozenset({OrderState.REFUNDED}),
+    OrderState.FULFILLED: frozenset({OrderState.PAID, OrderState.REFUNDED}),  # a parcel was marked by mistake
     OrderState.REFUNDED: frozenset(),
 }
 """Every move that an order may make; anything else is a bug or a message out of order, and is left alone."""

@@ -109,9 +109,8 @@ async def undo_send(shop: Shop, *, order_id: OrderId, shipment_id: UUID, by: Act
             return
         _check_undo(order, shipment, late=await _is_late(conn, shop, shipment))
         await conn.execute("UPDATE checkout.shipments SET undone_at = clock_timestamp() WHERE id = %s", (shipment_id,))
-        await conn.execute(
-            "UPDATE checkout.orders SET state = 'paid' WHERE id = %s AND state = 'fulfilled'", (order_id,)
-        )
+        if order.state is OrderState.FULFILLED:
+            await move_orders(conn, {order_id: OrderState.PAID})
         await note(conn, order_id, "sending_undone", by, shipment_id=str(shipment_id))
 
 

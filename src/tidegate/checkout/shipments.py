@@ -85,13 +85,8 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
         await note(conn, order_id, "sent", by, shipment_id=str(parcel.id), carrier=sent.carrier)
         if sum(left.values()) == sum(part.quantity for part in parts):
             await move_orders(conn, {order_id: OrderState.FULFILLED})
-        await write_events(
-            conn,
-            [
-                replace(event, payload=_told(event.payload, order, sent, parts))
-                for event in [order_event("order.sent", order, shop.desk)]
-            ],
-        )
+        event = order_event("order.sent", order, shop.desk)
+        await write_events(conn, [replace(event, payload=_told(event.payload, order, sent, parts))])
 
 
 async def undo_send(shop: Shop, *, order_id: OrderId, shipment_id: UUID, by: Actor) -> None:

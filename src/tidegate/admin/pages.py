@@ -9,13 +9,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, inventory
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import Drop
 from tidegate.checkout import OrderState, OrderSummary, Shop, list_orders
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, total
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = staff_router()
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import accounts, checkout
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.checkout import (
     Actor,
     Aftermath,
@@ -31,7 +31,7 @@ from tidegate.checkout import (
 from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
-from tidegate.web import PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/orders")
 

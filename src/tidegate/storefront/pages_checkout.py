@@ -53,6 +53,7 @@ from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEnd
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
+    NOT_KEPT,
     PostedForm,
     current_person,
     ensure_buyer,
@@ -81,9 +82,6 @@ MAX_TYPED_CODE = 100
 
 Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
 """Why nothing was held, where a page says so in words of its own."""
-
-NOT_KEPT = {"cache-control": "no-store"}
-"""What a page says about a hold or an order must not come back from a cache."""
 
 
 @router.post("/holds")

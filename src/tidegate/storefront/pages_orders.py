@@ -11,11 +11,9 @@ from tidegate import checkout
 from tidegate.checkout import Actor, NotCancellable, OrderFilter, OrderPage, OrderView, Shop
 from tidegate.platform.ids import OrderId, parse_id
 from tidegate.platform.problems import NotFound
-from tidegate.web import current_person, read_form, render, see_other
+from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other
 
 router = APIRouter(include_in_schema=False)
-
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

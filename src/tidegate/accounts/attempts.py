@@ -84,7 +84,10 @@ async def count_link_request(settings: Settings, *, email: str, address: str) ->
     retry_after_s = await _count(settings, buckets, window_s=limits.login_window_s, most=limits.link_requests)
     if retry_after_s:
         raise TooManyRequests(
-            f"Too many mails were asked for. Look into your mailbox, or try again in {retry_after_s} seconds.",
+            _(
+                "Too many mails were asked for. Look into your mailbox, or try again in %(seconds)s seconds.",
+                seconds=retry_after_s,
+            ),
             retry_after_s=retry_after_s,
         )
 

@@ -35,6 +35,7 @@ from tidegate.accounts.sessions import list_sessions
 from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound, NotSignedIn, TooManyRequests
+from tidegate.platform.texts import text as _
 from tidegate.web import Visitor, require_person, session_token
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
@@ -147,7 +148,7 @@ async def _owner(request: Request) -> Visitor:
     """Who is asking. Raises: NotSignedIn for strangers and guests."""
     person = await require_person(request)
     if person.role == Role.GUEST:
-        raise NotSignedIn("A guest has no account. Sign in to one, or register.")
+        raise NotSignedIn(_("A guest has no account. Sign in to one, or register."))
     return person
 
 

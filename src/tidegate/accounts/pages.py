@@ -19,7 +19,17 @@ from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
 from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, forget_session, own_path, read_form, render, see_other, session_token
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    forget_session,
+    own_path,
+    read_form,
+    render,
+    see_other,
+    session_token,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -196,7 +206,7 @@ async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
     try:
         await send_link(room.database, room.settings, kind=kind, email=email, address=address, then=then)
     except (InvalidRequest, TooManyRequests) as problem:
-        context = AskContext(kind, action, email=email, problem=problem.detail, then=then)
+        context = AskContext(kind, action, email=email, problem=words_of(problem), then=then)
         return _show_ask(request, context, status=problem.status, headers=_headers(problem))
     minutes = room.settings.accounts.link_minutes
     return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes, then=then))
@@ -211,7 +221,7 @@ async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response
         )
     except (LinkSpent, InvalidRequest, SignInBusy) as problem:
         spent = isinstance(problem, LinkSpent)
-        context = LinkContext(kind, PAGES[kind], token, problem=problem.detail, spent=spent, then=then)
+        context = LinkContext(kind, PAGES[kind], token, problem=words_of(problem), spent=spent, then=then)
         return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
     return _go_on(request, signed_in, then)
 
@@ -249,4 +259,4 @@ def _headers(problem: Problem) -> dict[str, str]:
 def _words(problem: Problem) -> str:
     if isinstance(problem, WrongCredentials):
         return _("The e-mail address or the password is not right.")
-    return problem.detail
+    return words_of(problem)

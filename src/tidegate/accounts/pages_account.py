@@ -30,6 +30,7 @@ from tidegate.web import (
     render,
     see_other,
     session_token,
+    words_of,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -67,7 +68,7 @@ async def post_password(request: Request) -> Response:
             keep=session_token(request),
         )
     except (WrongCredentials, InvalidRequest, TooManyRequests, SignInBusy) as problem:
-        return await _show(request, owner, problem=problem.detail, status=problem.status)
+        return await _show(request, owner, problem=words_of(problem), status=problem.status)
     return see_other(request, HOME)
 
 

@@ -25,6 +25,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import InvalidRequest, NotAllowed, NotFound
 from tidegate.platform.sealing import current_sealer
+from tidegate.platform.texts import text as _
 
 MAX_SHOWN = 100
 """Most invitations, and most changes of one person's role, that are shown."""
@@ -122,7 +123,7 @@ async def change_role(desk: Desk, *, actor: PersonId, person_id: PersonId, role:
     LastAdmin when nobody else would be one.
     """
     if role not in GIVEN:
-        raise InvalidRequest("An account is a customer's, a staff member's or an administrator's.")
+        raise InvalidRequest(_("An account is a customer's, a staff member's or an administrator's."))
     ended: list[bytes] = []
     with an_admin_stays():
         async with desk.database.transaction() as conn:
@@ -143,7 +144,7 @@ async def invite_staff(desk: Desk, *, actor: PersonId, email: str, role: Role) -
     """
     check_email(email)
     if role not in INVITED:
-        raise InvalidRequest("Invite somebody as staff or as an administrator.")
+        raise InvalidRequest(_("Invite somebody as staff or as an administrator."))
     invitation = new_id()
     link = NewLink(
         kind=LinkKind.INVITE,

@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_EMAIL = 254
 """Longest e-mail address, in characters (RFC 5321)."""
@@ -41,13 +42,19 @@ def check_email(email: str) -> None:
     """See that a link can be mailed there. Raises: InvalidRequest."""
     fits = len(email) <= MAX_EMAIL and email.isprintable() and _encodable(email) and EMAIL.fullmatch(email)
     if not fits:
-        raise InvalidRequest("Enter a whole e-mail address, such as name@example.org.")
+        raise InvalidRequest(_("Enter a whole e-mail address, such as name@example.org."))
 
 
 def check_new_password(password: str) -> None:
     """See that a password can be taken. Raises: InvalidRequest."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not _encodable(password):
-        raise InvalidRequest(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters. Choose another one.")
+        raise InvalidRequest(
+            _(
+                "A password has %(least)s to %(most)s characters. Choose another one.",
+                least=MIN_PASSWORD,
+                most=MAX_PASSWORD,
+            )
+        )
 
 
 def _encodable(text: str) -> bool:

@@ -31,7 +31,8 @@ from tidegate.checkout import (
 from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
+from tidegate.platform.texts import text as _
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other, words_of
 
 router = staff_router("/orders")
 
@@ -121,7 +122,7 @@ async def post_refund(request: Request, order_id: str) -> Response:
             restock=form.get("restock") == "yes",
         )
     except MoneyError:
-        problem = InvalidRequest("Write the sum as a number such as 12.50. Nothing was given back.")
+        problem = InvalidRequest(_("Write the sum as a number such as 12.50. Nothing was given back."))
         return await _page(request, wanted, form=form, problem=problem)
     except REFUSED as problem:
         return await _page(request, wanted, form=form, problem=problem)
@@ -192,7 +193,7 @@ async def _page(
         key=str(uuid4()),
         half=_plain(half),
         typed=dict(form.fields) if form else {"amount": _plain(after.rest)},
-        error=problem.detail if problem else "",
+        error=words_of(problem) if problem else "",
         may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )
@@ -212,7 +213,7 @@ def _parts(form: PostedForm, prefix: str) -> tuple[LinePart, ...]:
         number, text = name.removeprefix(prefix), value.strip() or "0"
         if name.startswith(prefix):
             if not (number.isascii() and number.isdigit() and text.isascii() and text.isdigit() and len(text) <= 6):
-                raise InvalidRequest("Write how many items as whole numbers. Nothing was changed.")
+                raise InvalidRequest(_("Write how many items as whole numbers. Nothing was changed."))
             if int(text):
                 parts.append(LinePart(int(number[:6]), int(text)))
     return tuple(parts)

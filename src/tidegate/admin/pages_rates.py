@@ -20,7 +20,7 @@ from tidegate.platform.ids import parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, request_locale, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, request_locale, see_other, words_of
 
 router = staff_router()
 
@@ -221,7 +221,7 @@ async def _shipping(
         currency=shop.settings.currency,
         saved=saved,
         form=form,
-        problem=problem.detail if problem else "",
+        problem=words_of(problem) if problem else "",
         typed=typed or {},
     )
     return render(request, "admin/shipping.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -250,7 +250,7 @@ async def _taxes(
         products=products,
         saved=saved,
         form=form,
-        problem=problem.detail if problem else "",
+        problem=words_of(problem) if problem else "",
         typed=typed or {},
     )
     return render(request, "admin/taxes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)

@@ -55,6 +55,7 @@ from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, l
 from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
+from tidegate.platform.texts import text as _
 
 log = structlog.get_logger()
 TWIN_POLL_S = 0.05
@@ -309,7 +310,7 @@ async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: Or
     order = await try_lock_order(conn, order_id)
     if order is None:
         raise KeyInFlight(
-            "This order is being worked on just now. Nothing was changed: send the request again in a second."
+            _("This order is being worked on just now. Nothing was changed: send the request again in a second.")
         )
     if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
         raise HoldExpired()

@@ -87,14 +87,15 @@ def check_lines(lines: Sequence[Line], *, max_lines: int, max_quantity: int) -> 
         raise InvalidRequest(f"{len(lines)} lines are too many: at most {max_lines} in one hold")
     for number, line in enumerate(lines, 1):
         if not 1 <= line.quantity <= max_quantity:
-            raise InvalidRequest(f"line {number}: the quantity must be from 1 to {max_quantity}")
+            words = _("Line %(line)s: the quantity must be from 1 to %(most)s.", line=number, most=max_quantity)
+            raise InvalidRequest(words)
 
 
 def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine, ...]:
     """Lines with their variants and prices, those of one variant summed. Raises: UnknownSku."""
     for line in lines:
         if line.sku not in terms:
-            raise UnknownSku(f"this shop does not sell {line.sku[:100]!r}", sku=line.sku[:100])
+            raise UnknownSku(_("This shop does not sell %(sku)s.", sku=repr(line.sku[:100])), sku=line.sku[:100])
     return summed([HoldLine(terms[line.sku].variant_id, line.quantity, terms[line.sku].price) for line in lines])
 
 
@@ -142,9 +143,15 @@ def discount_of(goods: Money, voucher: VoucherTerms) -> Money:
     elif voucher.amount_off.currency == goods.currency:
         off = min(voucher.amount_off.amount, goods.amount)
     else:
-        raise CodeNotValid(f"this code is in {voucher.amount_off.currency}, and these goods are in {goods.currency}")
+        raise CodeNotValid(
+            _(
+                "This code is in %(its)s, and these goods are in %(theirs)s.",
+                its=voucher.amount_off.currency,
+                theirs=goods.currency,
+            )
+        )
     if off == 0:
-        raise CodeNotValid("this code takes nothing off these goods; order them without it")
+        raise CodeNotValid(_("This code takes nothing off these goods: order them without it."))
     return Money(off, goods.currency)
 
 
@@ -171,7 +178,7 @@ def worth_of(
     picked = 0
     for part in parts:
         if not 1 <= part.line_no <= len(lines) or not 1 <= part.quantity <= lines[part.line_no - 1].quantity:
-            raise InvalidRequest("This order does not have that many of these items. Nothing was changed.")
+            raise InvalidRequest(_("This order does not have that many of these items. Nothing was changed."))
         picked += lines[part.line_no - 1].unit.amount * part.quantity
     goods = sum(line.total.amount for line in lines)
     if goods == 0:

@@ -23,6 +23,7 @@ from prometheus_client import Counter, Histogram
 from tidegate.platform.cancellation import is_cancelled
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
+from tidegate.platform.texts import text as _
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ TURN_S = 0.5
 SWEEP_S = 0.05
 """Pause between two looks for requests that are past their deadline."""
 
-HUNG = "This took too long and was given up. Look whether it took effect before you try again."
+HUNG = _("This took too long and was given up. Look whether it took effect before you try again.")
 
 
 class WrongResults(Exception):

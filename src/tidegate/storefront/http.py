@@ -17,6 +17,7 @@ from tidegate.platform.edge.hot import Link
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
+from tidegate.platform.texts import text as _
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import DropOffer, Offer, VariantOffer, find_drop_offer, find_offer, offers_of
 from tidegate.web import MadeFrom, kept_json
@@ -167,7 +168,7 @@ async def get_product(request: Request, slug: str) -> Response:
         async with one_state(shop.database) as conn:
             offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
             if offer is None:
-                raise NotFound("There is no such product.")
+                raise NotFound(_("There is no such product."))
             source = await made_from(conn, offers=[offer])
         product = offer.product
         answer = ProductDetailAnswer(
@@ -190,7 +191,7 @@ async def get_drop(request: Request, slug: str) -> Response:
         async with one_state(shop.database) as conn:
             found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
             if found is None:
-                raise NotFound("There is no such drop.")
+                raise NotFound(_("There is no such drop."))
             source = await made_from(conn, offers=[found.offer] if found.offer else [], drops=[found.drop])
         return _drop_answer(found).model_dump_json().encode(), source
 

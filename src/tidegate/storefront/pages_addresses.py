@@ -13,7 +13,17 @@ from tidegate.checkout import Address, AddressBookFull, SavedAddress, Shop
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.storefront.pages_checkout import countries
-from tidegate.web import NOT_KEPT, PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    SignInFirst,
+    current_person,
+    read_form,
+    render,
+    request_locale,
+    see_other,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -81,7 +91,7 @@ async def _write(request: Request, owner: PersonId, *, change: UUID | None) -> R
         errors = {each["field"]: each["message"] for each in problem.extra.get("errors", [])}
         return await _page(request, owner, change=change, typed=typed, errors=errors, status=422)
     except AddressBookFull as problem:
-        return await _page(request, owner, change=change, typed=typed, problem=problem.detail, status=409)
+        return await _page(request, owner, change=change, typed=typed, problem=words_of(problem), status=409)
     return see_other(request, HOME)
 
 

@@ -25,7 +25,17 @@ from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
-from tidegate.web import NOT_KEPT, PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    current_person,
+    ensure_buyer,
+    read_form,
+    render,
+    see_other,
+    set_session,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -88,12 +98,12 @@ async def _add(request: Request, form: PostedForm, person_id: PersonId) -> Slip 
             raise InvalidRequest(_("Choose what you want first. Your cart is as it was."))
         await checkout.add_to_cart(_shop(request), person_id=person_id, sku=sku, quantity=_quantity(form))
     except (CartProblem, UnknownSku, InvalidRequest) as problem:
-        return Slip("", problem.detail, drop=str(problem.extra.get("drop", "")))
+        return Slip("", words_of(problem), drop=str(problem.extra.get("drop", "")))
     try:
         if code:
             await checkout.keep_code(_shop(request), person_id=person_id, code=code)
     except (CodeUnknown, CodeNotValid) as problem:
-        return Slip("code", problem.detail, code)
+        return Slip("code", words_of(problem), code)
     return None
 
 
@@ -109,7 +119,7 @@ async def post_line(request: Request) -> Response:
         quantity = 0 if form.get("remove") else _quantity(form)
         cart = await checkout.set_line(_shop(request), person_id=person.id, sku=sku, quantity=quantity)
     except (CartProblem, UnknownSku, InvalidRequest) as problem:
-        return await _page(request, Slip(sku, problem.detail, form.get("quantity")[:MAX_TYPED]), status=422)
+        return await _page(request, Slip(sku, words_of(problem), form.get("quantity")[:MAX_TYPED]), status=422)
     return with_count(request, see_other(request, "/cart"), cart.items)
 
 
@@ -124,7 +134,7 @@ async def post_code(request: Request) -> Response:
     try:
         await checkout.keep_code(_shop(request), person_id=person.id, code=code or None)
     except (CodeUnknown, CodeNotValid) as problem:
-        return await _page(request, Slip("code", problem.detail, code), status=422)
+        return await _page(request, Slip("code", words_of(problem), code), status=422)
     return see_other(request, "/cart")
 
 
@@ -154,7 +164,7 @@ def _slip_of(problem: Problem) -> Slip:
             words = _("You are keeping too much already. Pay for it or give it up, then order this. Your cart is kept.")
             return Slip("", words)
         case _:
-            return Slip("", problem.detail)
+            return Slip("", words_of(problem))
 
 
 def _quantity(form: PostedForm) -> int:

@@ -2,7 +2,7 @@
 
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
-from tidegate.web.error_pages import error_page
+from tidegate.web.error_pages import error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
@@ -64,6 +64,7 @@ __all__ = [
     "set_session",
     "starter_page",
     "static_url",
+    "words_of",
     "write_page",
     "wrong_page_fields",
 ]

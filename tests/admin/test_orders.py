@@ -98,7 +98,7 @@ async def test_looking_at_an_order_costs_few_queries(client: httpx.AsyncClient, 
     unpaid = (await post(client, "/api/v1/purchases", purchase_body(("LAMP", 1), token="tok_declined"), buyer)).json()
     assert unpaid["state"] == "payment_failed", unpaid
     await sign_in(client, database)
-    cases = (
+    cases: tuple[tuple[str, dict[str, str], int], ...] = (
         (f"/orders/{unpaid['id']}", buyer, 2),
         (f"/orders/{paid}", buyer, 7),
         (f"/orders/{paid}/cancel", buyer, 7),

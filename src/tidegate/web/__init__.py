@@ -7,7 +7,7 @@ from tidegate.web.forms import PostedForm, form_key, read_form
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
-from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
+from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
@@ -47,7 +47,7 @@ __all__ = [
     "error_page",
     "forget_session",
     "form_key",
-    "kept_json",
+    "kept_answer",
     "kept_page",
     "language_of",
     "list_written",

@@ -13,6 +13,9 @@ from tidegate.web import SignInFirst, Visitor, current_person
 STAFF = frozenset({"staff", "admin"})
 ADMINS = frozenset({"admin"})
 
+SEE_ADDRESSES = ADMINS
+"""Who sees where a customer lives beyond the one address that an order goes to."""
+
 NOT_KEPT = {"cache-control": "no-store"}
 """Headers of every page here: no browser and no proxy keeps one."""
 

@@ -62,6 +62,14 @@ from tidegate.checkout.contracts import (
     SoldOut,
     UnknownSku,
 )
+from tidegate.checkout.customers import (
+    BuyerSums,
+    addresses_of_buyer,
+    fingerprint_orders_once,
+    last_emails,
+    list_buyers,
+    sum_buyers,
+)
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.checkout.handover import take_over_purchases
@@ -85,6 +93,7 @@ __all__ = [
     "Aftermath",
     "AlreadyOrdered",
     "BoughtLine",
+    "BuyerSums",
     "Carrier",
     "CartEmpty",
     "CartLine",
@@ -129,6 +138,7 @@ __all__ = [
     "SoldOut",
     "UnknownSku",
     "add_to_cart",
+    "addresses_of_buyer",
     "cancel",
     "change_address",
     "check_form",
@@ -142,13 +152,16 @@ __all__ = [
     "find_aftermath",
     "find_hold",
     "find_order",
+    "fingerprint_orders_once",
     "forget_buyers",
     "forget_person",
     "forget_variants",
     "give_back",
     "give_up",
     "keep_code",
+    "last_emails",
     "list_addresses",
+    "list_buyers",
     "list_carriers",
     "list_orders",
     "list_recent",
@@ -167,6 +180,7 @@ __all__ = [
     "send",
     "set_line",
     "settle_hold",
+    "sum_buyers",
     "take_over_cart",
     "take_over_purchases",
     "undo_send",

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg.sql import SQL
+
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
 from tidegate.checkout.history import load_aftermath
-from tidegate.checkout.orders import load_orders
+from tidegate.checkout.orders import email_fingerprint, load_orders
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
 from tidegate.platform.database import Connection
@@ -21,22 +23,35 @@ from tidegate.platform.problems import NotFound
 SELECT = """
 SELECT o.id, o.number, o.state, o.total_amount, o.currency,
     (SELECT sum(quantity) FROM checkout.order_lines AS l WHERE l.order_id = o.id)::int, o.created_at
-FROM checkout.orders AS o
-WHERE (%(before)s::uuid IS NULL OR o.id < %(before)s)
-    AND (%(buyers)s::uuid[] IS NULL OR o.buyer_id = ANY(%(buyers)s))
-    AND (%(number)s::text IS NULL OR o.number = %(number)s)
-    AND (%(state)s::text IS NULL OR o.state = %(state)s)
-    AND (%(since)s::timestamptz IS NULL OR o.created_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR o.created_at < %(until)s)
-ORDER BY o.id DESC LIMIT %(limit)s
+FROM checkout.orders AS o WHERE {} ORDER BY o.id DESC LIMIT %(limit)s
 """
+
+BY_WHOM = """
+SELECT id FROM checkout.orders WHERE buyer_id = ANY(%(buyers)s)
+UNION ALL
+SELECT id FROM checkout.orders WHERE email_fingerprint = %(email)s
+"""
+
+CONDITIONS = {
+    "before": SQL("o.id < %(before)s"),
+    "by_whom": SQL("o.id IN ({})").format(SQL(BY_WHOM)),
+    "number": SQL("o.number = %(number)s"),
+    "state": SQL("o.state = %(state)s"),
+    "since": SQL("o.created_at >= %(since)s"),
+    "until": SQL("o.created_at < %(until)s"),
+}
+"""What a filter asks, by what must be set for it: a condition that is not asked costs no plan anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders: all that is set must hold. `until` is the first moment that does not count."""
+    """Which orders: all that is set must hold. `until` is the first moment that does not count.
+
+    With both, `buyers` and `email` (as it was typed when ordering), an order is theirs or was placed with that address.
+    """
 
     buyers: Sequence[PersonId] | None = None
+    email: str | None = None
     number: str | None = None
     state: OrderState | None = None
     since: datetime | None = None
@@ -58,14 +73,18 @@ async def list_orders(
     which = wanted or OrderFilter()
     values: dict[str, Any] = {
         "before": before,
-        "buyers": None if which.buyers is None else list(which.buyers),
+        "buyers": list(which.buyers or ()),
+        "email": email_fingerprint(which.email) if which.email else None,
+        "by_whom": which.buyers is not None or which.email is not None,
         "number": which.number,
         "state": which.state.value if which.state else None,
         "since": which.since,
         "until": which.until,
         "limit": limit + 1,
     }
-    rows = await (await conn.execute(SELECT, values)).fetchall()
+    asked = [condition for name, condition in CONDITIONS.items() if values[name]] or [SQL("true")]
+    statement = SQL(SELECT).format(SQL(" AND ").join(asked))
+    rows = await (await conn.execute(statement, values)).fetchall()
     orders = tuple(
         OrderSummary(row[0], row[1], OrderState(row[2]), Money(row[3], row[4]), row[5], row[6]) for row in rows[:limit]
     )

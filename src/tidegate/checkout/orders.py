@@ -27,6 +27,10 @@ from tidegate.platform.money import Money
 from tidegate.platform.sealing import current_sealer
 
 EMAIL_COLUMN = "checkout.orders.email_sealed"
+EMAIL_FINGERPRINT = "checkout.orders.email_fingerprint"
+FINGERPRINT_BYTES = 16
+"""How much of the hash of an e-mail address is kept, as the table's constraint says."""
+
 SHIPPING_COLUMN = "checkout.orders.shipping_sealed"
 
 AskedNumbers = AsyncCursor[tuple[Any, ...]]
@@ -56,12 +60,13 @@ class Order(Struct, frozen=True):
 
 INSERT = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, pay_until, created_at)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
-    created_at
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at
 FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::timestamptz[], %b::timestamptz[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at)
+    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+        created_at)
 """
 
 INSERT_LINES = """
@@ -71,14 +76,15 @@ SELECT * FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::text[], %b::text[], 
 
 INSERT_CHARGED = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, pay_until, created_at, shipping_code, shipping_name, shipping_amount, tax_amount,
-    tax_included)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
-    created_at, code, name, sent, tax, included
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at, shipping_code, shipping_name,
+    shipping_amount, tax_amount, tax_included)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at, code, name, sent, tax, included
 FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bool[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at, code,
-        name, sent, tax, included)
+    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[],
+    %b::bool[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+        created_at, code, name, sent, tax, included)
 """
 
 INSERT_TAXES = """
@@ -129,6 +135,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.total.currency for o in orders],
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
             [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
+            [email_fingerprint(o.email) for o in orders],
             [o.pay_until for o in orders],
             [o.created_at for o in orders],
             *(_charge_columns(orders) if charged else ()),
@@ -155,6 +162,11 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
     )
     if charged:
         await _insert_taxes(conn, orders)
+
+
+def email_fingerprint(email: str) -> bytes:
+    """By what orders with this e-mail address are found; the case of its letters makes no difference."""
+    return current_sealer().fingerprint(email, column=EMAIL_FINGERPRINT)[:FINGERPRINT_BYTES]
 
 
 async def ask_states(conn: Connection, order_ids: Iterable[OrderId]) -> AskedStates:

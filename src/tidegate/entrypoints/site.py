@@ -25,6 +25,7 @@ from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_bulk as admin_pages_bulk
 from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
+from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
@@ -155,6 +156,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_rates.router)
     app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
+    app.include_router(admin_pages_customers.router)
+    app.include_router(admin_pages_customers.admin_router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_settings.router)

@@ -8,6 +8,7 @@ from tidegate.checkout.address_book import (
     remove_address,
     save_address,
 )
+from tidegate.checkout.address_rules import ADDRESS_FIELDS, BILLING, WITH_REGION
 from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.cancelling import cancel, may_cancel
 from tidegate.checkout.cart import (
@@ -21,6 +22,14 @@ from tidegate.checkout.cart import (
     view_cart,
 )
 from tidegate.checkout.cart_checkout import check_out
+from tidegate.checkout.cart_contracts import (
+    CartEmpty,
+    CartLine,
+    CartLineState,
+    CartProblem,
+    CartShort,
+    CartView,
+)
 from tidegate.checkout.contracts import (
     Actor,
     Address,
@@ -28,12 +37,6 @@ from tidegate.checkout.contracts import (
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
-    CartEmpty,
-    CartLine,
-    CartLineState,
-    CartProblem,
-    CartShort,
-    CartView,
     Charges,
     CodeNotValid,
     CodeUnknown,
@@ -86,7 +89,10 @@ from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
 
 __all__ = [
+    "ADDRESS_FIELDS",
+    "BILLING",
     "INVARIANTS",
+    "WITH_REGION",
     "Actor",
     "Address",
     "AddressBookFull",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tidegate import catalog, inventory
 from tidegate.checkout.cart import lock_cart, note_hold, view_cart
-from tidegate.checkout.contracts import CartEmpty, CartShort, HoldView, Line, SoldOut, UnknownSku
+from tidegate.checkout.cart_contracts import CartEmpty, CartShort
+from tidegate.checkout.contracts import HoldView, Line, SoldOut, UnknownSku
 from tidegate.checkout.holding import open_hold, view_hold
 from tidegate.checkout.shop import Shop
 from tidegate.inventory.contracts import Hold

@@ -6,15 +6,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.checkout.cart import empty_cart, keep_code, set_line, view_cart
-from tidegate.checkout.contracts import (
-    CartLine,
-    CartLineState,
-    CartProblem,
-    CartView,
-    CodeNotValid,
-    CodeUnknown,
-    UnknownSku,
-)
+from tidegate.checkout.cart_contracts import CartLine, CartLineState, CartProblem, CartView
+from tidegate.checkout.contracts import CodeNotValid, CodeUnknown, UnknownSku
 from tidegate.checkout.shop import Shop
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money

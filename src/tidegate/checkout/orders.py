@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 from psycopg import AsyncCursor
 
+from tidegate.checkout.address_rules import address_document
 from tidegate.checkout.contracts import (
     NO_CHARGES,
     Address,
@@ -56,6 +57,7 @@ class Order(Struct, frozen=True):
     created_at: datetime
     lines: tuple[BoughtLine, ...]
     charges: Charges = NO_CHARGES
+    billing: Address | None = None
 
 
 INSERT = """
@@ -134,7 +136,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.discount.amount for o in orders],
             [o.total.currency for o in orders],
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
-            [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
+            [sealer.seal_json(_addresses(o), column=SHIPPING_COLUMN) for o in orders],
             [email_fingerprint(o.email) for o in orders],
             [o.pay_until for o in orders],
             [o.created_at for o in orders],
@@ -263,6 +265,8 @@ def _order(row: tuple[Any, ...]) -> Order:
     sealer = current_sealer()
     currency = row[6]
     lines = zip(*row[18:22], strict=True)
+    address = sealer.open_json(bytes(row[8]), column=SHIPPING_COLUMN)
+    billing = address.pop("billing", None)
     return Order(
         id=row[0],
         number=row[1],
@@ -272,12 +276,13 @@ def _order(row: tuple[Any, ...]) -> Order:
         total=Money(row[5], currency),
         discount=Money(row[12], currency),
         email=sealer.open(bytes(row[7]), column=EMAIL_COLUMN),
-        address=Address(**sealer.open_json(bytes(row[8]), column=SHIPPING_COLUMN)),
+        address=Address(**address),
         pay_until=row[9],
         seconds_left=row[10],
         created_at=row[11],
         lines=tuple(BoughtLine(sku, title, quantity, Money(unit, currency)) for sku, title, quantity, unit in lines),
         charges=_charges(row[13:18], currency),
+        billing=None if billing is None else Address(**billing),
     )
 
 
@@ -312,11 +317,9 @@ async def _insert_taxes(conn: Connection, orders: Sequence[Order]) -> None:
         await conn.execute(INSERT_TAXES, tuple(map(list, zip(*taxes, strict=True))), binary=True)
 
 
-def _address_json(address: Address) -> dict[str, str]:
-    return {
-        "name": address.name,
-        "line1": address.line1,
-        "city": address.city,
-        "postal_code": address.postal_code,
-        "country": address.country,
-    }
+def _addresses(order: Order) -> dict[str, Any]:
+    """What is sealed of an order's addresses: the delivery's, and the bill's where it is another."""
+    document: dict[str, Any] = address_document(order.address)
+    if order.billing is not None:
+        document["billing"] = address_document(order.billing)
+    return document

@@ -36,6 +36,7 @@ from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
+from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
@@ -169,6 +170,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
+    app.include_router(checkout_http_addresses.router)
     app.include_router(checkout_http_after.router)
     app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)

@@ -111,6 +111,7 @@ class OrderSettings(BaseModel):
     buyer_cancels_paid: bool = Field(True, description="Whether buyers may cancel what is paid and not sent yet.")
     undo_sent_s: Count = Field(3_600, description="How long staff may take back that a parcel was sent.")
     page_size: Count = Field(25, description="Orders on one page of a list.")
+    phone_required: bool = Field(False, description="Whether an order needs a phone number with its address.")
 
 
 class CartSettings(BaseModel):

@@ -61,6 +61,14 @@ async def require_person(request: Request) -> Visitor:
     return person
 
 
+async def require_account(request: Request) -> Visitor:
+    """Whose account it is. Raises: NotSignedIn for strangers and guests."""
+    person = await require_person(request)
+    if person.role == "guest":
+        raise NotSignedIn("A guest has no account. Sign in to one, or register.")
+    return person
+
+
 async def require_buyer(request: Request) -> Visitor:
     """The same for a request that buys, which counts towards the limit of its session; ask for it once a request.
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tidegate.payments.contracts import RecordedRefund
 from tidegate.platform.ids import HoldId, OrderId, PersonId
-from tidegate.platform.money import Money
+from tidegate.platform.money import Money, total
 from tidegate.platform.problems import Problem
 
 
@@ -159,6 +159,11 @@ class HoldView(Struct, frozen=True):
     drop: str | None
     order_id: OrderId | None
 
+    @property
+    def goods(self) -> Money:
+        """What its lines cost, before anything is taken off."""
+        return total((line.total for line in self.lines), self.total.currency)
+
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
@@ -192,6 +197,11 @@ class OrderView(Struct, frozen=True):
     created_at: datetime
     charges: Charges = NO_CHARGES
     billing: Address | None = None
+
+    @property
+    def goods(self) -> Money:
+        """What its lines cost, before anything is taken off or comes to it."""
+        return total((line.total for line in self.lines), self.total.currency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.discount.amount for o in orders],
             [o.total.currency for o in orders],
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
-            [sealer.seal_json(_addresses(o), column=SHIPPING_COLUMN) for o in orders],
+            [sealer.seal_json(_sealed_addresses(o), column=SHIPPING_COLUMN) for o in orders],
             [email_fingerprint(o.email) for o in orders],
             [o.pay_until for o in orders],
             [o.created_at for o in orders],
@@ -317,8 +317,15 @@ async def _insert_taxes(conn: Connection, orders: Sequence[Order]) -> None:
         await conn.execute(INSERT_TAXES, tuple(map(list, zip(*taxes, strict=True))), binary=True)
 
 
-def _addresses(order: Order) -> dict[str, Any]:
-    """What is sealed of an order's addresses: the delivery's, and the bill's where it is another."""
+def addresses_document(order: Order) -> dict[str, Any]:
+    """Where an order goes, as `address`, and whom its bill is for, as `billing`, where that is another address."""
+    if order.billing is None:
+        return {"address": address_document(order.address)}
+    return {"address": address_document(order.address), "billing": address_document(order.billing)}
+
+
+def _sealed_addresses(order: Order) -> dict[str, Any]:
+    """The same as it is sealed: the address with the bill's among its fields, as orders had it before bills had any."""
     document: dict[str, Any] = address_document(order.address)
     if order.billing is not None:
         document["billing"] = address_document(order.billing)

@@ -196,7 +196,8 @@ def check_form(form: OrderForm, *, phone_required: bool = False) -> dict[str, st
         wrong["email"] = _("Enter an e-mail address such as name@example.com.")
     wrong |= check_address(form.address, phone_required=phone_required)
     if form.billing is not None:
-        wrong |= {f"{BILLING}{field}": words for field, words in check_address(form.billing).items()}
+        bill = check_address(form.billing)
+        wrong |= {f"{BILLING}{field}": _("On the bill: %(words)s", words=words) for field, words in bill.items()}
     return wrong
 
 

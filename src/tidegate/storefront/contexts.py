@@ -138,8 +138,8 @@ class CheckoutContext:
     """The buyer's address book."""
     has_account: bool = False
     """Whether there is an account to keep the address for."""
-    keep: bool = False
-    """Whether the box to keep it is ticked."""
+    phone_required: bool = False
+    """Whether an order needs a phone number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,6 @@ class OrderContext:
     """Context of `storefront/order.html`."""
 
     order: OrderView
-    country: str
     pay_address: str
     """Where the payment goes on, empty when there is nothing to do."""
     ways: tuple[WayToPay, ...]

@@ -100,6 +100,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/taxes"): For.STAFF,
     ("POST", "/admin/taxes/classes"): For.STAFF,
     ("POST", "/admin/taxes/prices"): For.STAFF,
+    ("POST", "/admin/taxes/standard"): For.STAFF,
     ("POST", "/admin/taxes/{country}/{tax_class}/remove"): For.STAFF,
     ("GET", "/admin/pages"): For.STAFF,
     ("GET", "/admin/pages/{slug}/{language}"): For.STAFF,

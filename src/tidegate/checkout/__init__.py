@@ -75,6 +75,7 @@ from tidegate.checkout.customers import (
 )
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
+from tidegate.checkout.guessing import with_code
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
@@ -191,4 +192,5 @@ __all__ = [
     "take_over_purchases",
     "undo_send",
     "view_cart",
+    "with_code",
 ]

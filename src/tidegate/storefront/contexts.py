@@ -168,6 +168,7 @@ class DeadEnd(StrEnum):
     CODE_UNKNOWN = "code_unknown"
     CODE_NOT_VALID = "code_not_valid"
     CODE_USED_UP = "code_used_up"
+    TOO_MANY_CODES = "too_many_codes"
     HOLD_OVER = "hold_over"
     GIVEN_UP = "given_up"
 
@@ -184,5 +185,7 @@ class DeadEndContext:
     in_drop: bool
     left: int = 0
     """Items that are left, of FEWER_LEFT."""
+    message: str = ""
+    """The problem's own words, of TOO_MANY_CODES."""
     may_return: bool = False
     """Whether somebody holds items that they have not paid yet, of SOLD_OUT."""

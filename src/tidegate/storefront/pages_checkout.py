@@ -45,17 +45,19 @@ from tidegate.checkout import (
     quote,
     save_address,
     view_cart,
+    with_code,
 )
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.countries import countries, country_name
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
-from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.problems import InvalidRequest, NotFound, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     PostedForm,
+    client_address,
     current_person,
     ensure_buyer,
     read_form,
@@ -83,7 +85,7 @@ MOST_LOOKS = 60
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
 
-Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
+Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp | TooManyRequests
 """Why nothing was held, where a page says so in words of its own."""
 
 NOT_KEPT = {"cache-control": "no-store"}
@@ -101,13 +103,19 @@ async def post_hold(request: Request) -> Response:
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:
-        hold = await open_hold(shop, buyer_id=person.id, lines=[line], code=code)
+        hold = await with_code(
+            shop,
+            lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code),
+            code=code,
+            buyer_id=person.id,
+            address=client_address(request),
+        )
     except LimitReached as problem:
         if "hold_id" in problem.extra:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
         else:
             response = await _refused(request, line, problem)
-    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp) as problem:
+    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp, TooManyRequests) as problem:
         response = await _refused(request, line, problem)
     else:
         response = see_other(request, f"/checkout/{hold.id}")
@@ -270,6 +278,8 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
             kind = DeadEnd.CODE_UNKNOWN
         case CodeNotValid():
             kind = DeadEnd.CODE_NOT_VALID
+        case TooManyRequests():
+            kind = DeadEnd.TOO_MANY_CODES
         case CodeUsedUp():
             kind = DeadEnd.CODE_USED_UP
         case _:
@@ -281,6 +291,7 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
         way,
         in_drop=found.drop is not None,
         left=left,
+        message=problem.detail,
         may_return=kind == DeadEnd.SOLD_OUT and any(level.held for level in levels.values()),
     )
     return render(request, "storefront/dead_end.html", context, status=problem.status, headers=NOT_KEPT)

@@ -53,6 +53,11 @@ async def current_person(request: Request) -> Visitor | None:
     return person
 
 
+def client_address(request: Request) -> str:
+    """The caller's network address, as the edge found it; empty when there is none."""
+    return request.client.host if request.client else ""
+
+
 async def require_person(request: Request) -> Visitor:
     """Whose session it is. Raises: NotSignedIn."""
     person = await current_person(request)

@@ -10,12 +10,12 @@ from uuid import UUID
 from tidegate import payments
 from tidegate.checkout.address_book import list_addresses
 from tidegate.checkout.contracts import Address
-from tidegate.checkout.orders import EMAIL_COLUMN, email_fingerprint, load_orders
+from tidegate.checkout.orders import EMAIL_COLUMN, FINGERPRINT_BYTES, email_fingerprint, load_orders
 from tidegate.checkout.shop import Shop
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId, PersonId
 from tidegate.platform.money import Money
-from tidegate.platform.sealing import current_sealer
+from tidegate.platform.sealing import SealBroken, current_sealer
 
 MAX_SUMMED = 10_000
 """Most orders, the newest first, of which one page's sums are made."""
@@ -131,8 +131,14 @@ async def fingerprint_orders_once(shop: Shop) -> int:
     """Make some orders findable by e-mail that were placed before orders were; returns how many."""
     async with shop.database.transaction() as conn:
         rows = await (await conn.execute(UNFILLED, (FILL_BATCH,))).fetchall()
-        sealer = current_sealer()
-        made = [email_fingerprint(sealer.open(bytes(row[1]), column=EMAIL_COLUMN)) for row in rows]
         if rows:
-            await conn.execute(FILL, ([row[0] for row in rows], made))
+            await conn.execute(FILL, ([row[0] for row in rows], [_fingerprint_of(bytes(row[1])) for row in rows]))
     return len(rows)
+
+
+def _fingerprint_of(sealed: bytes) -> bytes:
+    """What an order is found by; one whose key is gone is found by nothing, and must not hold up the others."""
+    try:
+        return email_fingerprint(current_sealer().open(sealed, column=EMAIL_COLUMN))
+    except SealBroken:
+        return bytes(FINGERPRINT_BYTES)

@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from tidegate import accounts, checkout
 from tidegate.accounts import Desk, PersonAccount
-from tidegate.admin.pages_shell import ADMINS, NOT_KEPT, SEE_ADDRESSES, staff_member, staff_router
+from tidegate.admin.pages_shell import ADMINS, SEE_ADDRESSES, staff_member, staff_router
 from tidegate.checkout import Address, BuyerSums, OrderFilter, OrderPage, Shop
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import NotFound
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/customers")
 admin_router = staff_router("/customers", roles=ADMINS)

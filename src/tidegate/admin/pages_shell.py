@@ -16,9 +16,6 @@ ADMINS = frozenset({"admin"})
 SEE_ADDRESSES = ADMINS
 """Who sees where a customer lives beyond the one address that an order goes to."""
 
-NOT_KEPT = {"cache-control": "no-store"}
-"""Headers of every page here: no browser and no proxy keeps one."""
-
 
 def staff_router(prefix: str = "", *, roles: frozenset[str] = STAFF) -> APIRouter:
     """A router under `/admin` that only `roles` get through; to everyone else who is signed in its pages are not there.

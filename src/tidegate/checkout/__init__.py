@@ -10,7 +10,7 @@ from tidegate.checkout.address_book import (
 )
 from tidegate.checkout.address_rules import ADDRESS_FIELDS, BILLING, WITH_REGION
 from tidegate.checkout.books import INVARIANTS
-from tidegate.checkout.cancelling import cancel, may_cancel
+from tidegate.checkout.cancelling import cancel
 from tidegate.checkout.cart import (
     add_to_cart,
     delete_old_carts,
@@ -78,13 +78,12 @@ from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_varian
 from tidegate.checkout.guessing import with_code
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
-from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
+from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
-from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
-from tidegate.checkout.rules import check_form
+from tidegate.checkout.rules import check_form, may_cancel
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
@@ -159,6 +158,7 @@ __all__ = [
     "find_aftermath",
     "find_hold",
     "find_order",
+    "find_placed",
     "fingerprint_orders_once",
     "forget_buyers",
     "forget_person",
@@ -171,7 +171,6 @@ __all__ = [
     "list_buyers",
     "list_carriers",
     "list_orders",
-    "list_recent",
     "live_hold_in",
     "may_cancel",
     "open_hold",
@@ -184,6 +183,7 @@ __all__ = [
     "reconcile_once",
     "remove_address",
     "save_address",
+    "see_aftermath",
     "send",
     "set_line",
     "settle_hold",

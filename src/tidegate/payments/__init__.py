@@ -47,7 +47,6 @@ from tidegate.payments.refunds import (
     paid_for,
     record_refunds,
     refunds_of,
-    run_refund,
     settle_refund,
 )
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
@@ -100,7 +99,6 @@ __all__ = [
     "record_intents",
     "record_refunds",
     "refunds_of",
-    "run_refund",
     "sandbox_orders",
     "settle_refund",
     "sweep_unapplied_webhooks",

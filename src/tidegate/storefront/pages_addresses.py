@@ -13,12 +13,11 @@ from tidegate.checkout import ADDRESS_FIELDS, Address, AddressBookFull, SavedAdd
 from tidegate.platform.countries import countries
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
-from tidegate.web import PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
+from tidegate.web import NOT_KEPT, PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
 
 router = APIRouter(include_in_schema=False)
 
 HOME = "/account/addresses"
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
 from tidegate.web import (
+    NOT_KEPT,
     PostedForm,
     client_address,
     current_person,
@@ -38,7 +39,6 @@ from tidegate.web import (
 
 router = APIRouter(include_in_schema=False)
 
-NOT_KEPT = {"cache-control": "no-store"}
 MAX_TYPED = 100
 """Longest text of a field that is looked at, in characters."""
 

@@ -85,6 +85,21 @@ async def test_guesses_sent_at_once_do_not_slip_past_together(settings: Settings
         assert sorted(each.status_code for each in answers) == [422] * GUESSES + [429] * 9
 
 
+async def test_a_right_code_that_many_of_a_network_send_at_once_counts_for_nothing(
+    settings: Settings, sell: Stock, database: Database
+) -> None:
+    await sell("LAMP", stock=50)
+    await a_voucher(database, "SPRING", total=50, per_buyer=20)
+    lifespan, client = running(settings, code_guesses=1, code_guesses_per_network=1)
+    async with lifespan, client:
+        people = [await guest(client) for _ in range(6)]
+        answers = await asyncio.gather(*(buys(client, who, " spring ") for who in people))
+        assert [each.status_code for each in answers] == [201] * 6
+        for n in range(3):
+            assert (await buys(client, people[0], f"GUESS{n}")).status_code == (429 if n else 422)
+        assert problem(await buys(client, people[1], "SPRING")) == (429, "too-many-requests")
+
+
 async def test_the_cart_says_it_in_plain_words(settings: Settings, sell: Stock) -> None:
     await sell("LAMP", stock=50)
     lifespan, client = running(settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tidegate.checkout.contracts import CodeUnknown
+from tidegate import catalog
+from tidegate.catalog import clean_code
 from tidegate.checkout.shop import Shop
 from tidegate.platform.attempts import buckets_of
 from tidegate.platform.ids import PersonId
@@ -17,10 +18,11 @@ Result = TypeVar("Result")
 async def with_code(
     shop: Shop, work: Callable[[], Awaitable[Result]], *, code: str | None, buyer_id: PersonId, address: str
 ) -> Result:
-    """Do what needs a code; a code that does not exist is counted. `address` is the buyer's network address.
+    """Do what needs a code; a code that does not exist is counted first. `address` is the buyer's network address.
 
-    Once too many were wrong, right ones are refused as well, so that nobody learns which they are; buying without a
-    code goes on. Fails open while Valkey is away.
+    Whether it exists is known here beforehand, so that codes sent at once cannot slip past together, and right ones,
+    which everybody may send at once when a sale begins, count for nothing. Once too many were wrong, right ones are
+    refused as well, so that nobody learns which they are; buying without a code goes on. Fails open without Valkey.
     Raises: TooManyRequests; what `work` raises.
     """
     if not code:
@@ -33,9 +35,19 @@ async def with_code(
         most=limits.code_guesses,
         most_per_network=limits.code_guesses_per_network,
     )
-    counted = shop.attempts.counted(buckets, window_s=limits.code_window_s, wrong=CodeUnknown, words=_words)
-    async with counted:
-        return await work()
+    if await _exists(shop, code):
+        await shop.attempts.check(buckets, words=_words)
+    else:
+        await shop.attempts.count(buckets, window_s=limits.code_window_s, words=_words)
+    return await work()
+
+
+async def _exists(shop: Shop, code: str) -> bool:
+    """Whether there is such a code; what this process has seen lately costs no question to the database."""
+    if shop.desk.snapshot.knows_code(clean_code(code)):
+        return True
+    async with shop.database.connection() as conn:
+        return await catalog.find_voucher(conn, code=code) is not None
 
 
 def _words(seconds: int) -> str:

@@ -29,15 +29,27 @@ IPV6_PREFIX = 64
 MAX_CONNECTIONS = 16
 """Most exchanges with Valkey at once; others wait for their turn as long as for an answer."""
 
-COUNT = """
+FULL = """
 local wait = 0
 for place, bucket in ipairs(KEYS) do
-    local count = redis.call('INCR', bucket)
-    if count == 1 then redis.call('EXPIRE', bucket, ARGV[1]) end
-    if count > tonumber(ARGV[place + 1]) then wait = math.max(wait, redis.call('TTL', bucket), 1) end
+    if tonumber(redis.call('GET', bucket) or '0') >= tonumber(ARGV[place]) then
+        wait = math.max(wait, redis.call('TTL', bucket), 1)
+    end
 end
-return wait
 """
+"""Seconds until the buckets that are full are empty again."""
+
+CHECK = f"{FULL} return wait"
+
+COUNT = f"""
+{FULL}
+if wait > 0 then return wait end
+for _, bucket in ipairs(KEYS) do
+    if redis.call('INCR', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[#KEYS + 1]) end
+end
+return 0
+"""
+"""What is refused is not counted: whoever keeps on trying fills no bucket of others."""
 
 FORGET = """
 for _, bucket in ipairs(KEYS) do
@@ -115,10 +127,12 @@ class Attempts:
                 await self._ask(FORGET, buckets)
 
     async def count(self, buckets: Sequence[Bucket], *, window_s: int, words: Callable[[int], str]) -> None:
-        """Add one to each bucket. Raises: TooManyRequests with `words(seconds)` when one is over its limit."""
-        retry_after_s = await self._ask(COUNT, buckets, window_s, *(bucket.most for bucket in buckets))
-        if retry_after_s:
-            raise TooManyRequests(words(retry_after_s), retry_after_s=retry_after_s)
+        """Add one to each bucket. Raises: TooManyRequests with `words(seconds)` when one is full; then to none."""
+        _refuse(await self._ask(COUNT, buckets, *(bucket.most for bucket in buckets), window_s), words)
+
+    async def check(self, buckets: Sequence[Bucket], *, words: Callable[[int], str]) -> None:
+        """Count nothing. Raises: TooManyRequests with `words(seconds)` when a bucket is full."""
+        _refuse(await self._ask(CHECK, buckets, *(bucket.most for bucket in buckets)), words)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -152,3 +166,8 @@ class Attempts:
             )
             self._client = Redis.from_pool(pool)
         return self._client
+
+
+def _refuse(retry_after_s: int, words: Callable[[int], str]) -> None:
+    if retry_after_s:
+        raise TooManyRequests(words(retry_after_s), retry_after_s=retry_after_s)

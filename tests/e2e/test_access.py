@@ -66,6 +66,7 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
+@pytest.mark.timeout(300)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     known = dict(EXAMPLES)

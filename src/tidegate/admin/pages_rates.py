@@ -252,9 +252,10 @@ async def _taxes(
     problem = _problem(request, form)
     preset = catalog.standard_vat()
     known = {each.country for each in rates.taxes if each.tax_class == "standard"}
+    missing = [each for each in preset.rates if each.country not in known]
     context = TaxesContext(
         taxes=_tax_rows(rates.taxes, names),
-        standard=_tax_rows([each for each in preset.rates if each.country not in known], names),
+        standard=_tax_rows(sorted(missing, key=lambda each: names.get(each.country, each.country)), names),
         standard_as_of=preset.as_of,
         prices_include_tax=rates.prices_include_tax,
         classes=catalog.TAX_CLASSES,

@@ -66,6 +66,7 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
+@pytest.mark.timeout(300)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     known = dict(EXAMPLES)
@@ -76,6 +77,9 @@ def test_every_page(shop: Shop, visit: Visit) -> None:
     staff.go("/admin/people")
     people = staff.page.locator("main a[href^='/admin/people/']")
     known["/admin/people/{person_id}"] = people.first.get_attribute("href") or ""
+    staff.go("/admin/customers")
+    customers = staff.page.locator("main a[href^='/admin/customers/']")
+    known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"

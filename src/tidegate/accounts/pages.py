@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tidegate.accounts.account import enter_by_link
 from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, SignInBusy, WrongCredentials
-from tidegate.accounts.http import client_address, desk, sessions
+from tidegate.accounts.http import desk, sessions
 from tidegate.accounts.links import PAGES, send_link
 from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
@@ -22,6 +22,7 @@ from tidegate.platform.texts import text as _
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
+    client_address,
     forget_session,
     own_path,
     read_form,

@@ -82,6 +82,7 @@ async def list_orders(request: Request) -> Response:
             buyers = [login.person.id] if login else []
         wanted = OrderFilter(
             buyers=buyers,
+            email=typed["email"] or None,
             number=typed["number"].upper() or None,
             state=next((state for state in OrderState if state == typed["state"]), None),
             since=day,

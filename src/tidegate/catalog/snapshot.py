@@ -68,6 +68,10 @@ class Snapshot:
             return None
         return found
 
+    def knows_code(self, code: str) -> bool:
+        """Whether a voucher of this cleaned code was seen lately. Codes stay taken for ever, so yes is always true."""
+        return code in self._edition.vouchers
+
     def guess_rates(self) -> Rates | None:
         """The shop's rates as they were last known, like `guess`."""
         return self._edition.rates

@@ -105,7 +105,7 @@ async def place_order(
 def check_wish(shop: Shop, form: OrderForm) -> OrderForm:
     """The form, cleaned. Raises: InvalidRequest with `errors` by field, UnknownProvider, UnknownToken."""
     form = clean_form(form)
-    wrong = check_form(form)
+    wrong = check_form(form, phone_required=shop.settings.orders.phone_required)
     if wrong:
         errors = [{"field": field, "message": words} for field, words in wrong.items()]
         raise InvalidRequest("the order form is not complete", errors=errors)
@@ -256,6 +256,7 @@ class _NewOrders:
             created_at=self.now,
             lines=lines,
             charges=charges,
+            billing=form.billing,
         )
         self.attached[hold.id] = order.id
         ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.checkout.address_rules import BILLING, check_address, clean_address
 from tidegate.checkout.contracts import (
     NO_CHARGES,
-    Address,
     Aftermath,
     BoughtLine,
     Charges,
@@ -49,7 +49,6 @@ NUMBER_BITS = 40
 NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 FEISTEL_ROUNDS = 8
 MAX_EMAIL = 254
-MAX_FIELD = 200
 MAX_SHOWN_CODE = 64
 EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+@[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+\.[^@\s.,;:<>()\[\]\\\"]+")
 
@@ -205,43 +204,28 @@ def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[
     return tuple(LinePart(number, quantity) for number, quantity in left.items() if quantity > 0)
 
 
-def check_form(form: OrderForm) -> dict[str, str]:
+def check_form(form: OrderForm, *, phone_required: bool = False) -> dict[str, str]:
     """What is wrong with a filled-in order form, by field; empty when nothing is."""
     wrong: dict[str, str] = {}
     if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
         wrong["email"] = _("Enter an e-mail address such as name@example.com.")
-    return wrong | check_address(form.address)
-
-
-def check_address(address: Address) -> dict[str, str]:
-    """What is wrong with an address, by field; empty when nothing is."""
-    wrong: dict[str, str] = {}
-    for field, words in _ADDRESS_WORDS.items():
-        value = getattr(address, field)
-        if not value.strip():
-            wrong[field] = words
-        elif len(value) > MAX_FIELD or not value.isprintable():
-            wrong[field] = _("Use at most %(most)s letters, digits and signs on one line.", most=MAX_FIELD)
-    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", address.country):
-        wrong["country"] = _("Use the two letters of the country, such as GB.")
+    wrong |= check_address(form.address, phone_required=phone_required)
+    if form.billing is not None:
+        bill = check_address(form.billing)
+        wrong |= {f"{BILLING}{field}": _("On the bill: %(words)s", words=words) for field, words in bill.items()}
     return wrong
 
 
 def clean_form(form: OrderForm) -> OrderForm:
-    """The form without the blanks around what was typed."""
+    """The form without the blanks around what was typed, and without a bill's address that is the delivery's."""
     address = clean_address(form.address)
-    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method, form.shipping_method)
-
-
-def clean_address(address: Address) -> Address:
-    """The address without the blanks around what was typed."""
-    return Address(*(getattr(address, field).strip() for field in _ADDRESS_WORDS))
-
-
-_ADDRESS_WORDS = {
-    "name": _("Enter the name of who receives it."),
-    "line1": _("Enter street and number."),
-    "city": _("Enter the town."),
-    "postal_code": _("Enter the postal code."),
-    "country": _("Enter the country."),
-}
+    billing = None if form.billing is None else clean_address(form.billing)
+    return OrderForm(
+        form.hold_id,
+        form.email.strip(),
+        address,
+        form.provider,
+        form.method,
+        form.shipping_method,
+        None if billing == address else billing,
+    )

@@ -21,13 +21,14 @@ from tidegate.checkout import (
     UnknownSku,
 )
 from tidegate.platform.ids import PersonId
-from tidegate.platform.problems import InvalidRequest, Problem
+from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
+    client_address,
     current_person,
     ensure_buyer,
     read_form,
@@ -101,8 +102,8 @@ async def _add(request: Request, form: PostedForm, person_id: PersonId) -> Slip 
         return Slip("", words_of(problem), drop=str(problem.extra.get("drop", "")))
     try:
         if code:
-            await checkout.keep_code(_shop(request), person_id=person_id, code=code)
-    except (CodeUnknown, CodeNotValid) as problem:
+            await _keep_code(request, person_id, code)
+    except (CodeUnknown, CodeNotValid, TooManyRequests) as problem:
         return Slip("code", words_of(problem), code)
     return None
 
@@ -132,10 +133,22 @@ async def post_code(request: Request) -> Response:
         return see_other(request, "/cart")
     code = "" if form.get("remove") else form.get("code")[:MAX_TYPED]
     try:
-        await checkout.keep_code(_shop(request), person_id=person.id, code=code or None)
-    except (CodeUnknown, CodeNotValid) as problem:
-        return await _page(request, Slip("code", words_of(problem), code), status=422)
+        await _keep_code(request, person.id, code)
+    except (CodeUnknown, CodeNotValid, TooManyRequests) as problem:
+        return await _page(request, Slip("code", words_of(problem), code), status=problem.status)
     return see_other(request, "/cart")
+
+
+async def _keep_code(request: Request, person_id: PersonId, code: str) -> None:
+    """Keep a code, or none; guessing is limited. Raises: CodeUnknown, CodeNotValid, TooManyRequests."""
+    shop = _shop(request)
+    await checkout.with_code(
+        shop,
+        lambda: checkout.keep_code(shop, person_id=person_id, code=code or None),
+        code=code,
+        buyer_id=person_id,
+        address=client_address(request),
+    )
 
 
 @router.post("/cart/checkout")

@@ -7,16 +7,13 @@ Valkey something that the shop's staff cannot work without.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from tidegate.accounts.contracts import WrongCredentials
-from tidegate.accounts.rules import network_of
+from tidegate.platform.buckets import OUTAGE, count_in, network_of, take_back
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
@@ -24,26 +21,8 @@ from tidegate.platform.texts import text as _
 
 log = structlog.get_logger(__name__)
 
-OUTAGE = (RedisError, OSError, TimeoutError)
 ACCOUNT = "accounts.attempts.account"
 NETWORK = "accounts.attempts.network"
-
-COUNT = """
-local wait = 0
-for _, bucket in ipairs(KEYS) do
-    local count = redis.call('INCR', bucket)
-    if count == 1 then redis.call('EXPIRE', bucket, ARGV[1]) end
-    if count > tonumber(ARGV[2]) then wait = math.max(wait, redis.call('TTL', bucket), 1) end
-end
-return wait
-"""
-
-FORGET = """
-for _, bucket in ipairs(KEYS) do
-    if redis.call('EXISTS', bucket) == 1 then redis.call('DECR', bucket) end
-end
-return 0
-"""
 
 
 @asynccontextmanager
@@ -102,7 +81,7 @@ def _buckets(*, email: str, address: str) -> tuple[str, ...]:
 async def _count(settings: Settings, buckets: tuple[str, ...], *, window_s: int, most: int) -> int:
     """Add one to each bucket. Seconds until the fullest one ends when one is over its limit, else 0."""
     try:
-        return await _run_script(settings, COUNT, buckets, window_s, most)
+        return await count_in(settings, buckets, window_s=window_s, most=most)
     except OUTAGE as error:
         log.warning("log-ins are not counted", error=type(error).__name__)
         return 0
@@ -110,29 +89,6 @@ async def _count(settings: Settings, buckets: tuple[str, ...], *, window_s: int,
 
 async def _forget(settings: Settings, buckets: tuple[str, ...]) -> None:
     try:
-        await _run_script(settings, FORGET, buckets)
+        await take_back(settings, buckets)
     except OUTAGE as error:
         log.warning("log-ins are not counted", error=type(error).__name__)
-
-
-async def _run_script(settings: Settings, script: str, buckets: tuple[str, ...], *arguments: int) -> int:
-    async with _valkey(settings) as valkey:
-        answer = valkey.eval(script, len(buckets), *buckets, *(str(argument) for argument in arguments))
-        return int(await cast(Awaitable[int], answer))
-
-
-@asynccontextmanager
-async def _valkey(settings: Settings) -> AsyncIterator[Redis]:
-    """A connection for one exchange: log-ins are rare beside the work of hashing, and nothing is left to close."""
-    timeout_s = settings.cache.timeout_ms / 1000
-    client = Redis.from_url(
-        settings.require_valkey_url(),
-        single_connection_client=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=None,
-    )
-    try:
-        yield client
-    finally:
-        await client.aclose()

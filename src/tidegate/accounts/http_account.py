@@ -28,14 +28,14 @@ from tidegate.accounts.contracts import (
     SignInBusy,
     WrongCredentials,
 )
-from tidegate.accounts.http import SessionAnswer, client_address, desk
+from tidegate.accounts.http import SessionAnswer, desk
 from tidegate.accounts.links import send_link
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD, MIN_PASSWORD
 from tidegate.accounts.sessions import list_sessions
 from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound, NotSignedIn, TooManyRequests
-from tidegate.web import Visitor, require_person, session_token
+from tidegate.web import Visitor, client_address, require_person, session_token
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 

@@ -13,13 +13,22 @@ from starlette.responses import Response
 
 from tidegate.accounts.account import enter_by_link
 from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, SignInBusy, WrongCredentials
-from tidegate.accounts.http import client_address, desk, sessions
+from tidegate.accounts.http import desk, sessions
 from tidegate.accounts.links import PAGES, send_link
 from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
 from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, forget_session, own_path, read_form, render, see_other, session_token
+from tidegate.web import (
+    PostedForm,
+    client_address,
+    forget_session,
+    own_path,
+    read_form,
+    render,
+    see_other,
+    session_token,
+)
 
 router = APIRouter(include_in_schema=False)
 

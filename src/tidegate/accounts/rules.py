@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from tidegate.platform.problems import InvalidRequest
@@ -17,9 +16,6 @@ MIN_PASSWORD = 10
 """Shortest new password, in characters."""
 
 EMAIL = re.compile(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+")
-
-IPV6_PREFIX = 64
-"""One customer's network: whoever has one IPv6 address has these all."""
 
 
 def plausible_credentials(email: str, password: str) -> bool:
@@ -53,16 +49,3 @@ def check_new_password(password: str) -> None:
 def _encodable(text: str) -> bool:
     """False for lone surrogates, which JSON can spell and UTF-8 cannot."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def network_of(address: str) -> str:
-    """What attempts from `address` are counted under: the IPv4 address, the IPv6 /64, or the text itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
-    return str(parsed)

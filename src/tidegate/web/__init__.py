@@ -11,6 +11,7 @@ from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
+    client_address,
     current_person,
     ensure_buyer,
     forget_session,
@@ -40,6 +41,7 @@ __all__ = [
     "StaticTree",
     "Visit",
     "Visitor",
+    "client_address",
     "current_person",
     "ensure_buyer",
     "environment",

@@ -178,6 +178,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/follow/confirm"): For.ALL,
     ("POST", "/holds"): For.ALL,
     ("GET", "/inbox"): For.ALL,
+    ("POST", "/inbox/read"): For.ALL,
     ("GET", "/invitation"): For.ALL,
     ("POST", "/invitation"): For.ALL,
     ("GET", "/language"): For.ALL,

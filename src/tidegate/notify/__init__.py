@@ -17,7 +17,7 @@ from tidegate.notify.contracts import (
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
-from tidegate.notify.inbox import list_inbox, take_over_messages
+from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, waiting_topics
 
@@ -36,6 +36,7 @@ __all__ = [
     "check_address",
     "check_mail_server",
     "count_request",
+    "count_unread",
     "delete_spent",
     "erase_messages",
     "find_followed",

@@ -124,8 +124,8 @@ async def show_confirm(request: Request, token: str = "") -> Response:
     """Where the mailed link leads: a button, since mail scanners open links, too."""
     try:
         asked = notify.read_confirmation(token, now=datetime.now(UTC))
-        topic = (await find_followable(_shop(request), kind=asked.kind, slug=asked.key)).topic
-    except FollowLinkOver as problem:
+        topic = (await find_followable(_shop(request), kind=asked.kind, slug=asked.key)).require_waiting()
+    except (FollowLinkOver, NothingToWaitFor) as problem:
         context = ConfirmContext(None, problem=problem.detail)
     except NotFound:
         context = ConfirmContext(None)

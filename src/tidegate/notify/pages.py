@@ -17,7 +17,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, parse_id
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
-from tidegate.web import current_person, read_form, render, see_other, unread_header
+from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other, unread_header
 
 router = APIRouter(include_in_schema=False)
 
@@ -80,7 +80,7 @@ async def show_inbox(request: Request, before: str = "") -> Response:
         before="" if start is None else str(start),
         older=f"{HOME}?{urlencode({'before': messages[SHOWN - 1].event_id})}" if len(messages) > SHOWN else "",
     )
-    response = render(request, "notify/inbox.html", context, headers={"cache-control": "no-store"})
+    response = render(request, "notify/inbox.html", context, headers=NOT_KEPT)
     if (count := unread_header(request, unread)) is not None:
         response.raw_headers.append(count)
     return response

@@ -16,11 +16,9 @@ from tidegate.notify.follow_links import read_unsubscribe
 from tidegate.notify.follows import end_follow, find_topic
 from tidegate.platform.database import Database
 from tidegate.platform.problems import NotFound
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = APIRouter(include_in_schema=False)
-
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

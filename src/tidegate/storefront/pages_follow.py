@@ -18,6 +18,7 @@ from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem, TooManyRequests
 from tidegate.storefront.following import NothingToWaitFor, address_of, ask_by_mail, find_followable, follow_as
 from tidegate.web import (
+    NOT_KEPT,
     SignInFirst,
     Visitor,
     client_address,
@@ -33,7 +34,6 @@ router = APIRouter(include_in_schema=False)
 HOME: Final = "/account/follows"
 SHOWN: Final = 50
 """Follows on one page."""
-NOT_KEPT: Final = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

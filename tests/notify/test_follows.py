@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 
@@ -248,3 +249,35 @@ async def test_what_is_long_told_is_removed(database: Database, settings: Settin
         assert await delete_spent(conn, keep_days=1, limit=10) == 1
         found = await conn.execute("SELECT count(*) FROM notify.recipients")
         assert await found.fetchone() == (1,)
+
+
+async def test_what_waits_to_be_sent_is_withdrawn_when_it_is_stopped(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    person = PersonId(new_id())
+    await follows(database, NIGHT, ADA, person)
+    await follows(database, LIGHTS, ADA, person)
+    await follows(database, NIGHT, "guest@example.com")
+    night, lights = EventId(new_id()), EventId(new_id())
+    await begin(database, night, NIGHT)
+    await begin(database, lights, LIGHTS)
+    for event_id in (night, lights):
+        await tell(database, mailing, event_id)
+    guest = unsubscribe_link("", topic_id=await topic_id_of(database, NIGHT), email="guest@example.com")
+    topic_id, fingerprint = read_unsubscribe(guest.split("token=")[1])
+    async with database.transaction() as conn:
+        await end_follow(conn, topic_id=topic_id, email_fingerprint=fingerprint)
+        assert await notify.unfollow(conn, kind=LIGHTS.kind, key=LIGHTS.key, person_id=person, email=ADA)
+    assert await deliver_due(database, mailing, limit=10) == 2
+    assert postbox.mails_to("guest@example.com") == []
+    assert len(postbox.mails_to(ADA)) == 1
+
+
+async def topic_id_of(database: Database, topic: notify.Topic) -> UUID:
+    async with database.connection() as conn:
+        found = await conn.execute(
+            "SELECT topic_id FROM notify.topics WHERE kind = %s AND key = %s", (topic.kind, topic.key)
+        )
+        row = await found.fetchone()
+    assert row is not None
+    return UUID(str(row[0]))

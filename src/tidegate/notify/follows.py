@@ -70,10 +70,14 @@ async def unfollow(conn: Connection, *, kind: TopicKind, key: str, person_id: Pe
         DELETE FROM notify.follows AS f USING notify.topics AS t, notify.recipients AS r
         WHERE t.kind = %(kind)s AND t.key = %(key)s AND f.topic_id = t.topic_id AND f.recipient_id = r.recipient_id
             AND (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s)
+        RETURNING f.topic_id, f.recipient_id
         """,
         {"kind": kind, "key": key, "person": person_id, "fingerprint": fingerprint(email)},
     )
-    return done.rowcount > 0
+    ended = await done.fetchall()
+    for topic_id, recipient_id in ended:
+        await _withdraw(conn, topic_id=topic_id, recipient_id=recipient_id)
+    return bool(ended)
 
 
 async def list_follows(
@@ -108,19 +112,33 @@ async def end_follow(conn: Connection, *, topic_id: UUID, email_fingerprint: byt
 
     An address without an account is forgotten with its last follow.
     """
-    await conn.execute(
-        """
-        DELETE FROM notify.follows AS f USING notify.recipients AS r
-        WHERE f.topic_id = %s AND f.recipient_id = r.recipient_id AND r.email_fingerprint = %s
-        """,
-        (topic_id, email_fingerprint),
+    found = await conn.execute(
+        "SELECT recipient_id FROM notify.recipients WHERE email_fingerprint = %s FOR UPDATE", (email_fingerprint,)
     )
+    row = await found.fetchone()
+    if row is None:
+        return
+    await conn.execute("DELETE FROM notify.follows WHERE topic_id = %s AND recipient_id = %s", (topic_id, row[0]))
+    await _withdraw(conn, topic_id=topic_id, recipient_id=row[0])
     await conn.execute(
         """
         DELETE FROM notify.recipients AS r WHERE r.email_fingerprint = %s AND NOT r.has_inbox
             AND NOT EXISTS (SELECT FROM notify.follows AS f WHERE f.recipient_id = r.recipient_id)
         """,
         (email_fingerprint,),
+    )
+
+
+async def _withdraw(conn: Connection, *, topic_id: UUID, recipient_id: UUID) -> None:
+    """Send nothing of a topic that waits to be sent to somebody who stopped it."""
+    await conn.execute(
+        """
+        UPDATE notify.deliveries AS d SET state = 'failed', last_error = 'stopped by its recipient'
+        FROM notify.sends AS s
+        WHERE s.topic_id = %(topic)s AND d.event_id = s.event_id AND d.recipient_id = %(recipient)s
+            AND d.state = 'pending' AND d.variables ->> 'topic_id' = %(topic)s::text
+        """,
+        {"topic": topic_id, "recipient": recipient_id},
     )
 
 

@@ -15,8 +15,10 @@ from tidegate.notify.deliveries import deliver_due
 from tidegate.notify.follow_links import read_unsubscribe, unsubscribe_link
 from tidegate.notify.follows import end_follow
 from tidegate.notify.sends import Page, delete_spent, find_stopped, tell_page
+from tidegate.notify.tasks import sweep, tell_followers
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.jobs import BULK, RECEIPTS, lane_depths, make_app
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
 
@@ -281,3 +283,21 @@ async def topic_id_of(database: Database, topic: notify.Topic) -> UUID:
         row = await found.fetchone()
     assert row is not None
     return UUID(str(row[0]))
+
+
+async def test_sends_and_their_messages_wait_in_the_lane_for_many(database: Database, settings: Settings) -> None:
+    make_app(settings)
+    for number in range(3):
+        await follows(database, NIGHT, f"f{number}@example.com")
+    event_id = EventId(new_id())
+    await begin(database, event_id, NIGHT)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.sends SET due_at = clock_timestamp() - interval '1 minute'")
+    await sweep(database, settings)
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 1), "the send goes on"
+    assert await tell_followers(database, in_pages_of(settings, 2), event_id=event_id) == 3
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 3), "a task for the messages of each page"
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp() - interval '1 hour'")
+    await sweep(database, settings)
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 4), "what was left lying is handed out again"

@@ -35,6 +35,7 @@ EXAMPLES = {
     "/collections/{slug}": "/collections/lights",
     "/products/{slug}": "/products/jumbo-bag",
     "/drops/{slug}": "/drops/midnight-cakestand",
+    "/follow": "/follow?kind=collection&slug=lights",
     "/problems/{slug}": "/problems/not-found",
     "/pages/{slug}": "/pages/imprint",
     "/account/addresses/{address_id}": "/account/addresses/0192a000-0000-7000-8000-000000000000",

@@ -79,6 +79,7 @@ from tidegate.catalog.erasing import archive_products, find_demo, remove_product
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
+from tidegate.catalog.openings import Opening, loose_variants, opened, opened_lately
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rates import (
     TAX_CLASSES,
@@ -140,6 +141,7 @@ __all__ = [
     "NewPrice",
     "NewProduct",
     "NewVariant",
+    "Opening",
     "Product",
     "ProductChanged",
     "ProductExists",
@@ -206,6 +208,9 @@ __all__ = [
     "list_variants",
     "list_vouchers",
     "load_rates",
+    "loose_variants",
+    "opened",
+    "opened_lately",
     "parse_mapping",
     "parse_moment",
     "preview_bulk_edit",

@@ -43,6 +43,7 @@ from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
+from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -53,12 +54,14 @@ from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
+from tidegate.storefront import http_follows as storefront_http_follows
 from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_follow as storefront_pages_follow
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.storefront import pages_visit as storefront_pages_visit
@@ -142,12 +145,14 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     app.include_router(storefront_http.router)
+    app.include_router(storefront_http_follows.router)
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
     app.include_router(storefront_pages_sitemap.router)
     app.include_router(storefront_pages_addresses.router)
     app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
+    app.include_router(storefront_pages_follow.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
@@ -174,6 +179,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(checkout_http_after.router)
     app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)
+    app.include_router(notify_pages_follow.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
     app.include_router(pages_language.router)
@@ -196,7 +202,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
-        app.state.forget_person = (checkout.forget_person,)
+        app.state.forget_person = (checkout.forget_person, notify.forget_follows)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)

@@ -190,6 +190,26 @@ class MailSettings(BaseModel):
     catcher_max_bytes: Count = Field(1_048_576, description="Largest mail that the mail catcher takes.")
 
 
+class FollowSettings(BaseModel):
+    """What people ask to be told of."""
+
+    max_per_recipient: Count = Field(500, description="Most drops, products and collections that one address follows.")
+    requests: Count = Field(
+        5, description="Follows to be confirmed per e-mail address in window_s, and ten times as many per network."
+    )
+    window_s: Count = Field(3_600, description="Window of requests. It fails open: without Valkey nothing is counted.")
+    link_hours: Count = Field(72, description="Life of a link that confirms a follow.")
+    batch: Count = Field(500, description="Followers that are told in one transaction.")
+    slice_s: Count = Field(20, description="How long one task goes on telling followers before the next one does.")
+    announce_s: Count = Field(
+        2, description="Pause between two looks for drops that opened and products that are back."
+    )
+    announce_batch: Count = Field(200, description="Followed drops, and products, that one look takes on.")
+    opened_within_s: Count = Field(
+        3_600, description="How long after a drop's opening the followers of its collections are still told."
+    )
+
+
 class AccountSettings(BaseModel):
     """Sessions and passwords."""
 
@@ -308,6 +328,7 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
+    follows: FollowSettings = FollowSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
     security: SecuritySettings = SecuritySettings()

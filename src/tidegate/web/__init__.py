@@ -24,6 +24,7 @@ from tidegate.web.session import (
 from tidegate.web.shop_pages import TITLES as PAGE_TITLES
 from tidegate.web.shop_pages import PageChanged, ShopPage, list_written, rendered, starter_page, write_page
 from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
+from tidegate.web.unread import UNREAD_COOKIE, unread_header
 
 __all__ = [
     "LOCALE_COOKIE",
@@ -31,6 +32,7 @@ __all__ = [
     "NOT_KEPT",
     "PAGE_TITLES",
     "SESSION_COOKIE",
+    "UNREAD_COOKIE",
     "Answers",
     "Gap",
     "Level",
@@ -68,6 +70,7 @@ __all__ = [
     "set_session",
     "starter_page",
     "static_url",
+    "unread_header",
     "words_of",
     "write_page",
     "wrong_page_fields",

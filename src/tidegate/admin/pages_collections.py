@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from tidegate import catalog
 from tidegate.admin.pages_lists import flash
+from tidegate.admin.pages_picture_form import MB, PictureForm, read_picture, wrong_words
 from tidegate.admin.pages_shell import NOT_KEPT, staff_router
-from tidegate.admin.picture_forms import MB, PictureForm, read_picture, wrong_words
 from tidegate.catalog import (
     CollectionChanged,
     CollectionExists,

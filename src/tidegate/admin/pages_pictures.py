@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from tidegate import catalog
 from tidegate.admin.pages_lists import flash
+from tidegate.admin.pages_picture_form import MB, PictureForm, read_picture, wrong_words
 from tidegate.admin.pages_shell import NOT_KEPT, staff_router
-from tidegate.admin.picture_forms import MB, PictureForm, read_picture, wrong_words
 from tidegate.catalog import EditableProduct, PictureWish, ProductChanged, ProductPicture, UnknownPicture
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, Problem

@@ -36,6 +36,11 @@ class Shopper:
         """Wait until the text can be read."""
         expect(self.page.get_by_text(text).first).to_be_visible()
 
+    def reads(self, path: str, text: str) -> bool:
+        """Open a page and say whether a text stands on it, at once: a page of the catalogue may be a second old."""
+        self.go(path)
+        return self.page.get_by_text(text).first.is_visible()
+
     def hold(self, slug: str) -> None:
         """Buy a product as far as its checkout."""
         self.go(f"/products/{slug}")

@@ -35,6 +35,7 @@ async def test_products_have_the_shape_that_programs_rely_on(reader: Reader, sel
             }
         ],
         "next": None,
+        "corrected": None,
     }
     one = (await reader.get("/api/v1/products/red-lamp")).json()
     assert one == body["items"][0] | {
@@ -65,7 +66,11 @@ async def test_search_and_collection_narrow_the_list(reader: Reader, sell: Sell)
     assert [item["slug"] for item in found] == ["red-lamp"]
     found = (await reader.get("/api/v1/products?collection=bags")).json()["items"]
     assert [item["slug"] for item in found] == ["red-bag"]
-    assert (await reader.get("/api/v1/products?collection=nothing")).json() == {"items": [], "next": None}
+    assert (await reader.get("/api/v1/products?collection=nothing")).json() == {
+        "items": [],
+        "next": None,
+        "corrected": None,
+    }
 
 
 async def test_what_cannot_be_meant_is_refused(reader: Reader) -> None:

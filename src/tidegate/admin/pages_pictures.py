@@ -11,12 +11,12 @@ from starlette.responses import Response
 from tidegate import catalog
 from tidegate.admin.pages_lists import flash
 from tidegate.admin.pages_picture_form import MB, PictureForm, read_picture, wrong_words
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import EditableProduct, PictureWish, ProductChanged, ProductPicture, UnknownPicture
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/products")
 

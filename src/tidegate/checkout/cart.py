@@ -141,9 +141,26 @@ async def lock_cart(conn: Connection, *, person_id: PersonId) -> HoldId | None:
     return None
 
 
-async def note_hold(conn: Connection, *, person_id: PersonId, hold: HoldView) -> None:
-    """Remember the hold that the cart's checkout made."""
-    await conn.execute("UPDATE checkout.carts SET hold_id = %s WHERE person_id = %s", (hold.id, person_id))
+async def begin_turn(conn: Connection, *, person_id: PersonId, at_most_s: float) -> bool:
+    """Begin a checkout of a locked cart; false while another one is on its way."""
+    row = await conn.execute(
+        """
+        UPDATE checkout.carts SET checking_out_until = clock_timestamp() + make_interval(secs => %s)
+        WHERE person_id = %s AND coalesce(checking_out_until <= clock_timestamp(), true)
+        """,
+        (at_most_s, person_id),
+    )
+    return row.rowcount == 1
+
+
+async def end_turn(conn: Connection, *, person_id: PersonId, hold: HoldView | None) -> None:
+    """End a checkout; its hold, if it made one, is the cart's."""
+    await conn.execute(
+        """
+        UPDATE checkout.carts SET checking_out_until = NULL, hold_id = coalesce(%s, hold_id) WHERE person_id = %s
+        """,
+        (hold.id if hold else None, person_id),
+    )
 
 
 async def _change(shop: Shop, person_id: PersonId, sku: str, quantity: int, *, add: bool) -> CartView:

@@ -98,7 +98,7 @@ class CartLineBody(BaseModel):
     """Have exactly `quantity` of a SKU in the cart; 0 takes it out."""
 
     sku: str = Field(min_length=1, max_length=100)
-    quantity: int = Field(ge=0, le=1_000_000)
+    quantity: int = Field(ge=0, le=1_000_000, strict=True)
 
 
 class CartCodeBody(BaseModel):

@@ -14,7 +14,15 @@ import pytest
 from tests.catalog.makers import a_product, write
 from tests.pictures import a_picture
 from tidegate import catalog
-from tidegate.catalog import Darkroom, EditableProduct, Picture, PictureWish, ProductChanged, UnknownPicture
+from tidegate.catalog import (
+    Darkroom,
+    EditableProduct,
+    Picture,
+    PicturesBusy,
+    PictureWish,
+    ProductChanged,
+    UnknownPicture,
+)
 from tidegate.ops.archive import is_upload
 from tidegate.platform.database import Database
 from tidegate.platform.files import LocalFiles
@@ -58,9 +66,7 @@ async def a_lamp(database: Database) -> EditableProduct:
 
 async def add(database: Database, product: EditableProduct, picture: Picture, *, most: int = 20) -> EditableProduct:
     async with database.transaction() as conn:
-        return await catalog.add_picture(
-            conn, product_id=product.id, seen=product.updated_at, digest=picture.digest, alt="A lamp", most=most
-        )
+        return await catalog.add_picture(conn, product_id=product.id, digest=picture.digest, alt="A lamp", most=most)
 
 
 async def shown(database: Database) -> list[str]:
@@ -115,7 +121,8 @@ async def test_what_a_product_does_not_show(database: Database, store: Store) ->
     with pytest.raises(InvalidRequest, match="at most 1 pictures"):
         await add(database, product, await store(COLOURS[1]), most=1)
     with pytest.raises(ProductChanged):
-        await add(database, seen, await store(COLOURS[1]))
+        async with database.transaction() as conn:
+            await catalog.arrange_pictures(conn, product_id=product.id, seen=seen.updated_at, wishes=[])
     with pytest.raises(UnknownPicture):
         await add(database, product, Picture("f" * 64, 1, 1, (1,), ""))
     assert await shown(database) == [picture.digest]
@@ -156,9 +163,7 @@ async def test_a_picture_that_begins_to_be_shown_while_files_are_swept_stays(
     product = await a_lamp(database)
     picture = await store(COLOURS[0])
     async with database.transaction() as conn:
-        await catalog.add_picture(
-            conn, product_id=product.id, seen=product.updated_at, digest=picture.digest, alt="", most=5
-        )
+        await catalog.add_picture(conn, product_id=product.id, digest=picture.digest, alt="", most=5)
         with anyio.fail_after(10):
             assert await catalog.sweep_pictures(database, files, unused_hours=0, limit=10) == 0
     assert on_disk(folder) == {f"{picture.digest}-160.webp"}
@@ -181,3 +186,11 @@ async def test_old_files_without_a_row_go(database: Database, files: LocalFiles,
     assert on_disk(folder) == left
     async with database.connection() as conn:
         assert await catalog.find_picture(conn, digest="00" * 32) is None
+
+
+async def test_a_disk_that_takes_nothing_is_told(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "pictures").write_bytes(b"not a folder")
+    darkroom = Darkroom(PictureSettings())
+    with pytest.raises(PicturesBusy, match="could not store the picture"):
+        await catalog.store_picture(database, LocalFiles(tmp_path / "pictures"), darkroom, uploaded=a_picture())
+    darkroom.close()

@@ -141,9 +141,7 @@ async def test_the_files_of_its_pictures_go_and_others_stay(shop: Shop) -> None:
         picture = await store_picture(shop.database, files, darkroom, uploaded=uploaded)
         async with shop.database.transaction() as conn:
             found = await product_to_edit(conn, slug=slug)
-            found = await add_picture(
-                conn, product_id=found.id, seen=found.updated_at, digest=picture.digest, alt="", most=9
-            )
+            found = await add_picture(conn, product_id=found.id, digest=picture.digest, alt="", most=9)
             shown = picture.digest
             if slug == moved.slug:
                 await move_product(conn, product_id=found.id, seen=found.updated_at, slug="the-first-one")

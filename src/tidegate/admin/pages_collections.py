@@ -125,11 +125,14 @@ async def save_texts(request: Request, slug: str) -> Response:
 @router.post("/{slug}/picture/new")
 async def upload_picture(request: Request, slug: str) -> Response:
     """Show another picture with it."""
-    async with request.app.state.shop.database.connection() as conn:
-        seen = (await catalog.collection_to_edit(conn, slug=slug)).seen
+    shop: Shop = request.app.state.shop
+    async with shop.database.connection() as conn:
+        await catalog.collection_to_edit(conn, slug=slug)  # before a body is read for nothing
     upload = await read_picture(request)
     if upload.errors or upload.kept is None:
         return await _one(request, slug, upload=upload)
+    async with shop.database.connection() as conn:
+        seen = (await catalog.collection_to_edit(conn, slug=slug)).seen
     return await _set_picture(request, slug, upload.kept.digest, upload.alt, seen)
 
 

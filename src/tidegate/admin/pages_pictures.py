@@ -93,13 +93,10 @@ async def add_picture(request: Request, slug: str) -> Response:
             await catalog.add_picture(
                 conn,
                 product_id=product.id,
-                seen=product.updated_at,
                 digest=upload.kept.digest,
                 alt=upload.alt,
                 most=shop.settings.pictures.max_per_product,
             )
-    except ProductChanged:
-        return await _show(request, slug, upload=upload, problem=ProductChanged(_CHANGED))
     except (InvalidRequest, UnknownPicture) as problem:
         return await _show(request, slug, upload=PictureForm(upload.alt, upload.decorative), problem=problem)
     return see_other(request, f"/admin/products/{slug}/pictures?done=added")

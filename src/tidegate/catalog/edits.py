@@ -304,11 +304,14 @@ async def _why_not(conn: Connection, product_id: ProductId) -> ProductChanged | 
     return ProductChanged() if await known.fetchone() is not None else UnknownProduct()
 
 
-async def touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:
-    """Count an edit of something below the product as one of the product. Raises: UnknownProduct, ProductChanged."""
+async def touch(conn: Connection, product_id: ProductId, seen: datetime | None) -> EditableProduct:
+    """Count an edit of something below the product as one of the product; `seen` None: whatever it is now.
+
+    Raises: UnknownProduct, ProductChanged.
+    """
     rows = await conn.execute(
-        "UPDATE catalog.products SET updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"  # noqa: S608
-        f" RETURNING {_COLUMNS}",
+        "UPDATE catalog.products SET updated_at = clock_timestamp()"  # noqa: S608
+        f" WHERE id = %s AND updated_at = coalesce(%s, updated_at) RETURNING {_COLUMNS}",
         (product_id, seen),
     )
     row = await rows.fetchone()

@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from tidegate.catalog.contracts import Picture, UnknownPicture
+import structlog
+
+from tidegate.catalog.contracts import Picture, PicturesBusy, UnknownPicture
 from tidegate.catalog.darkroom import Darkroom
 from tidegate.catalog.editing import EditableProduct
 from tidegate.catalog.edits import touch
 from tidegate.catalog.products import WRITE_LOCK
 from tidegate.catalog.rules import clean_text, is_digest
 from tidegate.platform.database import Connection, Database
+from tidegate.platform.failures import describe_error
 from tidegate.platform.files import SHARDS, FileStore
 from tidegate.platform.ids import ProductId, new_id
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
+
+log = structlog.get_logger(__name__)
 
 MAX_ALT = 500
 """Characters that describe a picture."""
@@ -52,7 +57,10 @@ class PictureWish:
 
 
 async def store_picture(database: Database, files: FileStore, darkroom: Darkroom, *, uploaded: bytes) -> Picture:
-    """Develop an upload and store its files; nothing shows it yet. Raises: UnusablePicture, PicturesBusy."""
+    """Develop an upload and store its files; nothing shows it yet.
+
+    Raises: UnusablePicture; PicturesBusy, also when the files cannot be written.
+    """
     developed = await darkroom.develop(uploaded)
     widths = tuple(sorted(developed.files))
     picture = Picture(developed.digest, developed.width, developed.height, widths, "")
@@ -62,7 +70,12 @@ async def store_picture(database: Database, files: FileStore, darkroom: Darkroom
             " ON CONFLICT (digest) DO UPDATE SET used_at = clock_timestamp()",
             (picture.digest, picture.width, picture.height, list(widths), developed.bytes),
         )
-    await files.put({picture.file(width): developed.files[width] for width in widths})
+    try:
+        await files.put({picture.file(width): developed.files[width] for width in widths})
+    except OSError as error:
+        log.error("picture not stored", error=describe_error(error))
+        words = _("The shop could not store the picture: its disk does not take it. Nothing was changed.")
+        raise PicturesBusy(words) from None
     return picture
 
 
@@ -87,16 +100,14 @@ async def pictures_to_edit(conn: Connection, *, product_id: ProductId) -> tuple[
     )
 
 
-async def add_picture(
-    conn: Connection, *, product_id: ProductId, seen: datetime, digest: str, alt: str, most: int
-) -> EditableProduct:
-    """Show a stored picture with a product, after its others. `alt` empty: it is decorative.
+async def add_picture(conn: Connection, *, product_id: ProductId, digest: str, alt: str, most: int) -> EditableProduct:
+    """Show a stored picture with a product, after its others, whatever else changed. `alt` empty: it is decorative.
 
-    Raises: InvalidRequest, also for more than `most` pictures; UnknownPicture, UnknownProduct, ProductChanged.
+    Raises: InvalidRequest, also for more than `most` pictures; UnknownPicture, UnknownProduct.
     """
     alt = check_alt(alt)
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
-    product = await touch(conn, product_id, seen)
+    product = await touch(conn, product_id, None)
     await use_image(conn, digest=digest)
     rows = await conn.execute(
         "SELECT count(*), coalesce(max(position), -1), bool_or(digest = %s) FROM catalog.product_pictures"

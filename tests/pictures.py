@@ -34,4 +34,21 @@ def a_bomb(*, side: int = 30_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def an_animated_bomb(*, side: int = 60_000) -> bytes:
+    """A small animated WebP that says its canvas is very large."""
+    frame = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(frame, "WEBP", lossless=True)
+
+    def number(value: int) -> bytes:
+        return struct.pack("<I", value)[:3]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+    head = chunk(b"VP8X", b"\2\0\0\0" + number(side - 1) * 2) + chunk(b"ANIM", bytes(6))
+    shown = chunk(b"ANMF", bytes(6) + number(15) * 2 + number(100) + b"\0" + frame.getvalue()[12:])
+    body = b"WEBP" + head + shown * 2
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)" width="400" height="400"/>'

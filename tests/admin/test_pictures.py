@@ -59,6 +59,10 @@ async def test_an_uploaded_picture_is_on_the_product_page_at_once(client: httpx.
     again = await client.get(address, headers={"if-none-match": file.headers["etag"]})
     assert again.status_code == 304
     assert SHOWN.findall((await client.get("/")).text) == [address]
+    told = (await client.get(f"/api/v1/products/{slug}")).json()
+    assert told["pictures"] == [told["picture"]]
+    assert (told["picture"]["alt"], told["picture"]["width"], told["picture"]["height"]) == ("A red lamp", 1280, 640)
+    assert told["picture"]["files"]["640"] == address
 
 
 async def test_pictures_are_ordered_described_and_taken_away_in_one_form(client: httpx.AsyncClient, sell: Sell) -> None:

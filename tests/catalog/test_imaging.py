@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from tests.pictures import SVG, a_bomb, a_picture
+from tests.pictures import SVG, a_bomb, a_picture, an_animated_bomb
 from tidegate.catalog import Darkroom, PicturesBusy, UnusablePicture, imaging
 from tidegate.catalog.darkroom import Developed
 from tidegate.platform.settings import PictureSettings
@@ -84,10 +84,10 @@ def test_every_kind_of_colours_is_read(mode: str) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
-    bomb = a_bomb()
-    assert len(bomb) < 100_000
-    with pytest.raises(UnusablePicture, match="pixels"):
-        developed(bomb)
+    for bomb in (a_bomb(), an_animated_bomb()):
+        assert len(bomb) < 100_000
+        with pytest.raises(UnusablePicture, match="far more pixels"):
+            developed(bomb)
     with pytest.raises(UnusablePicture, match="900 × 600 pixels, more than the 0 million"):
         developed(a_picture(), max_pixels=500_000)
 

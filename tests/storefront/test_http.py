@@ -18,6 +18,7 @@ async def test_products_have_the_shape_that_programs_rely_on(reader: Reader, sel
             {
                 "slug": "red-lamp",
                 "title": "Red Lamp",
+                "picture": None,
                 "variants": [
                     {
                         "sku": "RED-LAMP-S",

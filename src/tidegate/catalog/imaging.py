@@ -28,6 +28,8 @@ SMALLEST: Final = 64
 """Pixels of the shorter side."""
 LONGEST: Final = 5
 """How many times as long as the other a side may be."""
+SHRUNK_FIRST: Final = ("RGB", "RGBA", "CMYK", "L", "LA")
+"""Kinds of colours that can be made smaller as they are: all further work is then on few pixels."""
 QUALITY: Final = 82
 EFFORT: Final = 4
 """WebP's method: 0 is quick, 6 is small."""
@@ -72,15 +74,24 @@ def _developed(uploaded: bytes, max_pixels: int) -> Developed:
             )  # fmt: skip
         opened.draft(None, (WIDTHS[-1], WIDTHS[-1]))  # a JPEG is decoded no larger than it will be shown
         opened.load()
-        picture = _in_srgb(ImageOps.exif_transpose(opened))
+        ImageOps.exif_transpose(opened, in_place=True)
+        picture: Image.Image = opened
+        if picture.mode in SHRUNK_FIRST and picture.width > WIDTHS[-1]:
+            picture = _as_wide(picture, WIDTHS[-1])
+        picture = _in_srgb(picture)
     files: dict[int, bytes] = {}
     for wide in sorted({min(each, picture.width) for each in WIDTHS}, reverse=True):
-        size = (wide, max(1, round(picture.height * wide / picture.width)))
-        picture = picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        picture = _as_wide(picture, wide)
         files[wide] = _webp(picture)
     digest = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in files.values()))
     with Image.open(io.BytesIO(files[max(files)])) as largest:
         return Developed(digest.hexdigest(), *largest.size, files=files)
+
+
+def _as_wide(picture: Image.Image, width: int) -> Image.Image:
+    """The picture at a width, in its own proportions."""
+    size = (width, max(1, round(picture.height * width / picture.width)))
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
@@ -96,7 +107,8 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
             )
         except (ImageCms.PyCMSError, OSError, ValueError):
             log.info("colour profile not used")
-    return picture.convert("RGBA" if clear else "RGB")
+    mode = "RGBA" if clear else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _webp(picture: Image.Image) -> bytes:

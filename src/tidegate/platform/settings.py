@@ -236,7 +236,7 @@ class PictureSettings(BaseModel):
     max_bytes: Count = Field(15_728_640, description="Largest picture file that staff may upload.")
     max_megapixels: int = Field(50, ge=1, le=80, description="Most millions of pixels of an uploaded picture.")
     max_per_product: int = Field(20, ge=1, le=100, description="Most pictures of one product.")
-    workers: Count = Field(1, description="Threads that work on uploaded pictures, per process; each may take 400 MB.")
+    workers: Count = Field(1, description="Threads that work on uploaded pictures, per process; each may take 500 MB.")
     queue: Count = Field(4, description="Most uploads that wait for a thread; more get 503.")
     keep_unused_hours: Count = Field(24, description="How long a picture's files stay after nothing shows it any more.")
     sweep_batch: Count = Field(50, description="Most pictures that one round of the scheduler removes the files of.")

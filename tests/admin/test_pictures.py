@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from tests.admin.test_pages import sign_in
 from tests.admin.test_products import post, save
 from tests.pictures import SVG, a_bomb, a_picture
-from tests.storefront.conftest import Sell, app, reading, sell, text_of
+from tests.storefront.conftest import Open, Sell, app, open_drop, reading, sell, text_of
+from tidegate.entrypoints.scheduler import make_loops
 from tidegate.platform.database import Database
 
-__all__ = ["app", "sell"]
+__all__ = ["app", "open_drop", "sell"]
 
 pytestmark = pytest.mark.anyio
 SAME = {"sec-fetch-site": "same-origin"}
@@ -187,6 +189,36 @@ async def test_a_collection_shows_its_words_picture_and_order(client: httpx.Asyn
     late = await post(client, path, fields_of(page) | texts)
     assert late.status_code == 409
     assert "They glow." in late.text
+
+
+async def test_a_drop_that_is_shared_shows_its_own_name_and_the_picture(
+    client: httpx.AsyncClient, sell: Sell, open_drop: Open
+) -> None:
+    slug = await sell("Night Lamp", description="It glows.")
+    await upload(client, slug, a_picture(), alt="A lamp at night")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=900)
+    page = (await client.get("/drops/lamp-night")).text
+    assert '<link rel="canonical" href="http://127.0.0.1:8000/drops/lamp-night">' in page
+    assert '<meta property="og:title" content="Lamp Night">' in page
+    assert '<meta property="og:description" content="It glows.">' in page
+    assert re.search(r'og:image" content="http://127\.0\.0\.1:8000/pictures/[0-9a-f]{64}-900\.webp"', page)
+    assert 'alt="A lamp at night"' in page
+
+
+async def test_the_scheduler_removes_what_nothing_shows(
+    client: httpx.AsyncClient, app: Any, database: Database, sell: Sell
+) -> None:
+    slug = await sell("Red Lamp")
+    kept = fields_of(await upload(client, slug, a_picture(width=200, height=200), alt=""))["kept"]
+    loops = make_loops(app.app.state.shop, wake=asyncio.Event())
+    (sweep,) = [loop for loop in loops if loop.name == "sweep-pictures"]
+    address = f"/pictures/{kept}-200.webp"
+    assert await sweep.run() == 0
+    assert (await client.get(address)).status_code == 200, "it was uploaded just now"
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.images SET used_at = used_at - interval '2 days'")
+    assert await sweep.run() == 1
+    assert (await client.get(address)).status_code == 404
 
 
 async def test_a_new_address_is_led_to_from_the_old_one(client: httpx.AsyncClient, sell: Sell) -> None:

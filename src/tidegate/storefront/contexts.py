@@ -100,6 +100,7 @@ class DropContext:
     sku: str
     most: int
     hold_minutes: int
+    seen: Seen
     reload_in_s: str | None
     """When a browser without JavaScript should look again; None when that would be far away or of no use."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.catalog.contracts import Picture, Shelf
 from tidegate.platform.money import Money
-from tidegate.storefront.offers import Offer, VariantOffer
+from tidegate.storefront.offers import DropOffer, Offer, VariantOffer
 
 LONGEST_SUMMARY = 160
 """Characters that search engines show of a description."""
@@ -63,6 +63,15 @@ def seen_collection(shelf: Shelf, *, base_url: str) -> Seen:
         image=f"{base_url}{shelf.picture.address(SHARED_WIDTH)}" if shelf.picture else "",
         picture=shelf.picture,
     )
+
+
+def seen_drop(drop: DropOffer, *, base_url: str) -> Seen:
+    """A drop's page from outside: under its own name and address, else as the product that it sells."""
+    address = f"{base_url}/drops/{drop.drop.slug}"
+    if drop.offer is None:
+        return Seen(title=drop.drop.title, description="", address=address)
+    product = seen_product(drop.offer, base_url=base_url)
+    return replace(product, title=drop.drop.title, address=address)
 
 
 def facts_of(offer: Offer, *, base_url: str) -> tuple[dict[str, object], ...]:

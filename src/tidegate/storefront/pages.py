@@ -24,7 +24,7 @@ from tidegate.storefront.contexts import (
     ProductContext,
     whole_minutes,
 )
-from tidegate.storefront.facts import Seen, facts_of, seen_collection, seen_product
+from tidegate.storefront.facts import Seen, facts_of, seen_collection, seen_drop, seen_product
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import (
     DropOffer,
@@ -209,6 +209,7 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
         sku=sku,
         most=most,
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
+        seen=seen_drop(drop, base_url=shop.settings.base_url),
         reload_in_s=MARKS[Gap.RELOAD] if soon else None,
     )
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 
 NO_PAGES = {
     "/art/{slug}.svg": "a picture",
+    "/pictures/{name}": "a picture",
     "/robots.txt": "plain text",
     "/language": "leads on at once",
     "/dev/mail.json": "for programs",
@@ -44,6 +45,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
+    "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import psycopg
 import structlog
 
-from tidegate import accounts, notify, payments
+from tidegate import accounts, catalog, notify, payments
 from tidegate.checkout import (
     Shop,
     delete_old_carts,
@@ -26,6 +27,7 @@ from tidegate.notify import tasks as notify_tasks
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
+from tidegate.platform.files import LocalFiles
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
@@ -111,6 +113,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
         Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
         Loop("delete-follows", _in_transaction(database, _delete_follows), HOUR_S),
+        Loop("sweep-pictures", partial(_sweep_pictures, database, settings), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
     ]
     if settings.demo:
@@ -146,6 +149,16 @@ async def _delete_carts(settings: Settings, conn: Connection) -> int:
 
 async def _delete_follows(conn: Connection) -> int:
     return await notify.delete_spent(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+
+
+async def _sweep_pictures(database: Database, settings: Settings) -> int:
+    """Files that nothing shows; and files without a row, a part of them each hour."""
+    files, limits = LocalFiles(settings.pictures_folder), settings.pictures
+    turn = int(time.time() // HOUR_S)
+    await catalog.sweep_strays(database, files, unused_hours=limits.keep_unused_hours, turn=turn)
+    return await catalog.sweep_pictures(
+        database, files, unused_hours=limits.keep_unused_hours, limit=limits.sweep_batch
+    )
 
 
 async def _delete_sessions(conn: Connection) -> int:

@@ -258,6 +258,18 @@ class CatalogSettings(BaseModel):
     stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
 
+class PictureSettings(BaseModel):
+    """Uploaded pictures: what is taken, who works on it, and how long files stay that nothing shows."""
+
+    max_bytes: Count = Field(15_728_640, description="Largest picture file that staff may upload.")
+    max_megapixels: int = Field(50, ge=1, le=80, description="Most millions of pixels of an uploaded picture.")
+    max_per_product: int = Field(20, ge=1, le=100, description="Most pictures of one product.")
+    workers: Count = Field(1, description="Threads that work on uploaded pictures, per process; each may take 500 MB.")
+    queue: Count = Field(4, description="Most uploads that wait for a thread; more get 503.")
+    keep_unused_hours: Count = Field(24, description="How long a picture's files stay after nothing shows it any more.")
+    sweep_batch: Count = Field(50, description="Most pictures that one round of the scheduler removes the files of.")
+
+
 class SecuritySettings(BaseModel):
     """Keys. `tidegate up` makes its own in TIDEGATE_HOME/secrets.json."""
 
@@ -331,6 +343,7 @@ class Settings(BaseSettings):
     follows: FollowSettings = FollowSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
+    pictures: PictureSettings = PictureSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
@@ -353,6 +366,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Public address without a trailing slash."""
         return (self.http.base_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def pictures_folder(self) -> Path:
+        """Where the files of uploaded pictures lie; backups take every folder like it."""
+        return self.home.absolute() / "pictures"
 
     @property
     def endpoints_file(self) -> Path:

@@ -3,7 +3,7 @@
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import error_page, words_of
-from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
@@ -59,6 +59,7 @@ __all__ = [
     "offered_locales",
     "own_path",
     "read_form",
+    "read_upload",
     "render",
     "rendered",
     "request_locale",

@@ -114,9 +114,9 @@ async def save_texts(request: Request, slug: str) -> Response:
                 new_slug=new_slug,
             )
     except CollectionExists as problem:
-        return await _one(request, slug, typed=typed, errors={"slug": problem.detail}, status=problem.status)
+        return await _one(request, slug, typed=typed, errors={"slug": words_of(problem)}, status=problem.status)
     except InvalidRequest as problem:
-        return await _one(request, slug, typed=typed, errors={"title": problem.detail})
+        return await _one(request, slug, typed=typed, errors={"title": words_of(problem)})
     except CollectionChanged:
         return await _one(request, slug, typed=typed, problem=CollectionChanged(_CHANGED))
     return see_other(request, f"/admin/collections/{new_slug}?done=saved")

@@ -15,7 +15,7 @@ from tidegate.catalog import Darkroom, Picture, PicturesBusy, UnusablePicture
 from tidegate.checkout import Shop
 from tidegate.platform.files import FileStore
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, read_upload
+from tidegate.web import PostedForm, read_upload, words_of
 
 MB = 1_048_576
 
@@ -51,7 +51,7 @@ async def read_picture(request: Request) -> PictureForm:
         try:
             kept = await catalog.store_picture(shop.database, files, darkroom, uploaded=content)
         except (UnusablePicture, PicturesBusy) as problem:
-            errors["picture"] = problem.detail
+            errors["picture"] = words_of(problem)
     alt, decorative = form.get("alt"), bool(form.get("decorative"))
     if (wrong := wrong_words(alt, decorative=decorative)) is not None:
         errors["alt"] = wrong

@@ -16,7 +16,7 @@ from tidegate.catalog import EditableProduct, PictureWish, ProductChanged, Produ
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other, words_of
 
 router = staff_router("/products")
 
@@ -163,7 +163,7 @@ async def _show(
         most_megapixels=limits.max_megapixels,
         most=limits.max_per_product,
         said=flash(request, SAID) if request.method == "GET" else "",
-        problem=problem.detail if problem else "",
+        problem=words_of(problem) if problem else "",
     )
     status = 200 if request.method == "GET" else problem.status if problem else 422
     return render(request, "admin/pictures.html", context, status=status, headers=NOT_KEPT)

@@ -193,7 +193,7 @@ async def post_product(request: Request, slug: str) -> Response:
     except ProductChanged:
         return await _show(request, slug, form=parsed, problem=ProductChanged(_CHANGED))
     except ProductExists as problem:
-        return await _show(request, slug, form=parsed.with_error("slug", problem.detail), status=problem.status)
+        return await _show(request, slug, form=parsed.with_error("slug", words_of(problem)), status=problem.status)
     except (InvalidRequest, catalog.UnknownCollection) as problem:
         return await _show(request, slug, form=parsed, problem=problem)
     return see_other(request, f"/admin/products/{saved.slug}/edit?done=saved")

@@ -27,6 +27,7 @@ from tidegate.web import (
     render,
     request_locale,
     see_other,
+    words_of,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -87,7 +88,7 @@ async def post_follow(request: Request) -> Response:
     try:
         await follow_as(_shop(request), topic=found.topic, person_id=person.id, locale=request_locale(request))
     except FollowsFull as problem:
-        return await _show_follows(request, person.id, problem=problem.detail, status=problem.status)
+        return await _show_follows(request, person.id, problem=words_of(problem), status=problem.status)
     return see_other(request, _address(HOME, found.topic))
 
 
@@ -112,9 +113,9 @@ async def post_address(request: Request) -> Response:
         network, locale = client_address(request), request_locale(request)
         await ask_by_mail(shop, topic=found.topic, email=email, network=network, locale=locale)
     except InvalidRequest as problem:
-        return _show_ask(request, AskContext(found.topic, email, error=problem.detail), problem)
+        return _show_ask(request, AskContext(found.topic, email, error=words_of(problem)), problem)
     except TooManyRequests as problem:
-        return _show_ask(request, AskContext(found.topic, email, problem=problem.detail), problem)
+        return _show_ask(request, AskContext(found.topic, email, problem=words_of(problem)), problem)
     hours = shop.settings.follows.link_hours
     return _show_ask(request, AskContext(found.topic, email, sent=True, hours=hours))
 
@@ -126,7 +127,7 @@ async def show_confirm(request: Request, token: str = "") -> Response:
         asked = notify.read_confirmation(token, now=datetime.now(UTC))
         topic = (await find_followable(_shop(request), kind=asked.kind, slug=asked.key)).require_waiting()
     except (FollowLinkOver, NothingToWaitFor) as problem:
-        context = ConfirmContext(None, problem=problem.detail)
+        context = ConfirmContext(None, problem=words_of(problem))
     except NotFound:
         context = ConfirmContext(None)
     else:
@@ -146,7 +147,7 @@ async def post_confirm(request: Request) -> Response:
             most = shop.settings.follows.max_per_recipient
             await notify.follow(conn, topic=topic, email=asked.email, locale=asked.locale, most=most)
     except (FollowLinkOver, FollowsFull, NothingToWaitFor) as problem:
-        context = ConfirmContext(None, problem=problem.detail)
+        context = ConfirmContext(None, problem=words_of(problem))
         return render(request, "storefront/follow_confirm.html", context, status=problem.status, headers=NOT_KEPT)
     return render(request, "storefront/follow_confirm.html", ConfirmContext(topic, done=True), headers=NOT_KEPT)
 

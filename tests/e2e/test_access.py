@@ -68,6 +68,13 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
 
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
+    for address in addresses(shopper, staff).values():
+        visitor = staff if address.startswith("/admin") else shopper
+        _look_at(visitor, address)
+
+
+def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
+    """An address of every page by its route. The shopper buys for it, the staff signs in."""
     known = dict(EXAMPLES)
     known |= _bought(shopper)
     _sign_in(staff)
@@ -76,11 +83,10 @@ def test_every_page(shop: Shop, visit: Visit) -> None:
     staff.go("/admin/people")
     people = staff.page.locator("main a[href^='/admin/people/']")
     known["/admin/people/{person_id}"] = people.first.get_attribute("href") or ""
-    for path in pages():
-        address = known.get(path, path)
+    found = {path: known.get(path, path) for path in pages()}
+    for path, address in found.items():
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
-        visitor = staff if path.startswith("/admin") else shopper
-        _look_at(visitor, address)
+    return found
 
 
 def _bought(shopper: Shopper) -> dict[str, str]:

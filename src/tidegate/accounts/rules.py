@@ -41,13 +41,15 @@ def check_email(email: str) -> None:
     """See that a link can be mailed there. Raises: InvalidRequest."""
     fits = len(email) <= MAX_EMAIL and email.isprintable() and _encodable(email) and EMAIL.fullmatch(email)
     if not fits:
-        raise InvalidRequest("Enter a whole e-mail address, such as name@example.org.")
+        raise InvalidRequest("Enter a whole e-mail address, such as name@example.org.", field="email")
 
 
 def check_new_password(password: str) -> None:
     """See that a password can be taken. Raises: InvalidRequest."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not _encodable(password):
-        raise InvalidRequest(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters. Choose another one.")
+        raise InvalidRequest(
+            f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters. Choose another one.", field="password"
+        )
 
 
 def _encodable(text: str) -> bool:

@@ -31,6 +31,7 @@ from tidegate.checkout import (
 from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
+from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/orders")
@@ -63,6 +64,7 @@ class OrderContext:
     half: str
     typed: dict[str, str]
     error: str
+    errors: dict[str, str]
     may_cancel: bool
     confirm_cancel: bool
 
@@ -121,7 +123,7 @@ async def post_refund(request: Request, order_id: str) -> Response:
             restock=form.get("restock") == "yes",
         )
     except MoneyError:
-        problem = InvalidRequest("Write the sum as a number such as 12.50. Nothing was given back.")
+        problem = InvalidRequest(_("Write the sum as a number such as 12.50. Nothing was given back."), field="amount")
         return await _page(request, wanted, form=form, problem=problem)
     except REFUSED as problem:
         return await _page(request, wanted, form=form, problem=problem)
@@ -191,8 +193,9 @@ async def _page(
         carriers=carriers,
         key=str(uuid4()),
         half=_plain(half),
-        typed=dict(form.fields) if form else {"amount": _plain(after.rest)},
-        error=problem.detail if problem else "",
+        typed={"amount": _plain(after.rest)} | dict(form.fields if form else ()),
+        error=problem.detail if problem and not problem.blamed else "",
+        errors=problem.blamed if problem else {},
         may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )
@@ -212,7 +215,7 @@ def _parts(form: PostedForm, prefix: str) -> tuple[LinePart, ...]:
         number, text = name.removeprefix(prefix), value.strip() or "0"
         if name.startswith(prefix):
             if not (number.isascii() and number.isdigit() and text.isascii() and text.isdigit() and len(text) <= 6):
-                raise InvalidRequest("Write how many items as whole numbers. Nothing was changed.")
+                raise InvalidRequest(_("Write how many items as whole numbers. Nothing was changed."), field=name)
             if int(text):
                 parts.append(LinePart(int(number[:6]), int(text)))
     return tuple(parts)

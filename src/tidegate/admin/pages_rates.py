@@ -62,6 +62,7 @@ class ShippingContext:
     saved: bool
     form: str = ""
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +89,7 @@ class TaxesContext:
     saved: bool
     form: str = ""
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
 
 
@@ -221,7 +223,8 @@ async def _shipping(
         currency=shop.settings.currency,
         saved=saved,
         form=form,
-        problem=problem.detail if problem else "",
+        problem=problem.detail if problem and not problem.blamed else "",
+        errors=problem.blamed if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/shipping.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -250,7 +253,8 @@ async def _taxes(
         products=products,
         saved=saved,
         form=form,
-        problem=problem.detail if problem else "",
+        problem=problem.detail if problem and not problem.blamed else "",
+        errors=problem.blamed if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/taxes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -284,7 +288,8 @@ def _steps(text: str, currency: str) -> list[tuple[int, int]]:
         except MoneyError:
             example = "4.00" if get_currency_precision(currency) else "400"
             raise InvalidRequest(
-                _("Line %(number)s is no price: type such as %(example)s, or 50: 0.", number=number, example=example)
+                _("Line %(number)s is no price: type such as %(example)s, or 50: 0.", number=number, example=example),
+                field="steps",
             ) from None
     return steps
 
@@ -297,7 +302,7 @@ def _basis_points(percent: str) -> int:
         or len(part) > 2
         or (part and not part.isdecimal())
     ):
-        raise InvalidRequest(_("Type the percentage with at most two decimals, such as 19 or 5.5."))
+        raise InvalidRequest(_("Type the percentage with at most two decimals, such as 19 or 5.5."), field="percent")
     return int(whole) * 100 + int(part.ljust(2, "0"))
 
 

@@ -63,7 +63,9 @@ async def create_voucher(
                 ),
             )
     except UniqueViolation:
-        raise VoucherExists(f"There is a voucher {code} already; a code is used for one voucher only.") from None
+        raise VoucherExists(
+            f"There is a voucher {code} already; a code is used for one voucher only.", field="code"
+        ) from None
     return await _existing(conn, code)
 
 
@@ -105,18 +107,20 @@ def _check(code: str, percent_off: int | None, amount_off: Money | None, total: 
     if not is_code(code):
         raise InvalidRequest(
             f"{code[:40]!r} cannot be a voucher's code: use up to {MAX_CODE} letters, digits, hyphens and underscores,"
-            " the first a letter or digit."
+            " the first a letter or digit.",
+            field="code",
         )
     if (percent_off is None) == (amount_off is None):
         raise InvalidRequest("A voucher takes off either a percentage or an amount.")
     if percent_off is not None and not 1 <= percent_off <= 100:
-        raise InvalidRequest("A voucher takes off 1 to 100 percent.")
+        raise InvalidRequest("A voucher takes off 1 to 100 percent.", field="off")
     if amount_off is not None and not 1 <= amount_off.amount <= MAX_AMOUNT:
-        raise InvalidRequest("The amount that a voucher takes off must be more than nothing.")
+        raise InvalidRequest("The amount that a voucher takes off must be more than nothing.", field="off")
     if not 1 <= total <= MAX_QUANTITY:
-        raise InvalidRequest(f"A voucher may be redeemed 1 to {MAX_QUANTITY:,} times.")
+        raise InvalidRequest(f"A voucher may be redeemed 1 to {MAX_QUANTITY:,} times.", field="total")
     if not 1 <= per_buyer <= total:
-        raise InvalidRequest("A buyer may redeem a voucher at least once, and no more often than all together.")
+        told = "A buyer may redeem a voucher at least once, and no more often than all together."
+        raise InvalidRequest(told, field="per_buyer")
 
 
 async def _existing(conn: Connection, code: str) -> VoucherTerms:

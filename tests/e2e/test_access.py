@@ -83,10 +83,11 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     staff.go("/admin/people")
     people = staff.page.locator("main a[href^='/admin/people/']")
     known["/admin/people/{person_id}"] = people.first.get_attribute("href") or ""
-    found = {path: known.get(path, path) for path in pages()}
-    for path, address in found.items():
+    for path in pages():
+        address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
-    return found
+        known[path] = address
+    return {path: known[path] for path in pages()}
 
 
 def _bought(shopper: Shopper) -> dict[str, str]:

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from tidegate import accounts
 from tidegate.accounts import Role, SignedIn, WrongCredentials
 from tidegate.accounts.passwords import Passwords
-from tidegate.accounts.rules import network_of, plausible_credentials
+from tidegate.accounts.rules import plausible_credentials
+from tidegate.platform.attempts import network_of
 from tidegate.platform.database import Database
 from tidegate.platform.problems import Overloaded, Problem, TooManyRequests
 from tidegate.platform.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from tests.admin.test_pages import sign_in
 from tests.storefront.conftest import app, reading, text_of
-from tidegate.catalog import Rates, load_rates
+from tidegate.catalog import Rates, apply_standard_vat, load_rates, standard_vat
 from tidegate.platform.database import Database
 
 __all__ = ["app"]
@@ -114,3 +114,36 @@ async def test_codes_are_made_listed_and_closed(client: httpx.AsyncClient) -> No
         assert (wrong.status_code, f'value="{typed}"' in wrong.text) == (422, True), name
     assert (await post(client, "/admin/codes", "/SPRING/close")).status_code == 303
     assert "Closed" in text_of(await client.get("/admin/codes"))
+
+
+async def test_standard_rates_are_set_by_one_button_and_nothing_of_staff_is_overwritten(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    page = await client.get("/admin/taxes")
+    assert "Check them before you rely on them" in text_of(page)
+    mine = {"country": "DE", "tax_class": "standard", "name": "Mine", "percent": "1"}
+    assert (await post(client, "/admin/taxes", **mine)).status_code == 303
+    assert (await post(client, "/admin/taxes", "/prices", include="0")).status_code == 303
+    assert (await post(client, "/admin/taxes", "/standard")).status_code == 303
+    rates = await kept(database)
+    found = {each.country: (each.name, each.rate_bp) for each in rates.taxes}
+    assert len(found) == len(rates.taxes) == 30
+    assert found["DE"] == ("Mine", 100)
+    assert found["FI"] == ("ALV", 2550)
+    assert found["CH"][1] == 810
+    assert not rates.prices_include_tax, "a shop that had rates keeps what it chose for its prices"
+    assert "/admin/taxes/standard" not in (await client.get("/admin/taxes")).text, "nothing is left to set"
+
+
+async def test_the_first_rates_of_a_shop_are_within_its_prices(client: httpx.AsyncClient, database: Database) -> None:
+    await post(client, "/admin/taxes", "/prices", include="0")
+    await post(client, "/admin/taxes", "/standard")
+    assert (await kept(database)).prices_include_tax
+    async with database.transaction() as conn:
+        assert await apply_standard_vat(conn) == 0, "a second time changes nothing"
+
+
+def test_standard_rates_are_of_thirty_countries_and_plausible() -> None:
+    rates = standard_vat().rates
+    assert len({each.country for each in rates}) == len(rates) == 30
+    assert all(800 <= each.rate_bp <= 2700 and each.tax_class == "standard" for each in rates)

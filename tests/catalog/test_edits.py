@@ -112,13 +112,17 @@ async def test_prices_are_set_together_and_a_buyer_meets_them_at_once(database: 
     await write(database, a_product("tee", "TEE-S", "TEE-M"), a_product("cap", "CAP"))
     snapshot = Snapshot(currency="GBP", max_entries=10)
     async with database.transaction() as conn:
-        assert (await snapshot.terms(conn, ["TEE-S"]))["TEE-S"].price.amount == 100
+        assert (await snapshot.answer_with_rates(conn, await snapshot.ask(conn), ["TEE-S"]))[0][
+            "TEE-S"
+        ].price.amount == 100
     before = await seen(database, "tee")
     new = [NewPrice("TEE-S", Money(150, "GBP"), Money(200, "GBP")), NewPrice("TEE-M", Money(250, "GBP"))]
     async with database.transaction() as conn:
         after = await set_prices(conn, product_id=before.id, seen=before.updated_at, prices=new)
     async with database.transaction() as conn:
-        assert (await snapshot.terms(conn, ["TEE-S"]))["TEE-S"].price.amount == 150
+        assert (await snapshot.answer_with_rates(conn, await snapshot.ask(conn), ["TEE-S"]))[0][
+            "TEE-S"
+        ].price.amount == 150
         with pytest.raises(ProductChanged):
             await set_prices(conn, product_id=before.id, seen=before.updated_at, prices=new)
         stray = [NewPrice("TEE-S", Money(1, "GBP")), NewPrice("CAP", Money(1, "GBP"))]

@@ -38,9 +38,14 @@ def new_snapshot(max_entries: int = 100) -> Snapshot:
     return Snapshot(currency="GBP", max_entries=max_entries)
 
 
+async def terms_in(snapshot: Snapshot, conn: Connection, *skus: str) -> dict[str, Terms]:
+    found, _ = await snapshot.answer_with_rates(conn, await snapshot.ask(conn), skus)
+    return found
+
+
 async def terms(snapshot: Snapshot, database: Database, *skus: str) -> dict[str, Terms]:
     async with database.transaction() as conn:
-        return await snapshot.terms(conn, skus)
+        return await terms_in(snapshot, conn, *skus)
 
 
 async def vouchers(snapshot: Snapshot, database: Database, *codes: str) -> dict[str, VoucherTerms]:
@@ -71,7 +76,7 @@ async def asked_again(snapshot: Snapshot, database: Database, skus: Sequence[str
         for sku in skus:
             try:
                 async with conn.transaction():
-                    await snapshot.terms(conn, [sku])
+                    await terms_in(snapshot, conn, sku)
             except psycopg.errors.UndefinedTable:
                 unknown.add(sku)
         return unknown
@@ -137,7 +142,7 @@ async def test_a_change_that_is_not_committed_is_nobody_elses(database: Database
     async with database.connection() as conn:
         async with conn.transaction(force_rollback=True):
             await set_price(conn, 1)
-            assert (await snapshot.terms(conn, ["TEE"]))["TEE"].price.amount == 1  # its own transaction sees it
+            assert (await terms_in(snapshot, conn, "TEE"))["TEE"].price.amount == 1  # its own transaction sees it
             assert await price(snapshot, database) == 100
         assert await price(snapshot, database) == 100
         async with conn.transaction():
@@ -157,7 +162,7 @@ async def test_a_load_that_a_change_overtakes_is_not_kept_under_the_new_revision
         async with database.connection() as other:
             await set_price(other, 700)
         assert await terms(snapshot, database, "FORGED") == {}  # the new revision, and the SKU is not loaded
-        assert (await snapshot.answer(conn, asked, ["TEE"]))["TEE"].price.amount == 100
+        assert (await snapshot.answer_with_rates(conn, asked, ["TEE"]))[0]["TEE"].price.amount == 100
     assert await price(snapshot, database) == 700
 
 
@@ -262,10 +267,10 @@ async def test_variants_have_terms_whatever_the_products_status(database: Databa
     async with database.transaction() as conn:
         ids = await find_variants(conn, skus=["S", "M"])
         stranger = VariantId(new_id())
-        found = await snapshot.by_variant(conn, [ids["M"], ids["S"], ids["M"], stranger])
+        found, _ = await snapshot.by_variant_with_rates(conn, [ids["M"], ids["S"], ids["M"], stranger])
         assert {variant: one.price.amount for variant, one in found.items()} == {ids["S"]: 100, ids["M"]: 200}
         await set_price(conn, 900)
-        assert (await snapshot.by_variant(conn, [ids["S"]]))[ids["S"]].price.amount == 900
+        assert (await snapshot.by_variant_with_rates(conn, [ids["S"]]))[0][ids["S"]].price.amount == 900
 
 
 async def test_in_a_pipeline_the_revision_waits_for_nothing(database: Database, snapshot: Snapshot) -> None:
@@ -274,5 +279,5 @@ async def test_in_a_pipeline_the_revision_waits_for_nothing(database: Database, 
         async with database.connection() as conn, conn.pipeline(), conn.transaction():
             asked = await snapshot.ask(conn)
             mine = await conn.execute("SELECT 7")
-            assert (await snapshot.answer(conn, asked, ["TEE"]))["TEE"].price.amount == 100
+            assert (await snapshot.answer_with_rates(conn, asked, ["TEE"]))[0]["TEE"].price.amount == 100
             assert await mine.fetchone() == (7,)

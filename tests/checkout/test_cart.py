@@ -14,8 +14,8 @@ from tests.checkout.buying import guest, order_body, post, problem
 from tests.checkout.conftest import Stock
 from tidegate import checkout
 from tidegate.checkout import Address, CartLineState, CartShort, CartView, Line, OrderForm, Shop
+from tidegate.checkout.cart_contracts import KeptLine
 from tidegate.checkout.cart_rules import merged, without
-from tidegate.checkout.contracts import KeptLine
 from tidegate.entrypoints.site import TAKE_OVER
 from tidegate.inventory import available, set_stock
 from tidegate.ops.books import check_books

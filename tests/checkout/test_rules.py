@@ -138,7 +138,7 @@ def test_an_end_is_an_end_and_money_can_always_go_back() -> None:
 
 @pytest.mark.parametrize("quantity", [0, -1, 101, 10**9])
 def test_quantities_outside_the_bounds_are_refused(quantity: int) -> None:
-    with pytest.raises(InvalidRequest, match="line 2: the quantity must be from 1 to 100"):
+    with pytest.raises(InvalidRequest, match="Line 2: the quantity must be from 1 to 100"):
         check_lines([Line("A", 1), Line("B", quantity)], max_lines=5, max_quantity=100)
 
 

@@ -66,6 +66,7 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
+@pytest.mark.timeout(300)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     for address in addresses(shopper, staff).values():
@@ -83,6 +84,9 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     staff.go("/admin/people")
     people = staff.page.locator("main a[href^='/admin/people/']")
     known["/admin/people/{person_id}"] = people.first.get_attribute("href") or ""
+    staff.go("/admin/customers")
+    customers = staff.page.locator("main a[href^='/admin/customers/']")
+    known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"

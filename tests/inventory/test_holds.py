@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from psycopg.errors import CheckViolation, LockNotAvailable
 
 from tidegate import inventory
 from tidegate.inventory import Confirmation, DropRule, Granted, HoldLine, HoldRequest, VoucherRule, VoucherSpent
-from tidegate.inventory.placing import PLENTY
+from tidegate.inventory.placing import PLENTY, AskedRoom
 from tidegate.inventory.stock import lock_stock
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
@@ -48,9 +48,31 @@ async def stocked(database: Database, *levels: int) -> list[VariantId]:
     return variants
 
 
+async def settled(
+    conn: Connection, requests: Sequence[HoldRequest], room: AskedRoom, *, ttl_s: int = 60, max_loose_holds: int = 1
+) -> list[Any]:
+    """Place holds and apply what that does to the stock."""
+    moves = inventory.StockMoves()
+    decisions = await inventory.place_holds(
+        conn, requests, ttl_s=ttl_s, max_loose_holds=max_loose_holds, asked=room, moves=moves
+    )
+    await moves.apply(conn)
+    return list(decisions)
+
+
+async def confirmed(conn: Connection, orders: Mapping[HoldId, OrderId]) -> dict[HoldId, Confirmation]:
+    """Turn holds into sales and apply what that does to the stock."""
+    known = await inventory.load_holds(conn, list(orders))
+    asked, moves = await inventory.ask_hold_states(conn, known), inventory.StockMoves()
+    outcome = await inventory.confirm_holds(conn, orders, known=known, asked=asked, moves=moves)
+    await moves.apply(conn)
+    return outcome
+
+
 async def place(database: Database, *requests: HoldRequest, ttl_s: int = 60) -> list[Any]:
     async with database.transaction() as conn:
-        return list(await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=100))
+        room = await inventory.ask_room(conn, requests)
+        return await settled(conn, requests, room, ttl_s=ttl_s, max_loose_holds=100)
 
 
 async def levels(database: Database, *variants: VariantId) -> list[tuple[int, int, int]]:
@@ -183,7 +205,7 @@ async def test_the_limit_counts_what_was_bought(database: Database) -> None:
     await place(database, wish)
     order_id = await order(database, wish.id)
     async with database.transaction() as conn:
-        await inventory.confirm_holds(conn, {wish.id: order_id})
+        await confirmed(conn, {wish.id: order_id})
     again, fits = request([variant], quantity=2, buyer=buyer, drop=rule), request([variant], buyer=buyer, drop=rule)
     assert (await place(database, again)) == [inventory.OverLimit(again.id, 3, 2, None)]
     assert isinstance((await place(database, fits))[0], Granted)
@@ -245,11 +267,11 @@ async def test_paid_late_takes_stock_again_or_is_told_that_it_is_gone(database: 
         await inventory.release_holds(conn, list(orders))
     await place(database, request([variant]))
     async with database.transaction() as conn:
-        outcome = await inventory.confirm_holds(conn, orders)
+        outcome = await confirmed(conn, orders)
     assert sorted(outcome.values()) == [Confirmation.GONE, Confirmation.RETAKEN]
     assert await levels(database, variant) == [(0, 1, 1)]
     async with database.transaction() as conn:
-        assert Confirmation.CONFIRMED in (await inventory.confirm_holds(conn, orders)).values()
+        assert Confirmation.CONFIRMED in (await confirmed(conn, orders)).values()
     assert await levels(database, variant) == [(0, 1, 1)]
 
 
@@ -279,7 +301,7 @@ async def test_ending_own_holds_of_other_goods_waits_for_nobody(database: Databa
     async with database.transaction() as first, database.transaction() as second:
         room = await inventory.ask_room(first, new[:1])
         await lock_stock(second, [line.variant_id for line in new[1].lines])
-        placed = inventory.place_holds(first, new[:1], ttl_s=60, max_loose_holds=1, asked=room)
+        placed = settled(first, new[:1], room)
         if in_drop:
             with pytest.raises(LockNotAvailable):
                 await placed
@@ -360,7 +382,7 @@ async def test_ending_own_holds_with_another_voucher_waits_for_nobody(database: 
     new = request([mine], buyer=old.buyer_id, drop=rule)
     async with database.transaction() as first, database.transaction() as second:
         await inventory.ask_room(second, [request([theirs], voucher=voucher)])
-        placed = inventory.place_holds(first, [new], ttl_s=60, max_loose_holds=1)
+        placed = settled(first, [new], await inventory.ask_room(first, [new]))
         if in_drop:
             with pytest.raises(LockNotAvailable):
                 await placed
@@ -382,7 +404,7 @@ async def test_a_redemption_stays_when_confirmed_and_is_taken_again_when_paid_la
     if taken_meanwhile:
         assert isinstance((await place(database, request([variant], voucher=voucher)))[0], Granted)
     async with database.transaction() as conn:
-        outcome = await inventory.confirm_holds(conn, {wish.id: order_id})
+        outcome = await confirmed(conn, {wish.id: order_id})
         held = (await inventory.load_holds(conn, [wish.id]))[wish.id]
     assert outcome[wish.id] is (Confirmation.GONE if taken_meanwhile else Confirmation.RETAKEN)
     assert (held.voucher_id, held.discount) == (voucher.voucher_id, 1)

@@ -109,6 +109,30 @@ async def test_a_paid_order_is_told_by_mail_and_in_the_inbox(
     assert await deliver_due(database, mailing, limit=10) == 0
 
 
+async def test_a_mail_says_where_it_goes_and_what_it_comes_to_and_the_inbox_names_nobody(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    event = order_paid()
+    place = {"name": "Ada <b>", "line1": "1 High St", "city": "Austin", "postal_code": "78701", "country": "US"}
+    bill = place | {"name": "Engines Ltd", "country": "GB", "phone": "020 7946 0958"}
+    personal = (event.personal or {}) | {"address": place | {"region": "TX"}, "billing": bill}
+    shipping = {"method": "post", "name": "Post", "amount": {"amount": 400, "currency": "GBP"}}
+    await paid(database, mailing, replace(event, payload=event.payload | {"shipping": shipping}, personal=personal))
+    assert await deliver_due(database, mailing, limit=10) == 2
+    (mail,) = postbox.mails_to(ADA)
+    plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert html is not None
+    text = plain.get_content().replace("\r\n", "\n")
+    assert "Goods: £1,234.50\nPost: £4.00\n" in text
+    assert "Goes to:\nAda <b>\n1 High St\n78701 Austin\nTX\nUnited States\n" in text
+    assert "Bill for:\nEngines Ltd\n1 High St\n78701 Austin\nUnited Kingdom\n020 7946 0958\n" in text
+    assert "Ada &lt;b&gt;" in html.get_content()
+    assert "Engines Ltd" in html.get_content()
+    (message,) = await inbox(database, event)
+    assert "High St" not in message.body
+
+
 async def test_what_a_code_took_off_is_told(database: Database, mailing: Settings, postbox: Postbox) -> None:
     event = order_paid()
     discount = {"amount": 1050, "currency": "GBP"}

@@ -47,7 +47,7 @@ async def test_addresses_are_kept_changed_and_removed(reader: Reader, other: Rea
     assert "SW1Y 4JH Leeds" in text_of(await reader.get(page))
     assert (await other.get(f"{page}/{ids[0]}")).status_code == 404
     assert (await other.send(page, f"{page}/{ids[0]}", **ADDRESS)).status_code == 404
-    await other.send(page, f"{page}/{ids[0]}/remove")
+    assert (await other.send(page, f"{page}/{ids[0]}/remove")).status_code == 404
     assert "Leeds" in text_of(await reader.get(page))
     async with database.connection() as conn:
         rows = await (await conn.execute("SELECT address_sealed FROM checkout.addresses")).fetchall()
@@ -92,3 +92,36 @@ async def test_guests_have_no_book_and_a_deleted_account_leaves_none(
     async with database.connection() as conn:
         row = await (await conn.execute("SELECT count(*) FROM checkout.addresses")).fetchone()
     assert row == (0,)
+
+
+async def test_a_bill_for_another_address_is_kept_checked_and_shown(reader: Reader, sell: Sell) -> None:
+    checkout_page = await hold(reader, await sell("Red Lamp"), "RED-LAMP")
+    bill = {f"billing_{name}": value for name, value in ADDRESS.items()} | {"billing_name": "Analytical Engines Ltd"}
+    wrong = FORM | bill | {"billing_other": "yes", "billing_city": "", "country": "US"}
+    refused = await reader.send(checkout_page, checkout_page, **wrong)
+    assert refused.status_code == 422
+    assert "On the bill: Enter the town." in text_of(refused)
+    assert "Enter the state or province" in text_of(refused)
+    assert 'value="Analytical Engines Ltd"' in refused.text
+    assert 'name="billing_other" value="yes" checked' in refused.text
+    where = await order(reader, checkout_page, **bill, billing_other="yes", phone="020 7946 0958")
+    shown = text_of(await reader.get("/orders/" + (await order_id_of(reader))))
+    assert where
+    assert "Goes to Ada Lovelace" in shown
+    assert "020 7946 0958" in shown
+    assert "Bill for Analytical Engines Ltd" in shown
+
+
+async def test_a_bill_is_for_the_same_address_unless_said_otherwise(reader: Reader, sell: Sell) -> None:
+    checkout_page = await hold(reader, await sell("Red Lamp"), "RED-LAMP")
+    await order(reader, checkout_page, billing_name="Somebody Else", billing_city="")
+    shown = text_of(await reader.get("/orders/" + (await order_id_of(reader))))
+    assert "Bill for The same address" in shown
+    assert "Somebody Else" not in shown
+
+
+async def order_id_of(reader: Reader) -> str:
+    """The newest order of a reader's."""
+    found = re.search(r'href="/orders/([0-9a-f-]{36})"', (await reader.get("/account/orders")).text)
+    assert found is not None
+    return found[1]

@@ -82,3 +82,18 @@ async def test_another_person_sees_another_cart(reader: Reader, other: Reader, s
     assert "nothing in your cart" in text_of(await other.get("/cart"))
     gone = await other.send("/products/red-lamp", "/cart/checkout")
     assert gone.headers["location"] == "/cart"
+
+
+async def test_guessing_codes_ends_in_plain_words(reader: Reader, sell: Sell) -> None:
+    slug = await sell("Red Lamp")
+    await reader.send(f"/products/{slug}", "/cart/add", sku="RED-LAMP", quantity="1")
+    for n in range(10):
+        assert (await reader.send("/cart", "/cart/code", code=f"GUESS{n}")).status_code == 422
+    refused = await reader.send("/cart", "/cart/code", code="ONE-MORE")
+    assert refused.status_code == 429
+    assert "Too many codes that do not exist were tried." in text_of(refused)
+    assert 'value="ONE-MORE"' in refused.text, "what was typed is kept"
+    bought = await reader.send(f"/products/{slug}", "/holds", sku="RED-LAMP", quantity="1", code="TWO-MORE")
+    assert bought.status_code == 429
+    assert "Nothing was held" in text_of(bought)
+    assert (await reader.send(f"/products/{slug}", "/holds", sku="RED-LAMP", quantity="1")).status_code == 303

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.proxy import Proxy
+from tests.statements import statements
 from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
 from tests.waiting import eventually
 from tidegate import accounts
@@ -134,6 +135,23 @@ async def test_a_changed_collection_is_seen(database: Database, app: Any, reader
         return "Things that glow" in (await reader.get("/collections/lights")).text
 
     await eventually(changed, timeout_s=5)
+
+
+async def test_the_index_of_the_sitemap_is_kept_until_the_catalogue_changes(
+    app: Any, reader: Reader, sell: Sell
+) -> None:
+    await sell("Red Lamp")
+    await warm(app, reader.client, "/sitemap.xml")
+    with statements() as seen:
+        before = (await reader.get("/sitemap.xml")).text
+    assert not [each for each in seen if "row_number()" in each]
+    assert "red-lamp" in before
+    await sell("A Lamp")
+
+    async def renewed() -> bool:
+        return "a-lamp" in (await reader.get("/sitemap.xml")).text
+
+    await eventually(renewed, timeout_s=5)
 
 
 async def test_stock_is_looked_after(database: Database, app: Any, reader: Reader, sell: Sell) -> None:

@@ -12,8 +12,12 @@ from jinja2 import UndefinedError
 
 import tidegate
 from tests.web.conftest import PAGE, People, browser
+from tidegate.catalog import UnknownProduct
+from tidegate.checkout import LimitReached
 from tidegate.platform.money import Money
-from tidegate.web import environment, static_url
+from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.texts import text, translated
+from tidegate.web import environment, static_url, words_of
 from tidegate.web.assets import catalogue, version
 from tidegate.web.pages_problems import problem_kinds
 
@@ -155,6 +159,14 @@ async def test_errors_have_calm_pages(people: People) -> None:
         foreign = await http.get("/", headers=PAGE | {"host": "evil.example"})
         assert foreign.status_code == 400
         assert "This shop has another address" in foreign.text
+
+
+def test_a_page_tells_what_was_written_for_people() -> None:
+    told = words_of(InvalidRequest(text("Only %(left)s left", left=3)))
+    assert translated(told, "de") == "Nur noch 3 übrig"
+    for problem in (NotFound("there is no such order"), UnknownProduct()):
+        assert words_of(problem) == "It may be mistyped, or what was here is gone. Nothing in your basket changed."
+    assert words_of(LimitReached("for programs")) == "You have as many as one person may have"
 
 
 async def test_every_problem_has_its_page(people: People) -> None:

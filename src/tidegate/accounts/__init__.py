@@ -17,15 +17,25 @@ from tidegate.accounts.links import delete_old_links
 from tidegate.accounts.people import ADMIN_EMAIL, addresses_of, ensure_admin, find_login
 from tidegate.accounts.roles import (
     change_role,
+    find_accounts,
     find_person_account,
     invite_staff,
     list_invitations,
     list_people,
     list_role_changes,
+    sign_out_everywhere,
     withdraw_invitation,
 )
 from tidegate.accounts.session_cache import Sessions, open_sessions
-from tidegate.accounts.sessions import TakeOver, delete_ended_sessions, find_person, make_guest, sign_in, sign_out
+from tidegate.accounts.sessions import (
+    TakeOver,
+    delete_ended_sessions,
+    find_person,
+    list_sessions,
+    make_guest,
+    sign_in,
+    sign_out,
+)
 
 __all__ = [
     "ADMIN_EMAIL",
@@ -47,6 +57,7 @@ __all__ = [
     "delete_old_links",
     "ensure_admin",
     "erase_people",
+    "find_accounts",
     "find_login",
     "find_person",
     "find_person_account",
@@ -54,9 +65,11 @@ __all__ = [
     "list_invitations",
     "list_people",
     "list_role_changes",
+    "list_sessions",
     "make_guest",
     "open_sessions",
     "sign_in",
     "sign_out",
+    "sign_out_everywhere",
     "withdraw_invitation",
 ]

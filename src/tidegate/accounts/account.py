@@ -25,11 +25,12 @@ from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 PRESENT = "present password of "
 """Guesses of it are counted apart from log-ins: whoever took a session over cannot keep its owner out."""
 
-NOT_PRESENT = "The present password is not right. Nothing was changed."
+NOT_PRESENT = _("The present password is not right. Nothing was changed.")
 
 
 Forget = Callable[[Connection, PersonId], Awaitable[None]]

@@ -1,49 +1,18 @@
-"""Counting log-ins per account and per network in Valkey: two buckets, so that neither hides the other.
+"""Limits of log-ins that fail and of mails that are asked for: per account and per network, counted in Valkey.
 
-Both fail open: while Valkey is away people can still sign in, and guessing stays bounded by the few threads that hash
-(`accounts.hash_workers`), at some tens of attempts per second and process. A limit that failed closed would make
-Valkey something that the shop's staff cannot work without.
+They fail open: while Valkey is away people can still sign in, and guessing stays bounded by the few threads that hash
+(`accounts.hash_workers`), at some tens of attempts per second and process.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
-
-import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from tidegate.accounts.contracts import WrongCredentials
-from tidegate.accounts.rules import network_of
-from tidegate.platform.problems import TooManyRequests
-from tidegate.platform.sealing import current_sealer
+from tidegate.platform.attempts import Attempts, buckets_of
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-
-log = structlog.get_logger(__name__)
-
-OUTAGE = (RedisError, OSError, TimeoutError)
-ACCOUNT = "accounts.attempts.account"
-NETWORK = "accounts.attempts.network"
-
-COUNT = """
-local wait = 0
-for _, bucket in ipairs(KEYS) do
-    local count = redis.call('INCR', bucket)
-    if count == 1 then redis.call('EXPIRE', bucket, ARGV[1]) end
-    if count > tonumber(ARGV[2]) then wait = math.max(wait, redis.call('TTL', bucket), 1) end
-end
-return wait
-"""
-
-FORGET = """
-for _, bucket in ipairs(KEYS) do
-    if redis.call('EXISTS', bucket) == 1 then redis.call('DECR', bucket) end
-end
-return 0
-"""
 
 
 @asynccontextmanager
@@ -53,23 +22,16 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
     It is counted before the password is looked at, so that attempts sent at once cannot slip past together.
     Raises: TooManyRequests when the account's or the network's bucket is full.
     """
-    buckets = _buckets(email=email, address=address)
     limits = settings.accounts
-    retry_after_s = await _count(settings, buckets, window_s=limits.login_window_s, most=limits.login_attempts)
-    if retry_after_s:
-        raise TooManyRequests(
-            _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=retry_after_s),
-            retry_after_s=retry_after_s,
-        )
-    wrong = False
-    try:
-        yield
-    except WrongCredentials:
-        wrong = True
-        raise
-    finally:
-        if not wrong:
-            await _forget(settings, buckets)
+    buckets = buckets_of("login", who=email, address=address, most=limits.login_attempts)
+
+    def words(seconds: int) -> str:
+        return _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=seconds)
+
+    async with _attempts(settings) as attempts:
+        counted = attempts.counted(buckets, window_s=limits.login_window_s, wrong=WrongCredentials, words=words)
+        async with counted:
+            yield
 
 
 async def count_link_request(settings: Settings, *, email: str, address: str) -> None:
@@ -79,60 +41,24 @@ async def count_link_request(settings: Settings, *, email: str, address: str) ->
     its links has had them mailed to the owner. Fails open: mails are sent by workers at their own pace.
     Raises: TooManyRequests.
     """
-    buckets = tuple(f"link:{bucket}" for bucket in _buckets(email=email, address=address))
     limits = settings.accounts
-    retry_after_s = await _count(settings, buckets, window_s=limits.login_window_s, most=limits.link_requests)
-    if retry_after_s:
-        raise TooManyRequests(
-            f"Too many mails were asked for. Look into your mailbox, or try again in {retry_after_s} seconds.",
-            retry_after_s=retry_after_s,
+    buckets = buckets_of("link", who=email, address=address, most=limits.link_requests)
+
+    def words(seconds: int) -> str:
+        return _(
+            "Too many mails were asked for. Look into your mailbox, or try again in %(seconds)s seconds.",
+            seconds=seconds,
         )
 
-
-def _buckets(*, email: str, address: str) -> tuple[str, ...]:
-    """Keys of the buckets: keyed hashes, since Valkey is no place for personal data."""
-    sealer = current_sealer()
-    account = sealer.fingerprint(email, column=ACCOUNT).hex()
-    if not address:
-        return (f"login:account:{account}",)
-    network = sealer.fingerprint(network_of(address), column=NETWORK).hex()
-    return (f"login:account:{account}", f"login:network:{network}")
-
-
-async def _count(settings: Settings, buckets: tuple[str, ...], *, window_s: int, most: int) -> int:
-    """Add one to each bucket. Seconds until the fullest one ends when one is over its limit, else 0."""
-    try:
-        return await _run_script(settings, COUNT, buckets, window_s, most)
-    except OUTAGE as error:
-        log.warning("log-ins are not counted", error=type(error).__name__)
-        return 0
-
-
-async def _forget(settings: Settings, buckets: tuple[str, ...]) -> None:
-    try:
-        await _run_script(settings, FORGET, buckets)
-    except OUTAGE as error:
-        log.warning("log-ins are not counted", error=type(error).__name__)
-
-
-async def _run_script(settings: Settings, script: str, buckets: tuple[str, ...], *arguments: int) -> int:
-    async with _valkey(settings) as valkey:
-        answer = valkey.eval(script, len(buckets), *buckets, *(str(argument) for argument in arguments))
-        return int(await cast(Awaitable[int], answer))
+    async with _attempts(settings) as attempts:
+        await attempts.count(buckets, window_s=limits.login_window_s, words=words)
 
 
 @asynccontextmanager
-async def _valkey(settings: Settings) -> AsyncIterator[Redis]:
-    """A connection for one exchange: log-ins are rare beside the work of hashing, and nothing is left to close."""
-    timeout_s = settings.cache.timeout_ms / 1000
-    client = Redis.from_url(
-        settings.require_valkey_url(),
-        single_connection_client=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=None,
-    )
+async def _attempts(settings: Settings) -> AsyncIterator[Attempts]:
+    """For one attempt: log-ins are rare beside the work of hashing, and nothing is left to close."""
+    attempts = Attempts(settings)
     try:
-        yield client
+        yield attempts
     finally:
-        await client.aclose()
+        await attempts.close()

@@ -16,7 +16,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
 from tidegate.platform.problems import NotSignedIn, TooManyRequests
 from tidegate.platform.settings import Settings
-from tidegate.web import require_person, session_token
+from tidegate.web import client_address, require_person, session_token
 
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
 
@@ -84,11 +84,6 @@ def desk(request: Request) -> Desk:
     """What the use cases of accounts stand on; `app.state.take_over` is composed by the site's entry point."""
     state = request.app.state
     return Desk(state.database, state.settings, state.sessions, getattr(state, "take_over", ()))
-
-
-def client_address(request: Request) -> str:
-    """The caller's network address, as the edge found it; empty when there is none."""
-    return request.client.host if request.client else ""
 
 
 def _database(request: Request) -> Database:

@@ -28,14 +28,14 @@ from tidegate.accounts.contracts import (
     SignInBusy,
     WrongCredentials,
 )
-from tidegate.accounts.http import SessionAnswer, client_address, desk
+from tidegate.accounts.http import SessionAnswer, desk
 from tidegate.accounts.links import send_link
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD, MIN_PASSWORD
 from tidegate.accounts.sessions import list_sessions
 from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
 from tidegate.platform.ids import PersonId
-from tidegate.platform.problems import NotFound, NotSignedIn, TooManyRequests
-from tidegate.web import Visitor, require_person, session_token
+from tidegate.platform.problems import NotFound, TooManyRequests
+from tidegate.web import Visitor, client_address, require_account, require_person, session_token
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
@@ -143,15 +143,7 @@ async def confirm_password_reset(request: Request, body: LinkWithPassword) -> Se
     return await _enter(request, LinkKind.RESET, body, body.password)
 
 
-async def _owner(request: Request) -> Visitor:
-    """Who is asking. Raises: NotSignedIn for strangers and guests."""
-    person = await require_person(request)
-    if person.role == Role.GUEST:
-        raise NotSignedIn("A guest has no account. Sign in to one, or register.")
-    return person
-
-
-Owner = Annotated[Visitor, Depends(_owner)]
+Owner = Annotated[Visitor, Depends(require_account)]
 
 
 @router.get("/me", openapi_extra=SIGNED_IN)

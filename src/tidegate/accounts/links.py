@@ -22,6 +22,7 @@ from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 LINK_EMAIL = "accounts.links.email_sealed"
 LINK_TOPIC = "account.link"
@@ -34,7 +35,7 @@ PAGES = {
 }
 """Where each kind of link leads."""
 
-SPENT = "This link was used already or is too old. Ask for a new one; the newest mail has the link that works."
+SPENT = _("This link was used already or is too old. Ask for a new one; the newest mail has the link that works.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,25 @@ from starlette.responses import Response
 
 from tidegate.accounts.account import enter_by_link
 from tidegate.accounts.contracts import LinkKind, LinkSpent, SignedIn, SignInBusy, WrongCredentials
-from tidegate.accounts.http import client_address, desk, sessions
+from tidegate.accounts.http import desk, sessions
 from tidegate.accounts.links import PAGES, send_link
 from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
 from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, forget_session, own_path, read_form, render, see_other, session_token
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    blamed,
+    client_address,
+    forget_session,
+    own_path,
+    read_form,
+    render,
+    see_other,
+    session_token,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -203,7 +215,7 @@ async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
     try:
         await send_link(room.database, room.settings, kind=kind, email=email, address=address, then=then)
     except (InvalidRequest, TooManyRequests) as problem:
-        context = AskContext(kind, action, email=email, problem=problem.detail, errors=problem.blamed, then=then)
+        context = AskContext(kind, action, email=email, problem=words_of(problem), errors=blamed(problem), then=then)
         return _show_ask(request, context, status=problem.status, headers=_headers(problem))
     minutes = room.settings.accounts.link_minutes
     return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes, then=then))
@@ -219,7 +231,7 @@ async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response
     except (LinkSpent, InvalidRequest, SignInBusy) as problem:
         spent = isinstance(problem, LinkSpent)
         context = LinkContext(
-            kind, PAGES[kind], token, problem=problem.detail, errors=problem.blamed, spent=spent, then=then
+            kind, PAGES[kind], token, problem=words_of(problem), errors=blamed(problem), spent=spent, then=then
         )
         return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
     return _go_on(request, signed_in, then)
@@ -262,4 +274,4 @@ def _wrong(problem: Problem) -> dict[str, str]:
 def _words(problem: Problem) -> str:
     if isinstance(problem, WrongCredentials):
         return _("The e-mail address or the password is not right.")
-    return problem.detail
+    return words_of(problem)

@@ -24,12 +24,14 @@ from tidegate.web import (
     NOT_KEPT,
     SignInFirst,
     Visitor,
+    blamed,
     current_person,
     forget_session,
     read_form,
     render,
     see_other,
     session_token,
+    words_of,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -70,8 +72,8 @@ async def post_password(request: Request) -> Response:
             keep=session_token(request),
         )
     except (WrongCredentials, InvalidRequest, TooManyRequests, SignInBusy) as problem:
-        wrong = {"present": problem.detail} if isinstance(problem, WrongCredentials) else problem.blamed
-        return await _show(request, owner, problem=problem.detail, errors=wrong, status=problem.status)
+        wrong = {"present": words_of(problem)} if isinstance(problem, WrongCredentials) else blamed(problem)
+        return await _show(request, owner, problem=words_of(problem), errors=wrong, status=problem.status)
     return see_other(request, HOME)
 
 

@@ -6,6 +6,8 @@ A changed role ends the sessions of whoever has it, so that no process goes by t
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from tidegate.accounts.account import Desk
@@ -25,6 +27,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import InvalidRequest, NotAllowed, NotFound
 from tidegate.platform.sealing import current_sealer
+from tidegate.platform.texts import text as _
 
 MAX_SHOWN = 100
 """Most invitations, and most changes of one person's role, that are shown."""
@@ -63,26 +66,33 @@ async def list_people(
             },
         )
     ).fetchall()
-    people = tuple(
-        PersonAccount(PersonId(row[0]), Role(row[1]), sealer.open(bytes(row[2]), column=EMAIL), row[3], row[4])
-        for row in rows[:limit]
-    )
+    people = tuple(_account(row) for row in rows[:limit])
     return PeoplePage(people, people[-1].id if len(rows) > limit else None)
+
+
+async def find_accounts(conn: Connection, *, people: Collection[PersonId]) -> dict[PersonId, PersonAccount]:
+    """The accounts of these people; guests and those who are gone are absent."""
+    rows = await (
+        await conn.execute(
+            """
+            SELECT id, role, email_sealed, created_at, confirmed_at FROM accounts.people
+            WHERE id = ANY(%s) AND role <> 'guest'
+            """,
+            (list(people),),
+        )
+    ).fetchall()
+    return {PersonId(row[0]): _account(row) for row in rows}
 
 
 async def find_person_account(conn: Connection, *, person_id: PersonId) -> PersonAccount:
     """One account. Raises: NotFound, for guests too."""
-    row = await (
-        await conn.execute(
-            """
-            SELECT id, role, email_sealed, created_at, confirmed_at FROM accounts.people
-            WHERE id = %s AND role <> 'guest'
-            """,
-            (person_id,),
-        )
-    ).fetchone()
-    if row is None:
+    found = (await find_accounts(conn, people=[person_id])).get(person_id)
+    if found is None:
         raise NotFound()
+    return found
+
+
+def _account(row: tuple[Any, ...]) -> PersonAccount:
     email = current_sealer().open(bytes(row[2]), column=EMAIL)
     return PersonAccount(PersonId(row[0]), Role(row[1]), email, row[3], row[4])
 
@@ -122,7 +132,7 @@ async def change_role(desk: Desk, *, actor: PersonId, person_id: PersonId, role:
     LastAdmin when nobody else would be one.
     """
     if role not in GIVEN:
-        raise InvalidRequest("An account is a customer's, a staff member's or an administrator's.")
+        raise InvalidRequest(_("An account is a customer's, a staff member's or an administrator's."))
     ended: list[bytes] = []
     with an_admin_stays():
         async with desk.database.transaction() as conn:
@@ -135,6 +145,19 @@ async def change_role(desk: Desk, *, actor: PersonId, person_id: PersonId, role:
     await desk.sessions.end_hashes(ended)
 
 
+async def sign_out_everywhere(desk: Desk, *, actor: PersonId, person_id: PersonId) -> int:
+    """End every session of an account, as its owner can; returns how many there were.
+
+    Raises: NotAllowed unless `actor` is an administrator at this moment; NotFound for guests and unknown ids.
+    """
+    async with desk.database.transaction() as conn:
+        role = await _lock_roles(conn, actor=actor, person_id=person_id)
+        ended = await end_all_sessions(conn, person_id=person_id)
+        await _note(conn, "signed_out", actor=actor, person_id=person_id, before=role, after=role)
+    await desk.sessions.end_hashes(ended)
+    return len(ended)
+
+
 async def invite_staff(desk: Desk, *, actor: PersonId, email: str, role: Role) -> UUID:
     """Mail a link by which whoever reads it gets an account with `role`; returns the invitation's id.
 
@@ -143,7 +166,7 @@ async def invite_staff(desk: Desk, *, actor: PersonId, email: str, role: Role) -
     """
     check_email(email)
     if role not in INVITED:
-        raise InvalidRequest("Invite somebody as staff or as an administrator.")
+        raise InvalidRequest(_("Invite somebody as staff or as an administrator."))
     invitation = new_id()
     link = NewLink(
         kind=LinkKind.INVITE,

@@ -1,11 +1,11 @@
-"""What an e-mail address and a password may look like, and which network an address belongs to."""
+"""What an e-mail address and a password may look like."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_EMAIL = 254
 """Longest e-mail address, in characters (RFC 5321)."""
@@ -17,9 +17,6 @@ MIN_PASSWORD = 10
 """Shortest new password, in characters."""
 
 EMAIL = re.compile(r"[^\s@]+@[^\s@.]+(\.[^\s@.]+)+")
-
-IPV6_PREFIX = 64
-"""One customer's network: whoever has one IPv6 address has these all."""
 
 
 def plausible_credentials(email: str, password: str) -> bool:
@@ -41,30 +38,22 @@ def check_email(email: str) -> None:
     """See that a link can be mailed there. Raises: InvalidRequest."""
     fits = len(email) <= MAX_EMAIL and email.isprintable() and _encodable(email) and EMAIL.fullmatch(email)
     if not fits:
-        raise InvalidRequest("Enter a whole e-mail address, such as name@example.org.", field="email")
+        raise InvalidRequest(_("Enter a whole e-mail address, such as name@example.org."), field="email")
 
 
 def check_new_password(password: str) -> None:
     """See that a password can be taken. Raises: InvalidRequest."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not _encodable(password):
         raise InvalidRequest(
-            f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters. Choose another one.", field="password"
+            _(
+                "A password has %(least)s to %(most)s characters. Choose another one.",
+                least=MIN_PASSWORD,
+                most=MAX_PASSWORD,
+            ),
+            field="password",
         )
 
 
 def _encodable(text: str) -> bool:
     """False for lone surrogates, which JSON can spell and UTF-8 cannot."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def network_of(address: str) -> str:
-    """What attempts from `address` are counted under: the IPv4 address, the IPv6 /64, or the text itself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
-    return str(parsed)

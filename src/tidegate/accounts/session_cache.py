@@ -26,6 +26,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.platform.valkey import OUTAGE, Script, ScriptLine
 
 log = structlog.get_logger("tidegate.sessions")
@@ -134,7 +135,10 @@ class Sessions:
         found = await self._batches.submit(_Asked(token_hash(token), counts=self._allowed > 0))
         if found.wait_s:
             raise TooManyRequests(
-                f"Too many purchases in a short time. Nothing was changed; try again in {found.wait_s} seconds.",
+                _(
+                    "Too many purchases in a short time. Nothing was changed; try again in %(wait_s)s seconds.",
+                    wait_s=found.wait_s,
+                ),
                 retry_after_s=found.wait_s,
             )
         return found.person

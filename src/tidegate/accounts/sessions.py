@@ -15,6 +15,7 @@ from tidegate.accounts.rules import plausible_credentials
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings, current_settings
+from tidegate.platform.texts import text as _
 
 TakeOver = Callable[[Connection, PersonId, PersonId], Awaitable[None]]
 """Makes what a guest has a person's, in the caller's transaction: `(conn, guest, person)`."""
@@ -24,7 +25,7 @@ TOKEN_BYTES = 32
 SEEN_EVERY_S = 300
 """How often at most a session's use is written down."""
 
-WRONG = "This e-mail address and password do not belong together. Check both and try again."
+WRONG = _("This e-mail address and password do not belong together. Check both and try again.")
 
 
 @dataclass(frozen=True, slots=True)

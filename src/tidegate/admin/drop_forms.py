@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tidegate.catalog import MAX_QUANTITY, DropExists, UnknownVariant, VariantInDrop
 from tidegate.platform.problems import Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm
+from tidegate.web import PostedForm, words_of
 
 FORM_FIELDS = ("title", "slug", "sku", "quantity", "per_buyer", "opens_at")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -64,7 +64,7 @@ def refusal(problem: Problem) -> tuple[str, str]:
         return "sku", _("No variant has this SKU.")
     if isinstance(problem, VariantInDrop):
         return "sku", _("Another live drop sells this already. Close that one first.")
-    return "", problem.detail
+    return "", words_of(problem)
 
 
 def _number(text: str) -> int:

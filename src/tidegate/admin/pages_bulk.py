@@ -24,13 +24,14 @@ from tidegate.platform.ids import ProductId, parse_id
 from tidegate.platform.money import MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
 
 router = staff_router("/products/bulk")
 
 SAMPLES = 20
 """Products that a preview shows before and after."""
 FIELDS = ("prices", "by", "status_to", "add_tags", "remove_tags", "add_to", "remove_from")
+CHANGED = _("The chosen products changed in the meantime: nothing was saved. Look at the preview again.")
 NOT_CHOSEN = _("Pick products in the list first, or search for those that you mean and change all that fit.")
 
 
@@ -89,12 +90,12 @@ async def post_bulk(request: Request) -> Response:
         async with shop.database.transaction() as conn:
             choice = await asked.choose(conn, keep=True)
             if choice.seen != form.get("seen"):
-                raise ChoiceChanged()
+                raise ChoiceChanged(CHANGED)
             await catalog.bulk_edit(conn, change=_of(change, choice))
     except ChoiceChanged as changed:
-        return await _show(request, asked, change=change, problem=changed.detail, status=changed.status)
+        return await _show(request, asked, change=change, problem=words_of(changed), status=changed.status)
     except InvalidRequest as wrong:
-        return await _show(request, asked, problem=wrong.detail, status=wrong.status)
+        return await _show(request, asked, problem=words_of(wrong), status=wrong.status)
     return see_other(request, "/admin/products?done=changed")
 
 
@@ -163,7 +164,7 @@ async def _show(
                     conn, change=_of(change, choice), currency=shop.settings.currency, samples=SAMPLES
                 )
         except (InvalidRequest, UnknownCollection) as wrong:
-            problem = problem or wrong.detail
+            problem = problem or words_of(wrong)
     if not choice.product_ids and request.method == "POST":
         problem = problem or NOT_CHOSEN
     context = BulkContext(

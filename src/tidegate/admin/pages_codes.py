@@ -17,7 +17,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/codes")
 
@@ -130,8 +130,8 @@ async def _show(
         rows=tuple(CodeRow(each, used.get(each.id, 0), _over(each, now)) for each in vouchers),
         currency=shop.settings.currency,
         typed=typed,
-        problem=problem.detail if problem and not problem.blamed else "",
-        errors=problem.blamed if problem else {},
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         saved=saved,
     )
     return render(request, "admin/codes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)

@@ -14,7 +14,7 @@ from tidegate.catalog import CollectionExists, CollectionRow, UnknownCollection
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
 
 router = staff_router("/collections")
 
@@ -104,7 +104,7 @@ async def _list(request: Request, *, typed: str = "", problem: Problem | None = 
         products=sum(each.products for each in collections),
         active=sum(each.active for each in collections),
         typed=typed,
-        error=problem.detail if problem else "",
+        error=words_of(problem) if problem else "",
         said=flash(request, SAID) if problem is None else "",
     )
     status = problem.status if problem else 200
@@ -122,7 +122,7 @@ async def _one(
     context = CollectionContext(
         found,
         typed=found.title if typed is None else typed,
-        error=problem.detail if problem else "",
+        error=words_of(problem) if problem else "",
         confirm=confirm,
     )
     status = problem.status if problem else 200

@@ -32,7 +32,7 @@ from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/orders")
 
@@ -83,6 +83,7 @@ async def list_orders(request: Request) -> Response:
             buyers = [login.person.id] if login else []
         wanted = OrderFilter(
             buyers=buyers,
+            email=typed["email"] or None,
             number=typed["number"].upper() or None,
             state=next((state for state in OrderState if state == typed["state"]), None),
             since=day,
@@ -194,8 +195,8 @@ async def _page(
         key=str(uuid4()),
         half=_plain(half),
         typed={"amount": _plain(after.rest)} | dict(form.fields if form else ()),
-        error=problem.detail if problem and not problem.blamed else "",
-        errors=problem.blamed if problem else {},
+        error=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )

@@ -13,7 +13,7 @@ from tidegate.admin.pages_shell import ADMINS, staff_member, staff_router
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
 
 router = staff_router("/people")
 admin_router = staff_router("/people", roles=ADMINS)
@@ -72,7 +72,7 @@ async def post_invitation(request: Request) -> Response:
         role = next((each for each in Role if each == typed["role"]), Role.GUEST)
         await accounts.invite_staff(_desk(request), actor=PersonId(actor.id), email=typed["email"], role=role)
     except InvalidRequest as problem:
-        return await _list(request, invite=typed, error=problem.detail)
+        return await _list(request, invite=typed, error=words_of(problem))
     return see_other(request, f"{HOME}?invited=1")
 
 
@@ -97,7 +97,7 @@ async def post_role(request: Request, person_id: str) -> Response:
         role = next((each for each in Role if each == form.get("role")), Role.GUEST)
         await accounts.change_role(_desk(request), actor=PersonId(actor.id), person_id=wanted, role=role)
     except InvalidRequest as problem:
-        return await _show(request, wanted, error=problem.detail, status=problem.status)
+        return await _show(request, wanted, error=words_of(problem), status=problem.status)
     except LastAdmin as problem:
         told = _("This is the only administrator. Make somebody else one first; nothing was changed.")
         return await _show(request, wanted, error=told, status=problem.status)

@@ -36,7 +36,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
 
 router = staff_router("/products")
 
@@ -117,7 +117,7 @@ async def list_products(request: Request) -> Response:
                 currency=shop.settings.currency,
             )
         except InvalidRequest as problem:
-            page, error = ProductRows((), 0, None), problem.detail
+            page, error = ProductRows((), 0, None), words_of(problem)
         collections = await catalog.list_all_collections(conn)
         levels = await inventory.stock_levels(conn, variant_ids=[v for row in page.rows for v in row.variants])
     rows = tuple(StockedRow(row, _free(row, levels)) for row in page.rows)
@@ -161,7 +161,7 @@ async def make_product(request: Request) -> Response:
             levels = {ids[variant.sku]: variant.quantity for variant in parsed.new.variants}
             await inventory.add_missing_stock(conn, levels=levels, reason=reason)
     except ProductExists as problem:
-        return await _show(request, None, form=parsed.with_error("slug", problem.detail), status=problem.status)
+        return await _show(request, None, form=parsed.with_error("slug", words_of(problem)), status=problem.status)
     except InvalidRequest as problem:
         return await _show(request, None, form=parsed, problem=problem)
     return see_other(request, f"/admin/products/{made.slug}/edit?done=made")
@@ -229,7 +229,7 @@ async def _show(
         collections=collections,
         form=form,
         said=flash(request, SAID) if request.method == "GET" else "",
-        problem=problem.detail if problem else "",
+        problem=words_of(problem) if problem else "",
     )
     answered = 200 if request.method == "GET" else problem.status if problem else status
     return render(request, "admin/product.html", context, status=answered, headers=NOT_KEPT)

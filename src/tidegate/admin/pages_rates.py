@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID
 
 from babel import Locale
@@ -13,14 +14,14 @@ from starlette.responses import Response
 
 from tidegate import catalog
 from tidegate.admin.pages_shell import staff_router
-from tidegate.catalog import Rates, ShippingMethod, ShippingZone
+from tidegate.catalog import Rates, ShippingMethod, ShippingZone, TaxRate
 from tidegate.checkout import Shop
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, request_locale, see_other
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, request_locale, see_other, words_of
 
 router = staff_router()
 
@@ -79,13 +80,18 @@ class TaxRow:
 
 @dataclass(frozen=True, slots=True)
 class TaxesContext:
-    """Context of `admin/taxes.html`. `products` are slug, title and class of those that are not standard."""
+    """Context of `admin/taxes.html`. `products` are slug, title and class of those that are not standard.
+
+    `standard` are rates that come with the program, of countries that have none, as of a day.
+    """
 
     taxes: tuple[TaxRow, ...]
     prices_include_tax: bool
     classes: tuple[str, ...]
     countries: tuple[tuple[str, str], ...]
     products: tuple[tuple[str, str, str], ...]
+    standard: tuple[TaxRow, ...]
+    standard_as_of: date
     saved: bool
     form: str = ""
     problem: str = ""
@@ -167,6 +173,15 @@ async def post_tax(request: Request) -> Response:
     return await _done(request, "/admin/taxes", work) or await _taxes(request, "tax", typed)
 
 
+@router.post("/taxes/standard")
+async def post_standard(request: Request) -> Response:
+    """Set the standard rates that come with the program, where there are none."""
+    await read_form(request)
+    async with _shop(request).database.transaction() as conn:
+        await catalog.apply_standard_vat(conn)
+    return see_other(request, "/admin/taxes?saved=1")
+
+
 @router.post("/taxes/{country}/{tax_class}/remove")
 async def post_remove_tax(request: Request, country: str, tax_class: str) -> Response:
     """Remove a tax."""
@@ -223,8 +238,8 @@ async def _shipping(
         currency=shop.settings.currency,
         saved=saved,
         form=form,
-        problem=problem.detail if problem and not problem.blamed else "",
-        errors=problem.blamed if problem else {},
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/shipping.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -238,13 +253,13 @@ async def _taxes(
         products = await catalog.unusual_tax_classes(conn)
     names = Locale.parse(request_locale(request)).territories
     problem = _problem(request, form)
+    preset = catalog.standard_vat()
+    known = {each.country for each in rates.taxes if each.tax_class == "standard"}
+    missing = [each for each in preset.rates if each.country not in known]
     context = TaxesContext(
-        taxes=tuple(
-            TaxRow(
-                each.country, names.get(each.country, each.country), each.tax_class, each.name, _percent(each.rate_bp)
-            )
-            for each in rates.taxes
-        ),
+        taxes=_tax_rows(rates.taxes, names),
+        standard=_tax_rows(sorted(missing, key=lambda each: names.get(each.country, each.country)), names),
+        standard_as_of=preset.as_of,
         prices_include_tax=rates.prices_include_tax,
         classes=catalog.TAX_CLASSES,
         countries=tuple(
@@ -253,11 +268,18 @@ async def _taxes(
         products=products,
         saved=saved,
         form=form,
-        problem=problem.detail if problem and not problem.blamed else "",
-        errors=problem.blamed if problem else {},
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/taxes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
+
+
+def _tax_rows(taxes: Iterable[TaxRate], names: Mapping[str, str]) -> tuple[TaxRow, ...]:
+    return tuple(
+        TaxRow(each.country, names.get(each.country, each.country), each.tax_class, each.name, _percent(each.rate_bp))
+        for each in taxes
+    )
 
 
 def _zone_rows(rates: Rates, locale: str) -> tuple[ZoneRow, ...]:

@@ -13,6 +13,9 @@ from tidegate.web import SignInFirst, Visitor, current_person
 STAFF = frozenset({"staff", "admin"})
 ADMINS = frozenset({"admin"})
 
+SEE_ADDRESSES = ADMINS
+"""Who sees where a customer lives beyond the one address that an order goes to."""
+
 
 def staff_router(prefix: str = "", *, roles: frozenset[str] = STAFF) -> APIRouter:
     """A router under `/admin` that only `roles` get through; to everyone else who is signed in its pages are not there.

@@ -16,7 +16,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ANYONE, PersonId, VariantId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other
+from tidegate.web import NOT_KEPT, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/stock")
 
@@ -90,7 +90,7 @@ async def list_stock(request: Request, q: str = "", low: str = "", after: str = 
         try:
             names = await catalog.list_variants(conn, query=query, after=after[:100], only=only, limit=SHOWN + 1)
         except InvalidRequest as problem:
-            names, error = (), problem.detail
+            names, error = (), words_of(problem)
         rows = await _with_levels(conn, names[:SHOWN])
     total = StockLevel(
         VariantId(ANYONE),
@@ -157,8 +157,8 @@ async def _page(
         history=history,
         next_before=history[-1].movement.id if len(moves) > SHOWN else None,
         typed={"on_hand": str(row.level.on_hand), "note": ""} | (typed or {}),
-        error=problem.detail if problem and not problem.blamed else "",
-        errors=problem.blamed if problem else {},
+        error=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         saved=saved,
         few=LOW,
     )

@@ -97,6 +97,7 @@ from tidegate.catalog.revision import CHANGED, read_revision
 from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, parse_moment, slugify
 from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
+from tidegate.catalog.standard_vat import apply_standard_vat, standard_vat
 from tidegate.catalog.views import (
     count_unpriced,
     find_product,
@@ -171,6 +172,7 @@ __all__ = [
     "VoucherTerms",
     "Written",
     "add_variant",
+    "apply_standard_vat",
     "archive_products",
     "bulk_edit",
     "choose",
@@ -225,6 +227,7 @@ __all__ = [
     "sitemap_slugs",
     "sitemap_starts",
     "slugify",
+    "standard_vat",
     "unusual_tax_classes",
     "variant_terms",
     "variants_to_edit",

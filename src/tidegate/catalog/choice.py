@@ -31,6 +31,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId, parse_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 SORTS = ("title", "updated", "price")
 """What the staff's list can be sorted by."""
@@ -107,7 +108,9 @@ async def choose(
     )
     rows = await found.fetchall()
     if len(rows) > limit:
-        raise InvalidRequest(f"More than {limit:,} products fit. Narrow the search, and change a part at a time.")
+        raise InvalidRequest(
+            _("More than %(most)s products fit. Narrow the search, and change a part at a time.", most=f"{limit:,}")
+        )
     state = "".join(f"{row[0]} {row[1].timestamp():.6f}\n" for row in rows)
     return Choice(tuple(row[0] for row in rows), hashlib.sha256(state.encode()).hexdigest())
 
@@ -222,7 +225,7 @@ def _cursor(sort: str, row: tuple[Any, ...]) -> str:
 
 def _place(cursor: str, sort: str) -> tuple[str | int | datetime, UUID]:
     """The place that `_cursor` wrote for this order. Raises: InvalidRequest."""
-    wrong = InvalidRequest("This link is not of this list. Begin at its start.")
+    wrong = InvalidRequest(_("This link is not of this list. Begin at its start."))
     if len(cursor) > MAX_LISTING_CURSOR or not cursor.isascii():
         raise wrong
     try:

@@ -13,6 +13,7 @@ from tidegate.catalog.rules import MAX_TEXT, clean_text, is_slug, slugify
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, new_id
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_KEPT = 1_000
 """Most collections that staff see in a list, and that there can be by their hand."""
@@ -45,18 +46,18 @@ async def create_collection(conn: Connection, *, title: str) -> CollectionRef:
     title = _title(title)
     slug = slugify(title)
     if not slug:
-        raise InvalidRequest("A collection's name needs at least one letter or digit.")
+        raise InvalidRequest(_("A collection's name needs at least one letter or digit."))
     await _lock(conn)
     kept = await conn.execute("SELECT count(*) FROM catalog.collections")
     count = await kept.fetchone()
     if count is not None and count[0] >= MAX_KEPT:
-        raise InvalidRequest(f"A shop has at most {MAX_KEPT:,} collections. Take one away first.")
+        raise InvalidRequest(_("A shop has at most %(most)s collections. Take one away first.", most=f"{MAX_KEPT:,}"))
     made = await conn.execute(
         "INSERT INTO catalog.collections (id, slug, title) VALUES (%s, %s, %s) ON CONFLICT (slug) DO NOTHING",
         (new_id(), slug, title),
     )
     if made.rowcount == 0:
-        raise CollectionExists()
+        raise CollectionExists(_("There is a collection of this name already. Choose another one."))
     return CollectionRef(slug, title)
 
 
@@ -94,7 +95,7 @@ async def set_collections(
     found = await conn.execute("SELECT id FROM catalog.collections WHERE slug = ANY(%s)", (list(slugs),))
     ids = [row[0] for row in await found.fetchall()]
     if len(ids) < len(set(slugs)):
-        raise UnknownCollection("One of these collections is gone. Nothing was changed.")
+        raise UnknownCollection(_("One of these collections is gone. Nothing was changed."))
     await conn.execute(
         "DELETE FROM catalog.product_collections WHERE product_id = %s AND collection_id <> ALL(%s)", (product_id, ids)
     )
@@ -109,7 +110,7 @@ async def set_collections(
 def _title(text: str) -> str:
     title = clean_text(text)
     if not 1 <= len(title) <= MAX_TEXT:
-        raise InvalidRequest(f"A collection's name has 1 to {MAX_TEXT} characters.")
+        raise InvalidRequest(_("A collection's name has 1 to %(most)s characters.", most=MAX_TEXT))
     return title
 
 

@@ -55,7 +55,7 @@ async def create_drop(
     _check(slug, title, quantity, per_buyer, room)
     variants = await find_variants(conn, skus=[sku]) if storable(sku) else {}
     if sku not in variants:
-        raise UnknownVariant(f"No variant has the SKU {sku!r}.")
+        raise UnknownVariant(_("No variant has the SKU %(sku)s.", sku=repr(sku)))
     drop_id = DropId(new_id())
     try:
         async with conn.transaction():
@@ -71,8 +71,10 @@ async def create_drop(
             )
     except UniqueViolation as error:
         if error.diag.constraint_name == ONE_LIVE_DROP:
-            raise VariantInDrop(f"A live drop sells {sku} already: close that one first.") from None
-        raise DropExists(f"There is a drop {slug} already; `tidegate drop replay {slug}` opens it again.") from None
+            raise VariantInDrop(_("A live drop sells %(sku)s already: close that one first.", sku=sku)) from None
+        raise DropExists(
+            _("There is a drop %(slug)s already; `tidegate drop replay %(slug)s` opens it again.", slug=slug)
+        ) from None
     return await _existing(conn, slug)
 
 
@@ -109,7 +111,9 @@ async def reopen_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Dro
         async with conn.transaction():
             await conn.execute("UPDATE catalog.drop_items SET live = true WHERE drop_id = %s AND NOT live", (drop.id,))
     except UniqueViolation:
-        raise VariantInDrop(f"Another live drop sells what {slug} sells: close that one first.") from None
+        raise VariantInDrop(
+            _("Another live drop sells what %(slug)s sells: close that one first.", slug=slug)
+        ) from None
     return await _existing(conn, slug)
 
 
@@ -147,21 +151,28 @@ async def list_drops(conn: Connection, *, limit: int = MAX_DROPS) -> tuple[Drop,
 
 def _check(slug: str, title: str, quantity: int, per_buyer: int, room: Room) -> None:
     if room is not Room.NONE:
-        raise InvalidRequest(f"Waiting rooms ({room}) are not in this version of Tidegate: use room none.")
+        raise InvalidRequest(
+            _("Waiting rooms (%(room)s) are not in this version of Tidegate: use room none.", room=room)
+        )
     if not is_slug(slug):
-        raise InvalidRequest(f"{slug[:40]!r} cannot be a drop's address: use small letters, digits and single hyphens.")
+        raise InvalidRequest(
+            _(
+                "%(slug)s cannot be a drop's address: use small letters, digits and single hyphens.",
+                slug=repr(slug[:40]),
+            )
+        )
     if len(title) > MAX_TEXT or not storable(title):
-        raise InvalidRequest(f"A drop's title may have up to {MAX_TEXT} characters.")
+        raise InvalidRequest(_("A drop's title may have up to %(most)s characters.", most=MAX_TEXT))
     if not 1 <= quantity <= MAX_QUANTITY:
-        raise InvalidRequest(f"A drop sells 1 to {MAX_QUANTITY:,} items.")
+        raise InvalidRequest(_("A drop sells 1 to %(most)s items.", most=f"{MAX_QUANTITY:,}"))
     if not 1 <= per_buyer <= quantity:
-        raise InvalidRequest("A buyer may have at least 1 item, and no more than the drop sells.")
+        raise InvalidRequest(_("A buyer may have at least 1 item, and no more than the drop sells."))
 
 
 async def _existing(conn: Connection, slug: str) -> Drop:
     drop = await find_drop(conn, slug=slug)
     if drop is None:
-        raise UnknownDrop(f"There is no drop {slug[:100]!r}.")
+        raise UnknownDrop(_("There is no drop %(slug)s.", slug=repr(slug[:100])))
     return drop
 
 

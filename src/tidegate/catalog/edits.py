@@ -28,6 +28,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId, new_id
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 _EDITABLE = "SELECT id, slug, title, description, vendor, tags, status, updated_at FROM catalog.products"
 
@@ -49,16 +50,16 @@ async def create_product(conn: Connection, *, product: NewProduct) -> EditablePr
     """
     check_product_text(title=product.title, vendor=product.vendor, description=product.description, tags=product.tags)
     if not is_slug(product.slug):
-        raise InvalidRequest("An address has lower-case letters, digits and single hyphens between them.")
+        raise InvalidRequest(_("An address has lower-case letters, digits and single hyphens between them."))
     if not product.variants:
-        raise InvalidRequest("A product needs at least one variant.")
+        raise InvalidRequest(_("A product needs at least one variant."))
     await _lock(conn)
     taken = await conn.execute("SELECT 1 FROM catalog.products WHERE slug = %s", (product.slug,))
     if await taken.fetchone() is not None:
-        raise ProductExists()
+        raise ProductExists(_("There is a product at this address already. Choose another one."))
     written = await write_products(conn, products=[product])
     if written.refused:
-        raise InvalidRequest(written.refused[0].reason)
+        raise InvalidRequest(_("This product cannot be kept: %(reason)s", reason=written.refused[0].reason))
     return await product_to_edit(conn, slug=product.slug)
 
 
@@ -114,9 +115,9 @@ async def edit_variant(
                 (new_sku, json.dumps(list(options)), product_id, sku),
             )
             if changed.rowcount == 0:
-                raise UnknownVariant("This product has no such variant. Nothing was changed.")
+                raise UnknownVariant(_("This product has no such variant. Nothing was changed."))
     except UniqueViolation:
-        raise InvalidRequest("Another variant has this SKU already. Nothing was changed.") from None
+        raise InvalidRequest(_("Another variant has this SKU already. Nothing was changed.")) from None
     return product
 
 
@@ -128,10 +129,10 @@ async def set_prices(
     Raises: InvalidRequest, UnknownProduct, UnknownVariant (none is changed then), ProductChanged.
     """
     if len({price.sku for price in prices}) < len(prices):
-        raise InvalidRequest("Each variant can be given one price.")
+        raise InvalidRequest(_("Each variant can be given one price."))
     amounts = [each.amount for price in prices for each in (price.price, price.compare_at) if each is not None]
     if any(not 0 <= amount <= MAX_AMOUNT for amount in amounts):
-        raise InvalidRequest("A price is from nothing to ten thousand million.")
+        raise InvalidRequest(_("A price is from nothing to ten thousand million."))
     await _lock(conn)
     async with conn.transaction():
         product = await touch(conn, product_id, seen)
@@ -159,7 +160,7 @@ async def add_variant(
             )
             await _write_prices(conn, product_id, [NewPrice(variant.sku, variant.price, variant.compare_at)])
     except UniqueViolation:
-        raise InvalidRequest("Another variant has this SKU already. Nothing was changed.") from None
+        raise InvalidRequest(_("Another variant has this SKU already. Nothing was changed.")) from None
     return product, variant_id
 
 
@@ -195,7 +196,9 @@ async def _change_products(conn: Connection, change: BulkChange) -> list[Product
     )
     rows = await found.fetchall()
     if change.add_tags and any(count > MAX_TAGS for _, count in rows):
-        raise InvalidRequest(f"Some products would have more than {MAX_TAGS} tags. No product was changed.")
+        raise InvalidRequest(
+            _("Some products would have more than %(most)s tags. No product was changed.", most=MAX_TAGS)
+        )
     return [row[0] for row in rows]
 
 
@@ -210,7 +213,9 @@ async def _change_prices(conn: Connection, change: BulkChange, ids: Sequence[Pro
     )
     row = await rows.fetchone()
     if row is not None and row[0]:
-        raise InvalidRequest(f"{row[0]} prices would end below nothing or too high. No product was changed.")
+        raise InvalidRequest(
+            _("%(count)s prices would end below nothing or too high. No product was changed.", count=row[0])
+        )
     changed = await conn.execute(f"UPDATE catalog.prices AS c SET amount = {new} WHERE {of}", wanted)  # noqa: S608
     return changed.rowcount
 
@@ -219,7 +224,7 @@ async def _change_collections(conn: Connection, change: BulkChange, ids: Sequenc
     for slug in filter(None, (change.add_to, change.remove_from)):
         known = await conn.execute("SELECT 1 FROM catalog.collections WHERE slug = %s", (slug,))
         if await known.fetchone() is None:
-            raise InvalidRequest(f"There is no collection `{slug}`. No product was changed.")
+            raise InvalidRequest(_("There is no collection `%(slug)s`. No product was changed.", slug=slug))
     if change.add_to:
         await conn.execute(
             "INSERT INTO catalog.product_collections (collection_id, product_id)"
@@ -252,12 +257,14 @@ async def _write_prices(conn: Connection, product_id: ProductId, prices: Sequenc
         ),
     )
     if written.rowcount < len(prices):
-        raise UnknownVariant("A variant is not one of this product. No price was changed.")
+        raise UnknownVariant(_("A variant is not one of this product. No price was changed."))
 
 
 async def _why_not(conn: Connection, product_id: ProductId) -> ProductChanged | UnknownProduct:
     known = await conn.execute("SELECT 1 FROM catalog.products WHERE id = %s", (product_id,))
-    return ProductChanged() if await known.fetchone() is not None else UnknownProduct()
+    if await known.fetchone() is None:
+        return UnknownProduct()
+    return ProductChanged(_("Somebody else changed this product meanwhile: nothing was saved. Look at it again."))
 
 
 async def touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:

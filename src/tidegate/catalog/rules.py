@@ -16,6 +16,7 @@ from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
 from tidegate.catalog.editing import BulkChange
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_SLUG = 200
 MAX_SKU = 100
@@ -109,7 +110,7 @@ def options_text(options: Iterable[tuple[str, str]]) -> str:
 def check_query(query: str) -> None:
     """Raises: InvalidRequest when the text is longer than MAX_QUERY characters."""
     if len(query) > MAX_QUERY:
-        raise InvalidRequest(f"The search text may have up to {MAX_QUERY} characters.")
+        raise InvalidRequest(_("The search text may have up to %(most)s characters.", most=MAX_QUERY))
 
 
 def search_patterns(query: str) -> list[str]:
@@ -129,7 +130,7 @@ def encode_cursor(key: int, slug: str) -> str:
 
 def decode_cursor(cursor: str) -> tuple[int, str]:
     """The place that `encode_cursor` wrote. Raises: InvalidRequest for anything else."""
-    wrong = InvalidRequest("`after` is not a cursor of this listing: take it from `next` of the page before.")
+    wrong = InvalidRequest(_("`after` is not a cursor of this listing: take it from `next` of the page before."))
     if len(cursor) > MAX_CURSOR or not cursor.isascii():
         raise wrong
     try:
@@ -161,11 +162,14 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
             raise OverflowError
     except ValueError:
         raise InvalidRequest(
-            f"{asked[:40]!r} is not a moment: write `now`, `+90s`, `+2m`, `+1h` or 2026-11-27T12:00+01:00 "
-            "(without an offset it is UTC)"
+            _(
+                "%(asked)s is not a moment: write `now`, `+90s`, `+2m`, `+1h` or 2026-11-27T12:00+01:00"
+                " (without an offset it is UTC)",
+                asked=repr(asked[:40]),
+            )
         ) from None
     except OverflowError:
-        raise InvalidRequest(f"{asked[:40]!r} is more than ten years away") from None
+        raise InvalidRequest(_("%(asked)s is more than ten years away.", asked=repr(asked[:40]))) from None
     return moment
 
 
@@ -226,41 +230,51 @@ def settle_skus(products: Sequence[NewProduct], owners: Mapping[str, str]) -> tu
 def check_product_text(*, title: str, vendor: str, description: str, tags: Sequence[str]) -> None:
     """Refuse what a product cannot say. Raises: InvalidRequest."""
     if not 1 <= len(title.strip()) <= MAX_TEXT:
-        raise InvalidRequest(f"A title has 1 to {MAX_TEXT} characters.")
+        raise InvalidRequest(_("A title has 1 to %(most)s characters.", most=MAX_TEXT))
     if len(vendor) > MAX_TEXT or len(description) > MAX_DESCRIPTION:
-        raise InvalidRequest(f"A vendor has at most {MAX_TEXT} characters, a description {MAX_DESCRIPTION:,}.")
+        raise InvalidRequest(
+            _(
+                "A vendor has at most %(most)s characters, a description %(most_description)s.",
+                most=MAX_TEXT,
+                most_description=f"{MAX_DESCRIPTION:,}",
+            )
+        )
     check_tags(tags)
     if not all(storable(text) for text in (title, vendor, description)):
-        raise InvalidRequest("The text has characters that cannot be kept.")
+        raise InvalidRequest(_("The text has characters that cannot be kept."))
 
 
 def check_tags(tags: Sequence[str]) -> None:
     """Refuse what cannot be a product's tags. Raises: InvalidRequest."""
     if len(tags) > MAX_TAGS or not all(tag.strip() and len(tag) <= MAX_TEXT and storable(tag) for tag in tags):
-        raise InvalidRequest(f"A product has at most {MAX_TAGS} tags of 1 to {MAX_TEXT} characters.")
+        raise InvalidRequest(
+            _("A product has at most %(most)s tags of 1 to %(longest)s characters.", most=MAX_TAGS, longest=MAX_TEXT)
+        )
 
 
 def check_bulk_change(change: BulkChange) -> None:
     """Refuse a change that says nothing, too much, or two things at once. Raises: InvalidRequest."""
     if not 1 <= len(change.product_ids) <= MAX_BULK:
-        raise InvalidRequest(f"Choose 1 to {MAX_BULK:,} products.")
+        raise InvalidRequest(_("Choose 1 to %(most)s products.", most=f"{MAX_BULK:,}"))
     if change.percent and change.amount:
-        raise InvalidRequest("Change prices by a percentage or by an amount, not by both.")
+        raise InvalidRequest(_("Change prices by a percentage or by an amount, not by both."))
     if not -99 <= change.percent <= 1_000 or abs(change.amount) > MAX_AMOUNT:
-        raise InvalidRequest("Prices change by -99 to 1,000 percent, or by an amount that a price can have.")
+        raise InvalidRequest(_("Prices change by -99 to 1,000 percent, or by an amount that a price can have."))
     if (change.percent or change.amount) and not change.currency:
-        raise InvalidRequest("Say in which currency prices change.")
+        raise InvalidRequest(_("Say in which currency prices change."))
     check_tags(change.add_tags)
     check_tags(change.remove_tags)
     if any(slug and not is_slug(slug) for slug in (change.add_to, change.remove_from)):
-        raise InvalidRequest("There is no such collection. No product was changed.")
+        raise InvalidRequest(_("There is no such collection. No product was changed."))
 
 
 def check_variant_text(*, sku: str, options: Sequence[tuple[str, str]]) -> None:
     """Refuse what cannot be a variant's SKU or options. Raises: InvalidRequest."""
     if not 1 <= len(sku) <= MAX_SKU or clean_text(sku) != sku:
-        raise InvalidRequest(f"A SKU has 1 to {MAX_SKU} characters, on one line.")
+        raise InvalidRequest(_("A SKU has 1 to %(most)s characters, on one line.", most=MAX_SKU))
     if len(options) > MAX_OPTIONS or len({name for name, _ in options}) < len(options):
-        raise InvalidRequest(f"A variant has at most {MAX_OPTIONS} options, each with a name of its own.")
+        raise InvalidRequest(
+            _("A variant has at most %(most)s options, each with a name of its own.", most=MAX_OPTIONS)
+        )
     if not all(1 <= len(text) <= MAX_TEXT and clean_text(text) == text for pair in options for text in pair):
-        raise InvalidRequest(f"Options and their values have 1 to {MAX_TEXT} characters, on one line.")
+        raise InvalidRequest(_("Options and their values have 1 to %(most)s characters, on one line.", most=MAX_TEXT))

@@ -47,8 +47,8 @@ class _Edition:
 class Snapshot:
     """The terms that this process knows: at most `max_entries` by SKU, by variant and by code, and unknown ones each.
 
-    One step, `terms` and `by_variant`, or two for a transaction in pipeline mode: `ask` queues the statement, and
-    `answer` or `answer_variants` fetches its result after the caller has queued others.
+    By variant it is one step; by SKU two, for a transaction in pipeline mode: `ask` queues the statement, and
+    `answer_with_rates` fetches its result after the caller has queued others.
     """
 
     def __init__(self, *, currency: str, max_entries: int) -> None:
@@ -61,12 +61,16 @@ class Snapshot:
         return await conn.execute("SELECT sum(counter)::bigint FROM catalog.revision", prepare=True)
 
     def guess(self, skus: Sequence[str]) -> dict[str, Terms] | None:
-        """The terms as they were last known, to begin with while `answer` is on its way; None when one is missing."""
+        """The terms as they were last known, to begin with while the answer is on its way; None when one is missing."""
         edition = self._edition
         found = {sku: terms for sku in skus if (terms := edition.terms.get(sku)) is not None}
         if len(found) < len(skus) and any(sku not in found and sku not in edition.unknown for sku in skus):
             return None
         return found
+
+    def knows_code(self, code: str) -> bool:
+        """Whether a voucher of this cleaned code was seen lately. Codes stay taken for ever, so yes is always true."""
+        return code in self._edition.vouchers
 
     def guess_rates(self) -> Rates | None:
         """The shop's rates as they were last known, like `guess`."""
@@ -75,24 +79,22 @@ class Snapshot:
     async def answer_with_rates(
         self, conn: Connection, asked: Asked, skus: Sequence[str]
     ) -> tuple[dict[str, Terms], Rates]:
-        """`answer`, and what is added to goods under the same revision."""
+        """The terms of these SKUs and what is added to goods, under the revision that was asked for.
+
+        Unknown SKUs are absent; what is not known yet is loaded in this transaction.
+        """
         edition = await self._current(asked)
         return await self._terms_in(conn, edition, skus), await _rates_in(conn, edition)
 
     async def by_variant_with_rates(
         self, conn: Connection, variant_ids: Sequence[VariantId]
     ) -> tuple[dict[VariantId, Terms], Rates]:
-        """`by_variant`, and what is added to goods under the same revision."""
+        """The terms of these variants and what is added to goods, as they stand in this transaction.
+
+        Whatever the product's status; unknown variants are absent.
+        """
         edition = await self._current(await self.ask(conn))
         return await self._variants_in(conn, edition, variant_ids), await _rates_in(conn, edition)
-
-    async def terms(self, conn: Connection, skus: Sequence[str]) -> dict[str, Terms]:
-        """What `purchase_terms` says in this transaction; unknown SKUs are absent."""
-        return await self.answer(conn, await self.ask(conn), skus)
-
-    async def by_variant(self, conn: Connection, variant_ids: Sequence[VariantId]) -> dict[VariantId, Terms]:
-        """What `variant_terms` says in this transaction; unknown variants are absent."""
-        return await self.answer_variants(conn, await self.ask(conn), variant_ids)
 
     async def vouchers(self, conn: Connection, codes: Sequence[str]) -> dict[str, VoucherTerms]:
         """What `voucher_terms` says in this transaction of cleaned codes; unknown codes are absent."""
@@ -107,10 +109,6 @@ class Snapshot:
             self._keep(edition.unknown_codes, dict.fromkeys(code for code in missing if code not in loaded))
         return found
 
-    async def answer(self, conn: Connection, asked: Asked, skus: Sequence[str]) -> dict[str, Terms]:
-        """The terms of these SKUs; what is not known under the revision asked for is loaded in this transaction."""
-        return await self._terms_in(conn, await self._current(asked), skus)
-
     async def _terms_in(self, conn: Connection, edition: _Edition, skus: Sequence[str]) -> dict[str, Terms]:
         known = edition.terms
         found = {sku: terms for sku in skus if (terms := known.get(sku)) is not None}
@@ -121,12 +119,6 @@ class Snapshot:
             self._keep(known, loaded)
             self._keep(edition.unknown, dict.fromkeys(sku for sku in missing if sku not in loaded))
         return found
-
-    async def answer_variants(
-        self, conn: Connection, asked: Asked, variant_ids: Sequence[VariantId]
-    ) -> dict[VariantId, Terms]:
-        """The same by variant, whatever the product's status. Variants come from holds: nobody can make them up."""
-        return await self._variants_in(conn, await self._current(asked), variant_ids)
 
     async def _variants_in(
         self, conn: Connection, edition: _Edition, variant_ids: Sequence[VariantId]

@@ -13,6 +13,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_COLLECTIONS = 200
 """Most collections that are listed."""
@@ -46,7 +47,7 @@ async def list_products(
     Raises: InvalidRequest for a bad cursor, limit or too long a query.
     """
     if limit < 1:
-        raise InvalidRequest("`limit` must be at least 1.")
+        raise InvalidRequest(_("`limit` must be at least 1."))
     check_query(query)
     place = decode_cursor(after) if after else None
     if collection and not is_slug(collection):

@@ -14,6 +14,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.money import MAX_AMOUNT, Money
 from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.texts import text as _
 
 MAX_VOUCHERS = 500
 """Most vouchers that are listed."""
@@ -43,7 +44,7 @@ async def create_voucher(
     code = clean_code(code)
     _check(code, percent_off, amount_off, total, per_buyer)
     if ends_at is not None and ends_at <= starts_at:
-        raise InvalidRequest("A voucher ends after its start.")
+        raise InvalidRequest(_("A voucher ends after its start."))
     try:
         async with conn.transaction():
             await conn.execute(
@@ -64,7 +65,8 @@ async def create_voucher(
             )
     except UniqueViolation:
         raise VoucherExists(
-            f"There is a voucher {code} already; a code is used for one voucher only.", field="code"
+            _("There is a voucher %(code)s already; a code is used for one voucher only.", code=code),
+            field="code",
         ) from None
     return await _existing(conn, code)
 
@@ -106,27 +108,33 @@ async def voucher_terms(conn: Connection, *, codes: Sequence[str]) -> dict[str, 
 def _check(code: str, percent_off: int | None, amount_off: Money | None, total: int, per_buyer: int) -> None:
     if not is_code(code):
         raise InvalidRequest(
-            f"{code[:40]!r} cannot be a voucher's code: use up to {MAX_CODE} letters, digits, hyphens and underscores,"
-            " the first a letter or digit.",
+            _(
+                "%(code)s cannot be a voucher's code: use up to %(most)s letters, digits, hyphens and underscores,"
+                " the first a letter or digit.",
+                code=repr(code[:40]),
+                most=MAX_CODE,
+            ),
             field="code",
         )
     if (percent_off is None) == (amount_off is None):
-        raise InvalidRequest("A voucher takes off either a percentage or an amount.")
+        raise InvalidRequest(_("A voucher takes off either a percentage or an amount."))
     if percent_off is not None and not 1 <= percent_off <= 100:
-        raise InvalidRequest("A voucher takes off 1 to 100 percent.", field="off")
+        raise InvalidRequest(_("A voucher takes off 1 to 100 percent."), field="off")
     if amount_off is not None and not 1 <= amount_off.amount <= MAX_AMOUNT:
-        raise InvalidRequest("The amount that a voucher takes off must be more than nothing.", field="off")
+        raise InvalidRequest(_("The amount that a voucher takes off must be more than nothing."), field="off")
     if not 1 <= total <= MAX_QUANTITY:
-        raise InvalidRequest(f"A voucher may be redeemed 1 to {MAX_QUANTITY:,} times.", field="total")
+        raise InvalidRequest(
+            _("A voucher may be redeemed 1 to %(most)s times.", most=f"{MAX_QUANTITY:,}"), field="total"
+        )
     if not 1 <= per_buyer <= total:
-        told = "A buyer may redeem a voucher at least once, and no more often than all together."
+        told = _("A buyer may redeem a voucher at least once, and no more often than all together.")
         raise InvalidRequest(told, field="per_buyer")
 
 
 async def _existing(conn: Connection, code: str) -> VoucherTerms:
     voucher = await find_voucher(conn, code=code)
     if voucher is None:
-        raise UnknownVoucher(f"There is no voucher {clean_code(code)[:MAX_CODE]!r}.")
+        raise UnknownVoucher(_("There is no voucher %(code)s.", code=repr(clean_code(code)[:MAX_CODE])))
     return voucher
 
 

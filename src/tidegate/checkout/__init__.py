@@ -8,6 +8,7 @@ from tidegate.checkout.address_book import (
     remove_address,
     save_address,
 )
+from tidegate.checkout.address_rules import ADDRESS_FIELDS, BILLING, WITH_REGION
 from tidegate.checkout.books import INVARIANTS
 from tidegate.checkout.cancelling import cancel
 from tidegate.checkout.cart import (
@@ -21,6 +22,14 @@ from tidegate.checkout.cart import (
     view_cart,
 )
 from tidegate.checkout.cart_checkout import check_out
+from tidegate.checkout.cart_contracts import (
+    CartEmpty,
+    CartLine,
+    CartLineState,
+    CartProblem,
+    CartShort,
+    CartView,
+)
 from tidegate.checkout.contracts import (
     Actor,
     Address,
@@ -28,12 +37,6 @@ from tidegate.checkout.contracts import (
     Aftermath,
     AlreadyOrdered,
     BoughtLine,
-    CartEmpty,
-    CartLine,
-    CartLineState,
-    CartProblem,
-    CartShort,
-    CartView,
     Charges,
     CodeNotValid,
     CodeUnknown,
@@ -62,8 +65,17 @@ from tidegate.checkout.contracts import (
     SoldOut,
     UnknownSku,
 )
+from tidegate.checkout.customers import (
+    BuyerSums,
+    addresses_of_buyer,
+    fingerprint_orders_once,
+    last_emails,
+    list_buyers,
+    sum_buyers,
+)
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
+from tidegate.checkout.guessing import with_code
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
@@ -77,13 +89,17 @@ from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
 
 __all__ = [
+    "ADDRESS_FIELDS",
+    "BILLING",
     "INVARIANTS",
+    "WITH_REGION",
     "Actor",
     "Address",
     "AddressBookFull",
     "Aftermath",
     "AlreadyOrdered",
     "BoughtLine",
+    "BuyerSums",
     "Carrier",
     "CartEmpty",
     "CartLine",
@@ -128,6 +144,7 @@ __all__ = [
     "SoldOut",
     "UnknownSku",
     "add_to_cart",
+    "addresses_of_buyer",
     "cancel",
     "change_address",
     "check_form",
@@ -142,13 +159,16 @@ __all__ = [
     "find_hold",
     "find_order",
     "find_placed",
+    "fingerprint_orders_once",
     "forget_buyers",
     "forget_person",
     "forget_variants",
     "give_back",
     "give_up",
     "keep_code",
+    "last_emails",
     "list_addresses",
+    "list_buyers",
     "list_carriers",
     "list_orders",
     "live_hold_in",
@@ -167,8 +187,10 @@ __all__ = [
     "send",
     "set_line",
     "settle_hold",
+    "sum_buyers",
     "take_over_cart",
     "take_over_purchases",
     "undo_send",
     "view_cart",
+    "with_code",
 ]

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from msgspec.structs import asdict
-
+from tidegate.checkout.address_rules import address_document, check_address, clean_address
 from tidegate.checkout.contracts import Address, AddressBookFull
-from tidegate.checkout.rules import check_address, clean_address
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import InvalidRequest, NotFound
@@ -38,8 +36,8 @@ async def list_addresses(conn: Connection, *, person_id: PersonId) -> tuple[Save
     return tuple(SavedAddress(row[0], _opened(row[1])) for row in await rows.fetchall())
 
 
-async def save_address(conn: Connection, *, person_id: PersonId, address: Address) -> None:
-    """Put an address into a person's book, or note that it was used again.
+async def save_address(conn: Connection, *, person_id: PersonId, address: Address) -> SavedAddress:
+    """Put an address into a person's book, or note that it was used again; returns it as it is there.
 
     Raises: InvalidRequest naming the fields that are wrong; AddressBookFull.
     """
@@ -49,29 +47,37 @@ async def save_address(conn: Connection, *, person_id: PersonId, address: Addres
     same = next((each for each in known if each.address == address), None)
     if same is not None:
         await conn.execute("UPDATE checkout.addresses SET used_at = clock_timestamp() WHERE id = %s", (same.id,))
-        return
+        return same
     if len(known) >= MAX_ADDRESSES:
         words = _("Your address book has room for %(most)s addresses. Remove one first.", most=MAX_ADDRESSES)
         raise AddressBookFull(words)
+    saved = SavedAddress(new_id(), address)
     await conn.execute(
         "INSERT INTO checkout.addresses (id, person_id, address_sealed) VALUES (%s, %s, %s)",
-        (new_id(), person_id, _sealed(address)),
+        (saved.id, person_id, _sealed(address)),
     )
+    return saved
 
 
-async def change_address(conn: Connection, *, person_id: PersonId, address_id: UUID, address: Address) -> None:
+async def change_address(conn: Connection, *, person_id: PersonId, address_id: UUID, address: Address) -> SavedAddress:
     """Write another address in the place of one. Raises: InvalidRequest; NotFound, also for another person's."""
+    saved = SavedAddress(address_id, _checked(address))
     done = await conn.execute(
         "UPDATE checkout.addresses SET address_sealed = %s WHERE id = %s AND person_id = %s",
-        (_sealed(_checked(address)), address_id, person_id),
+        (_sealed(saved.address), address_id, person_id),
     )
     if done.rowcount == 0:
         raise NotFound()
+    return saved
 
 
 async def remove_address(conn: Connection, *, person_id: PersonId, address_id: UUID) -> None:
-    """Take an address out of a person's book; one that is not there, or another's, stays as it is."""
-    await conn.execute("DELETE FROM checkout.addresses WHERE id = %s AND person_id = %s", (address_id, person_id))
+    """Take an address out of a person's book. Raises: NotFound, also for another person's."""
+    done = await conn.execute(
+        "DELETE FROM checkout.addresses WHERE id = %s AND person_id = %s", (address_id, person_id)
+    )
+    if done.rowcount == 0:
+        raise NotFound()
 
 
 async def forget_person(conn: Connection, person: PersonId) -> None:
@@ -90,7 +96,7 @@ def _checked(address: Address) -> Address:
 
 
 def _sealed(address: Address) -> bytes:
-    return current_sealer().seal_json(asdict(address), column=COLUMN)
+    return current_sealer().seal_json(address_document(address), column=COLUMN)
 
 
 def _opened(sealed: bytes) -> Address:

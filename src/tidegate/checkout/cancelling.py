@@ -16,6 +16,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
+from tidegate.platform.texts import text as _
 
 KEY = "cancelled"
 """A cancelled order is given back once."""
@@ -79,9 +80,9 @@ async def _cancel_paid(conn: Connection, shop: Shop, order: Order, by: Actor) ->
     if after.cancelled_at is not None:
         return None
     if order.state is not OrderState.PAID or after.sent_any or captured is None:
-        raise NotCancellable("Some of this order is sent, or its money went back. It was not changed.")
+        raise NotCancellable(_("Some of this order is sent, or its money went back. It was not changed."))
     if by.role == "buyer" and not shop.settings.orders.buyer_cancels_paid:
-        raise NotCancellable("This order is paid, and the shop cancels paid orders itself: write to it.")
+        raise NotCancellable(_("This order is paid, and the shop cancels paid orders itself: write to it."))
     await conn.execute("UPDATE checkout.orders SET cancelled_at = clock_timestamp() WHERE id = %s", (order.id,))
     await note(conn, order.id, "cancelled", by)
     left = captured.left
@@ -95,7 +96,9 @@ async def _cancel_paid(conn: Connection, shop: Shop, order: Order, by: Actor) ->
 
 def _open() -> NotCancellable:
     return NotCancellable(
-        "A payment of this order is still open, and its provider did not end it just now."
-        " Nothing was changed: try it again in a minute.",
+        _(
+            "A payment of this order is still open, and its provider did not end it just now."
+            " Nothing was changed: try it again in a minute."
+        ),
         retry_after_s=30,
     )

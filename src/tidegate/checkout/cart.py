@@ -7,17 +7,9 @@ from collections.abc import Sequence
 from tidegate import catalog, inventory
 from tidegate.catalog import clean_code
 from tidegate.catalog.contracts import Terms
+from tidegate.checkout.cart_contracts import CartLineState, CartProblem, CartView, KeptLine
 from tidegate.checkout.cart_rules import check_change, line_as_it_stands, merged, without
-from tidegate.checkout.contracts import (
-    CartLineState,
-    CartProblem,
-    CartView,
-    CodeNotValid,
-    CodeUnknown,
-    HoldView,
-    KeptLine,
-    UnknownSku,
-)
+from tidegate.checkout.contracts import CodeNotValid, CodeUnknown, HoldView, UnknownSku
 from tidegate.checkout.rules import discount_of
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.wishes import title_of

@@ -7,7 +7,8 @@ from typing import Final
 
 from tidegate import catalog, inventory
 from tidegate.checkout.cart import begin_turn, end_turn, lock_cart, view_cart
-from tidegate.checkout.contracts import CartEmpty, CartShort, HoldView, Line, SoldOut, UnknownSku
+from tidegate.checkout.cart_contracts import CartEmpty, CartShort
+from tidegate.checkout.contracts import HoldView, Line, SoldOut, UnknownSku
 from tidegate.checkout.holding import open_hold, view_hold
 from tidegate.checkout.shop import Shop
 from tidegate.inventory.contracts import Hold

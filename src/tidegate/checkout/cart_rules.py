@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tidegate.catalog.contracts import Terms
-from tidegate.checkout.contracts import CartLine, CartLineState, CartProblem, KeptLine
+from tidegate.checkout.cart_contracts import CartLine, CartLineState, CartProblem, KeptLine
 from tidegate.platform.ids import VariantId
 from tidegate.platform.texts import text as _
 

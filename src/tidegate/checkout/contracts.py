@@ -12,8 +12,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from tidegate.payments.contracts import RecordedRefund
-from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
-from tidegate.platform.money import Money
+from tidegate.platform.ids import HoldId, OrderId, PersonId
+from tidegate.platform.money import Money, total
 from tidegate.platform.problems import Problem
 
 
@@ -36,13 +36,18 @@ class Line(Struct, frozen=True):
 
 
 class Address(Struct, frozen=True):
-    """Where to send it. `country` is ISO 3166-1 alpha-2."""
+    """Where to send it, or a bill. `country` is ISO 3166-1 alpha-2; `region` is a state or province, `phone` a number.
+
+    The last two may be empty.
+    """
 
     name: str
     line1: str
     city: str
     postal_code: str
     country: str
+    region: str = ""
+    phone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class OrderForm:
     method: str
     shipping_method: str | None = None
     """Code of a way to send it; None: the cheapest that fits."""
+    billing: Address | None = None
+    """Whom the bill is for; None: as `address`."""
 
 
 class BoughtLine(Struct, frozen=True):
@@ -152,6 +159,11 @@ class HoldView(Struct, frozen=True):
     drop: str | None
     order_id: OrderId | None
 
+    @property
+    def goods(self) -> Money:
+        """What its lines cost, before anything is taken off."""
+        return total((line.total for line in self.lines), self.total.currency)
+
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
@@ -184,6 +196,12 @@ class OrderView(Struct, frozen=True):
     seconds_left: int
     created_at: datetime
     charges: Charges = NO_CHARGES
+    billing: Address | None = None
+
+    @property
+    def goods(self) -> Money:
+        """What its lines cost, before anything is taken off or comes to it."""
+        return total((line.total for line in self.lines), self.total.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,97 +292,6 @@ class Aftermath:
     def sent_any(self) -> bool:
         """Whether a parcel is on its way."""
         return any(each.undone_at is None for each in self.shipments)
-
-
-class KeptLine(Struct, frozen=True):
-    """A line of a cart as it is stored; `seen` is the price that was shown when it was last changed."""
-
-    variant_id: VariantId
-    quantity: int
-    seen: Money
-
-
-class CartLineState(StrEnum):
-    """Whether a line of a cart can be ordered, and if not, why."""
-
-    READY = "ready"
-    SHORT = "short"
-    SOLD_OUT = "sold_out"
-    IN_DROP = "in_drop"
-    GONE = "gone"
-
-
-@dataclass(frozen=True, slots=True)
-class CartLine:
-    """A line of a cart at today's price. `before` is the price that was shown before, where it has changed.
-
-    `left`: items that are free now; nothing keeps them until the checkout holds them.
-    """
-
-    variant_id: VariantId
-    sku: str
-    title: str
-    product_slug: str
-    quantity: int
-    unit: Money
-    before: Money | None
-    left: int
-    state: CartLineState
-
-    @property
-    def total(self) -> Money:
-        """Price of the line."""
-        return self.unit * self.quantity
-
-
-@dataclass(frozen=True, slots=True)
-class CartView:
-    """A cart as it stands. `goods` are all lines that are still sold, `discount` is what `code` takes off them now.
-
-    `code_problem` says why a code that is kept takes nothing off, in a problem's words.
-    """
-
-    lines: tuple[CartLine, ...]
-    goods: Money
-    code: str
-    discount: Money
-    code_problem: str
-
-    @property
-    def items(self) -> int:
-        """How many items are in it."""
-        return sum(line.quantity for line in self.lines)
-
-    @property
-    def total(self) -> Money:
-        """What it costs, before shipping and taxes."""
-        return Money(self.goods.amount - self.discount.amount, self.goods.currency)
-
-    @property
-    def ready(self) -> bool:
-        """Whether a checkout of it would be granted now."""
-        return bool(self.lines) and all(line.state is CartLineState.READY for line in self.lines)
-
-
-class CartProblem(Problem):
-    """A cart does not take this; it is as it was."""
-
-    slug = "cart-refuses"
-    status = 422
-
-
-class CartEmpty(Problem):
-    """There is nothing in this cart to order."""
-
-    slug = "cart-empty"
-    status = 409
-
-
-class CartShort(Problem):
-    """Some of this cart cannot be had as it stands; nothing was held and the cart was kept."""
-
-    slug = "cart-short"
-    status = 409
 
 
 class AddressBookFull(Problem):

@@ -18,6 +18,7 @@ from tidegate.checkout.settlement import settle_answers
 from tidegate.checkout.shop import Batches, Desk, Shop
 from tidegate.checkout.twins import Twins
 from tidegate.payments import Providers
+from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit, Settle
 from tidegate.platform.idempotency import is_race as is_key_race
@@ -56,13 +57,15 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     for each in (*takers, batches.settlements):
         each.start()
     twins = Twins()
+    attempts = Attempts(settings)
     try:
-        yield Shop(database, settings, providers, desk, batches, twins)
+        yield Shop(database, settings, providers, desk, batches, twins, attempts)
     finally:
         await asyncio.gather(*(each.drain() for each in takers))
         await twins.finish(within_s=settings.http.shutdown_grace_s)
         await batches.settlements.drain()
         await providers.close()
+        await attempts.close()
 
 
 def _is_race(constraint: str) -> bool:

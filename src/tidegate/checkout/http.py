@@ -26,6 +26,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.documents import hold_document, order_document
+from tidegate.checkout.guessing import with_code
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
 from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody
 from tidegate.checkout.ordering import Replay, find_order, place_order
@@ -47,7 +48,7 @@ from tidegate.platform.problems import (
     Problem,
     TooManyRequests,
 )
-from tidegate.web import require_buyer, require_person
+from tidegate.web import client_address, require_buyer, require_person
 
 MAX_KEY = 255
 IDEMPOTENCY_KEY = HeaderParameter(
@@ -106,7 +107,10 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         key=request_key(request, buyer_id, body),
         code=body.code,
     )
-    outcome, repeat = await settle_hold(_shop(request), wish)
+    shop = _shop(request)
+    outcome, repeat = await with_code(
+        shop, lambda: settle_hold(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
+    )
     answer = outcome if isinstance(outcome, StoredAnswer) else outcome.answer
     return _stored(answer) if repeat else _answer(answer)
 
@@ -192,7 +196,12 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     buyer_id = (await require_buyer(request)).id
     key = request_key(request, buyer_id, body)
     wish = body.wish(buyer_id=buyer_id, admission=request.headers.get("tidegate-pass"), key=key)
-    return _placed(await purchase(_shop(request), wish))
+    shop = _shop(request)
+    return _placed(
+        await with_code(
+            shop, lambda: purchase(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
+        )
+    )
 
 
 @hot_route(

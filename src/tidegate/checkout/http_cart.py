@@ -6,20 +6,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.checkout.cart import empty_cart, keep_code, set_line, view_cart
-from tidegate.checkout.contracts import (
-    CartLine,
-    CartLineState,
-    CartProblem,
-    CartView,
-    CodeNotValid,
-    CodeUnknown,
-    UnknownSku,
-)
+from tidegate.checkout.cart_contracts import CartLine, CartLineState, CartProblem, CartView
+from tidegate.checkout.contracts import CodeNotValid, CodeUnknown, UnknownSku
+from tidegate.checkout.guessing import with_code
 from tidegate.checkout.shop import Shop
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
-from tidegate.platform.problems import NotSignedIn
-from tidegate.web import require_person
+from tidegate.platform.problems import NotSignedIn, TooManyRequests
+from tidegate.web import client_address, require_person
 
 router = APIRouter(prefix="/api/v1", tags=["cart"])
 
@@ -122,11 +116,19 @@ async def put_cart_line(request: Request, body: CartLineBody) -> CartAnswer:
     return CartAnswer.of(cart)
 
 
-@router.put("/cart/code", responses=problems_by_status((NotSignedIn, CodeUnknown, CodeNotValid)))
+@router.put("/cart/code", responses=problems_by_status((NotSignedIn, CodeUnknown, CodeNotValid, TooManyRequests)))
 async def put_cart_code(request: Request, body: CartCodeBody) -> CartAnswer:
     """Keep a code for the checkout, or none."""
     person = await require_person(request)
-    return CartAnswer.of(await keep_code(_shop(request), person_id=person.id, code=body.code))
+    shop = _shop(request)
+    cart = await with_code(
+        shop,
+        lambda: keep_code(shop, person_id=person.id, code=body.code),
+        code=body.code,
+        buyer_id=person.id,
+        address=client_address(request),
+    )
+    return CartAnswer.of(cart)
 
 
 @router.delete("/cart", status_code=204, responses=problems_by_status((NotSignedIn,)))

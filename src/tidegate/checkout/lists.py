@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composed, Literal
 
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
 from tidegate.checkout.history import load_aftermath, nothing_yet
+from tidegate.checkout.orders import email_fingerprint
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
@@ -29,16 +30,26 @@ FROM checkout.orders AS o {which} ORDER BY o.id DESC LIMIT %(limit)s
 CLOCKS_APART = timedelta(hours=1)
 """Ids tell the time of the process that made them, `created_at` that of the database; no further apart than this."""
 
+BY_WHOM = """o.id IN (
+    SELECT id FROM checkout.orders WHERE buyer_id = ANY(%(buyers)s)
+    UNION ALL
+    SELECT id FROM checkout.orders WHERE email_fingerprint = %(email)s
+)"""
+
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders: all that is set must hold. `until` is the first moment that does not count."""
+    """Which orders: all that is set must hold. `until` is the first moment that does not count.
+
+    With both, `buyers` and `email` (as it was typed when ordering), an order is theirs or was placed with that address.
+    """
 
     buyers: Sequence[PersonId] | None = None
     number: str | None = None
     state: OrderState | None = None
     since: datetime | None = None
     until: datetime | None = None
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,6 @@ def _conditions(wanted: OrderFilter, before: UUID | None) -> tuple[list[SQL | Co
     conditions: list[SQL | Composed] = []
     for name, value, condition in (
         ("before", before, "o.id < %(before)s"),
-        ("buyers", None if wanted.buyers is None else list(wanted.buyers), "o.buyer_id = ANY(%(buyers)s)"),
         ("number", wanted.number, "o.number = %(number)s"),
         ("since", wanted.since, "o.created_at >= %(since)s"),
         ("from", wanted.since and id_floor(wanted.since - CLOCKS_APART), "o.id >= %(from)s"),
@@ -82,6 +92,13 @@ def _conditions(wanted: OrderFilter, before: UUID | None) -> tuple[list[SQL | Co
         if value is not None:
             values[name] = value
             conditions.append(SQL(condition))
+    if wanted.buyers is not None or wanted.email is not None:
+        values |= {"buyers": list(wanted.buyers or ())}
+        if wanted.email is None:
+            conditions.append(SQL("o.buyer_id = ANY(%(buyers)s)"))
+        else:
+            values |= {"email": email_fingerprint(wanted.email)}
+            conditions.append(SQL(BY_WHOM))
     if wanted.state is not None:
         # In the statement itself: that the index of some states may be used must be plain to the planner.
         conditions.append(SQL("o.state = {}").format(Literal(wanted.state.value)))

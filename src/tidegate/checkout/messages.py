@@ -17,6 +17,7 @@ Code = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Method = Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
 Email = Annotated[str, msgspec.Meta(max_length=254, extra_json_schema={"format": "email"})]
 Country = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{2}$"})]
+Phone = Annotated[str, msgspec.Meta(max_length=40)]
 Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Currency = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
@@ -43,14 +44,27 @@ class HoldBody(msgspec.Struct, frozen=True):
         return tuple(Line(line.sku, line.quantity) for line in self.lines)
 
 
-class AddressBody(msgspec.Struct, frozen=True):
-    """Where to send it; `country` is ISO 3166-1 alpha-2."""
+class AddressBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where to send it; `country` is ISO 3166-1 alpha-2.
+
+    `region` is the state or province, which addresses in some countries must have; `phone` is a number to call.
+    """
 
     name: Text
     line1: Text
     city: Text
     postal_code: Text
     country: Country
+    region: Text = ""
+    phone: Phone = ""
+
+    def address(self) -> Address:
+        """The address as use cases take it."""
+        return Address(self.name, self.line1, self.city, self.postal_code, self.country, self.region, self.phone)
+
+
+def _billing(body: AddressBody | msgspec.UnsetType | None) -> Address | None:
+    return body.address() if isinstance(body, AddressBody) else None
 
 
 class PaymentBody(msgspec.Struct, frozen=True):
@@ -61,24 +75,28 @@ class PaymentBody(msgspec.Struct, frozen=True):
 
 
 class OrderBody(msgspec.Struct, frozen=True):
-    """An order for what a hold keeps. `shipping_method`: a code of the shop's; without, the cheapest that fits."""
+    """An order for what a hold keeps. `shipping_method`: a code of the shop's; without, the cheapest that fits.
+
+    `billing_address`: whom the bill is for; without, as the delivery.
+    """
 
     hold_id: Annotated[str, msgspec.Meta(max_length=64, extra_json_schema={"format": "uuid"})]
     email: Email
     shipping_address: AddressBody
     payment: PaymentBody
     shipping_method: Method | None = None
+    billing_address: AddressBody | msgspec.UnsetType | None = msgspec.UNSET
 
     def form(self) -> OrderForm:
         """The form as the use case takes it. Raises: NotFound for a hold that cannot exist."""
         hold_id = parse_id(self.hold_id)
         if hold_id is None:
             raise NotFound("there is no such hold")
-        place = self.shipping_address
         return OrderForm(
             hold_id=HoldId(hold_id),
             email=self.email,
-            address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
+            address=self.shipping_address.address(),
+            billing=_billing(self.billing_address),
             provider=self.payment.provider,
             method=self.payment.token,
             shipping_method=self.shipping_method,
@@ -88,7 +106,8 @@ class OrderBody(msgspec.Struct, frozen=True):
 class PurchaseBody(msgspec.Struct, frozen=True):
     """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case.
 
-    `shipping_method`: a code of the shop's; without, the cheapest that fits.
+    `shipping_method`: a code of the shop's; without, the cheapest that fits. `billing_address`: whom the bill is for;
+    without, as the delivery.
     """
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
@@ -98,15 +117,16 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     code: Code | None = None
     shipping_method: Method | None = None
+    billing_address: AddressBody | msgspec.UnsetType | None = msgspec.UNSET
 
     def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
         """The wish as the use case takes it."""
-        place = self.shipping_address
         return PurchaseWish(
             buyer_id=buyer_id,
             lines=tuple(Line(line.sku, line.quantity) for line in self.lines),
             email=self.email,
-            address=Address(place.name, place.line1, place.city, place.postal_code, place.country),
+            address=self.shipping_address.address(),
+            billing=_billing(self.billing_address),
             provider=self.payment.provider,
             method=self.payment.token,
             drop=self.drop,

@@ -55,6 +55,7 @@ from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, l
 from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
+from tidegate.platform.texts import text as _
 
 log = structlog.get_logger()
 TWIN_POLL_S = 0.05
@@ -104,7 +105,7 @@ async def place_order(
 def check_wish(shop: Shop, form: OrderForm) -> OrderForm:
     """The form, cleaned. Raises: InvalidRequest with `errors` by field, UnknownProvider, UnknownToken."""
     form = clean_form(form)
-    wrong = check_form(form)
+    wrong = check_form(form, phone_required=shop.settings.orders.phone_required)
     if wrong:
         errors = [{"field": field, "message": words} for field, words in wrong.items()]
         raise InvalidRequest("the order form is not complete", errors=errors)
@@ -255,6 +256,7 @@ class _NewOrders:
             created_at=self.now,
             lines=lines,
             charges=charges,
+            billing=form.billing,
         )
         self.attached[hold.id] = order.id
         ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)
@@ -309,7 +311,7 @@ async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: Or
     order = await try_lock_order(conn, order_id)
     if order is None:
         raise KeyInFlight(
-            "This order is being worked on just now. Nothing was changed: send the request again in a second."
+            _("This order is being worked on just now. Nothing was changed: send the request again in a second.")
         )
     if order.state == OrderState.CANCELLED or (order.state in PAYABLE and order.seconds_left == 0):
         raise HoldExpired()

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 from psycopg import AsyncCursor
 
+from tidegate.checkout.address_rules import address_document
 from tidegate.checkout.contracts import (
     NO_CHARGES,
     Address,
@@ -26,6 +27,10 @@ from tidegate.platform.money import Money
 from tidegate.platform.sealing import current_sealer
 
 EMAIL_COLUMN = "checkout.orders.email_sealed"
+EMAIL_FINGERPRINT = "checkout.orders.email_fingerprint"
+FINGERPRINT_BYTES = 16
+"""How much of the hash of an e-mail address is kept, as the table's constraint says."""
+
 SHIPPING_COLUMN = "checkout.orders.shipping_sealed"
 
 AskedNumbers = AsyncCursor[tuple[Any, ...]]
@@ -51,16 +56,18 @@ class Order(Struct, frozen=True):
     created_at: datetime
     lines: tuple[BoughtLine, ...]
     charges: Charges = NO_CHARGES
+    billing: Address | None = None
 
 
 INSERT = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, pay_until, created_at)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
-    created_at
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at
 FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::timestamptz[], %b::timestamptz[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at)
+    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+        created_at)
 """
 
 INSERT_LINES = """
@@ -70,14 +77,15 @@ SELECT * FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::text[], %b::text[], 
 
 INSERT_CHARGED = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, pay_until, created_at, shipping_code, shipping_name, shipping_amount, tax_amount,
-    tax_included)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, pay_until,
-    created_at, code, name, sent, tax, included
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at, shipping_code, shipping_name,
+    shipping_amount, tax_amount, tax_included)
+SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at, code, name, sent, tax, included
 FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bool[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, pay_until, created_at, code,
-        name, sent, tax, included)
+    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[],
+    %b::bool[])
+    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+        created_at, code, name, sent, tax, included)
 """
 
 INSERT_TAXES = """
@@ -127,7 +135,8 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.discount.amount for o in orders],
             [o.total.currency for o in orders],
             [sealer.seal(o.email, column=EMAIL_COLUMN) for o in orders],
-            [sealer.seal_json(_address_json(o.address), column=SHIPPING_COLUMN) for o in orders],
+            [sealer.seal_json(_sealed_addresses(o), column=SHIPPING_COLUMN) for o in orders],
+            [email_fingerprint(o.email) for o in orders],
             [o.pay_until for o in orders],
             [o.created_at for o in orders],
             *(_charge_columns(orders) if charged else ()),
@@ -154,6 +163,11 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
     )
     if charged:
         await _insert_taxes(conn, orders)
+
+
+def email_fingerprint(email: str) -> bytes:
+    """By what orders with this e-mail address are found; the case of its letters makes no difference."""
+    return current_sealer().fingerprint(email, column=EMAIL_FINGERPRINT)[:FINGERPRINT_BYTES]
 
 
 async def ask_states(conn: Connection, order_ids: Iterable[OrderId]) -> AskedStates:
@@ -235,6 +249,8 @@ def _order(row: tuple[Any, ...]) -> Order:
     sealer = current_sealer()
     currency = row[6]
     lines = zip(*row[18:22], strict=True)
+    address = sealer.open_json(bytes(row[8]), column=SHIPPING_COLUMN)
+    billing = address.pop("billing", None)
     return Order(
         id=row[0],
         number=row[1],
@@ -244,12 +260,13 @@ def _order(row: tuple[Any, ...]) -> Order:
         total=Money(row[5], currency),
         discount=Money(row[12], currency),
         email=sealer.open(bytes(row[7]), column=EMAIL_COLUMN),
-        address=Address(**sealer.open_json(bytes(row[8]), column=SHIPPING_COLUMN)),
+        address=Address(**address),
         pay_until=row[9],
         seconds_left=row[10],
         created_at=row[11],
         lines=tuple(BoughtLine(sku, title, quantity, Money(unit, currency)) for sku, title, quantity, unit in lines),
         charges=_charges(row[13:18], currency),
+        billing=None if billing is None else Address(**billing),
     )
 
 
@@ -284,11 +301,16 @@ async def _insert_taxes(conn: Connection, orders: Sequence[Order]) -> None:
         await conn.execute(INSERT_TAXES, tuple(map(list, zip(*taxes, strict=True))), binary=True)
 
 
-def _address_json(address: Address) -> dict[str, str]:
-    return {
-        "name": address.name,
-        "line1": address.line1,
-        "city": address.city,
-        "postal_code": address.postal_code,
-        "country": address.country,
-    }
+def addresses_document(order: Order) -> dict[str, Any]:
+    """Where an order goes, as `address`, and whom its bill is for, as `billing`, where that is another address."""
+    if order.billing is None:
+        return {"address": address_document(order.address)}
+    return {"address": address_document(order.address), "billing": address_document(order.billing)}
+
+
+def _sealed_addresses(order: Order) -> dict[str, Any]:
+    """The same as it is sealed: the address with the bill's among its fields, as orders had it before bills had any."""
+    document: dict[str, Any] = address_document(order.address)
+    if order.billing is not None:
+        document["billing"] = address_document(order.billing)
+    return document

@@ -29,6 +29,7 @@ class PurchaseWish(Wish, frozen=True, kw_only=True):
     address: Address
     provider: str
     method: str
+    billing: Address | None = None
 
     @property
     def destination(self) -> str:
@@ -44,10 +45,11 @@ async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
     limits = shop.settings.holds
     check_lines(wish.lines, max_lines=limits.max_lines, max_quantity=limits.max_quantity)
     form = check_wish(
-        shop, OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method, wish.shipping_method)
+        shop,
+        OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method, wish.shipping_method, wish.billing),
     )
-    unchanged = form.email == wish.email and form.address == wish.address
-    clean = wish if unchanged else replace(wish, email=form.email, address=form.address)
+    unchanged = (form.email, form.address, form.billing) == (wish.email, wish.address, wish.billing)
+    clean = wish if unchanged else replace(wish, email=form.email, address=form.address, billing=form.billing)
 
     async def work() -> OrderView | Replay:
         return await begin(shop, lambda: shop.batches.purchases.submit(clean))
@@ -102,6 +104,7 @@ def _started(desk: Desk, wish: PurchaseWish, allotted: Allotted, number: str, wi
         created_at=allotted.granted.at,
         lines=basket.lines,
         charges=basket.charges,
+        billing=wish.billing,
     )
     hold = Hold(
         id=request.id,

@@ -23,6 +23,7 @@ from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.money import Money
 from tidegate.platform.outbox import write_events
 from tidegate.platform.problems import InvalidRequest, KeyReused, NotFound
+from tidegate.platform.texts import text as _
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ async def give_back(
             raise NotFound("there is no such order")
         captured = await payments.lock_captured(conn, order_id)
         if captured is None or order.state not in (*PAID, OrderState.REFUNDED):
-            raise NotRefundable("This order was not paid, so there is nothing to give back.")
+            raise NotRefundable(_("This order was not paid, so there is nothing to give back."))
         worth = worth_of(parts, order.lines, order.discount, order.charges) if parts else captured.left
         wanted = amount or Money(min(worth.amount, captured.left.amount), worth.currency)  # halves were rounded up
         refund = Refund(captured.ref, reason_of(order_id, key), wanted)
@@ -77,7 +78,7 @@ async def _decide(
     sum_left = captured.left
     if refund.total.currency != sum_left.currency or not 0 < refund.total.amount <= sum_left.amount:
         raise NotRefundable(
-            f"At most {sum_left.format()} of this order can still be given back. Nothing was changed.",
+            _("At most %(sum)s of this order can still be given back. Nothing was changed.", sum=sum_left.format()),
             left=sum_left.amount,
         )
     await payments.record_refunds(conn, [refund])
@@ -91,10 +92,10 @@ async def _note_parts(
 ) -> None:
     """Note which items a refund is for, and put them back on the shelf with `restock`."""
     if len({part.line_no for part in parts}) != len(parts):
-        raise InvalidRequest("Name each line once. Nothing was changed.")
+        raise InvalidRequest(_("Name each line once. Nothing was changed."))
     left = {part.line_no: part.quantity for part in parts_left(order.lines, await refunded_parts(conn, order.id))}
     if any(part.quantity > left.get(part.line_no, 0) for part in parts):
-        raise NotRefundable("Some of these items were given back already. Nothing was changed.")
+        raise NotRefundable(_("Some of these items were given back already. Nothing was changed."))
     refund_id = id_of(refund)
     await conn.execute(
         "INSERT INTO checkout.refunded_lines (refund_id, order_id, line_no, quantity, restocked)"

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.checkout.address_rules import BILLING, check_address, clean_address
 from tidegate.checkout.contracts import (
     NO_CHARGES,
-    Address,
     Aftermath,
     BoughtLine,
     Charges,
@@ -49,7 +49,6 @@ NUMBER_BITS = 40
 NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 FEISTEL_ROUNDS = 8
 MAX_EMAIL = 254
-MAX_FIELD = 200
 MAX_SHOWN_CODE = 64
 EMAIL = re.compile(r"[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+@[^@\s,;:<>()\[\]\\\"\x00-\x1f\x7f]+\.[^@\s.,;:<>()\[\]\\\"]+")
 
@@ -87,14 +86,15 @@ def check_lines(lines: Sequence[Line], *, max_lines: int, max_quantity: int) -> 
         raise InvalidRequest(f"{len(lines)} lines are too many: at most {max_lines} in one hold")
     for number, line in enumerate(lines, 1):
         if not 1 <= line.quantity <= max_quantity:
-            raise InvalidRequest(f"line {number}: the quantity must be from 1 to {max_quantity}")
+            words = _("Line %(line)s: the quantity must be from 1 to %(most)s.", line=number, most=max_quantity)
+            raise InvalidRequest(words)
 
 
 def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine, ...]:
     """Lines with their variants and prices, those of one variant summed. Raises: UnknownSku."""
     for line in lines:
         if line.sku not in terms:
-            raise UnknownSku(f"this shop does not sell {line.sku[:100]!r}", sku=line.sku[:100])
+            raise UnknownSku(_("This shop does not sell %(sku)s.", sku=repr(line.sku[:100])), sku=line.sku[:100])
     return summed([HoldLine(terms[line.sku].variant_id, line.quantity, terms[line.sku].price) for line in lines])
 
 
@@ -142,9 +142,15 @@ def discount_of(goods: Money, voucher: VoucherTerms) -> Money:
     elif voucher.amount_off.currency == goods.currency:
         off = min(voucher.amount_off.amount, goods.amount)
     else:
-        raise CodeNotValid(f"this code is in {voucher.amount_off.currency}, and these goods are in {goods.currency}")
+        raise CodeNotValid(
+            _(
+                "This code is in %(its)s, and these goods are in %(theirs)s.",
+                its=voucher.amount_off.currency,
+                theirs=goods.currency,
+            )
+        )
     if off == 0:
-        raise CodeNotValid("this code takes nothing off these goods; order them without it")
+        raise CodeNotValid(_("This code takes nothing off these goods: order them without it."))
     return Money(off, goods.currency)
 
 
@@ -171,7 +177,7 @@ def worth_of(
     picked = 0
     for part in parts:
         if not 1 <= part.line_no <= len(lines) or not 1 <= part.quantity <= lines[part.line_no - 1].quantity:
-            raise InvalidRequest("This order does not have that many of these items. Nothing was changed.")
+            raise InvalidRequest(_("This order does not have that many of these items. Nothing was changed."))
         picked += lines[part.line_no - 1].unit.amount * part.quantity
     goods = sum(line.total.amount for line in lines)
     if goods == 0:
@@ -198,43 +204,28 @@ def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[
     return tuple(LinePart(number, quantity) for number, quantity in left.items() if quantity > 0)
 
 
-def check_form(form: OrderForm) -> dict[str, str]:
+def check_form(form: OrderForm, *, phone_required: bool = False) -> dict[str, str]:
     """What is wrong with a filled-in order form, by field; empty when nothing is."""
     wrong: dict[str, str] = {}
     if len(form.email) > MAX_EMAIL or not EMAIL.fullmatch(form.email):
         wrong["email"] = _("Enter an e-mail address such as name@example.com.")
-    return wrong | check_address(form.address)
-
-
-def check_address(address: Address) -> dict[str, str]:
-    """What is wrong with an address, by field; empty when nothing is."""
-    wrong: dict[str, str] = {}
-    for field, words in _ADDRESS_WORDS.items():
-        value = getattr(address, field)
-        if not value.strip():
-            wrong[field] = words
-        elif len(value) > MAX_FIELD or not value.isprintable():
-            wrong[field] = _("Use at most %(most)s letters, digits and signs on one line.", most=MAX_FIELD)
-    if "country" not in wrong and not re.fullmatch("[A-Z]{2}", address.country):
-        wrong["country"] = _("Use the two letters of the country, such as GB.")
+    wrong |= check_address(form.address, phone_required=phone_required)
+    if form.billing is not None:
+        bill = check_address(form.billing)
+        wrong |= {f"{BILLING}{field}": _("On the bill: %(words)s", words=words) for field, words in bill.items()}
     return wrong
 
 
 def clean_form(form: OrderForm) -> OrderForm:
-    """The form without the blanks around what was typed."""
+    """The form without the blanks around what was typed, and without a bill's address that is the delivery's."""
     address = clean_address(form.address)
-    return OrderForm(form.hold_id, form.email.strip(), address, form.provider, form.method, form.shipping_method)
-
-
-def clean_address(address: Address) -> Address:
-    """The address without the blanks around what was typed."""
-    return Address(*(getattr(address, field).strip() for field in _ADDRESS_WORDS))
-
-
-_ADDRESS_WORDS = {
-    "name": _("Enter the name of who receives it."),
-    "line1": _("Enter street and number."),
-    "city": _("Enter the town."),
-    "postal_code": _("Enter the postal code."),
-    "country": _("Enter the country."),
-}
+    billing = None if form.billing is None else clean_address(form.billing)
+    return OrderForm(
+        form.hold_id,
+        form.email.strip(),
+        address,
+        form.provider,
+        form.method,
+        form.shipping_method,
+        None if billing == address else billing,
+    )

@@ -21,7 +21,7 @@ from tidegate.checkout.documents import (
     shipping_document,
     tax_document,
 )
-from tidegate.checkout.orders import Order, ask_states, load_orders, move_orders, read_states
+from tidegate.checkout.orders import Order, addresses_document, ask_states, load_orders, move_orders, read_states
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, view_order
@@ -243,5 +243,5 @@ def order_event(topic: str, order: Order, desk: Desk) -> Event:
             ],
             "order_url": f"{desk.settings.base_url}/orders/{order.id}",
         },
-        personal={"email": order.email, "name": order.address.name},
+        personal={"email": order.email, "name": order.address.name} | addresses_document(order),
     )

@@ -67,10 +67,13 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
         if any(each.id == parcel.id for each in after.shipments):
             return
         if order.state is not OrderState.PAID or after.cancelled_at is not None:
-            raise NotSendable("Only what is paid, and neither cancelled nor sent, can be sent. Nothing was changed.")
+            raise NotSendable(_("Only what is paid, and neither cancelled nor sent, can be sent. Nothing was changed."))
         if len(after.shipments) >= MAX_PARCELS:
             raise NotSendable(
-                f"This order has {MAX_PARCELS} parcels already, and no more are kept of one order. Nothing was changed."
+                _(
+                    "This order has %(most)s parcels already, and no more are kept of one order. Nothing was changed.",
+                    most=MAX_PARCELS,
+                )
             )
         left = {part.line_no: part.quantity for part in after.parts_left}
         parts = parcel.parts or after.parts_left
@@ -80,7 +83,7 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
             or len(set(numbers)) != len(numbers)
             or any(not 1 <= part.quantity <= left.get(part.line_no, 0) for part in parts)
         ):
-            raise NotSendable("There is not that much left to send of each line. Nothing was changed.")
+            raise NotSendable(_("There is not that much left to send of each line. Nothing was changed."))
         sent = await _described(conn, parcel)
         await _write(conn, order_id, sent, parts)
         await note(conn, order_id, "sent", by, shipment_id=str(parcel.id), carrier=sent.carrier)
@@ -112,7 +115,12 @@ async def undo_send(shop: Shop, *, order_id: OrderId, shipment_id: UUID, by: Act
 
 def _check_undo(order: Order, shipment: Shipment, *, late: bool) -> None:
     if late or order.state not in (OrderState.PAID, OrderState.FULFILLED):
-        raise NotSendable(f"It is too late to take the parcel {shipment.tracking_number} back. Nothing was changed.")
+        raise NotSendable(
+            _(
+                "It is too late to take the parcel %(tracking_number)s back. Nothing was changed.",
+                tracking_number=shipment.tracking_number,
+            )
+        )
 
 
 async def _is_late(conn: Connection, shop: Shop, shipment: Shipment) -> bool:

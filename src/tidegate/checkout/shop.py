@@ -9,6 +9,7 @@ from uuid import UUID
 from tidegate.catalog import Snapshot
 from tidegate.checkout.twins import Twins
 from tidegate.payments import Providers
+from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.settings import Settings
@@ -51,3 +52,4 @@ class Shop:
     desk: Desk
     batches: Batches
     twins: Twins
+    attempts: Attempts

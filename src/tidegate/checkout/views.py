@@ -51,6 +51,7 @@ def view_order(order: Order, last: Standing | None, *, state: OrderState | None 
         seconds_left=order.seconds_left if state in PAYABLE else 0,
         created_at=order.created_at,
         charges=order.charges,
+        billing=order.billing,
     )
 
 

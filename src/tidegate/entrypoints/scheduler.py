@@ -12,7 +12,15 @@ import psycopg
 import structlog
 
 from tidegate import accounts, payments
-from tidegate.checkout import Shop, delete_old_carts, expire_holds_once, expire_orders_once, open_shop, reconcile_once
+from tidegate.checkout import (
+    Shop,
+    delete_old_carts,
+    expire_holds_once,
+    expire_orders_once,
+    fingerprint_orders_once,
+    open_shop,
+    reconcile_once,
+)
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
 from tidegate.ops import Sampler
@@ -83,6 +91,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
+        Loop("fingerprint-orders", partial(fingerprint_orders_once, shop), MINUTE_S),
         Loop("reconcile", partial(reconcile_once, shop), settings.payments.reconcile_interval_ms / 1000),
         Loop(
             "books",

@@ -25,6 +25,7 @@ from tidegate.admin import pages as admin_pages
 from tidegate.admin import pages_bulk as admin_pages_bulk
 from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
+from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
@@ -35,6 +36,7 @@ from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.checkout import http as checkout_http
+from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
@@ -155,6 +157,8 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_rates.router)
     app.include_router(admin_pages_codes.router)
     app.include_router(admin_pages_orders.router)
+    app.include_router(admin_pages_customers.router)
+    app.include_router(admin_pages_customers.admin_router)
     app.include_router(admin_pages_stock.router)
     app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_settings.router)
@@ -166,6 +170,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(accounts_pages.router)
     app.include_router(accounts_pages_account.router)
     app.include_router(checkout_http.router)
+    app.include_router(checkout_http_addresses.router)
     app.include_router(checkout_http_after.router)
     app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)

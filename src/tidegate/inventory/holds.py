@@ -84,25 +84,22 @@ async def confirm_holds(
     conn: Connection,
     orders: Mapping[HoldId, OrderId],
     *,
-    known: Mapping[HoldId, Hold] | None = None,
-    asked: AskedStates | None = None,
-    moves: StockMoves | None = None,
+    known: Mapping[HoldId, Hold],
+    asked: AskedStates,
+    moves: StockMoves,
 ) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `ask_hold_states` was asked for; without them all is read here.
-    With `moves` the caller applies the change of stock, after its own writes.
+    `known` are holds as they were placed, whose states `ask_hold_states` was asked for. The caller applies `moves`, the
+    change of stock, after its own writes.
     """
     if not orders:
         return {}
-    if known is None or asked is None:
-        holds = await read_holds(await ask_holds(conn, orders))
-    else:
-        holds = {}
-        for hold_id, state in await asked.fetchall():
-            hold = known[hold_id]
-            holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
+    holds: dict[HoldId, Hold] = {}
+    for hold_id, state in await asked.fetchall():
+        hold = known[hold_id]
+        holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
     for hold_id, hold in holds.items():
         assert hold.order_id == orders[hold_id], f"hold {hold_id} belongs to another order"
     ready = [hold for hold in holds.values() if hold.state is HoldState.ORDERED]
@@ -114,17 +111,14 @@ async def confirm_holds(
         for hold_id in orders
     }
     outcome.update({hold.id: Confirmation.RETAKEN for hold in retaken})
-    collected = StockMoves() if moves is None else moves
     await keep_limits(conn, ready, retaken=retaken)
     await set_states(conn, [*ready, *retaken], HoldState.CONFIRMED)
     for hold in ready:
         for line in hold.lines:
-            collected.add(line.variant_id, held=-line.quantity, sold=line.quantity)
+            moves.add(line.variant_id, held=-line.quantity, sold=line.quantity)
     for hold in retaken:
         for line in hold.lines:
-            collected.add(line.variant_id, sold=line.quantity)
-    if moves is None:
-        await collected.apply(conn)
+            moves.add(line.variant_id, sold=line.quantity)
     return outcome
 
 

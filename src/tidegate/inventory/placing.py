@@ -84,25 +84,22 @@ async def place_holds(
     *,
     ttl_s: int,
     max_loose_holds: int,
-    asked: AskedRoom | None = None,
-    moves: StockMoves | None = None,
+    asked: AskedRoom,
+    moves: StockMoves,
 ) -> list[Decision]:
     """Settle a batch of hold requests in the caller's transaction; one decision each, in the same order.
 
     A buyer's own holds that are over but not yet swept end here first, so that they never block. `asked` is what
-    `ask_room` was asked for the same requests, if the caller did so earlier. With `moves` the caller applies the change
-    of stock, after its own writes.
+    `ask_room` was asked for the same requests. The caller applies `moves`, the change of stock, after its own writes.
     """
     if not requests:
         return []
-    collected = StockMoves() if moves is None else moves
-    room = asked or await ask_room(conn, requests)
-    uses = await read_limits(room.limits)
-    loose, over = await _read_loose(room.loose)
-    if room.redeemed is not None:
-        over += [row[0] for row in await room.redeemed.fetchall()]
-    free = await read_stock(room.stock)
-    now = await _read_clock(room.clock)
+    uses = await read_limits(asked.limits)
+    loose, over = await _read_loose(asked.loose)
+    if asked.redeemed is not None:
+        over += [row[0] for row in await asked.redeemed.fetchall()]
+    free = await read_stock(asked.stock)
+    now = await _read_clock(asked.clock)
     wanted = items_per_variant(requests)
     if any(free.get(variant_id, 0) - quantity < PLENTY for variant_id, quantity in wanted.items()):
         locked = await ask_stock(conn, wanted)
@@ -129,9 +126,7 @@ async def place_holds(
     granted = [(request, decision) for request, decision in pairs if isinstance(decision, Granted)]
     await _record(conn, granted)
     for variant_id, quantity in items_per_variant(request for request, _ in granted).items():
-        collected.add(variant_id, held=quantity)
-    if moves is None:
-        await collected.apply(conn)
+        moves.add(variant_id, held=quantity)
     return decisions
 
 

@@ -39,10 +39,16 @@ AWAY_PAUSE_S = 10.0
 Draw = Callable[[], float]
 """A number drawn uniformly from [0, 1)."""
 
+SECRETS = ("link", "address", "billing")
+"""What a mail says besides its variables and an inbox does not: it is kept with the recipient's address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A claimed delivery. `address_sealed` holds {"email", "name"}, and a secret "link" where the mail carries one."""
+    """A claimed delivery.
+
+    `address_sealed` holds {"email", "name"} and what only a mail says (`SECRETS`): a secret link, addresses.
+    """
 
     event_id: UUID
     recipient_id: UUID
@@ -80,8 +86,9 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
     }
     address = None
     if event.personal is not None and event.personal.get("email"):
+        said = {name: event.personal[name] for name in SECRETS if name in event.personal}
         address = current_sealer().seal_json(
-            {"email": event.personal["email"], "name": event.personal.get("name", "")}, column=ADDRESS
+            {"email": event.personal["email"], "name": event.personal.get("name", "")} | said, column=ADDRESS
         )
     channels = [Channel.INBOX] if address is None else [Channel.INBOX, Channel.EMAIL]
     async with database.transaction() as conn:
@@ -237,7 +244,7 @@ async def _deliver_mails(database: Database, settings: Settings, draw: Draw, del
 def _mail(delivery: Delivery, settings: Settings) -> Mail:
     address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
     name = display_name(address["name"])
-    secret = {"link": address["link"]} if "link" in address else {}
+    secret = {name: address[name] for name in SECRETS if name in address}
     return Mail(
         key=f"{delivery.event_id.hex}.{delivery.recipient_id.hex}",
         email=address["email"],

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import PackageLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from tidegate.platform.countries import country_name
 from tidegate.platform.money import Money
 from tidegate.platform.texts import catalogue_of, translated
 
@@ -71,7 +72,13 @@ def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, 
     def money(amount: int, currency: str) -> str:
         return Money(amount, currency).format(context.locale)
 
-    return {**variables, "shop_name": context.shop_name, "lang": context.locale.replace("_", "-"), "money": money}
+    return {
+        **variables,
+        "shop_name": context.shop_name,
+        "lang": context.locale.replace("_", "-"),
+        "money": money,
+        "country": lambda code: country_name(code, context.locale),
+    }
 
 
 def _render(locale: str, file: str, values: Mapping[str, Any]) -> str:

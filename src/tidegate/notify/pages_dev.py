@@ -18,6 +18,7 @@ from tidegate.notify.contracts import CaughtMail
 from tidegate.platform.edge.headers import CONTENT_SECURITY_POLICY
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, render
 
 SHOWN: Final = 100
@@ -88,7 +89,7 @@ async def show_mail_html(request: Request, mail_id: str) -> Response:
 async def _find(request: Request, mail_id: str) -> CaughtMail:
     mail = await asyncio.to_thread(find_caught, _settings(request).home, mail_id)
     if mail is None:
-        raise NotFound("There is no such mail, or newer ones have taken its place.")
+        raise NotFound(_("There is no such mail, or newer ones have taken its place."))
     return mail
 
 

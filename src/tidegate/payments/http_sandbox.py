@@ -84,7 +84,7 @@ async def press_button(request: Request, payment_id: str) -> Response:
 
 def _found(payment: Payment | None) -> Payment:
     if payment is None:
-        raise NotFound("There is no payment at this address. Nothing was paid. Open your order to pay it.")
+        raise NotFound(_("There is no payment at this address. Nothing was paid. Open your order to pay it."))
     return payment
 
 

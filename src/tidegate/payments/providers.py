@@ -27,6 +27,7 @@ from tidegate.payments.sandbox import SandboxProvider
 from tidegate.platform.database import Database
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 CALLS = Counter(
     "tidegate_payments_provider_calls", "Calls to payment providers by outcome.", ("provider", "call", "outcome")
@@ -69,7 +70,7 @@ class Providers(Mapping[str, Provider]):
         try:
             return self._by_name[name]
         except KeyError:
-            raise UnknownProvider("This shop does not take payments that way. Choose another way to pay.") from None
+            raise UnknownProvider(_("This shop does not take payments that way. Choose another way to pay.")) from None
 
     async def call(
         self, name: str, call: str, run: Callable[[Provider], Awaitable[Said]], *, outcome: Callable[[Said], str]
@@ -136,7 +137,7 @@ def check_method(providers: Providers, *, provider: str, method: str) -> None:
     """
     gateway = providers.pick(provider)
     if not may_be_method(method):
-        raise UnknownToken("That is not a payment token. Card numbers are never sent to this shop.")
+        raise UnknownToken(_("That is not a payment token. Card numbers are never sent to this shop."))
     gateway.check_method(method)
 
 

@@ -77,6 +77,11 @@ FROM payments.charges AS c WHERE c.order_id = %s AND c.state = 'captured'
 
 LOCK_CAPTURED = f"{CAPTURED} FOR NO KEY UPDATE OF c"
 
+PAID = """
+SELECT order_id, amount - refunded_amount, currency FROM payments.charges
+WHERE order_id = ANY(%s) AND state = 'captured'
+"""
+
 OF_ORDER = """
 SELECT order_id, attempt, reason, amount, currency, state, failure, created_at, settled_at FROM payments.refunds
 WHERE order_id = %s ORDER BY created_at, reason
@@ -157,6 +162,12 @@ async def lock_captured(conn: Connection, order_id: OrderId) -> Captured | None:
 async def find_captured(conn: Connection, order_id: OrderId) -> Captured | None:
     """The charge that paid an order, without locks; None when nothing was captured."""
     return _captured(order_id, await (await conn.execute(CAPTURED, (order_id,))).fetchone())
+
+
+async def paid_for(conn: Connection, *, order_ids: Sequence[OrderId]) -> dict[OrderId, Money]:
+    """What was paid for orders, less what was or will be given back; those that were never paid are absent."""
+    rows = await conn.execute(PAID, (list(order_ids),))
+    return {OrderId(row[0]): Money(row[1], row[2]) for row in await rows.fetchall()}
 
 
 def _captured(order_id: OrderId, row: tuple[Any, ...] | None) -> Captured | None:

@@ -40,6 +40,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.money import Money
 from tidegate.platform.problems import MalformedBody
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 STATES = {
     PaymentState.OPEN: ChargeState.REQUIRES_ACTION,
@@ -87,7 +88,9 @@ class SandboxProvider:
     def check_method(self, method: str) -> None:
         """Raises: UnknownToken."""
         if method != HOSTED and method not in CARDS:
-            raise UnknownToken("The sandbox does not know that token. Its test tokens begin with tok_, such as tok_ok.")
+            raise UnknownToken(
+                _("The sandbox does not know that token. Its test tokens begin with tok_, such as tok_ok.")
+            )
 
     async def charge(self, intent: ChargeIntent) -> Answer:
         """Charge a token, or open a pay page. See `Provider.charge`."""

@@ -12,6 +12,7 @@ from tidegate.payments.contracts import UnknownToken
 from tidegate.payments.sandbox_cards import BY_SHOPPER, CARDS, REFUSED, Card, PaymentState
 from tidegate.payments.sandbox_ledger import Payment, Telling, find_payment, move_payment
 from tidegate.platform.database import Connection
+from tidegate.platform.texts import text as _
 
 PAYMENT_ID = re.compile(r"pay_[0-9a-f]{32}", re.ASCII)
 
@@ -68,7 +69,7 @@ def card_on_page(token: str) -> Card:
     """A card that the page offers. Raises: UnknownToken."""
     card = CARDS.get(token)
     if card is None or not card.title:
-        raise UnknownToken("Choose one of the test cards. Nothing was paid.")
+        raise UnknownToken(_("Choose one of the test cards. Nothing was paid."))
     return card
 
 

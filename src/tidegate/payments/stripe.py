@@ -43,6 +43,7 @@ from tidegate.payments.stripe_objects import (
 )
 from tidegate.payments.stripe_signatures import check_signature, split_secrets
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 
 if TYPE_CHECKING:
     from stripe.params import PaymentIntentCreateParams
@@ -81,7 +82,7 @@ class StripeProvider:
     def check_method(self, method: str) -> None:
         """Raises: UnknownToken."""
         if method != HOSTED and PAYMENT_METHOD.fullmatch(method) is None:
-            raise UnknownToken("Stripe's payment methods begin with pm_. Card numbers are never sent to this shop.")
+            raise UnknownToken(_("Stripe's payment methods begin with pm_. Card numbers are never sent to this shop."))
 
     async def charge(self, intent: ChargeIntent) -> Answer:
         """Open a page, or charge a payment method. See `Provider.charge`."""

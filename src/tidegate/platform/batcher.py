@@ -23,6 +23,7 @@ from prometheus_client import Counter, Histogram
 from tidegate.platform.cancellation import is_cancelled
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
+from tidegate.platform.texts import text as _
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ TURN_S = 0.5
 SWEEP_S = 0.05
 """Pause between two looks for requests that are past their deadline."""
 
-HUNG = "This took too long and was given up. Look whether it took effect before you try again."
+HUNG = _("This took too long and was given up. Look whether it took effect before you try again.")
 
 
 class WrongResults(Exception):
@@ -124,19 +125,19 @@ class Batcher(Generic[Request, Result]):
         if self._sweep is not None:
             self._sweep.cancel()
 
-    async def submit(self, request: Request, *, deadline_s: float | None = None) -> Result:
+    async def submit(self, request: Request) -> Result:
         """The result of `request`, from whichever batch it lands in.
 
         Raises: what the batch says of this request; Overloaded (503) when the queue is full, when it waited longer
-        than `deadline_s` (default: the setting), or at shutdown.
+        than the setting `deadline_s`, or at shutdown.
         """
         if self._closing or len(self._queue) >= self._limits.queue_max:
             (self._closed if self._closing else self._full).inc()
             raise Overloaded()
         loop = asyncio.get_running_loop()
         now = loop.time()
-        wait_s = self._limits.deadline_s if deadline_s is None else deadline_s
-        waiting: _Waiting[Request, Result] = _Waiting(request, loop.create_future(), now, now + wait_s)
+        deadline = now + self._limits.deadline_s
+        waiting: _Waiting[Request, Result] = _Waiting(request, loop.create_future(), now, deadline)
         self._queue.append(waiting)
         self._filled.set()
         if len(self._queue) >= self._limits.batch_max:

@@ -28,6 +28,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.failures import describe_error
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
+from tidegate.platform.texts import text as _
 from tidegate.platform.transactions import CommitUnknown, Interrupted, Mark, Refused, Transactions
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ RESOLVE_PAUSE_S = 0.02
 RESOLVE_LEAST_S = 1.0
 """How long an unknown COMMIT is asked about at least, also when its deadline has passed meanwhile."""
 
-UNKNOWN_OUTCOME = (
+UNKNOWN_OUTCOME = _(
     "The connection to the database broke while this was being stored. Send it again with the same Idempotency-Key to"
     " learn whether it took effect."
 )

@@ -39,6 +39,7 @@ PERSONAL_DATA = (
     PersonalColumn("accounts", "people", "email_fingerprint", Kind.FINGERPRINT, "finding an account at sign-in"),
     PersonalColumn("accounts", "people", "email_sealed", Kind.SEALED, "where to write to an account's owner"),
     PersonalColumn("checkout", "addresses", "address_sealed", Kind.SEALED, "the address book of an account"),
+    PersonalColumn("checkout", "orders", "email_fingerprint", Kind.FINGERPRINT, "finding what an address ordered"),
     PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
     PersonalColumn("checkout", "orders", "shipping_sealed", Kind.SEALED, "the name and address that goods are sent to"),
     PersonalColumn("notify", "deliveries", "address_sealed", Kind.SEALED, "the name and address of one message"),

@@ -39,11 +39,6 @@ class Problem(Exception):
         """Relative URI of the page that explains this kind of problem."""
         return f"/problems/{self.slug}"
 
-    @property
-    def blamed(self) -> dict[str, str]:
-        """What is wrong by the field of a form: the member `field` names it. Empty when it is about no field."""
-        return {self.extra["field"]: self.detail} if "field" in self.extra else {}
-
     def document(self, *, instance: str | None = None) -> dict[str, Any]:
         """The problem-details document."""
         body: dict[str, Any] = {

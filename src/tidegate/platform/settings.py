@@ -111,12 +111,20 @@ class OrderSettings(BaseModel):
     buyer_cancels_paid: bool = Field(True, description="Whether buyers may cancel what is paid and not sent yet.")
     undo_sent_s: Count = Field(3_600, description="How long staff may take back that a parcel was sent.")
     page_size: Count = Field(25, description="Orders on one page of a list.")
+    phone_required: bool = Field(False, description="Whether an order needs a phone number with its address.")
 
 
 class CartSettings(BaseModel):
     """What people mean to buy; a cart's bounds are those of a hold."""
 
     keep_days: Count = Field(90, description="How long a cart is kept that nobody touches.")
+    code_guesses: Count = Field(
+        10, description="Discount codes that do not exist, per buyer in code_window_s, before none is taken any more."
+    )
+    code_guesses_per_network: Count = Field(
+        60, description="The same per network address, behind which many buyers may be. Both fail open without Valkey."
+    )
+    code_window_s: Count = Field(600, description="Window of code_guesses and code_guesses_per_network.")
 
 
 class PaymentSettings(BaseModel):

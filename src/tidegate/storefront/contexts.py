@@ -138,8 +138,8 @@ class CheckoutContext:
     """The buyer's address book."""
     has_account: bool = False
     """Whether there is an account to keep the address for."""
-    keep: bool = False
-    """Whether the box to keep it is ticked."""
+    phone_required: bool = False
+    """Whether an order needs a phone number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,6 @@ class OrderContext:
     """Context of `storefront/order.html`."""
 
     order: OrderView
-    country: str
     pay_address: str
     """Where the payment goes on, empty when there is nothing to do."""
     ways: tuple[WayToPay, ...]
@@ -169,6 +168,7 @@ class DeadEnd(StrEnum):
     CODE_UNKNOWN = "code_unknown"
     CODE_NOT_VALID = "code_not_valid"
     CODE_USED_UP = "code_used_up"
+    TOO_MANY_CODES = "too_many_codes"
     HOLD_OVER = "hold_over"
     GIVEN_UP = "given_up"
 
@@ -185,5 +185,7 @@ class DeadEndContext:
     in_drop: bool
     left: int = 0
     """Items that are left, of FEWER_LEFT."""
+    message: str = ""
+    """The problem's own words, of TOO_MANY_CODES."""
     may_return: bool = False
     """Whether somebody holds items that they have not paid yet, of SOLD_OUT."""

@@ -17,9 +17,10 @@ from tidegate.platform.edge.hot import Link
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
+from tidegate.platform.texts import text as _
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import DropOffer, Offer, VariantOffer, find_drop_offer, find_offer, offers_of
-from tidegate.web import MadeFrom, kept_json
+from tidegate.web import MadeFrom, kept_answer
 
 router = APIRouter(prefix="/api/v1", tags=["catalog"])
 
@@ -155,7 +156,7 @@ async def get_products(
         answer = ProductsAnswer(items=items, next=page.next, corrected=page.corrected or None)
         return answer.model_dump_json().encode(), source
 
-    return await kept_json(request, make, route="/api/v1/products")
+    return await kept_answer(request, make, route="/api/v1/products")
 
 
 @router.get("/products/{slug}", response_model=ProductDetailAnswer, responses=problems_by_status((NotFound,)))
@@ -167,7 +168,7 @@ async def get_product(request: Request, slug: str) -> Response:
         async with one_state(shop.database) as conn:
             offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
             if offer is None:
-                raise NotFound("There is no such product.")
+                raise NotFound(_("There is no such product."))
             source = await made_from(conn, offers=[offer])
         product = offer.product
         answer = ProductDetailAnswer(
@@ -178,7 +179,7 @@ async def get_product(request: Request, slug: str) -> Response:
         )
         return answer.model_dump_json().encode(), source
 
-    return await kept_json(request, make, route="/api/v1/products/{slug}")
+    return await kept_answer(request, make, route="/api/v1/products/{slug}")
 
 
 @router.get("/drops/{slug}", response_model=DropAnswer, responses=problems_by_status((NotFound,)))
@@ -190,11 +191,11 @@ async def get_drop(request: Request, slug: str) -> Response:
         async with one_state(shop.database) as conn:
             found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
             if found is None:
-                raise NotFound("There is no such drop.")
+                raise NotFound(_("There is no such drop."))
             source = await made_from(conn, offers=[found.offer] if found.offer else [], drops=[found.drop])
         return _drop_answer(found).model_dump_json().encode(), source
 
-    return await kept_json(request, make, route="/api/v1/drops/{slug}")
+    return await kept_answer(request, make, route="/api/v1/drops/{slug}")
 
 
 def _drop_answer(found: DropOffer) -> DropAnswer:

@@ -9,16 +9,25 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate import checkout
-from tidegate.checkout import Address, AddressBookFull, SavedAddress, Shop
+from tidegate.checkout import ADDRESS_FIELDS, Address, AddressBookFull, SavedAddress, Shop
+from tidegate.platform.countries import countries
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
-from tidegate.storefront.pages_checkout import countries
-from tidegate.web import NOT_KEPT, PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    SignInFirst,
+    current_person,
+    read_form,
+    render,
+    request_locale,
+    see_other,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
 HOME = "/account/addresses"
-FIELDS = ("name", "line1", "city", "postal_code", "country")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ async def _write(request: Request, owner: PersonId, *, change: UUID | None) -> R
         errors = {each["field"]: each["message"] for each in problem.extra.get("errors", [])}
         return await _page(request, owner, change=change, typed=typed, errors=errors, status=422)
     except AddressBookFull as problem:
-        return await _page(request, owner, change=change, typed=typed, problem=problem.detail, status=409)
+        return await _page(request, owner, change=change, typed=typed, problem=words_of(problem), status=409)
     return see_other(request, HOME)
 
 
@@ -100,13 +109,13 @@ async def _page(
     known = next((each.address for each in addresses if each.id == change), None)
     if change is not None and known is None:
         raise NotFound()
-    shown = {name: getattr(known, name) if known else "" for name in FIELDS} if typed is None else typed
+    shown = {name: getattr(known, name) if known else "" for name in ADDRESS_FIELDS} if typed is None else typed
     context = AddressesContext(addresses, countries(request_locale(request)), change, shown, errors or {}, problem)
     return render(request, "storefront/addresses.html", context, status=status, headers=NOT_KEPT)
 
 
 def _typed(form: PostedForm) -> dict[str, str]:
-    return {name: form.get(name) for name in FIELDS}
+    return {name: form.get(name) for name in ADDRESS_FIELDS}
 
 
 async def _owner(request: Request) -> PersonId:

@@ -21,11 +21,22 @@ from tidegate.checkout import (
     UnknownSku,
 )
 from tidegate.platform.ids import PersonId
-from tidegate.platform.problems import InvalidRequest, Problem
+from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
-from tidegate.web import NOT_KEPT, PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+from tidegate.web import (
+    NOT_KEPT,
+    PostedForm,
+    client_address,
+    current_person,
+    ensure_buyer,
+    read_form,
+    render,
+    see_other,
+    set_session,
+    words_of,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -88,12 +99,12 @@ async def _add(request: Request, form: PostedForm, person_id: PersonId) -> Slip 
             raise InvalidRequest(_("Choose what you want first. Your cart is as it was."))
         await checkout.add_to_cart(_shop(request), person_id=person_id, sku=sku, quantity=_quantity(form))
     except (CartProblem, UnknownSku, InvalidRequest) as problem:
-        return Slip("", problem.detail, drop=str(problem.extra.get("drop", "")))
+        return Slip("", words_of(problem), drop=str(problem.extra.get("drop", "")))
     try:
         if code:
-            await checkout.keep_code(_shop(request), person_id=person_id, code=code)
-    except (CodeUnknown, CodeNotValid) as problem:
-        return Slip("code", problem.detail, code)
+            await _keep_code(request, person_id, code)
+    except (CodeUnknown, CodeNotValid, TooManyRequests) as problem:
+        return Slip("code", words_of(problem), code)
     return None
 
 
@@ -109,7 +120,7 @@ async def post_line(request: Request) -> Response:
         quantity = 0 if form.get("remove") else _quantity(form)
         cart = await checkout.set_line(_shop(request), person_id=person.id, sku=sku, quantity=quantity)
     except (CartProblem, UnknownSku, InvalidRequest) as problem:
-        return await _page(request, Slip(sku, problem.detail, form.get("quantity")[:MAX_TYPED]), status=422)
+        return await _page(request, Slip(sku, words_of(problem), form.get("quantity")[:MAX_TYPED]), status=422)
     return with_count(request, see_other(request, "/cart"), cart.items)
 
 
@@ -122,10 +133,22 @@ async def post_code(request: Request) -> Response:
         return see_other(request, "/cart")
     code = "" if form.get("remove") else form.get("code")[:MAX_TYPED]
     try:
-        await checkout.keep_code(_shop(request), person_id=person.id, code=code or None)
-    except (CodeUnknown, CodeNotValid) as problem:
-        return await _page(request, Slip("code", problem.detail, code), status=422)
+        await _keep_code(request, person.id, code)
+    except (CodeUnknown, CodeNotValid, TooManyRequests) as problem:
+        return await _page(request, Slip("code", words_of(problem), code), status=problem.status)
     return see_other(request, "/cart")
+
+
+async def _keep_code(request: Request, person_id: PersonId, code: str) -> None:
+    """Keep a code, or none; guessing is limited. Raises: CodeUnknown, CodeNotValid, TooManyRequests."""
+    shop = _shop(request)
+    await checkout.with_code(
+        shop,
+        lambda: checkout.keep_code(shop, person_id=person_id, code=code or None),
+        code=code,
+        buyer_id=person_id,
+        address=client_address(request),
+    )
 
 
 @router.post("/cart/checkout")
@@ -154,7 +177,7 @@ def _slip_of(problem: Problem) -> Slip:
             words = _("You are keeping too much already. Pay for it or give it up, then order this. Your cart is kept.")
             return Slip("", words)
         case _:
-            return Slip("", problem.detail)
+            return Slip("", words_of(problem))
 
 
 def _quantity(form: PostedForm) -> int:

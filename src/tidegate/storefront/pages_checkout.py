@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 
 from babel import Locale
 from fastapi import APIRouter, Request
@@ -12,6 +11,8 @@ from starlette.responses import Response
 
 from tidegate import catalog, inventory
 from tidegate.checkout import (
+    ADDRESS_FIELDS,
+    BILLING,
     Address,
     AddressBookFull,
     AlreadyOrdered,
@@ -44,10 +45,12 @@ from tidegate.checkout import (
     save_address,
     see_aftermath,
     view_cart,
+    with_code,
 )
 from tidegate.inventory.contracts import HoldState
+from tidegate.platform.countries import countries, country_name
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
-from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.problems import InvalidRequest, NotFound, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.storefront.offers import pictures_of
@@ -55,6 +58,7 @@ from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
+    client_address,
     current_person,
     ensure_buyer,
     read_form,
@@ -62,11 +66,14 @@ from tidegate.web import (
     request_locale,
     see_other,
     set_session,
+    words_of,
 )
 
 router = APIRouter(include_in_schema=False)
 
-FIELDS = ("email", "name", "line1", "city", "postal_code", "country")
+FIELDS = ("email", *ADDRESS_FIELDS)
+BILLING_FIELDS = tuple(f"{BILLING}{field}" for field in ADDRESS_FIELDS)
+CHOICES = ("provider", "shipping_method", "keep", "billing_other")
 METHOD = "hosted"
 """Pages lead to the provider's own page; no card is typed here."""
 
@@ -80,7 +87,7 @@ MOST_LOOKS = 60
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
 
-Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
+Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp | TooManyRequests
 """Why nothing was held, where a page says so in words of its own."""
 
 
@@ -95,13 +102,19 @@ async def post_hold(request: Request) -> Response:
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:
-        hold = await open_hold(shop, buyer_id=person.id, lines=[line], code=code)
+        hold = await with_code(
+            shop,
+            lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code),
+            code=code,
+            buyer_id=person.id,
+            address=client_address(request),
+        )
     except LimitReached as problem:
         if "hold_id" in problem.extra:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
         else:
             response = await _refused(request, line, problem)
-    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp) as problem:
+    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp, TooManyRequests) as problem:
         response = await _refused(request, line, problem)
     else:
         response = see_other(request, f"/checkout/{hold.id}")
@@ -114,7 +127,7 @@ async def show_checkout(request: Request, hold_id: str, address: str = "") -> Re
     hold = await _own_hold(request, hold_id)
     known = await _address_book(request)
     chosen = next((each for each in known if str(each.id) == address), next(iter(known), None))
-    typed = {field: getattr(chosen.address, field) for field in FIELDS[1:]} if chosen else {}
+    typed = {field: getattr(chosen.address, field) for field in ADDRESS_FIELDS} if chosen else {}
     return await _checkout_page(request, hold, typed=typed, errors={})
 
 
@@ -123,7 +136,7 @@ async def post_order(request: Request, hold_id: str) -> Response:
     """Order what is held, and go on to pay."""
     form = await read_form(request)
     hold = await _own_hold(request, hold_id)
-    typed = {field: form.get(field) for field in (*FIELDS, "provider", "shipping_method", "keep")}
+    typed = {field: form.get(field) for field in (*FIELDS, *BILLING_FIELDS, *CHOICES)}
     if form.get("action") == "look":
         return await _checkout_page(request, hold, typed=typed, errors={})
     quoted = await quote(_shop(request), hold=hold, country=typed["country"], method=typed["shipping_method"] or None)
@@ -134,10 +147,11 @@ async def post_order(request: Request, hold_id: str) -> Response:
     wish = OrderForm(
         hold_id=hold.id,
         email=typed["email"],
-        address=Address(*(typed[field] for field in FIELDS[1:])),
+        address=Address(*(typed[field] for field in ADDRESS_FIELDS)),
         provider=_way(request, form),
         method=METHOD,
         shipping_method=chosen.code if chosen else None,
+        billing=Address(*(typed[field] for field in BILLING_FIELDS)) if typed["billing_other"] else None,
     )
     try:
         order = await place_order(_shop(request), buyer_id=hold.buyer_id, form=wish)
@@ -184,7 +198,6 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
     waits = order.state == OrderState.AWAITING_PAYMENT and look < MOST_LOOKS
     context = OrderContext(
         order=order,
-        country=dict(countries(request_locale(request))).get(order.address.country, order.address.country),
         pay_address=_way_to_pay(request, order),
         ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
@@ -265,6 +278,8 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
             kind = DeadEnd.CODE_UNKNOWN
         case CodeNotValid():
             kind = DeadEnd.CODE_NOT_VALID
+        case TooManyRequests():
+            kind = DeadEnd.TOO_MANY_CODES
         case CodeUsedUp():
             kind = DeadEnd.CODE_USED_UP
         case _:
@@ -276,6 +291,7 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
         way,
         in_drop=found.drop is not None,
         left=left,
+        message=words_of(problem),
         may_return=kind == DeadEnd.SOLD_OUT and any(level.held for level in levels.values()),
     )
     return render(request, "storefront/dead_end.html", context, status=problem.status, headers=NOT_KEPT)
@@ -295,19 +311,24 @@ async def _checkout_page(
         hold=hold,
         pictures=await _pictures(shop, hold),
         countries=countries(locale),
-        typed={field: typed.get(field, "") for field in FIELDS} | {"country": country},
+        typed=_all_fields(country) | typed | {"country": country},
         errors=dict(errors),
         ways=_ways(shop),
         way=typed.get("provider", ""),
         quote=await quote(shop, hold=hold, country=country, method=typed.get("shipping_method") or None),
-        country_name=dict(countries(locale)).get(country, country),
+        country_name=country_name(country, locale),
         changed=changed,
         addresses=await _address_book(request),
         has_account=await _has_account(request),
-        keep=bool(typed.get("keep")),
+        phone_required=shop.settings.orders.phone_required,
     )
     status = 422 if errors else 409 if changed else 200
     return render(request, "storefront/checkout.html", page, status=status, headers=NOT_KEPT)
+
+
+def _all_fields(country: str) -> dict[str, str]:
+    """Every field of the form as it is before anything was typed."""
+    return dict.fromkeys((*FIELDS, *BILLING_FIELDS, *CHOICES), "") | {f"{BILLING}country": country}
 
 
 async def _has_account(request: Request) -> bool:
@@ -342,18 +363,6 @@ def _hold_over(request: Request, hold: HoldView) -> Response:
 async def _pictures(shop: Shop, hold: HoldView) -> dict[str, str]:
     async with shop.database.connection() as conn:
         return await pictures_of(conn, [line.product_slug for line in hold.lines], currency=shop.settings.currency)
-
-
-@lru_cache(maxsize=8)
-def countries(locale: str) -> tuple[tuple[str, str], ...]:
-    """Countries with their codes (ISO 3166-1 alpha-2), by name."""
-    names = Locale.parse(locale).territories
-    real = ((code, name) for code, name in names.items() if len(code) == 2 and code.isalpha() and code not in NOT_LANDS)
-    return tuple(sorted(real, key=lambda pair: pair[1]))
-
-
-NOT_LANDS = frozenset({"EU", "EZ", "UN", "XA", "XB", "ZZ", "QO"})
-"""Two-letter codes of the CLDR that are no country."""
 
 
 def _country(typed: dict[str, str], locale: str) -> str:

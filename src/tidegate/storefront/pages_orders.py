@@ -11,7 +11,7 @@ from tidegate import checkout
 from tidegate.checkout import Actor, NotCancellable, OrderFilter, OrderPage, OrderView, Shop
 from tidegate.platform.ids import OrderId, parse_id
 from tidegate.platform.problems import NotFound
-from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other
+from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other, words_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -74,7 +74,7 @@ async def _page(request: Request, order: OrderView, *, problem: NotCancellable |
     after = await checkout.see_aftermath(shop, order)
     possible = checkout.may_cancel(order, after, paid_too=shop.settings.orders.buyer_cancels_paid)
     paid = order.state is checkout.OrderState.PAID
-    context = CancelContext(order, paid, possible, problem.detail if problem else "")
+    context = CancelContext(order, paid, possible, words_of(problem) if problem else "")
     status = problem.status if problem else 200
     return render(request, "storefront/order_cancel.html", context, status=status, headers=NOT_KEPT)
 

@@ -2,18 +2,20 @@
 
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
-from tidegate.web.error_pages import error_page
+from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
-from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
+from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
+    client_address,
     current_person,
     ensure_buyer,
     forget_session,
+    require_account,
     require_buyer,
     require_person,
     session_token,
@@ -41,13 +43,15 @@ __all__ = [
     "StaticTree",
     "Visit",
     "Visitor",
+    "blamed",
+    "client_address",
     "current_person",
     "ensure_buyer",
     "environment",
     "error_page",
     "forget_session",
     "form_key",
-    "kept_json",
+    "kept_answer",
     "kept_page",
     "language_of",
     "list_written",
@@ -57,6 +61,7 @@ __all__ = [
     "render",
     "rendered",
     "request_locale",
+    "require_account",
     "require_buyer",
     "require_person",
     "see_other",
@@ -64,6 +69,7 @@ __all__ = [
     "set_session",
     "starter_page",
     "static_url",
+    "words_of",
     "write_page",
     "wrong_page_fields",
 ]

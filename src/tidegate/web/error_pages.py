@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.platform.problems import Problem
+from tidegate.platform.texts import Text
 from tidegate.platform.texts import text as _
 from tidegate.web.rendering import render, see_other
 from tidegate.web.session import SignInFirst
@@ -51,6 +52,9 @@ CALM_WORDS: dict[str, tuple[str, str]] = {
 }
 """Title and text where the problem's own words are for programs."""
 
+LIKE_OTHERS = {404: "not-found", 503: "overloaded"}
+"""Whose words problems of a status have that have none of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorContext:
@@ -63,12 +67,33 @@ class ErrorContext:
     """Whether asking again may help."""
 
 
+def words_of(problem: Problem) -> str:
+    """What a page says of a problem: its detail where that was written for people, which is a marked text.
+
+    This is the only way that pages tell a detail, so that none shows what was written for programs.
+    """
+    if isinstance(problem.detail, Text):
+        return problem.detail
+    title, text = _calm(problem)
+    return text or title
+
+
+def blamed(problem: Problem) -> dict[str, str]:
+    """What a form says beside a field, where the problem's member `field` names one; empty when it is about none."""
+    return {problem.extra["field"]: words_of(problem)} if "field" in problem.extra else {}
+
+
 def error_page(request: Request, problem: Problem, request_id: str) -> Response:
     """The page for a problem, or the way to the log-in."""
     if isinstance(problem, SignInFirst):
         return see_other(request, f"/login?{urlencode({'next': problem.then}, safe='/')}")
-    title, text = CALM_WORDS.get(problem.slug, (problem.title, ""))
-    if problem.detail != problem.title:
+    title, text = _calm(problem)
+    if isinstance(problem.detail, Text):
         text = problem.detail
     context = ErrorContext(title=title, text=text, status=problem.status, may_retry=problem.status >= 500)
     return render(request, "web/error.html", context, status=problem.status)
+
+
+def _calm(problem: Problem) -> tuple[str, str]:
+    slug = problem.slug if problem.slug in CALM_WORDS else LIKE_OTHERS.get(problem.status, "")
+    return CALM_WORDS.get(slug, (problem.title, ""))

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from tidegate.platform.countries import country_name
 from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.money import Money
 from tidegate.platform.settings import Settings
@@ -129,6 +130,7 @@ def environment(locale: str) -> Environment:
         "date": lambda value, form="long": format_date(value, form, locale=locale),
         "time": lambda value, form="short": format_time(value, form, tzinfo=UTC, locale=locale),
         "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),
+        "country": partial(country_name, locale=locale),
         "iso": iso,
         "json_text": json.dumps,
     }

@@ -95,12 +95,18 @@ async def kept_page(request: Request, template: str, make: Callable[[], Awaitabl
     return await _answered(request, build)
 
 
-async def kept_json(request: Request, make: Callable[[], Awaitable[tuple[bytes, MadeFrom]]], *, route: str) -> Response:
-    """An API answer that may be kept, the same for everyone: `make` reads and writes it."""
+async def kept_answer(
+    request: Request,
+    make: Callable[[], Awaitable[tuple[bytes, MadeFrom]]],
+    *,
+    route: str,
+    headers: tuple[tuple[bytes, bytes], ...] = JSON_HEADERS,
+) -> Response:
+    """An answer for programs that may be kept, the same for everyone: `make` reads and writes it."""
 
     async def build() -> Kept:
         body, made_from = await make()
-        return make_kept(body, made_from, route=route, headers=JSON_HEADERS)
+        return make_kept(body, made_from, route=route, headers=headers)
 
     return await _answered(request, build)
 

@@ -53,11 +53,24 @@ async def current_person(request: Request) -> Visitor | None:
     return person
 
 
+def client_address(request: Request) -> str:
+    """The caller's network address, as the edge found it; empty when there is none."""
+    return request.client.host if request.client else ""
+
+
 async def require_person(request: Request) -> Visitor:
     """Whose session it is. Raises: NotSignedIn."""
     person = await current_person(request)
     if person is None:
         raise NotSignedIn()
+    return person
+
+
+async def require_account(request: Request) -> Visitor:
+    """Whose account it is. Raises: NotSignedIn for strangers and guests."""
+    person = await require_person(request)
+    if person.role == "guest":
+        raise NotSignedIn("A guest has no account. Sign in to one, or register.")
     return person
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0030"
-down_revision: str | None = "0021"
+down_revision: str | None = "0024"
 
 
 def upgrade() -> None:

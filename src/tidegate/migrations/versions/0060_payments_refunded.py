@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0060"
-down_revision: str | None = "0056"
+down_revision: str | None = "0057"
 
 
 def upgrade() -> None:

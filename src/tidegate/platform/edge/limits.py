@@ -85,7 +85,7 @@ class Bounds:
             if exchange_of(scope).complete:
                 raise TimeoutError from None
             raise Overloaded(
-                "This took too long and was stopped. Look whether it took effect before you try again."
+                _("This took too long and was stopped. Look whether it took effect before you try again.")
             ) from None
         finally:
             del self._served[served]

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from tidegate.platform.problems import NotSignedIn
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
 
 SESSION_COOKIE: Final = "tidegate_session"
@@ -70,7 +71,7 @@ async def require_account(request: Request) -> Visitor:
     """Whose account it is. Raises: NotSignedIn for strangers and guests."""
     person = await require_person(request)
     if person.role == "guest":
-        raise NotSignedIn("A guest has no account. Sign in to one, or register.")
+        raise NotSignedIn(_("A guest has no account. Sign in to one, or register."))
     return person
 
 

@@ -12,6 +12,8 @@ def empty(url: str) -> str:
             "platform.outbox",
             "notify.deliveries",
             "notify.inbox_messages",
+            "notify.topics",
+            "notify.recipients",
             "accounts.links",
             "accounts.role_changes",
             "accounts.people",

@@ -36,7 +36,7 @@ async def test_one_is_made_renamed_and_taken_away(client: httpx.AsyncClient, dat
     await write(database, a_product("tee", kind="Sea Sand"), a_product("cap", kind="Sea Sand", status=Status.DRAFT))
     assert "1 collection 2 1" in text_of(await client.get(PATH))
     renamed = await save(client, f"{PATH}/sea-sand", title="Shore")
-    assert renamed.headers["location"] == f"{PATH}?done=renamed"
+    assert renamed.headers["location"] == f"{PATH}/sea-sand?done=saved"
     assert "Shore" in text_of(await client.get("/collections/sea-sand"))
     asked = await client.get(f"{PATH}/sea-sand?remove=1")
     assert "Its 2 products stay" in text_of(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -101,7 +102,7 @@ async def test_of_two_edits_of_what_both_saw_one_is_refused(database: Database) 
 async def test_what_is_not_there_cannot_be_edited(database: Database) -> None:
     await write(database, a_product("tee"))
     before = await seen(database, "tee")
-    gone = EditableProduct(ProductId(new_id()), "x", "X", "", "", (), Status.DRAFT, before.updated_at)
+    gone = replace(before, id=ProductId(new_id()))
     with pytest.raises(UnknownProduct):
         await retitle(database, gone, "X")
     with pytest.raises(UnknownProduct):

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 
 NO_PAGES = {
     "/art/{slug}.svg": "a picture",
+    "/pictures/{name}": "a picture",
     "/robots.txt": "plain text",
     "/language": "leads on at once",
     "/dev/mail.json": "for programs",
@@ -35,6 +36,7 @@ EXAMPLES = {
     "/collections/{slug}": "/collections/lights",
     "/products/{slug}": "/products/jumbo-bag",
     "/drops/{slug}": "/drops/midnight-cakestand",
+    "/follow": "/follow?kind=collection&slug=lights",
     "/problems/{slug}": "/problems/not-found",
     "/pages/{slug}": "/pages/imprint",
     "/account/addresses/{address_id}": "/account/addresses/0192a000-0000-7000-8000-000000000000",
@@ -43,6 +45,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
+    "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
 }

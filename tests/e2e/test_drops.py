@@ -101,7 +101,7 @@ def test_at_the_end_of_its_hold_a_unit_comes_back(new_shop: Callable[..., Shop],
     dreamer.hold(slug)
     wait_until(lambda: next_one.reads(f"/products/{slug}", "Sold out"))
     dreamer.sees("was kept for you until now and has gone back to the shop. Nothing was charged.")
-    wait_until(lambda: is_available(shop, slug))
+    wait_until(lambda: next_one.reads(f"/products/{slug}", "Only 1 left"))
     next_one.hold(slug)
     next_one.order()
     next_one.pay()

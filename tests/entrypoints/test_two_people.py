@@ -53,7 +53,7 @@ PUBLIC = {
 }
 """Routes with ids that belong to nobody, and why. Names of the catalogue and of texts are for all."""
 
-NAMES = {"slug", "name", "language"}
+NAMES = {"slug", "kind", "name", "language"}
 """Parameters that name what the shop shows to all."""
 
 

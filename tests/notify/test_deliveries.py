@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from tests.notify.postbox import Postbox, open_postbox
+from tests.notify.conftest import with_mail
+from tests.notify.postbox import Postbox
 from tidegate import notify
 from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.platform.database import Database
@@ -21,22 +21,6 @@ from tidegate.platform.settings import Settings
 pytestmark = pytest.mark.anyio
 
 ADA = "ada.lovelace@example.com"
-
-
-@pytest.fixture
-async def postbox() -> AsyncIterator[Postbox]:
-    async with open_postbox() as box:
-        yield box
-
-
-@pytest.fixture
-def mailing(settings: Settings, postbox: Postbox) -> Settings:
-    """Settings of a shop that mails to the postbox."""
-    return with_mail(settings, smtp_url=postbox.url, sender="The Shop <shop@shop.example>", timeout_s=5)
-
-
-def with_mail(settings: Settings, **changes: object) -> Settings:
-    return settings.model_copy(update={"mail": settings.mail.model_copy(update=changes)})
 
 
 def order_paid(email: str = ADA, name: str = "Ada Lovelace") -> Event:

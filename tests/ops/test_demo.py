@@ -11,12 +11,22 @@ from typer.testing import CliRunner
 from tests.catalog.makers import a_product, write
 from tests.checkout.conftest import Stock, sell, shop  # noqa: F401 - fixtures
 from tests.ops.market import buy, hold, somebody, trade
-from tidegate.catalog import demo_catalogue, find_demo
+from tests.pictures import a_picture
+from tidegate.catalog import (
+    Darkroom,
+    add_picture,
+    demo_catalogue,
+    find_demo,
+    move_product,
+    product_to_edit,
+    store_picture,
+)
 from tidegate.checkout import Actor, LinePart, Shop, cancel, give_back
 from tidegate.entrypoints.demo import load
 from tidegate.ops.books import check_books
-from tidegate.ops.demo import DemoRemoved, remove_demo
+from tidegate.ops.demo import DemoRemoved, remove_demo, remove_demo_pictures
 from tidegate.ops.demo_cli import demo_app
+from tidegate.platform.files import LocalFiles
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings, current_settings
 
@@ -121,10 +131,34 @@ async def test_a_product_of_the_merchants_at_a_demo_address_stays(shop: Shop) ->
     assert await count(shop, "catalog.products") == 1
 
 
+async def test_the_files_of_its_pictures_go_and_others_stay(shop: Shop) -> None:  # noqa: F811
+    await write(shop.database, a_product("lamp"))
+    await load(shop.settings)
+    files, darkroom = LocalFiles(shop.settings.pictures_folder), Darkroom(shop.settings.pictures)
+    moved, shown = DEMO.products[0], ""
+    for slug, colour in ((moved.slug, "#b8502f"), ("lamp", "#2b5866")):
+        uploaded = a_picture(width=160, height=160, colour=colour)
+        picture = await store_picture(shop.database, files, darkroom, uploaded=uploaded)
+        async with shop.database.transaction() as conn:
+            found = await product_to_edit(conn, slug=slug)
+            found = await add_picture(conn, product_id=found.id, digest=picture.digest, alt="", most=9)
+            shown = picture.digest
+            if slug == moved.slug:
+                await move_product(conn, product_id=found.id, seen=found.updated_at, slug="the-first-one")
+    darkroom.close()
+    await load(shop.settings)
+    removed = await remove(shop)
+    assert removed.products == len(DEMO.products), "also what has another address now, and was not made again"
+    assert await remove_demo_pictures(shop.database, shop.settings) == 1
+    left = [path.name for path in shop.settings.pictures_folder.rglob("*.webp")]
+    assert left == [f"{shown}-160.webp"]
+
+
 def test_the_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(APP, ["demo", "remove", "--yes", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["products"] == 0
+    assert json.loads(done.stdout)["pictures"] == 0
     assert CliRunner().invoke(APP, ["demo", "remove"], input="n\n").exit_code == 1
     monkeypatch.setenv("TIDEGATE_DEMO", "true")
     current_settings.cache_clear()

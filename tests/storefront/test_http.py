@@ -18,6 +18,7 @@ async def test_products_have_the_shape_that_programs_rely_on(reader: Reader, sel
             {
                 "slug": "red-lamp",
                 "title": "Red Lamp",
+                "picture": None,
                 "variants": [
                     {
                         "sku": "RED-LAMP-S",
@@ -42,6 +43,7 @@ async def test_products_have_the_shape_that_programs_rely_on(reader: Reader, sel
         "description": "A lamp.\n\nIt is red.",
         "vendor": "",
         "collections": [{"slug": "lights", "title": "Lights"}],
+        "pictures": [],
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tidegate.accounts.contracts import WrongCredentials
-from tidegate.platform.attempts import Attempts, buckets_of
+from tidegate.platform.attempts import buckets_of, open_attempts
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
 
@@ -28,7 +28,7 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
     def words(seconds: int) -> str:
         return _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=seconds)
 
-    async with _attempts(settings) as attempts:
+    async with open_attempts(settings) as attempts:
         counted = attempts.counted(buckets, window_s=limits.login_window_s, wrong=WrongCredentials, words=words)
         async with counted:
             yield
@@ -50,15 +50,5 @@ async def count_link_request(settings: Settings, *, email: str, address: str) ->
             seconds=seconds,
         )
 
-    async with _attempts(settings) as attempts:
+    async with open_attempts(settings) as attempts:
         await attempts.count(buckets, window_s=limits.login_window_s, words=words)
-
-
-@asynccontextmanager
-async def _attempts(settings: Settings) -> AsyncIterator[Attempts]:
-    """For one attempt: log-ins are rare beside the work of hashing, and nothing is left to close."""
-    attempts = Attempts(settings)
-    try:
-        yield attempts
-    finally:
-        await attempts.close()

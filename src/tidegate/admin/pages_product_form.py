@@ -14,7 +14,7 @@ from decimal import Decimal
 from babel.numbers import get_currency_precision
 
 from tidegate import catalog, inventory
-from tidegate.catalog import EditableProduct, EditableVariant, NewPrice, NewProduct, NewVariant, Status
+from tidegate.catalog import EditableProduct, EditableVariant, NewPrice, NewProduct, NewVariant, SeoTexts, Status
 from tidegate.inventory import MoveReason
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
@@ -24,9 +24,10 @@ from tidegate.platform.texts import text as _
 from tidegate.web import PostedForm
 
 NEW = "new"
-TEXTS = ("title", "slug", "description", "vendor", "tags", "status", "seen")
+TEXTS = ("title", "slug", "description", "vendor", "tags", "status", "seo-title", "seo-description", "seen")
 MAX_TITLE = 255
 MAX_OPTIONS = 10
+MAX_SEO_DESCRIPTION = 500
 
 Options = tuple[tuple[str, str], ...]
 
@@ -85,6 +86,8 @@ def filled_form(
         "vendor": product.vendor,
         "tags": ", ".join(product.tags),
         "status": product.status.value,
+        "seo-title": product.seo.title,
+        "seo-description": product.seo.description,
         "seen": product.updated_at.isoformat(),
     }
     return ProductForm(texts | _fields(variants, names), names, frozenset(collections))
@@ -154,17 +157,22 @@ async def save_product(
 ) -> EditableProduct:
     """Save what the form says, in the caller's transaction: all of it, or an error. `by`: who of the staff.
 
-    Raises: InvalidRequest, ProductChanged, UnknownProduct, UnknownCollection.
+    Raises: InvalidRequest, ProductExists for another's address, ProductChanged, UnknownProduct, UnknownCollection.
     """
+    slug = form.typed["slug"] or product.slug
+    product = await catalog.move_product(
+        conn, product_id=product.id, seen=datetime.fromisoformat(form.typed["seen"]), slug=slug
+    )
     product = await catalog.edit_product(
         conn,
         product_id=product.id,
-        seen=datetime.fromisoformat(form.typed["seen"]),
+        seen=product.updated_at,
         title=form.typed["title"],
         description=form.typed["description"],
         vendor=form.typed["vendor"],
         tags=split_tags(form.typed["tags"]),
         status=Status(form.typed["status"]),
+        seo=seo_of(form),
     )
     product = await catalog.set_collections(
         conn, product_id=product.id, seen=product.updated_at, slugs=sorted(form.collections)
@@ -193,6 +201,11 @@ async def save_product(
         )
         await inventory.add_missing_stock(conn, levels={added: form.added.quantity}, reason=MoveReason(by=by))
     return product
+
+
+def seo_of(form: ProductForm) -> SeoTexts:
+    """What search engines should show."""
+    return SeoTexts(form.typed["seo-title"], form.typed["seo-description"])
 
 
 def split_tags(text: str) -> tuple[str, ...]:
@@ -241,6 +254,11 @@ def _wrong_texts(form: ProductForm) -> dict[str, str]:
         errors["status"] = _("Choose a status.")
     if any(len(tag) > MAX_TITLE for tag in split_tags(form.typed["tags"])):
         errors["tags"] = _("A tag has at most 255 characters. Put commas between tags.")
+    if form.typed["slug"] and not catalog.is_slug(form.typed["slug"]):
+        errors["slug"] = _("Write an address of lower-case letters, digits and hyphens, such as red-lamp.")
+    for name, most in (("seo-title", MAX_TITLE), ("seo-description", MAX_SEO_DESCRIPTION)):
+        if len(form.typed[name]) > most:
+            errors[name] = _("Write at most %(most)s characters.", most=most)
     named = [name.lower() for name in form.option_names if name]
     for place, name in enumerate(form.option_names):
         if name and named.count(name.lower()) > 1:

@@ -84,6 +84,8 @@ class ProductContext:
     levels: dict[VariantId, StockLevel]
     collections: tuple[CollectionRow, ...]
     form: ProductForm
+    pictures: int
+    base_url: str
     said: str
     problem: str
 
@@ -154,7 +156,7 @@ async def make_product(request: Request) -> Response:
     try:
         async with shop.database.transaction() as conn:
             made = await catalog.create_product(conn, product=parsed.new)
-            await catalog.set_collections(
+            made = await catalog.set_collections(
                 conn, product_id=made.id, seen=made.updated_at, slugs=sorted(parsed.collections)
             )
             ids = await catalog.find_variants(conn, skus=[variant.sku for variant in parsed.new.variants])
@@ -187,12 +189,14 @@ async def post_product(request: Request, slug: str) -> Response:
     by = (await staff_member(request)).id
     try:
         async with shop.database.transaction() as conn:
-            await save_product(conn, product=product, shown=shown, form=parsed, by=by)
+            saved = await save_product(conn, product=product, shown=shown, form=parsed, by=by)
     except ProductChanged:
         return await _show(request, slug, form=parsed, problem=ProductChanged(_CHANGED))
+    except ProductExists as problem:
+        return await _show(request, slug, form=parsed.with_error("slug", problem.detail), status=problem.status)
     except (InvalidRequest, catalog.UnknownCollection) as problem:
         return await _show(request, slug, form=parsed, problem=problem)
-    return see_other(request, f"/admin/products/{slug}/edit?done=saved")
+    return see_other(request, f"/admin/products/{saved.slug}/edit?done=saved")
 
 
 _CHANGED = _(
@@ -210,12 +214,13 @@ async def _show(
     status: int = 422,
 ) -> Response:
     shop: Shop = request.app.state.shop
-    product, shown, hidden = None, tuple[EditableVariant, ...](), 0
+    product, shown, hidden, pictures = None, tuple[EditableVariant, ...](), 0, 0
     async with shop.database.connection() as conn:
         if slug is not None:
             product, shown, hidden = await _product(conn, slug, shop)
             own = await catalog.collections_of(conn, product_id=product.id)
             form = form or filled_form(product, shown, own)
+            pictures = len(await catalog.pictures_to_edit(conn, product_id=product.id))
         collections = await catalog.list_all_collections(conn)
         levels = await inventory.stock_levels(conn, variant_ids=[variant.id for variant in shown])
     assert form is not None
@@ -228,6 +233,8 @@ async def _show(
         levels=levels,
         collections=collections,
         form=form,
+        pictures=pictures,
+        base_url=shop.settings.base_url,
         said=flash(request, SAID) if request.method == "GET" else "",
         problem=words_of(problem) if problem else "",
     )

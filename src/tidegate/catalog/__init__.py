@@ -1,17 +1,24 @@
 """The catalogue: products, variants, prices, collections, drops, and importing them."""
 
+from tidegate.catalog.addresses import moved_to
 from tidegate.catalog.choice import SORTS, choose, list_for_staff, preview_bulk_edit, variants_to_edit
+from tidegate.catalog.collection_edits import (
+    arrange_collection,
+    collection_to_edit,
+    edit_collection,
+    set_collection_picture,
+)
 from tidegate.catalog.collections import MAX_KEPT as MAX_COLLECTIONS
 from tidegate.catalog.collections import (
     collections_of,
     create_collection,
     list_all_collections,
     remove_collection,
-    rename_collection,
     set_collections,
 )
 from tidegate.catalog.contracts import (
     ChoiceChanged,
+    CollectionChanged,
     CollectionExists,
     CollectionRef,
     Drop,
@@ -23,6 +30,8 @@ from tidegate.catalog.contracts import (
     ImportReport,
     NewProduct,
     NewVariant,
+    Picture,
+    PicturesBusy,
     Product,
     ProductChanged,
     ProductExists,
@@ -31,6 +40,8 @@ from tidegate.catalog.contracts import (
     Rates,
     Room,
     RowError,
+    SeoTexts,
+    Shelf,
     ShippingMethod,
     ShippingZone,
     Sort,
@@ -39,11 +50,13 @@ from tidegate.catalog.contracts import (
     Terms,
     UnknownCollection,
     UnknownDrop,
+    UnknownPicture,
     UnknownProduct,
     UnknownVariant,
     UnknownVoucher,
     UnusableFile,
     UnusableMapping,
+    UnusablePicture,
     Variant,
     VariantInDrop,
     VariantName,
@@ -51,6 +64,7 @@ from tidegate.catalog.contracts import (
     VoucherTerms,
     Written,
 )
+from tidegate.catalog.darkroom import Darkroom, open_darkroom
 from tidegate.catalog.demo import DemoCatalogue, DemoDrop, demo_catalogue
 from tidegate.catalog.drops import close_drop, create_drop, edit_drop, find_drop, list_drops, reopen_drop
 from tidegate.catalog.editing import (
@@ -59,9 +73,11 @@ from tidegate.catalog.editing import (
     BulkPreview,
     Choice,
     CollectionRow,
+    EditableCollection,
     EditableProduct,
     EditableVariant,
     NewPrice,
+    PlacedProduct,
     ProductFilter,
     ProductRow,
     ProductRows,
@@ -72,6 +88,7 @@ from tidegate.catalog.edits import (
     create_product,
     edit_product,
     edit_variant,
+    move_product,
     product_to_edit,
     set_prices,
 )
@@ -79,6 +96,19 @@ from tidegate.catalog.erasing import archive_products, find_demo, remove_product
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
+from tidegate.catalog.openings import Opening, loose_variants, opened, opened_lately
+from tidegate.catalog.pictures import (
+    MAX_ALT,
+    PictureWish,
+    ProductPicture,
+    add_picture,
+    arrange_pictures,
+    find_picture,
+    pictures_to_edit,
+    store_picture,
+    sweep_pictures,
+    sweep_strays,
+)
 from tidegate.catalog.products import find_variants, write_products
 from tidegate.catalog.rates import (
     TAX_CLASSES,
@@ -94,12 +124,13 @@ from tidegate.catalog.rates import (
     unusual_tax_classes,
 )
 from tidegate.catalog.revision import CHANGED, read_revision
-from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, parse_moment, slugify
+from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, is_slug, parse_moment, slugify
 from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.standard_vat import apply_standard_vat, standard_vat
 from tidegate.catalog.views import (
     count_unpriced,
+    find_collection,
     find_product,
     list_collections,
     list_products,
@@ -112,6 +143,7 @@ from tidegate.catalog.vouchers import close_voucher, create_voucher, find_vouche
 
 __all__ = [
     "CHANGED",
+    "MAX_ALT",
     "MAX_BULK",
     "MAX_COLLECTIONS",
     "MAX_QUANTITY",
@@ -122,9 +154,11 @@ __all__ = [
     "BulkPreview",
     "Choice",
     "ChoiceChanged",
+    "CollectionChanged",
     "CollectionExists",
     "CollectionRef",
     "CollectionRow",
+    "Darkroom",
     "DemoCatalogue",
     "DemoDrop",
     "Drop",
@@ -132,6 +166,7 @@ __all__ = [
     "DropItem",
     "DropRuns",
     "DropTerms",
+    "EditableCollection",
     "EditableProduct",
     "EditableVariant",
     "ExportReport",
@@ -140,17 +175,25 @@ __all__ = [
     "NewPrice",
     "NewProduct",
     "NewVariant",
+    "Opening",
+    "Picture",
+    "PictureWish",
+    "PicturesBusy",
+    "PlacedProduct",
     "Product",
     "ProductChanged",
     "ProductExists",
     "ProductFilter",
     "ProductPage",
+    "ProductPicture",
     "ProductRow",
     "ProductRows",
     "RateExists",
     "Rates",
     "Room",
     "RowError",
+    "SeoTexts",
+    "Shelf",
     "ShippingMethod",
     "ShippingZone",
     "Snapshot",
@@ -160,25 +203,31 @@ __all__ = [
     "Terms",
     "UnknownCollection",
     "UnknownDrop",
+    "UnknownPicture",
     "UnknownProduct",
     "UnknownVariant",
     "UnknownVoucher",
     "UnusableFile",
     "UnusableMapping",
+    "UnusablePicture",
     "Variant",
     "VariantInDrop",
     "VariantName",
     "VoucherExists",
     "VoucherTerms",
     "Written",
+    "add_picture",
     "add_variant",
     "apply_standard_vat",
     "archive_products",
+    "arrange_collection",
+    "arrange_pictures",
     "bulk_edit",
     "choose",
     "clean_code",
     "close_drop",
     "close_voucher",
+    "collection_to_edit",
     "collections_of",
     "count_unpriced",
     "create_collection",
@@ -188,16 +237,20 @@ __all__ = [
     "create_voucher",
     "create_zone",
     "demo_catalogue",
+    "edit_collection",
     "edit_drop",
     "edit_product",
     "edit_variant",
     "export_products",
+    "find_collection",
     "find_demo",
     "find_drop",
+    "find_picture",
     "find_product",
     "find_variants",
     "find_voucher",
     "import_products",
+    "is_slug",
     "list_all_collections",
     "list_collections",
     "list_drops",
@@ -206,8 +259,15 @@ __all__ = [
     "list_variants",
     "list_vouchers",
     "load_rates",
+    "loose_variants",
+    "move_product",
+    "moved_to",
+    "open_darkroom",
+    "opened",
+    "opened_lately",
     "parse_mapping",
     "parse_moment",
+    "pictures_to_edit",
     "preview_bulk_edit",
     "product_to_edit",
     "purchase_terms",
@@ -217,8 +277,8 @@ __all__ = [
     "remove_products",
     "remove_tax",
     "remove_zone",
-    "rename_collection",
     "reopen_drop",
+    "set_collection_picture",
     "set_collections",
     "set_prices",
     "set_prices_include_tax",
@@ -228,6 +288,9 @@ __all__ = [
     "sitemap_starts",
     "slugify",
     "standard_vat",
+    "store_picture",
+    "sweep_pictures",
+    "sweep_strays",
     "unusual_tax_classes",
     "variant_terms",
     "variants_to_edit",

@@ -1,10 +1,11 @@
-"""Collections as staff keep them: all of them, made, renamed, taken away, and which of them a product is in."""
+"""Collections as staff keep them: all of them, made, taken away, and which of them a product is in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from tidegate.catalog.addresses import take_address
 from tidegate.catalog.contracts import CollectionExists, CollectionRef, UnknownCollection
 from tidegate.catalog.editing import CollectionRow, EditableProduct
 from tidegate.catalog.edits import touch
@@ -43,7 +44,7 @@ async def collections_of(conn: Connection, *, product_id: ProductId) -> tuple[st
 
 async def create_collection(conn: Connection, *, title: str) -> CollectionRef:
     """Make a collection; its address is made of its title. Raises: InvalidRequest, CollectionExists."""
-    title = _title(title)
+    title = clean_title(title)
     slug = slugify(title)
     if not slug:
         raise InvalidRequest(_("A collection's name needs at least one letter or digit."))
@@ -52,24 +53,13 @@ async def create_collection(conn: Connection, *, title: str) -> CollectionRef:
     count = await kept.fetchone()
     if count is not None and count[0] >= MAX_KEPT:
         raise InvalidRequest(_("A shop has at most %(most)s collections. Take one away first.", most=f"{MAX_KEPT:,}"))
+    await take_address(conn, kind="collection", slug=slug)
     made = await conn.execute(
         "INSERT INTO catalog.collections (id, slug, title) VALUES (%s, %s, %s) ON CONFLICT (slug) DO NOTHING",
         (new_id(), slug, title),
     )
     if made.rowcount == 0:
         raise CollectionExists(_("There is a collection of this name already. Choose another one."))
-    return CollectionRef(slug, title)
-
-
-async def rename_collection(conn: Connection, *, slug: str, title: str) -> CollectionRef:
-    """Give a collection another name; its address stays. Raises: InvalidRequest, UnknownCollection."""
-    title = _title(title)
-    if not is_slug(slug):
-        raise UnknownCollection()
-    await _lock(conn)
-    changed = await conn.execute("UPDATE catalog.collections SET title = %s WHERE slug = %s", (title, slug))
-    if changed.rowcount == 0:
-        raise UnknownCollection()
     return CollectionRef(slug, title)
 
 
@@ -107,7 +97,8 @@ async def set_collections(
     return product
 
 
-def _title(text: str) -> str:
+def clean_title(text: str) -> str:
+    """A collection's name on one line. Raises: InvalidRequest."""
     title = clean_text(text)
     if not 1 <= len(title) <= MAX_TEXT:
         raise InvalidRequest(_("A collection's name has 1 to %(most)s characters.", most=MAX_TEXT))

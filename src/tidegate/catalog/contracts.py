@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tidegate.platform.ids import DropId, ProductId, VariantId, VoucherId
 from tidegate.platform.money import Money
-from tidegate.platform.problems import InvalidRequest, NotFound, Problem
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, Problem
 
 
 class Status(StrEnum):
@@ -29,13 +29,16 @@ class Room(StrEnum):
 
 
 class Sort(StrEnum):
-    """The order of a listing: how well the words fit, popularity, lowest price first or last, or the newest first."""
+    """The order of a listing: how well the words fit, popularity, lowest price first or last, the newest first, or as
+    the merchant arranged a collection (what has no place there follows by popularity).
+    """
 
     RELEVANCE = "relevance"
     POPULAR = "popular"
     PRICE = "price"
     PRICE_DOWN = "price-down"
     NEWEST = "newest"
+    ARRANGED = "arranged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,42 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An uploaded picture: its largest file has `width` x `height` pixels, `widths` are all that there are, ascending.
+
+    `alt` says what it shows to who does not see it; empty: it is decorative.
+    """
+
+    digest: str
+    width: int
+    height: int
+    widths: tuple[int, ...]
+    alt: str
+
+    def file(self, width: int) -> str:
+        """The name of its file of a width, as it is stored."""
+        return f"{self.digest[:2]}/{self.digest}-{width}.webp"
+
+    def address(self, at_least: int) -> str:
+        """Path of the smallest file that is as wide as this, else of the widest."""
+        width = next((each for each in self.widths if each >= at_least), self.width)
+        return f"/pictures/{self.digest}-{width}.webp"
+
+    @property
+    def srcset(self) -> str:
+        """All its files, as the attribute of that name lists them."""
+        return ", ".join(f"/pictures/{self.digest}-{width}.webp {width}w" for width in self.widths)
+
+
+@dataclass(frozen=True, slots=True)
+class SeoTexts:
+    """What search engines show in place of a title and a description; empty for those themselves."""
+
+    title: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A product with the variants that have a price in the asked currency, in the merchant's order.
 
@@ -72,6 +111,21 @@ class Product:
     kind: str
     collections: tuple[CollectionRef, ...]
     variants: tuple[Variant, ...]
+    pictures: tuple[Picture, ...] = ()
+    """In the merchant's order, the main one first."""
+    seo: SeoTexts = SeoTexts()
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A collection with what its page shows. `arranged`: the merchant gave some of its products a place."""
+
+    slug: str
+    title: str
+    description: str
+    seo: SeoTexts
+    picture: Picture | None
+    arranged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,10 +437,35 @@ class ProductChanged(Problem):
     status = 409
 
 
+class UnusablePicture(InvalidRequest):
+    """This file is no picture that the shop can use. Nothing was changed."""
+
+    slug = "unusable-picture"
+
+
+class UnknownPicture(NotFound):
+    """This picture is not there any more: upload it again."""
+
+    slug = "unknown-picture"
+
+
+class PicturesBusy(Overloaded):
+    """Too many pictures are being worked on right now. Nothing was changed."""
+
+    slug = "pictures-busy"
+
+
 class UnknownCollection(NotFound):
     """There is no such collection."""
 
     slug = "unknown-collection"
+
+
+class CollectionChanged(Problem):
+    """Somebody else changed this collection in the meantime: nothing was saved. Look at it again, then repeat yours."""
+
+    slug = "collection-changed"
+    status = 409
 
 
 class CollectionExists(Problem):

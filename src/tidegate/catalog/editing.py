@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.catalog.contracts import Status
+from tidegate.catalog.contracts import Picture, SeoTexts, Status
 from tidegate.platform.ids import ProductId, VariantId
 from tidegate.platform.money import Money
 
@@ -22,6 +22,7 @@ class EditableProduct:
     tags: tuple[str, ...]
     status: Status
     updated_at: datetime
+    seo: SeoTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +136,31 @@ class CollectionRow:
     title: str
     products: int
     active: int
+
+
+@dataclass(frozen=True, slots=True)
+class EditableCollection:
+    """A collection as staff edit it. `placed`: its products in the order in which it shows them, up to a bound.
+
+    `seen` is another after any edit of it, or of the order of its products.
+    """
+
+    slug: str
+    title: str
+    description: str
+    seo: SeoTexts
+    picture: Picture | None
+    placed: tuple[PlacedProduct, ...]
+    products: int
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedProduct:
+    """A product in a collection; `place` counts from 1, None where the merchant gave it none."""
+
+    id: ProductId
+    slug: str
+    title: str
+    status: Status
+    place: int | None

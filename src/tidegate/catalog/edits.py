@@ -7,37 +7,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg.errors import UniqueViolation
 
+from tidegate.catalog.addresses import leave_address, take_address
 from tidegate.catalog.contracts import (
     NewProduct,
     NewVariant,
     ProductChanged,
     ProductExists,
+    SeoTexts,
     Status,
     UnknownProduct,
     UnknownVariant,
 )
 from tidegate.catalog.editing import BulkChange, BulkEdited, EditableProduct, NewPrice
 from tidegate.catalog.products import WRITE_LOCK, write_products
-from tidegate.catalog.rules import MAX_TAGS, check_bulk_change, check_product_text, check_variant_text, is_slug
+from tidegate.catalog.rules import (
+    MAX_TAGS,
+    check_address,
+    check_bulk_change,
+    check_product_text,
+    check_seo,
+    check_variant_text,
+    is_slug,
+)
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId, new_id
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
 
-_EDITABLE = "SELECT id, slug, title, description, vendor, tags, status, updated_at FROM catalog.products"
+_COLUMNS: LiteralString = "id, slug, title, description, vendor, tags, status, updated_at, seo_title, seo_description"
 
 
 async def product_to_edit(conn: Connection, *, slug: str) -> EditableProduct:
     """The product at this address, whatever its status. Raises: UnknownProduct."""
     if not is_slug(slug):
         raise UnknownProduct()
-    row = await (await conn.execute(f"{_EDITABLE} WHERE slug = %s", (slug,))).fetchone()
+    row = await (
+        await conn.execute(f"SELECT {_COLUMNS} FROM catalog.products WHERE slug = %s", (slug,))  # noqa: S608 - ours
+    ).fetchone()
     if row is None:
         raise UnknownProduct()
     return _editable(row)
@@ -57,6 +70,7 @@ async def create_product(conn: Connection, *, product: NewProduct) -> EditablePr
     taken = await conn.execute("SELECT 1 FROM catalog.products WHERE slug = %s", (product.slug,))
     if await taken.fetchone() is not None:
         raise ProductExists(_("There is a product at this address already. Choose another one."))
+    await take_address(conn, kind="product", slug=product.slug)
     written = await write_products(conn, products=[product])
     if written.refused:
         raise InvalidRequest(_("This product cannot be kept: %(reason)s", reason=written.refused[0].reason))
@@ -73,23 +87,53 @@ async def edit_product(
     vendor: str,
     tags: Sequence[str],
     status: Status,
+    seo: SeoTexts | None = None,
 ) -> EditableProduct:
     """Change what a product says, and whether it is for sale. `seen`: its `updated_at` when the person read it.
 
-    Raises: InvalidRequest, UnknownProduct, ProductChanged when it is not what they saw any more.
+    `seo` None leaves that. Raises: InvalidRequest, UnknownProduct, ProductChanged when it is not what they saw.
     """
     check_product_text(title=title, vendor=vendor, description=description, tags=tags)
+    seo = check_seo(seo) if seo is not None else None
     await _lock(conn)
     rows = await conn.execute(
-        "UPDATE catalog.products SET title = %s, description = %s, vendor = %s, tags = %s, status = %s,"
-        " updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"
-        " RETURNING id, slug, title, description, vendor, tags, status, updated_at",
-        (title, description, vendor, list(tags), status.value, product_id, seen),
+        "UPDATE catalog.products SET title = %s, description = %s, vendor = %s, tags = %s, status = %s,"  # noqa: S608
+        " seo_title = coalesce(%s, seo_title), seo_description = coalesce(%s, seo_description),"
+        f" updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s RETURNING {_COLUMNS}",
+        (
+            title,
+            description,
+            vendor,
+            list(tags),
+            status.value,
+            seo.title if seo else None,
+            seo.description if seo else None,
+            product_id,
+            seen,
+        ),
     )
     row = await rows.fetchone()
     if row is None:
         raise await _why_not(conn, product_id)
     return _editable(row)
+
+
+async def move_product(conn: Connection, *, product_id: ProductId, seen: datetime, slug: str) -> EditableProduct:
+    """Give a product another address; the one that it leaves leads to it from now on.
+
+    Raises: InvalidRequest, ProductExists, UnknownProduct, ProductChanged.
+    """
+    check_address(slug)
+    await _lock(conn)
+    product = await touch(conn, product_id, seen)
+    if product.slug == slug:
+        return product
+    taken = await conn.execute("SELECT 1 FROM catalog.products WHERE slug = %s", (slug,))
+    if await taken.fetchone() is not None:
+        raise ProductExists()
+    await conn.execute("UPDATE catalog.products SET slug = %s WHERE id = %s", (slug, product_id))
+    await leave_address(conn, kind="product", thing=product_id, left=product.slug, taken=slug)
+    return replace(product, slug=slug)
 
 
 async def edit_variant(
@@ -267,11 +311,14 @@ async def _why_not(conn: Connection, product_id: ProductId) -> ProductChanged | 
     return ProductChanged(_("Somebody else changed this product meanwhile: nothing was saved. Look at it again."))
 
 
-async def touch(conn: Connection, product_id: ProductId, seen: datetime) -> EditableProduct:
-    """Count an edit of something below the product as one of the product. Raises: UnknownProduct, ProductChanged."""
+async def touch(conn: Connection, product_id: ProductId, seen: datetime | None) -> EditableProduct:
+    """Count an edit of something below the product as one of the product; `seen` None: whatever it is now.
+
+    Raises: UnknownProduct, ProductChanged.
+    """
     rows = await conn.execute(
-        "UPDATE catalog.products SET updated_at = clock_timestamp() WHERE id = %s AND updated_at = %s"
-        " RETURNING id, slug, title, description, vendor, tags, status, updated_at",
+        "UPDATE catalog.products SET updated_at = clock_timestamp()"  # noqa: S608
+        f" WHERE id = %s AND updated_at = coalesce(%s, updated_at) RETURNING {_COLUMNS}",
         (product_id, seen),
     )
     row = await rows.fetchone()
@@ -285,4 +332,5 @@ async def _lock(conn: Connection) -> None:
 
 
 def _editable(row: tuple[Any, ...]) -> EditableProduct:
-    return EditableProduct(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), Status(row[6]), row[7])
+    seo = SeoTexts(row[8], row[9])
+    return EditableProduct(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), Status(row[6]), row[7], seo)

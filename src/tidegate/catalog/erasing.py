@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from tidegate.catalog.addresses import all_moved
 from tidegate.catalog.demo import demo_catalogue
 from tidegate.catalog.rules import slugify
 from tidegate.platform.database import Connection
@@ -21,13 +22,15 @@ class DemoFound:
 
 
 async def find_demo(conn: Connection) -> DemoFound:
-    """The demo's products: those at its addresses that have one of its SKUs."""
+    """The demo's products: those at its addresses, or that were there, that have one of its SKUs."""
     demo = demo_catalogue(currency="GBP").products
+    slugs = [product.slug for product in demo]
+    moved = await all_moved(conn, kind="product", slugs=slugs)
     found = await conn.execute(
         "SELECT p.id, p.title, array_agg(v.id) FROM catalog.products AS p"
         " JOIN catalog.variants AS v ON v.product_id = p.id"
         " WHERE p.slug = ANY(%s) GROUP BY p.id, p.title HAVING bool_or(v.sku = ANY(%s))",
-        ([product.slug for product in demo], [variant.sku for product in demo for variant in product.variants]),
+        ([*slugs, *moved.values()], [variant.sku for product in demo for variant in product.variants]),
     )
     rows = await found.fetchall()
     return DemoFound({row[0]: frozenset(row[2]) for row in rows}, {row[0]: row[1] for row in rows})

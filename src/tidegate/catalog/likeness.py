@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from tidegate.catalog.addresses import all_moved
 from tidegate.catalog.contracts import NewProduct, NewVariant
 from tidegate.catalog.html_text import html_text
 from tidegate.catalog.plain_text import plain_text
@@ -55,11 +56,12 @@ async def _alike_in_collections(conn: Connection, products: Mapping[UUID, NewPro
     found: defaultdict[UUID, set[str]] = defaultdict(set)
     for product_id, slug in await rows.fetchall():
         found[product_id].add(slug)
-    return {
-        id
+    named = {
+        id: {slug for title in (product.kind, *product.collections) if (slug := slugify(title))}
         for id, product in products.items()
-        if {slug for title in (product.kind, *product.collections) if (slug := slugify(title))} <= found[id]
     }
+    moved = await all_moved(conn, kind="collection", slugs=sorted(set().union(*named.values())))
+    return {id for id, slugs in named.items() if {moved.get(slug, slug) for slug in slugs} <= found[id]}
 
 
 async def _alike_in_variants(conn: Connection, products: Mapping[UUID, NewProduct]) -> set[UUID]:

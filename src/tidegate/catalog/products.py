@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from tidegate.catalog.addresses import all_moved
 from tidegate.catalog.contracts import NewProduct, RowError, Written
 from tidegate.catalog.likeness import find_alike
 from tidegate.catalog.rules import candidate_skus, settle_skus, slugify, source_hash, storable
@@ -41,8 +43,9 @@ async def write_products(conn: Connection, *, products: Sequence[NewProduct], ke
     Two batches at once wait for each other.
     """
     await conn.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
+    products, left = await _where_they_are(conn, products)
     kept, refused = settle_skus(products, await _owners(conn, candidate_skus(products)))
-    work = await _to_do(conn, kept, keep_edits=keep_edits)
+    work = await _to_do(conn, kept, left, keep_edits=keep_edits)
     levels = await _write(conn, work) if work else {}
     return _written(kept, work, levels=levels, refused=refused)
 
@@ -52,19 +55,36 @@ async def plan_products(conn: Connection, *, products: Sequence[NewProduct], tak
 
     `taken` is the caller's memory from one batch to the next: SKU -> slug of the product that would have it.
     """
+    products, left = await _where_they_are(conn, products)
     owners = await _owners(conn, candidate_skus(products))
     kept, refused = settle_skus(products, taken | owners)
     taken |= {variant.sku: product.slug for product in kept for variant in product.variants}
-    return _written(kept, await _to_do(conn, kept, keep_edits=False), levels={}, refused=refused)
+    return _written(kept, await _to_do(conn, kept, left, keep_edits=False), levels={}, refused=refused)
 
 
-async def _to_do(conn: Connection, products: Sequence[NewProduct], *, keep_edits: bool) -> list[_Work]:
-    """The products that are not as the source says."""
+async def _where_they_are(
+    conn: Connection, products: Sequence[NewProduct]
+) -> tuple[list[NewProduct], Mapping[str, str]]:
+    """The products at their present addresses, since a source may know one by an address that it left.
+
+    And for each of those, by its present slug, the one that the source names.
+    """
+    named = {product.slug for product in products}
+    moved = await all_moved(conn, kind="product", slugs=[*named])
+    moved = {left: now for left, now in moved.items() if now not in named}
+    present = [replace(product, slug=moved.get(product.slug, product.slug)) for product in products]
+    return present, {now: left for left, now in moved.items()}
+
+
+async def _to_do(
+    conn: Connection, products: Sequence[NewProduct], left: Mapping[str, str], *, keep_edits: bool
+) -> list[_Work]:
+    """The products that are not as the source says. `left`: what the source calls those that have moved."""
     known = await _known(conn, [product.slug for product in products])
     work = []
     for product in products:
         before = known.get(product.slug)
-        digest = source_hash(product)
+        digest = source_hash(replace(product, slug=left.get(product.slug, product.slug)))
         if before is None or not keep_edits or before.hash != digest:
             work.append(_Work(before.id if before else new_id(), product, digest, before))
     alike = await find_alike(conn, {item.id: item.product for item in work if item.known})
@@ -156,6 +176,8 @@ async def _write_collections(conn: Connection, work: Sequence[_Work]) -> None:
     """Put each product into the collections that it names, and out of the one that its former kind named."""
     left = [(item.id, slugify(item.known.kind)) for item in work if item.known and item.known.kind != item.product.kind]
     if left:
+        gone = await all_moved(conn, kind="collection", slugs=[slug for _, slug in left])
+        left = [(product_id, gone.get(slug, slug)) for product_id, slug in left]
         await conn.execute(
             "DELETE FROM catalog.product_collections AS m USING catalog.collections AS c,"
             " unnest(%s::uuid[], %s::text[]) AS l (product_id, slug)"
@@ -168,6 +190,8 @@ async def _write_collections(conn: Connection, work: Sequence[_Work]) -> None:
         for title in (item.product.kind, *item.product.collections)
         if (slug := slugify(title))
     ]
+    moved = await all_moved(conn, kind="collection", slugs=[slug for _, slug, _ in members])
+    members = [(product_id, moved.get(slug, slug), title) for product_id, slug, title in members]
     titles = {slug: title for _, slug, title in members}
     if not members:
         return

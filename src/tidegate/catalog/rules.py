@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.catalog.contracts import NewProduct, NewVariant, RowError
+from tidegate.catalog.contracts import NewProduct, NewVariant, RowError, SeoTexts
 from tidegate.catalog.editing import BulkChange
 from tidegate.platform.money import MAX_AMOUNT
 from tidegate.platform.problems import InvalidRequest
@@ -30,6 +30,8 @@ MAX_OPTIONS = 10
 MAX_BULK = 10_000
 """Most products of one bulk edit."""
 MAX_TEXT = 255
+MAX_SEO = 500
+"""Characters of a description for search engines; they show about 160."""
 """Longest title, option, vendor or tag, in characters."""
 MAX_QUERY = 200
 """Longest search text, in characters."""
@@ -46,12 +48,18 @@ _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9_-]*", re.ASCII)
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _AFTER = re.compile(r"\+(\d{1,9})\s*([smhd])", re.ASCII)
+_HEX = frozenset("0123456789abcdef")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def is_slug(text: str) -> bool:
     """Whether the text can be part of an address of this shop."""
     return len(text) <= MAX_SLUG and _SLUG.fullmatch(text) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether the text can name a stored picture."""
+    return len(text) == 64 and set(text) <= _HEX
 
 
 def slugify(text: str) -> str:
@@ -242,6 +250,23 @@ def check_product_text(*, title: str, vendor: str, description: str, tags: Seque
     check_tags(tags)
     if not all(storable(text) for text in (title, vendor, description)):
         raise InvalidRequest(_("The text has characters that cannot be kept."))
+
+
+def check_address(slug: str) -> None:
+    """Refuse what cannot be part of an address. Raises: InvalidRequest."""
+    if not is_slug(slug):
+        raise InvalidRequest(_("Write an address of lower-case letters, digits and hyphens, such as red-lamp."))
+
+
+def check_seo(seo: SeoTexts) -> SeoTexts:
+    """The texts for search engines, each on one line. Raises: InvalidRequest."""
+    title, description = clean_text(seo.title), clean_text(seo.description)
+    if len(title) > MAX_TEXT or len(description) > MAX_SEO:
+        words = _("For search engines, a title has at most 255 characters and a description 500.")
+        raise InvalidRequest(words)
+    if not (storable(title) and storable(description)):
+        raise InvalidRequest(_("The text has characters that cannot be kept."))
+    return SeoTexts(title, description)
 
 
 def check_tags(tags: Sequence[str]) -> None:

@@ -43,6 +43,11 @@ _KEYS = {
     Sort.POPULAR: "p.popularity",
     Sort.PRICE: f"-{_LOWEST}",
     Sort.PRICE_DOWN: _LOWEST,
+    Sort.ARRANGED: (
+        "coalesce((SELECT 1000000000000000 - m.position FROM catalog.product_collections AS m"
+        " JOIN catalog.collections AS o ON o.id = m.collection_id"
+        " WHERE m.product_id = p.id AND o.slug = %(collection)s), least(p.popularity, 900000000000000))"
+    ),
     Sort.NEWEST: "(extract(epoch FROM p.created_at) * 1000000)::bigint",
 }
 """What comes first has the larger number."""

@@ -6,7 +6,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from tidegate.catalog.contracts import CollectionRef, DropTerms, Product, ProductPage, Room, Sort, Terms, Variant
+from tidegate.catalog.contracts import (
+    CollectionRef,
+    DropTerms,
+    Picture,
+    Product,
+    ProductPage,
+    Room,
+    SeoTexts,
+    Shelf,
+    Sort,
+    Terms,
+    Variant,
+)
 from tidegate.catalog.rules import check_query, decode_cursor, encode_cursor, is_slug, options_text, storable
 from tidegate.catalog.search import SOLD_IN, Words, find_rows, words_of
 from tidegate.platform.database import Connection
@@ -18,7 +30,7 @@ from tidegate.platform.texts import text as _
 MAX_COLLECTIONS = 200
 """Most collections that are listed."""
 
-_PRODUCT = "p.id, p.slug, p.title, p.description, p.vendor, p.kind, p.popularity"
+_PRODUCT = "p.id, p.slug, p.title, p.description, p.vendor, p.kind, p.popularity, p.seo_title, p.seo_description"
 _TERMS = (
     "SELECT v.id, v.sku, p.slug, p.title, v.options, c.amount, c.currency,"
     " d.id, d.slug, d.opens_at, d.per_buyer, d.room, p.tax_class"
@@ -42,7 +54,8 @@ async def list_products(
     """A page of active products, sorted, then by slug.
 
     `query`: each of its words, or the one it was mistyped from, must be in the title, the tags, the maker or the
-    description. `collection`: a collection's slug. `sort` None: by relevance when there is a query, else by popularity.
+    description. `collection`: a collection's slug. `sort` None: by relevance when there is a query, else as the
+    collection is arranged, else by popularity.
     `after`: `next` of the page before. `limit`: products, at least 1; its upper bound is the caller's.
     Raises: InvalidRequest for a bad cursor, limit or too long a query.
     """
@@ -53,12 +66,13 @@ async def list_products(
     if collection and not is_slug(collection):
         return ProductPage((), None)
     words = await words_of(conn, query)
+    arranged = bool(collection) and sort in (None, Sort.ARRANGED) and await _is_arranged(conn, collection)
     found = await find_rows(
         conn,
         columns=_PRODUCT,
         words=words,
         collection=collection,
-        sort=_order(sort, words),
+        sort=_order(sort, words, arranged=arranged),
         place=place,
         limit=limit + 1,
         currency=currency,
@@ -69,11 +83,22 @@ async def list_products(
     return ProductPage(items, following, words.corrected)
 
 
-def _order(sort: Sort | None, words: Words) -> Sort:
-    """The order that is asked for; relevance needs words."""
-    if sort is not None and (sort != Sort.RELEVANCE or words.tsquery):
+def _order(sort: Sort | None, words: Words, *, arranged: bool) -> Sort:
+    """The order that is asked for; relevance needs words, and only some collections are arranged."""
+    possible = {Sort.RELEVANCE: bool(words.tsquery), Sort.ARRANGED: arranged}
+    if sort is not None and possible.get(sort, True):
         return sort
-    return Sort.RELEVANCE if words.tsquery else Sort.POPULAR
+    return next((each for each in possible if possible[each]), Sort.POPULAR)
+
+
+async def _is_arranged(conn: Connection, collection: str) -> bool:
+    rows = await conn.execute(
+        "SELECT EXISTS (SELECT FROM catalog.product_collections AS m JOIN catalog.collections AS o"
+        " ON o.id = m.collection_id WHERE o.slug = %s AND m.position IS NOT NULL)",
+        (collection,),
+    )
+    row = await rows.fetchone()
+    return bool(row and row[0])
 
 
 async def find_product(conn: Connection, *, slug: str, currency: str) -> Product | None:
@@ -98,6 +123,24 @@ async def list_collections(conn: Connection) -> tuple[CollectionRef, ...]:
         (MAX_COLLECTIONS,),
     )
     return tuple(CollectionRef(*row) for row in await rows.fetchall())
+
+
+async def find_collection(conn: Connection, *, slug: str) -> Shelf | None:
+    """The collection at this address with all that its page shows, or None; also one that is empty."""
+    if not is_slug(slug):
+        return None
+    rows = await conn.execute(
+        "SELECT o.slug, o.title, o.description, o.seo_title, o.seo_description, o.alt,"
+        " i.digest, i.width, i.height, i.widths, EXISTS (SELECT FROM catalog.product_collections AS m"
+        " WHERE m.collection_id = o.id AND m.position IS NOT NULL)"
+        " FROM catalog.collections AS o LEFT JOIN catalog.images AS i ON i.digest = o.digest WHERE o.slug = %s",
+        (slug,),
+    )
+    row = await rows.fetchone()
+    if row is None:
+        return None
+    picture = Picture(row[6], row[7], row[8], tuple(row[9]), row[5]) if row[6] else None
+    return Shelf(row[0], row[1], row[2], SeoTexts(row[3], row[4]), picture, arranged=row[10])
 
 
 async def count_unpriced(conn: Connection, *, currency: str) -> int:
@@ -183,7 +226,33 @@ async def _with_variants(conn: Connection, rows: Sequence[tuple[Any, ...]], curr
     )
     for product_id, slug, title in await found.fetchall():
         collections[product_id].append(CollectionRef(slug, title))
+    pictures = await _pictures(conn, ids)
     return tuple(
-        Product(row[0], row[1], row[2], row[3], row[4], row[5], tuple(collections[row[0]]), tuple(variants[row[0]]))
+        Product(
+            id=row[0],
+            slug=row[1],
+            title=row[2],
+            description=row[3],
+            vendor=row[4],
+            kind=row[5],
+            collections=tuple(collections[row[0]]),
+            variants=tuple(variants[row[0]]),
+            pictures=tuple(pictures[row[0]]),
+            seo=SeoTexts(row[7], row[8]),
+        )
         for row in rows
     )
+
+
+async def _pictures(conn: Connection, ids: Sequence[ProductId]) -> dict[ProductId, list[Picture]]:
+    """The pictures of products, in order."""
+    pictures: defaultdict[ProductId, list[Picture]] = defaultdict(list)
+    found = await conn.execute(
+        "SELECT m.product_id, i.digest, i.width, i.height, i.widths, m.alt FROM catalog.product_pictures AS m"
+        " JOIN catalog.images AS i ON i.digest = m.digest WHERE m.product_id = ANY(%s)"
+        " ORDER BY m.product_id, m.position, m.id",
+        (ids,),
+    )
+    for product_id, digest, width, height, widths, alt in await found.fetchall():
+        pictures[product_id].append(Picture(digest, width, height, tuple(widths), alt))
+    return pictures

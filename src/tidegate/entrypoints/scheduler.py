@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import psycopg
 import structlog
 
-from tidegate import accounts, payments
+from tidegate import accounts, catalog, notify, payments
 from tidegate.checkout import (
     Shop,
     delete_old_carts,
@@ -26,6 +27,7 @@ from tidegate.notify import tasks as notify_tasks
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
+from tidegate.platform.files import LocalFiles
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
@@ -33,6 +35,7 @@ from tidegate.platform.partitions import make_partitions
 from tidegate.platform.relay import listen, measure_outbox, relay_once
 from tidegate.platform.retention import delete_old_commits, delete_old_keys, drop_finished_partitions
 from tidegate.platform.settings import Settings
+from tidegate.storefront import Announcer
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,9 @@ CONNECT_S = 5
 
 BOOKS_GRACE_S = 10.0
 """How much longer than the books' own limit their round may take, so that it is theirs that says what was slow."""
+
+FOLLOWS_KEPT_DAYS = 30
+"""How long it is kept that somebody was told."""
 
 DELETE_BATCH = 1_000
 """Most rows removed in one statement; rounds follow one another until nothing is left."""
@@ -88,6 +94,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
+        Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
@@ -105,6 +112,8 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("delete-commits", _in_transaction(database, _delete_commits), MINUTE_S),
         Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
         Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
+        Loop("delete-follows", _in_transaction(database, _delete_follows), HOUR_S),
+        Loop("sweep-pictures", partial(_sweep_pictures, database, settings), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
     ]
     if settings.demo:
@@ -136,6 +145,20 @@ async def _delete_webhooks(settings: Settings, conn: Connection) -> int:
 
 async def _delete_carts(settings: Settings, conn: Connection) -> int:
     return await delete_old_carts(conn, keep_days=settings.carts.keep_days, limit=DELETE_BATCH)
+
+
+async def _delete_follows(conn: Connection) -> int:
+    return await notify.delete_spent(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+
+
+async def _sweep_pictures(database: Database, settings: Settings) -> int:
+    """Files that nothing shows; and files without a row, a part of them each hour."""
+    files, limits = LocalFiles(settings.pictures_folder), settings.pictures
+    turn = int(time.time() // HOUR_S)
+    await catalog.sweep_strays(database, files, unused_hours=limits.keep_unused_hours, turn=turn)
+    return await catalog.sweep_pictures(
+        database, files, unused_hours=limits.keep_unused_hours, limit=limits.sweep_batch
+    )
 
 
 async def _delete_sessions(conn: Connection) -> int:

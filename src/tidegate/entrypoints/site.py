@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,12 +30,14 @@ from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
+from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
+from tidegate.catalog import open_darkroom
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
@@ -43,23 +46,29 @@ from tidegate.checkout import open_shop
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
+from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import listen, make_server
 from tidegate.platform.edge.stack import make_app
+from tidegate.platform.files import LocalFiles
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import http as storefront_http
+from tidegate.storefront import http_follows as storefront_http_follows
 from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_follow as storefront_pages_follow
 from tidegate.storefront import pages_orders as storefront_pages_orders
+from tidegate.storefront import pages_pictures as storefront_pages_pictures
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.storefront import pages_visit as storefront_pages_visit
 from tidegate.web import (
@@ -90,6 +99,11 @@ TAKE_OVER: tuple[TakeOver, ...] = (
 
 HOT_ROUTES = checkout_http.ROUTES
 
+PICTURE_UPLOADS = re.compile(r"/admin/(?:products|collections)/[a-z0-9-]{1,200}/pictures?/new")
+"""Where staff upload pictures. Files up to twice the size allowed are read, so that a page can say so."""
+FORM_BYTES = 65_536
+"""What a form with a file holds beside it."""
+
 
 def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
     """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
@@ -112,7 +126,8 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
     add_routes(app, settings)
-    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept)
+    uploads = (Upload(PICTURE_UPLOADS, 2 * settings.pictures.max_bytes + FORM_BYTES),)
+    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept, uploads=uploads)
 
 
 def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
@@ -142,16 +157,20 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     app.include_router(storefront_http.router)
+    app.include_router(storefront_http_follows.router)
     app.include_router(storefront_pages.router)
     app.include_router(storefront_pages_art.router)
+    app.include_router(storefront_pages_pictures.router)
     app.include_router(storefront_pages_sitemap.router)
     app.include_router(storefront_pages_addresses.router)
     app.include_router(storefront_pages_cart.router)
     app.include_router(storefront_pages_checkout.router)
+    app.include_router(storefront_pages_follow.router)
     app.include_router(storefront_pages_orders.router)
     app.include_router(admin_pages.router)
     app.include_router(admin_pages_texts.router)
     app.include_router(admin_pages_products.router)
+    app.include_router(admin_pages_pictures.router)
     app.include_router(admin_pages_bulk.router)
     app.include_router(admin_pages_collections.router)
     app.include_router(admin_pages_rates.router)
@@ -174,6 +193,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(checkout_http_after.router)
     app.include_router(checkout_http_cart.router)
     app.include_router(notify_pages.router)
+    app.include_router(notify_pages_follow.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)
     app.include_router(pages_language.router)
@@ -196,9 +216,10 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
-        app.state.forget_person = (checkout.forget_person,)
+        app.state.forget_person = (checkout.forget_person, notify.forget_follows)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
+        app.state.files = LocalFiles(settings.pictures_folder)
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
@@ -209,7 +230,9 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
-            yield
+            with open_darkroom(settings.pictures) as darkroom:
+                app.state.darkroom = darkroom
+                yield
 
 
 @asynccontextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from tidegate.platform.ids import EventId
+from tidegate.platform.problems import Problem
 
 
 class Channel(StrEnum):
@@ -14,6 +16,66 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     INBOX = "inbox"
+
+
+class TopicKind(StrEnum):
+    """What can be followed."""
+
+    DROP = "drop"
+    """Told once, when it opens."""
+    PRODUCT = "product"
+    """Told once, when there is something of it again."""
+    COLLECTION = "collection"
+    """Told whenever one of its drops opens."""
+    SHOP = "shop"
+    """Told whenever any drop opens."""
+
+
+ONCE = (TopicKind.DROP, TopicKind.PRODUCT)
+"""Kinds of which a follower is told once, and then no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Something to be followed. `key` is its address within its kind, `path` its page."""
+
+    kind: TopicKind
+    key: str
+    title: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What somebody follows, since when (UTC)."""
+
+    topic_id: UUID
+    topic: Topic
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a mailed link confirms: that an address follows something. `locale` is the language to write in."""
+
+    email: str = field(repr=False)
+    kind: TopicKind
+    key: str
+    locale: str
+
+
+class FollowsFull(Problem):
+    """You follow as much as one can."""
+
+    slug = "follows-full"
+    status = 409
+
+
+class FollowLinkOver(Problem):
+    """This link does not work any more."""
+
+    slug = "follow-link-over"
+    status = 410
 
 
 @dataclass(frozen=True, slots=True)

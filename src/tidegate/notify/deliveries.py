@@ -18,7 +18,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
+from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import Channel
+from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
 from tidegate.notify.messages import MessageContext, write_inbox, write_mail
@@ -31,7 +33,6 @@ from tidegate.platform.outbox import Event
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
-ADDRESS = "notify.deliveries.address_sealed"
 AWAY_PAUSE_S = 10.0
 """Pause before the mail server is tried again when it could not be reached; costs no attempt."""
 
@@ -112,7 +113,17 @@ async def on_order_event(database: Database, settings: Settings, event: Event) -
 
 
 async def on_account_link(database: Database, settings: Settings, event: Event) -> None:
-    """Mail a link of an account, once however often it is called. The link is a secret and stays with the address."""
+    """Mail a link of an account, once however often it is called."""
+    await _mail_link(database, event, f"account_{event.payload['kind']}", {"minutes": event.payload["minutes"]})
+
+
+async def on_follow_asked(database: Database, settings: Settings, event: Event) -> None:
+    """Mail the link that confirms a follow, once however often it is called."""
+    await _mail_link(database, event, "follow_confirm", event.payload)
+
+
+async def _mail_link(database: Database, event: Event, template: str, variables: dict[str, Any]) -> None:
+    """The link is a secret and stays with the address."""
     assert event.personal is not None, "a link belongs to an address"
     address = {"email": event.personal["email"], "name": "", "link": event.personal["link"]}
     async with database.transaction() as conn:
@@ -124,8 +135,8 @@ async def on_account_link(database: Database, settings: Settings, event: Event) 
             """,
             {
                 "event": event.id,
-                "template": f"account_{event.payload['kind']}",
-                "variables": json.dumps({"minutes": event.payload["minutes"]}),
+                "template": template,
+                "variables": json.dumps(variables),
                 "address": current_sealer().seal_json(address, column=ADDRESS),
             },
         )
@@ -159,17 +170,22 @@ async def deliver_due(
     return len(claimed)
 
 
-async def find_overdue(conn: Connection, *, limit: int, overdue_s: float) -> list[EventId]:
-    """Events with deliveries that have been due for `overdue_s` seconds: their task was lost, or it is a retry."""
+async def find_overdue(conn: Connection, *, limit: int, overdue_s: float, bulk: bool = False) -> list[EventId]:
+    """Events with deliveries that have been due for `overdue_s` seconds: their task was lost, or it is a retry.
+
+    Messages to many are asked for apart, so that they hide none that one person waits for.
+    """
+    of_many = "bulk" if bulk else "NOT bulk"
     rows = await (
         await conn.execute(
-            """
+            f"""
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
+                WHERE state = 'pending' AND {of_many}
+                  AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
-            """,
+            """,  # noqa: S608 - one of two words
             (overdue_s, limit),
         )
     ).fetchall()
@@ -244,15 +260,19 @@ async def _deliver_mails(database: Database, settings: Settings, draw: Draw, del
 def _mail(delivery: Delivery, settings: Settings) -> Mail:
     address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
     name = display_name(address["name"])
-    secret = {name: address[name] for name in SECRETS if name in address}
+    own = {name: address[name] for name in SECRETS if name in address}
+    unsubscribe = ""
+    if "topic_id" in delivery.variables:
+        topic_id = UUID(delivery.variables["topic_id"])
+        unsubscribe = unsubscribe_link(settings.base_url, topic_id=topic_id, email=address["email"])
+        own["unsubscribe_url"] = unsubscribe
     return Mail(
         key=f"{delivery.event_id.hex}.{delivery.recipient_id.hex}",
         email=address["email"],
         name=name,
-        words=write_mail(
-            delivery.template, delivery.variables | secret, name=name, context=_context(settings, delivery)
-        ),
+        words=write_mail(delivery.template, delivery.variables | own, name=name, context=_context(settings, delivery)),
         written_at=delivery.created_at,
+        unsubscribe_url=unsubscribe,
     )
 
 

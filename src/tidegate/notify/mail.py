@@ -46,6 +46,8 @@ class Mail:
     name: str = field(repr=False)
     words: Words
     written_at: datetime
+    unsubscribe_url: str = field(default="", repr=False)
+    """Where a POST ends what this mail is part of (RFC 8058); empty for mails that somebody's own doing caused."""
 
 
 def compose(mail: Mail, *, sender: str) -> EmailMessage:
@@ -64,6 +66,9 @@ def compose(mail: Mail, *, sender: str) -> EmailMessage:
     message["Date"] = format_datetime(mail.written_at)
     message["Message-ID"] = f"<{mail.key}@{split_address(address)[1]}>"
     message["Auto-Submitted"] = "auto-generated"
+    if mail.unsubscribe_url:
+        message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.words.text)
     if mail.words.html:
         message.add_alternative(mail.words.html, subtype="html")

@@ -18,10 +18,10 @@ from tidegate.platform.countries import country_name
 from tidegate.platform.money import Money
 from tidegate.platform.texts import catalogue_of, translated
 
-TEMPLATES = ("order_paid", "order_refunded", "order_partly_refunded", "order_sent")
+TEMPLATES = ("drop_open", "order_paid", "order_partly_refunded", "order_refunded", "order_sent", "product_back")
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
-LINK_TEMPLATES = ("account_invite", "account_login", "account_register", "account_reset")
+LINK_TEMPLATES = ("account_invite", "account_login", "account_register", "account_reset", "follow_confirm")
 """The same for mails that carry a secret link, which are never in the inbox."""
 
 
@@ -53,7 +53,7 @@ def write_mail(template: str, variables: Mapping[str, Any], *, name: str, contex
         subject=_line(_render(context.locale, f"{template}.subject", values)),
         text=_render(context.locale, f"{template}.txt", values),
         html=_render(context.locale, f"{template}.html", values),
-        link=str(variables.get("order_url", "")),
+        link=_main_link(variables),
     )
 
 
@@ -64,8 +64,12 @@ def write_inbox(template: str, variables: Mapping[str, Any], *, context: Message
         subject=_line(_render(context.locale, f"{template}.subject", values)),
         text=_render(context.locale, f"{template}.inbox", values).strip(),
         html="",
-        link=str(variables.get("order_url", "")),
+        link=_main_link(variables),
     )
+
+
+def _main_link(variables: Mapping[str, Any]) -> str:
+    return str(variables.get("order_url") or variables.get("url", ""))
 
 
 def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def make_backup(settings: Settings, target: Path, *, passphrase: bytes | None, f
                 shop_name=settings.shop_name,
                 currency=settings.currency,
                 made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                files={name: _entry(content) for name, content in files.items()},
+                files={name: entry for name, content in files.items() if (entry := _entry(content)) is not None},
             )
             draft = Path(folder) / "backup"
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -204,11 +204,15 @@ def _uploads(home: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if is_upload(name)}
 
 
-def _entry(content: Path | bytes) -> Entry:
+def _entry(content: Path | bytes) -> Entry | None:
+    """None for a file that went since it was listed: nothing showed it any more."""
     if isinstance(content, bytes):
         return measure(io.BytesIO(content))
-    with content.open("rb") as source:
-        return measure(source)
+    try:
+        with content.open("rb") as source:
+            return measure(source)
+    except FileNotFoundError:
+        return None
 
 
 def _facts(url: str) -> tuple[str, int]:

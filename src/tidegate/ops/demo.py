@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tidegate.accounts import erase_people
-from tidegate.catalog import archive_products, find_demo, remove_products
+from tidegate.catalog import archive_products, find_demo, remove_products, sweep_pictures
 from tidegate.checkout import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.inventory import clear_limits, erase_holds, erase_stock
 from tidegate.notify import erase_messages
 from tidegate.payments import erase_sandbox, sandbox_orders
-from tidegate.platform.database import Connection
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.erasing import forget_subjects
+from tidegate.platform.files import LocalFiles
+from tidegate.platform.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,14 @@ class DemoRemoved:
     people: int
     ledger_kept: bool
     kept: tuple[str, ...]
+
+
+async def remove_demo_pictures(database: Database, settings: Settings) -> int:
+    """Remove all pictures that nothing shows, after the demo's products went; how many."""
+    files, removed = LocalFiles(settings.pictures_folder), 0
+    while part := await sweep_pictures(database, files, unused_hours=0, limit=settings.pictures.sweep_batch):
+        removed += part
+    return removed
 
 
 async def remove_demo(conn: Connection) -> DemoRemoved:

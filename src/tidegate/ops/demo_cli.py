@@ -41,19 +41,23 @@ def demo_remove(
     if not yes:
         typer.confirm("Remove the demo's products, and all orders and people of the sandbox?", abort=True)
     with database_at_hand(settings, may_make=False) as at_hand:
-        removed = with_database(_removing, settings=at_hand)
+        removed, pictures = with_database(_removing, settings=at_hand)
     if as_json:
-        print_json(_document(removed))
+        print_json(_document(removed) | {"pictures": pictures})
     else:
         _print(removed)
+        if pictures:
+            typer.echo(f"Removed, too: the files of {_counted(pictures, 'picture')} that nothing shows any more.")
 
 
-async def _removing(database: Database, _: Settings) -> DemoRemoved:
-    from tidegate.ops.demo import remove_demo
+async def _removing(database: Database, settings: Settings) -> tuple[DemoRemoved, int]:
+    """What was removed, and how many pictures went with it."""
+    from tidegate.ops.demo import remove_demo, remove_demo_pictures
 
     async with database.transaction() as conn:
         await conn.execute("SELECT set_config('statement_timeout', %s, true)", (str(STATEMENT_TIMEOUT_MS),))
-        return await remove_demo(conn)
+        removed = await remove_demo(conn)
+    return removed, await remove_demo_pictures(database, settings)
 
 
 def _print(removed: DemoRemoved) -> None:

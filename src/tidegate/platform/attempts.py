@@ -168,6 +168,16 @@ class Attempts:
         return self._client
 
 
+@asynccontextmanager
+async def open_attempts(settings: Settings) -> AsyncIterator[Attempts]:
+    """For one attempt of a kind that is rare: nothing is left to close."""
+    attempts = Attempts(settings)
+    try:
+        yield attempts
+    finally:
+        await attempts.close()
+
+
 def _refuse(retry_after_s: int, words: Callable[[int], str]) -> None:
     if retry_after_s:
         raise TooManyRequests(words(retry_after_s), retry_after_s=retry_after_s)

@@ -26,6 +26,8 @@ class PersonalColumn:
     column: str
     kind: Kind
     why: str
+    sealed_as: str = ""
+    """The name that is authenticated with it, where that is another column's, into which it is copied as it is."""
 
     @property
     def name(self) -> str:
@@ -43,6 +45,15 @@ PERSONAL_DATA = (
     PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
     PersonalColumn("checkout", "orders", "shipping_sealed", Kind.SEALED, "the name and address that goods are sent to"),
     PersonalColumn("notify", "deliveries", "address_sealed", Kind.SEALED, "the name and address of one message"),
+    PersonalColumn(
+        "notify",
+        "recipients",
+        "address_sealed",
+        Kind.SEALED,
+        "where to write to a follower",
+        sealed_as="notify.deliveries.address_sealed",
+    ),
+    PersonalColumn("notify", "recipients", "email_fingerprint", Kind.FINGERPRINT, "finding a follower's address again"),
     PersonalColumn(
         "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"
     ),

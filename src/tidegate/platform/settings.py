@@ -190,6 +190,26 @@ class MailSettings(BaseModel):
     catcher_max_bytes: Count = Field(1_048_576, description="Largest mail that the mail catcher takes.")
 
 
+class FollowSettings(BaseModel):
+    """What people ask to be told of."""
+
+    max_per_recipient: Count = Field(500, description="Most drops, products and collections that one address follows.")
+    requests: Count = Field(
+        5, description="Follows to be confirmed per e-mail address in window_s, and ten times as many per network."
+    )
+    window_s: Count = Field(3_600, description="Window of requests. It fails open: without Valkey nothing is counted.")
+    link_hours: Count = Field(72, description="Life of a link that confirms a follow.")
+    batch: Count = Field(500, description="Followers that are told in one transaction.")
+    slice_s: Count = Field(20, description="How long one task goes on telling followers before the next one does.")
+    announce_s: Count = Field(
+        2, description="Pause between two looks for drops that opened and products that are back."
+    )
+    announce_batch: Count = Field(200, description="Followed drops, and products, that one look takes on.")
+    opened_within_s: Count = Field(
+        3_600, description="How long after a drop's opening the followers of its collections are still told."
+    )
+
+
 class AccountSettings(BaseModel):
     """Sessions and passwords."""
 
@@ -236,6 +256,18 @@ class CatalogSettings(BaseModel):
     )
     kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
     stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
+
+
+class PictureSettings(BaseModel):
+    """Uploaded pictures: what is taken, who works on it, and how long files stay that nothing shows."""
+
+    max_bytes: Count = Field(15_728_640, description="Largest picture file that staff may upload.")
+    max_megapixels: int = Field(50, ge=1, le=80, description="Most millions of pixels of an uploaded picture.")
+    max_per_product: int = Field(20, ge=1, le=100, description="Most pictures of one product.")
+    workers: Count = Field(1, description="Threads that work on uploaded pictures, per process; each may take 500 MB.")
+    queue: Count = Field(4, description="Most uploads that wait for a thread; more get 503.")
+    keep_unused_hours: Count = Field(24, description="How long a picture's files stay after nothing shows it any more.")
+    sweep_batch: Count = Field(50, description="Most pictures that one round of the scheduler removes the files of.")
 
 
 class SecuritySettings(BaseModel):
@@ -308,8 +340,10 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
+    follows: FollowSettings = FollowSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
+    pictures: PictureSettings = PictureSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()
@@ -332,6 +366,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Public address without a trailing slash."""
         return (self.http.base_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def pictures_folder(self) -> Path:
+        """Where the files of uploaded pictures lie; backups take every folder like it."""
+        return self.home.absolute() / "pictures"
 
     @property
     def endpoints_file(self) -> Path:

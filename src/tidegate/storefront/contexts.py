@@ -7,10 +7,12 @@ from enum import StrEnum
 
 from markupsafe import Markup
 
-from tidegate.catalog.contracts import CollectionRef, Sort
+from tidegate.catalog.contracts import CollectionRef, Shelf, Sort
 from tidegate.checkout import Aftermath, HoldView, OrderView, Quote, SavedAddress
 from tidegate.platform.texts import text as _
+from tidegate.storefront.facts import Seen
 from tidegate.storefront.offers import DropOffer, Offer
+from tidegate.storefront.options import OptionChoice
 
 
 def whole_minutes(seconds: int) -> int:
@@ -35,6 +37,7 @@ SORTS = (
     (Sort.PRICE_DOWN, _("Highest price")),
 )
 """Orders of a listing; a search has relevance in place of the first."""
+AS_ARRANGED = (Sort.ARRANGED, _("Our choice"))
 BY_RELEVANCE = (Sort.RELEVANCE, _("Best match"))
 
 
@@ -52,8 +55,10 @@ class ListingContext:
     sort: str
     sorts: tuple[tuple[str, str], ...]
     """Orders to choose from: value and name."""
-    canonical: str
-    """The whole address under which search engines should know the page."""
+    seen: Seen
+    """How it looks from outside; the first page and searches only have an address there."""
+    shelf: Shelf | None
+    """The collection that is shown, if one is."""
     offers: tuple[Offer, ...]
     next: str | None
     """Address of the page after this one."""
@@ -78,10 +83,11 @@ class ProductContext:
     hold_minutes: int
     keeping: Keeping | Markup | None
     """What the visitor holds; as markup where the page is kept and the strip comes later."""
-    canonical: str
-    """The whole address under which search engines should know the page."""
-    summary: str
-    """What search engines show below its title: one line."""
+    choice: OptionChoice | None
+    """Where the variant is chosen by its options."""
+    quantity: str
+    """The quantity that is chosen at first."""
+    seen: Seen
     facts: tuple[dict[str, object], ...]
     """What it says for machines (schema.org): the product with its offers, and the way to it."""
 
@@ -94,6 +100,7 @@ class DropContext:
     sku: str
     most: int
     hold_minutes: int
+    seen: Seen
     reload_in_s: str | None
     """When a browser without JavaScript should look again; None when that would be far away or of no use."""
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from tidegate import catalog
-from tidegate.catalog import Sort
+from tidegate.catalog import Picture, Sort
 from tidegate.checkout import Shop
 from tidegate.platform.edge.errors import invalid_fields
 from tidegate.platform.edge.hot import Link
@@ -49,6 +49,23 @@ class PriceAnswer(BaseModel):
         return cls(amount=money.amount, currency=money.currency)
 
 
+class PictureAnswer(BaseModel):
+    """An uploaded picture in all its widths."""
+
+    alt: str = Field(description="What it shows; empty for decoration.")
+    width: int = Field(description="Pixels of the widest file.")
+    height: int
+    files: dict[int, str] = Field(
+        description="Paths of its files by their widths in pixels. What one shows never changes."
+    )
+
+    @classmethod
+    def of(cls, picture: Picture) -> PictureAnswer:
+        """The shape of `picture`."""
+        files = {width: picture.address(width) for width in picture.widths}
+        return cls(alt=picture.alt, width=picture.width, height=picture.height, files=files)
+
+
 class VariantAnswer(BaseModel):
     """One thing that can be bought."""
 
@@ -74,6 +91,7 @@ class ProductAnswer(BaseModel):
 
     slug: str
     title: str
+    picture: PictureAnswer | None = Field(description="The main one; null where none was uploaded.")
     variants: list[VariantAnswer]
 
 
@@ -100,6 +118,7 @@ class ProductDetailAnswer(ProductAnswer):
     description: str
     vendor: str
     collections: list[CollectionAnswer]
+    pictures: list[PictureAnswer] = Field(description="In the merchant's order, the main one first.")
 
 
 class DropItemAnswer(BaseModel):
@@ -133,7 +152,10 @@ async def get_products(
         str, Query(max_length=MAX_TEXT, description="Words that a product must all have; slips are forgiven.")
     ] = "",
     collection: Annotated[str, Query(max_length=MAX_TEXT, description="Slug of a collection.")] = "",
-    sort: Annotated[Sort | None, Query(description="Without it: relevance for a search, else popularity.")] = None,
+    sort: Annotated[
+        Sort | None,
+        Query(description="Without it: relevance for a search, else as a collection is arranged, else popularity."),
+    ] = None,
     after: Annotated[str, Query(max_length=MAX_TEXT, description="`next` of the page before.")] = "",
     limit: Annotated[int | None, Query(description="Products per page; the shop's settings bound it.")] = None,
 ) -> Response:
@@ -176,6 +198,7 @@ async def get_product(request: Request, slug: str) -> Response:
             description=product.description,
             vendor=product.vendor,
             collections=[CollectionAnswer(slug=each.slug, title=each.title) for each in product.collections],
+            pictures=[PictureAnswer.of(each) for each in product.pictures],
         )
         return answer.model_dump_json().encode(), source
 
@@ -219,6 +242,7 @@ def _product(offer: Offer) -> dict[str, Any]:
     return {
         "slug": offer.product.slug,
         "title": offer.product.title,
+        "picture": PictureAnswer.of(offer.photo) if offer.photo else None,
         "variants": [VariantAnswer.of(each) for each in offer.variants],
     }
 

@@ -9,12 +9,15 @@ from enum import StrEnum
 from math import ceil
 
 from tidegate import catalog, inventory
-from tidegate.catalog.contracts import Drop, DropTerms, Product, Variant
+from tidegate.catalog.contracts import Drop, DropTerms, Picture, Product, Variant
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.money import Money
 from tidegate.storefront.art import picture_address
 
+PAGE_WIDTH = 640
+SMALL_WIDTH = 128
+"""Pixels of the pictures beside a line: 64 on a dense screen."""
 MOST_PICTURES = 10
 """Lines of a cart or hold that get a picture."""
 
@@ -47,8 +50,19 @@ class Offer:
         return self.product.collections[0].slug if self.product.collections else ""
 
     @property
+    def photo(self) -> Picture | None:
+        """Its main picture, None where only a drawn one can be shown."""
+        return next(iter(self.product.pictures), None)
+
+    @property
     def picture(self) -> str:
-        """Address of its picture."""
+        """Address of its picture, as large as a page shows it: its main one, or the one that is drawn for it."""
+        return self.picture_of(PAGE_WIDTH)
+
+    def picture_of(self, at_least: int) -> str:
+        """Address of its picture with at least so many pixels across, if there is one of that."""
+        if self.photo is not None:
+            return self.photo.address(at_least)
         return picture_address(self.product.slug, self.collection)
 
     @property
@@ -124,12 +138,11 @@ async def find_offer(conn: Connection, *, slug: str, currency: str) -> Offer | N
 
 
 async def pictures_of(conn: Connection, slugs: Sequence[str], *, currency: str) -> dict[str, str]:
-    """Addresses of the pictures of products, by slug, in the colours that their pages show; the first few of them."""
+    """Addresses of small pictures of products, by slug, as their pages show them; the first few of them."""
     found = {}
     for slug in list(dict.fromkeys(slugs))[:MOST_PICTURES]:
         product = await catalog.find_product(conn, slug=slug, currency=currency)
-        collection = product.collections[0].slug if product and product.collections else ""
-        found[slug] = picture_address(slug, collection)
+        found[slug] = Offer(product, ()).picture_of(SMALL_WIDTH) if product else picture_address(slug, "")
     return found
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from tidegate import catalog
-from tidegate.catalog import CollectionRef, Sort
+from tidegate.catalog import CollectionRef, Shelf, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.contexts import BY_RELEVANCE, SORTS, DropContext, ListingContext, ProductContext, whole_minutes
-from tidegate.storefront.facts import facts_of, one_line
+from tidegate.storefront.contexts import (
+    AS_ARRANGED,
+    BY_RELEVANCE,
+    SORTS,
+    DropContext,
+    ListingContext,
+    ProductContext,
+    whole_minutes,
+)
+from tidegate.storefront.facts import Seen, facts_of, seen_collection, seen_drop, seen_product
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import (
     DropOffer,
@@ -27,6 +35,7 @@ from tidegate.storefront.offers import (
     leading_drop,
     offers_of,
 )
+from tidegate.storefront.options import asked_options, choose, option_names
 from tidegate.web import MARKS, Gap, MadeFrom, current_person, kept_page, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -107,15 +116,19 @@ async def show_collection(request: Request, slug: str, query: str = "", after: s
             known = {each.slug: each for each in await catalog.list_collections(conn)}
             if slug not in known:
                 raise NotFound()
-            context = await _listing(shop, conn, known[slug], asked)
+            shelf = await catalog.find_collection(conn, slug=slug)
+            context = await _listing(shop, conn, known[slug], asked, shelf=shelf)
             return context, await made_from(conn, offers=context.offers)
 
-    return await kept_page(request, "storefront/collection.html", make, route="/collections/{slug}")
+    try:
+        return await kept_page(request, "storefront/collection.html", make, route="/collections/{slug}")
+    except NotFound:
+        return await _moved(request, "collection", slug)
 
 
 @router.get("/products/{slug}")
-async def show_product(request: Request, slug: str) -> Response:
-    """A product with what can be bought of it."""
+async def show_product(request: Request, slug: str, quantity: str = "1") -> Response:
+    """A product with what can be bought of it. `option-1` and so on choose one of its variants."""
     shop = _shop(request)
 
     async def make() -> tuple[ProductContext, MadeFrom]:
@@ -126,19 +139,25 @@ async def show_product(request: Request, slug: str) -> Response:
             loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
             sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
             minutes = whole_minutes(shop.settings.holds.ttl_s)
+            names = option_names(loose.variants)
+            asked = asked_options(lambda name: request.query_params.get(name, ""), names)
             context = ProductContext(
                 offer=offer,
                 sku=sku,
                 most=most,
                 hold_minutes=minutes,
                 keeping=KEEPING_GAP,
-                canonical=f"{shop.settings.base_url}/products/{slug}",
-                summary=one_line(offer.product.description) or offer.product.title,
+                choice=choose(loose.variants, names, asked) if names else None,
+                quantity=quantity,
+                seen=seen_product(offer, base_url=shop.settings.base_url),
                 facts=facts_of(offer, base_url=shop.settings.base_url),
             )
             return context, await made_from(conn, offers=[offer])
 
-    return await kept_page(request, "storefront/product.html", make, route="/products/{slug}")
+    try:
+        return await kept_page(request, "storefront/product.html", make, route="/products/{slug}")
+    except NotFound:
+        return await _moved(request, "product", slug)
 
 
 @router.get("/drops/{slug}")
@@ -190,16 +209,37 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
         sku=sku,
         most=most,
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
+        seen=seen_drop(drop, base_url=shop.settings.base_url),
         reload_in_s=MARKS[Gap.RELOAD] if soon else None,
     )
 
 
+async def _moved(request: Request, kind: Literal["product", "collection"], slug: str) -> Response:
+    """Lead on from an address that something left. Raises: NotFound when nothing did."""
+    async with _shop(request).database.connection() as conn:
+        now = await catalog.moved_to(conn, kind=kind, slug=slug)
+    if now is None:
+        raise NotFound()
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"/{kind}s/{now}{query}", status_code=301)
+
+
 async def _listing(
-    shop: Shop, conn: Connection, of: CollectionRef, asked: _Asked, *, drop: DropOffer | None = None
+    shop: Shop,
+    conn: Connection,
+    of: CollectionRef,
+    asked: _Asked,
+    *,
+    drop: DropOffer | None = None,
+    shelf: Shelf | None = None,
 ) -> ListingContext:
     settings = shop.settings
-    first = BY_RELEVANCE if asked.query else SORTS[0]
-    sorts = (first, *SORTS[1:])
+    sorts: tuple[tuple[Sort, str], ...] = SORTS
+    if asked.query:
+        sorts = (BY_RELEVANCE, *SORTS[1:])
+    elif shelf is not None and shelf.arranged:
+        sorts = (AS_ARRANGED, *SORTS)
+    first = sorts[0]
     sort = next((each for each, _ in sorts if each == asked.sort), first[0])
     page = await catalog.list_products(
         conn,
@@ -217,7 +257,10 @@ async def _listing(
         corrected=page.corrected,
         sort=sort.value,
         sorts=tuple((each.value, name) for each, name in sorts),
-        canonical=f"{settings.base_url}{asked.address}",
+        seen=seen_collection(shelf, base_url=settings.base_url)
+        if shelf
+        else Seen(settings.shop_name, "", f"{settings.base_url}{asked.address}"),
+        shelf=shelf,
         offers=await offers_of(conn, page.items, currency=settings.currency),
         next=asked.page_after(page.next, sort if sort != first[0] else None) if page.next else None,
         first=not asked.after,

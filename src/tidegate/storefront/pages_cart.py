@@ -23,6 +23,7 @@ from tidegate.checkout import (
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
+from tidegate.storefront.chosen import chosen_in
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
 from tidegate.web import (
@@ -79,8 +80,11 @@ async def show_cart(request: Request) -> Response:
 async def post_add(request: Request) -> Response:
     """Put what was chosen into the cart. A stranger becomes a guest here."""
     form = await read_form(request)
+    chosen = await chosen_in(_shop(request), form)
+    if chosen.way:
+        return see_other(request, chosen.way)
     person, token = await ensure_buyer(request)
-    slip = await _add(request, form, person.id)
+    slip = await _add(request, form, chosen.sku, person.id)
     if slip is None:
         cart = await checkout.view_cart(_shop(request), person_id=person.id)
         response = with_count(request, see_other(request, "/cart"), cart.items)
@@ -91,9 +95,9 @@ async def post_add(request: Request) -> Response:
     return response
 
 
-async def _add(request: Request, form: PostedForm, person_id: PersonId) -> Slip | None:
+async def _add(request: Request, form: PostedForm, chosen: str, person_id: PersonId) -> Slip | None:
     """Add what a buy form says, and keep its code; what was wrong, if something was."""
-    sku, code = form.get("sku")[:MAX_TYPED], form.get("code")[:MAX_TYPED]
+    sku, code = chosen[:MAX_TYPED], form.get("code")[:MAX_TYPED]
     try:
         if not sku:
             raise InvalidRequest(_("Choose what you want first. Your cart is as it was."))

@@ -52,6 +52,7 @@ from tidegate.platform.countries import countries, country_name
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, TooManyRequests
 from tidegate.platform.texts import text as _
+from tidegate.storefront.chosen import chosen_in
 from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
@@ -95,9 +96,12 @@ Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUs
 async def post_hold(request: Request) -> Response:
     """Hold what was chosen, and go on to its checkout. A stranger becomes a guest here."""
     form = await read_form(request)
-    line, code = _line(form), form.get("code")[:MAX_TYPED_CODE] or None
-    person, token = await ensure_buyer(request)
     shop = _shop(request)
+    chosen = await chosen_in(shop, form)
+    if chosen.way:
+        return see_other(request, chosen.way)
+    line, code = _line(form, chosen.sku), form.get("code")[:MAX_TYPED_CODE] or None
+    person, token = await ensure_buyer(request)
     known = await _same_hold(shop, person.id, line, code)
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
@@ -230,9 +234,9 @@ def _way(request: Request, form: PostedForm) -> str:
     return form.get("provider") or next(iter(_shop(request).providers), "")
 
 
-def _line(form: PostedForm) -> Line:
+def _line(form: PostedForm, sku: str) -> Line:
     """The wish of a buy form. Raises: InvalidRequest."""
-    sku, quantity = form.get("sku"), form.get("quantity", "1")
+    quantity = form.get("quantity", "1")
     if not sku:
         raise InvalidRequest(_("Choose what you want first. Nothing was held."))
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 4):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from fastapi import Request
 
-from tidegate import inventory
+from tidegate import inventory, notify
 from tidegate.checkout import Shop
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.database import OUTAGE, Connection
@@ -17,6 +17,9 @@ from tidegate.storefront.freshness import Freshness
 from tidegate.web import Answers, Visit, current_person, environment, request_locale
 
 log = structlog.get_logger(__name__)
+
+BUSY = "/drops/"
+"""Where everybody is at once: nothing is asked there that the sale does not need."""
 
 EDITORS = frozenset({"staff", "admin"})
 
@@ -42,11 +45,13 @@ async def visit_of(request: Request) -> Visit:
         shop: Shop = request.app.state.shop
         async with shop.database.connection() as conn:
             keeping = await _keeping(conn, person.id)
+            busy = request.url.path.startswith(BUSY)
+            unread = None if busy else await notify.count_unread(conn, recipient_id=person.id)
     except (*OUTAGE, Overloaded) as error:
         log.warning("visitor shown as a stranger", error=describe_error(error))
         return Visit()
     strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
-    return Visit(strip.strip().encode(), staff)
+    return Visit(strip.strip().encode(), unread, staff)
 
 
 async def _keeping(conn: Connection, person_id: PersonId) -> Keeping | None:

@@ -3,7 +3,7 @@
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
-from tidegate.web.forms import PostedForm, form_key, read_form
+from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
@@ -24,6 +24,7 @@ from tidegate.web.session import (
 from tidegate.web.shop_pages import TITLES as PAGE_TITLES
 from tidegate.web.shop_pages import PageChanged, ShopPage, list_written, rendered, starter_page, write_page
 from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
+from tidegate.web.unread import UNREAD_COOKIE, unread_header
 
 __all__ = [
     "LOCALE_COOKIE",
@@ -31,6 +32,7 @@ __all__ = [
     "NOT_KEPT",
     "PAGE_TITLES",
     "SESSION_COOKIE",
+    "UNREAD_COOKIE",
     "Answers",
     "Gap",
     "Level",
@@ -58,6 +60,7 @@ __all__ = [
     "offered_locales",
     "own_path",
     "read_form",
+    "read_upload",
     "render",
     "rendered",
     "request_locale",
@@ -69,6 +72,7 @@ __all__ = [
     "set_session",
     "starter_page",
     "static_url",
+    "unread_header",
     "words_of",
     "write_page",
     "wrong_page_fields",

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -57,17 +58,33 @@ class PostedForm:
 
 
 async def read_form(request: Request) -> PostedForm:
-    """The posted form. This is the only way that pages read one, so that no page can forget the token.
+    """The posted form. This and `read_upload` are the only ways that pages read one: no page can forget the token.
 
     Raises: UnsupportedMedia, MalformedBody (as an HTTP 400 of the parser), InvalidRequest, FormExpired.
     """
+    form, _none = await _read(request, files=0, max_bytes=0)
+    return form
+
+
+async def read_upload(request: Request, *, max_bytes: int) -> tuple[PostedForm, bytes | None]:
+    """The posted form and the content of the file in it; None when none was chosen.
+
+    A file of more than `max_bytes` is cut one byte after them. The edge bounds what is read at all.
+    Raises: as `read_form`.
+    """
+    return await _read(request, files=1, max_bytes=max_bytes)
+
+
+async def _read(request: Request, *, files: int, max_bytes: int) -> tuple[PostedForm, bytes | None]:
     settings: Settings = request.app.state.settings
     if not request.headers.get("content-type", "").lower().startswith(FORM_TYPES):
         raise UnsupportedMedia(_("This address takes a form."))
     async with request.form(
-        max_files=0, max_fields=settings.http.max_form_fields, max_part_size=MAX_FIELD_BYTES
+        max_files=files, max_fields=settings.http.max_form_fields, max_part_size=MAX_FIELD_BYTES
     ) as posted:
         fields = tuple((name, value) for name, value in posted.multi_items() if isinstance(value, str))
+        chosen = [value for _name, value in posted.multi_items() if isinstance(value, UploadFile) and value.filename]
+        content = await chosen[0].read(max_bytes + 1) if chosen else None
     form = PostedForm(tuple(field for field in fields if field[0] != FIELD_NAME))
     if any("\0" in name or "\0" in value for name, value in form.fields):
         raise InvalidRequest(_("A field contains a character that cannot be used. Nothing was changed."))
@@ -78,7 +95,7 @@ async def read_form(request: Request) -> PostedForm:
                 "Go back, reload the page and send it again."
             )
         )
-    return form
+    return form, content
 
 
 def form_token(request: Request) -> str:

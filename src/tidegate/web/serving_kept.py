@@ -24,6 +24,7 @@ from tidegate.web.kept import MARKS, Answers, Gap, Kept, Key, MadeFrom, fill, ma
 from tidegate.web.locales import request_locale
 from tidegate.web.rendering import iso, render_text
 from tidegate.web.session import session_token
+from tidegate.web.unread import unread_header
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -41,6 +42,8 @@ class Visit:
 
     keeping: bytes = b""
     """The strip that leads back to what they hold, as HTML."""
+    unread: int | None = None
+    """How many messages they have not read; None when that was not asked."""
     staff: bool = False
     """Whether they may change what is shown; then their answers are made with what is committed now."""
 
@@ -138,6 +141,8 @@ def _key(request: Request) -> Key:
 def _respond(request: Request, kept: Kept, visit: Visit) -> Answer:
     etag = _etag(request, kept, visit)
     headers = [*kept.headers, (b"etag", etag)] if etag else list(kept.headers)
+    if visit.unread is not None and (count := unread_header(request, visit.unread)) is not None:
+        headers.append(count)
     if etag and _same(request.headers.get("if-none-match", ""), etag.decode()):
         return NotModified(headers)
     values: dict[Gap, bytes] = {}

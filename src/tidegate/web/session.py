@@ -31,6 +31,11 @@ def session_token(request: Request) -> str | None:
     return token if TOKEN.fullmatch(token) else None
 
 
+def client_address(request: Request) -> str:
+    """The caller's network address, as the edge found it; empty when there is none."""
+    return request.client.host if request.client else ""
+
+
 class SignInFirst(NotSignedIn):
     """This page is for people who have signed in.
 
@@ -52,11 +57,6 @@ async def current_person(request: Request) -> Visitor | None:
         request.scope[PERSON_KEY] = None if token is None else await resolve(token)
     person: Visitor | None = request.scope[PERSON_KEY]
     return person
-
-
-def client_address(request: Request) -> str:
-    """The caller's network address, as the edge found it; empty when there is none."""
-    return request.client.host if request.client else ""
 
 
 async def require_person(request: Request) -> Visitor:

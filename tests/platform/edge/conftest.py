@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -19,11 +20,13 @@ from starlette.types import ASGIApp
 
 from tests.logs import CaughtLogs, caught_logs
 from tidegate.platform.edge.hot import HeaderParameter, HotRoute, answer, hot_route
+from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.problems import NotFound, NotSignedIn, Overloaded, Problem
 from tidegate.platform.settings import HttpSettings, Settings
 
 HOST = "http://127.0.0.1:8000"
+UPLOADS = (Upload(re.compile("/files/[a-z]+"), 200),)
 SECRET_WORDS = "the vault stands open"
 
 
@@ -107,6 +110,7 @@ def small_shop() -> FastAPI:
             return {"fields": len(posted)}
 
     @app.post("/count")
+    @app.post("/files/{name}")
     async def count(request: Request) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
@@ -158,7 +162,7 @@ def edge() -> Callable[..., ASGIApp]:
     """`edge(max_body_bytes=10)`: the small shop behind an edge with these HTTP settings."""
 
     def make(**http: Any) -> ASGIApp:
-        return make_app(small_shop(), small_settings(**http), hot=ROUTES)
+        return make_app(small_shop(), small_settings(**http), hot=ROUTES, uploads=UPLOADS)
 
     return make
 

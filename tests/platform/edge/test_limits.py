@@ -36,6 +36,15 @@ async def test_a_streamed_body_is_refused_where_it_grows_too_large(client: Clien
             assert_problem(response, 413, "body-too-large")
 
 
+async def test_addresses_for_files_take_more_and_have_their_own_bound(client: Client) -> None:
+    async with client(max_body_bytes=100) as http:
+        assert (await http.post("/files/lamp", content=b"x" * 200)).json() == {"bytes": 200}
+        assert (await http.post("/files/lamp", content=chunks(20, 10))).json() == {"bytes": 200}
+        assert_problem(await http.post("/files/lamp", content=b"x" * 201), 413, "body-too-large")
+        assert_problem(await http.post("/files/lamp", content=chunks(21, 10)), 413, "body-too-large")
+        assert_problem(await http.post("/files/LAMP", content=b"x" * 101), 413, "body-too-large")
+
+
 async def test_large_headers_are_refused(client: Client) -> None:
     async with client(max_header_bytes=1_000) as http:
         assert (await http.get("/", headers={"x-filler": "x" * 500})).status_code == 200

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0050"
-down_revision: str | None = "0034"
+down_revision: str | None = "0037"
 
 
 def upgrade() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0074"
-down_revision: str | None = "0063"
+down_revision: str | None = "0065"
 
 
 def upgrade() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from prometheus_client import Gauge
@@ -57,6 +59,14 @@ class _Served:
         return self.task.uncancel() <= self.cancelling
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Addresses that take a file: `path` matches them whole, `max_bytes` bounds their bodies."""
+
+    path: re.Pattern[str]
+    max_bytes: int
+
+
 class Bounds:
     """Refuses bodies that are too large, answers 503 when too much runs at once or one request takes too long.
 
@@ -64,9 +74,10 @@ class Bounds:
     run longer than the setting by up to a SWEEPS-th part. Belongs to one event loop.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: HttpSettings) -> None:
+    def __init__(self, app: ASGIApp, *, limits: HttpSettings, uploads: Sequence[Upload] = ()) -> None:
         self._app = app
         self._limits = limits
+        self._uploads = tuple(uploads)
         self._served: dict[_Served, None] = {}
         self._sweep: asyncio.TimerHandle | None = None
         IN_FLIGHT.set_function(lambda: len(self._served))
@@ -117,6 +128,9 @@ class Bounds:
     def _bounded_body(self, scope: Scope, receive: Receive) -> Receive:
         """`receive`, counting. Raises: BodyTooLarge at once when the length is announced."""
         most = self._limits.max_body_bytes
+        if scope["method"] == "POST" and self._uploads:
+            path: str = scope["path"]
+            most = next((each.max_bytes for each in self._uploads if each.path.fullmatch(path)), most)
         announced = exchange_of(scope).headers.get(b"content-length")
         if announced is not None:
             if not announced.isdigit():

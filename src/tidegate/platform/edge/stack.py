@@ -11,7 +11,7 @@ from tidegate.platform.edge.errors import ErrorAnswers, ErrorBoundary, ErrorPage
 from tidegate.platform.edge.headers import default_headers
 from tidegate.platform.edge.hosts import HostList
 from tidegate.platform.edge.hot import HotRoute, HotRoutes
-from tidegate.platform.edge.limits import Bounds, HeadLimit
+from tidegate.platform.edge.limits import Bounds, HeadLimit, Upload
 from tidegate.platform.edge.origins import OriginCheck
 from tidegate.platform.edge.proxies import TrustedProxies
 from tidegate.platform.edge.records import Records, route_names
@@ -25,10 +25,11 @@ def make_app(
     hot: Sequence[HotRoute] = (),
     error_page: ErrorPage | None = None,
     front: Callable[[ASGIApp], ASGIApp] | None = None,
+    uploads: Sequence[Upload] = (),
 ) -> ASGIApp:
     """Put the edge around `app`; `hot` routes are served before it, by its state and without its framework.
 
-    `front` is a layer before both that may answer by itself.
+    `front` is a layer before both that may answer by itself. `uploads` are addresses that take larger bodies.
 
     Raises: StartupError when a setting of the edge is wrong.
     """
@@ -37,7 +38,7 @@ def make_app(
     layered: ASGIApp = HotRoutes(app, routes=hot)
     if front is not None:
         layered = front(layered)
-    layered = Bounds(layered, limits=settings.http)
+    layered = Bounds(layered, limits=settings.http, uploads=uploads)
     checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
     layered = ErrorBoundary(layered, answers=answers, checks=checks)
     layered = Records(layered, headers=default_headers(settings), route_of=route_names(app))

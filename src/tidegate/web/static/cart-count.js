@@ -1,7 +1,11 @@
-// The number of items in the cart, beside the link to it: from a cookie, so that pages are the same for everybody.
+// How many items are in the cart and how many messages are unread, beside the links to them: from cookies, so that pages
+// are the same for everybody.
 
-const count = /(?:^|; )tidegate_cart=(\d{1,6})(?:;|$)/.exec(document.cookie)?.[1];
-for (const element of count ? document.querySelectorAll("[data-cart-count]") : []) {
-  element.textContent = new Intl.NumberFormat(document.documentElement.lang || undefined).format(Number(count));
-  element.hidden = false;
+const number = new Intl.NumberFormat(document.documentElement.lang || undefined);
+for (const name of ["cart", "unread"]) {
+  const count = new RegExp(`(?:^|; )tidegate_${name}=(\\d{1,6})(?:;|$)`).exec(document.cookie)?.[1];
+  for (const element of count ? document.querySelectorAll(`[data-${name}-count]`) : []) {
+    element.textContent = number.format(Number(count));
+    element.hidden = false;
+  }
 }

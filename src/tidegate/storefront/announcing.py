@@ -1,0 +1,98 @@
+"""Telling followers: of a drop when it opens, of a product when it is back.
+
+What holds is looked for, again and again, instead of being told of: stock comes back in many ways (a delivery, a hold
+that ran out, a cancelled order), and a drop opens by itself. A look is bounded and goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from tidegate import catalog, inventory, notify
+from tidegate.catalog import Opening
+from tidegate.notify import TopicKind, WaitingTopic
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import EventId, id_floor, new_id
+from tidegate.platform.settings import Settings
+
+DROP_OPEN = "drop_open"
+PRODUCT_BACK = "product_back"
+
+SHOP_KEY = "shop"
+"""The key of the one topic of its kind."""
+
+VERSION_7 = 0x7000_8000_0000_0000_0000
+"""The bits of a UUIDv7 that say so (RFC 9562)."""
+RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+
+
+class Announcer:
+    """Looks for what followers wait for. Two at once do no harm."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._after: dict[TopicKind, UUID | None] = {}
+
+    async def once(self) -> int:
+        """One look; returns how many topics' followers will be told."""
+        async with self._database.transaction() as conn:
+            drops = await self._drops(conn)
+            return drops + await self._products(conn)
+
+    async def _drops(self, conn: Connection) -> int:
+        limits = self._settings.follows
+        waiting = {each.topic.key: each for each in await self._waiting(conn, TopicKind.DROP)}
+        begun = 0
+        for opening in await catalog.opened(conn, slugs=list(waiting)) if waiting else ():
+            begun += await self._tell(conn, opening, [waiting[opening.slug]])
+        lately = await catalog.opened_lately(conn, within_s=limits.opened_within_s, limit=limits.announce_batch)
+        for opening in lately:
+            topics = {TopicKind.COLLECTION: opening.collections, TopicKind.SHOP: (SHOP_KEY,)}
+            begun += await self._tell(conn, opening, await notify.find_followed(conn, topics=topics))
+        return begun
+
+    async def _products(self, conn: Connection) -> int:
+        waiting = await self._waiting(conn, TopicKind.PRODUCT)
+        slugs = [each.topic.key for each in waiting]
+        if not slugs:
+            return 0
+        variants = await catalog.loose_variants(conn, slugs=slugs, currency=self._settings.currency)
+        left = await inventory.available(conn, variant_ids=[each for ids in variants.values() for each in ids])
+        begun = 0
+        for each in waiting:
+            if any(left[variant] > 0 for variant in variants.get(each.topic.key, ())):
+                begun += await notify.begin_send(
+                    conn,
+                    event_id=EventId(new_id()),
+                    topic=each,
+                    template=PRODUCT_BACK,
+                    variables={"title": each.topic.title, "url": f"{self._settings.base_url}{each.topic.path}"},
+                )
+        return begun
+
+    async def _tell(self, conn: Connection, opening: Opening, topics: Sequence[WaitingTopic]) -> int:
+        variables = {"title": opening.title, "url": f"{self._settings.base_url}/drops/{opening.slug}"}
+        event_id = opening_event(opening)
+        begun = 0
+        for topic in topics:
+            begun += await notify.begin_send(
+                conn, event_id=event_id, topic=topic, template=DROP_OPEN, variables=variables
+            )
+        return begun
+
+    async def _waiting(self, conn: Connection, kind: TopicKind) -> Sequence[WaitingTopic]:
+        """The next topics of a kind; from the start again behind the last one."""
+        limit = self._settings.follows.announce_batch
+        found = await notify.waiting_topics(conn, kind=kind, after=self._after.get(kind), limit=limit)
+        self._after[kind] = found[-1].topic_id if len(found) == limit else None
+        return found
+
+
+def opening_event(opening: Opening) -> EventId:
+    """The id of the event that a drop opened at its moment: the same whoever tells of it, so that it is told once."""
+    digest = hashlib.blake2b(opening.id.bytes, digest_size=10).digest()
+    own = int.from_bytes(digest) & RANDOM_BITS
+    return EventId(UUID(int=id_floor(opening.opens_at).int | VERSION_7 | own))

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request, expect, sync_playwright
@@ -61,11 +62,19 @@ def visit(browser: Browser) -> Iterator[Visit]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def start(shop: Shop, *, javascript: bool = True, width: int = 1280) -> Shopper:
+    def start(
+        shop: Shop,
+        *,
+        javascript: bool = True,
+        width: int = 1280,
+        theme: Literal["light", "dark"] = "light",
+        locale: str = "en-GB",
+    ) -> Shopper:
         context = browser.new_context(
             viewport={"width": width, "height": 800},
             java_script_enabled=javascript,
-            locale="en-GB",
+            locale=locale,
+            color_scheme=theme,
             reduced_motion="reduce",
         )
         contexts.append(context)

@@ -5,7 +5,7 @@ Opening a mailed link shows a page with a button, and only the button acts: mail
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -22,6 +22,7 @@ from tidegate.platform.texts import text as _
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
+    blamed,
     client_address,
     forget_session,
     own_path,
@@ -49,6 +50,9 @@ class LoginContext:
     problem: str = ""
     """Why it did not work, for people."""
 
+    errors: dict[str, str] = field(default_factory=dict)
+    """The same by the field that it is about."""
+
     then: str = ""
     """The path of our own to go on to; empty for the usual one."""
 
@@ -61,6 +65,7 @@ class AskContext:
     action: str
     email: str = ""
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     sent: bool = False
     minutes: int = 0
     """Life of the link that was sent."""
@@ -77,6 +82,7 @@ class LinkContext:
     token: str
     min_password: int = MIN_PASSWORD
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     spent: bool = False
     then: str = ""
 
@@ -104,7 +110,9 @@ async def log_in(request: Request) -> Response:
             take_over=room.take_over,
         )
     except (WrongCredentials, TooManyRequests, SignInBusy) as problem:
-        context = LoginContext(email=email, problem=_words(problem), then=own_path(form.get("next")))
+        context = LoginContext(
+            email=email, problem=_words(problem), errors=_wrong(problem), then=own_path(form.get("next"))
+        )
         return render(request, "accounts/login.html", context, status=problem.status, headers=_headers(problem))
     if before is not None:
         await sessions(request).end(before)
@@ -207,7 +215,7 @@ async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
     try:
         await send_link(room.database, room.settings, kind=kind, email=email, address=address, then=then)
     except (InvalidRequest, TooManyRequests) as problem:
-        context = AskContext(kind, action, email=email, problem=words_of(problem), then=then)
+        context = AskContext(kind, action, email=email, problem=words_of(problem), errors=blamed(problem), then=then)
         return _show_ask(request, context, status=problem.status, headers=_headers(problem))
     minutes = room.settings.accounts.link_minutes
     return _show_ask(request, AskContext(kind, action, email=email, sent=True, minutes=minutes, then=then))
@@ -222,7 +230,9 @@ async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response
         )
     except (LinkSpent, InvalidRequest, SignInBusy) as problem:
         spent = isinstance(problem, LinkSpent)
-        context = LinkContext(kind, PAGES[kind], token, problem=words_of(problem), spent=spent, then=then)
+        context = LinkContext(
+            kind, PAGES[kind], token, problem=words_of(problem), errors=blamed(problem), spent=spent, then=then
+        )
         return render(request, "accounts/link.html", context, status=problem.status, headers=_headers(problem))
     return _go_on(request, signed_in, then)
 
@@ -255,6 +265,10 @@ def _headers(problem: Problem) -> dict[str, str]:
     if problem.retry_after_s is None:
         return NOT_KEPT
     return {**NOT_KEPT, "Retry-After": str(problem.retry_after_s)}
+
+
+def _wrong(problem: Problem) -> dict[str, str]:
+    return {"password": str(_words(problem))} if isinstance(problem, WrongCredentials) else {}
 
 
 def _words(problem: Problem) -> str:

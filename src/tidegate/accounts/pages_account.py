@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -24,6 +24,7 @@ from tidegate.web import (
     NOT_KEPT,
     SignInFirst,
     Visitor,
+    blamed,
     current_person,
     forget_session,
     read_form,
@@ -47,6 +48,9 @@ class AccountContext:
     problem: str = ""
     """Why nothing was changed, for people."""
 
+    errors: dict[str, str] = field(default_factory=dict)
+    """The same by the field that it is about."""
+
 
 @router.get("/account")
 async def show_account(request: Request) -> Response:
@@ -68,7 +72,8 @@ async def post_password(request: Request) -> Response:
             keep=session_token(request),
         )
     except (WrongCredentials, InvalidRequest, TooManyRequests, SignInBusy) as problem:
-        return await _show(request, owner, problem=words_of(problem), status=problem.status)
+        wrong = {"present": words_of(problem)} if isinstance(problem, WrongCredentials) else blamed(problem)
+        return await _show(request, owner, problem=words_of(problem), errors=wrong, status=problem.status)
     return see_other(request, HOME)
 
 
@@ -96,9 +101,8 @@ async def post_delete(request: Request) -> Response:
     owner = await _owner(request)
     form = await read_form(request)
     if form.get("sure") != "yes":
-        return await _show(
-            request, owner, problem=_("Tick the box to delete the account. Nothing was changed."), status=422
-        )
+        told = _("Tick the box to delete the account. Nothing was changed.")
+        return await _show(request, owner, problem=told, errors={"sure": told}, status=422)
     try:
         await erase_account(desk(request), person_id=owner.id, forget=request.app.state.forget_person)
     except LastAdmin as problem:
@@ -115,9 +119,16 @@ async def _owner(request: Request) -> Visitor:
     return person
 
 
-async def _show(request: Request, owner: Visitor, *, problem: str = "", status: int = 200) -> Response:
+async def _show(
+    request: Request,
+    owner: Visitor,
+    *,
+    problem: str = "",
+    errors: dict[str, str] | None = None,
+    status: int = 200,
+) -> Response:
     account = await find_account(desk(request), person_id=owner.id, token=session_token(request))
-    context = AccountContext(account, problem=problem)
+    context = AccountContext(account, problem=problem, errors=errors or {})
     return render(request, "accounts/account.html", context, status=status, headers=NOT_KEPT)
 
 

@@ -38,7 +38,7 @@ def check_email(email: str) -> None:
     """See that a link can be mailed there. Raises: InvalidRequest."""
     fits = len(email) <= MAX_EMAIL and email.isprintable() and _encodable(email) and EMAIL.fullmatch(email)
     if not fits:
-        raise InvalidRequest(_("Enter a whole e-mail address, such as name@example.org."))
+        raise InvalidRequest(_("Enter a whole e-mail address, such as name@example.org."), field="email")
 
 
 def check_new_password(password: str) -> None:
@@ -49,7 +49,8 @@ def check_new_password(password: str) -> None:
                 "A password has %(least)s to %(most)s characters. Choose another one.",
                 least=MIN_PASSWORD,
                 most=MAX_PASSWORD,
-            )
+            ),
+            field="password",
         )
 
 

@@ -17,7 +17,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other, words_of
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/codes")
 
@@ -43,6 +43,7 @@ class CodesContext:
     currency: str
     typed: dict[str, str]
     problem: str
+    errors: dict[str, str]
     saved: bool
 
 
@@ -81,33 +82,35 @@ async def _create(conn: Connection, form: PostedForm, *, currency: str) -> None:
         try:
             amount = Money(parse_amount(form.get("off"), currency), currency)
         except MoneyError:
-            raise InvalidRequest(_("Type what it takes off as a price, such as 5.00.")) from None
+            raise InvalidRequest(_("Type what it takes off as a price, such as 5.00."), field="off") from None
     else:
-        percent = _whole(form.get("off"), _("Type the percentage as a whole number from 1 to 100."))
+        percent = _whole("off", form.get("off"), _("Type the percentage as a whole number from 1 to 100."))
     days = form.get("days").strip()
     ends_at = None
     if days:
         words = _("Type for how many days it holds, from 1 to %(most)s, or nothing.", most=MAX_DAYS)
-        number = _whole(days, words)
+        number = _whole("days", days, words)
         if not 1 <= number <= MAX_DAYS:
-            raise InvalidRequest(words)
+            raise InvalidRequest(words, field="days")
         ends_at = now + timedelta(days=number)
     await catalog.create_voucher(
         conn,
         code=form.get("code"),
         percent_off=percent,
         amount_off=amount,
-        total=_whole(form.get("total"), _("Type as a whole number how often it may be used.")),
-        per_buyer=_whole(form.get("per_buyer"), _("Type as a whole number how often one person may use it.")),
+        total=_whole("total", form.get("total"), _("Type as a whole number how often it may be used.")),
+        per_buyer=_whole(
+            "per_buyer", form.get("per_buyer"), _("Type as a whole number how often one person may use it.")
+        ),
         starts_at=now,
         ends_at=ends_at,
     )
 
 
-def _whole(text: str, words: str) -> int:
+def _whole(field: str, text: str, words: str) -> int:
     plain = text.strip()
     if not (plain.isascii() and plain.isdigit() and len(plain) <= 9):
-        raise InvalidRequest(words)
+        raise InvalidRequest(words, field=field)
     return int(plain)
 
 
@@ -127,7 +130,8 @@ async def _show(
         rows=tuple(CodeRow(each, used.get(each.id, 0), _over(each, now)) for each in vouchers),
         currency=shop.settings.currency,
         typed=typed,
-        problem=words_of(problem) if problem else "",
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         saved=saved,
     )
     return render(request, "admin/codes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)

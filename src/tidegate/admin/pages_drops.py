@@ -86,6 +86,7 @@ class ConfirmContext:
     action: str
     typed: dict[str, str]
     error: str
+    errors: dict[str, str]
 
 
 @router.get("")
@@ -245,8 +246,9 @@ async def _confirm(
 ) -> Response:
     async with _shop(request).database.connection() as conn:
         view = await _view(conn, slug)
-    error = refusal(problem)[1] if problem else ""
-    context = ConfirmContext(view, action, typed or {"opens_at": ""}, error)
+    told = refusal(problem)[1] if problem else ""
+    wrong = {"opens_at": told} if isinstance(problem, InvalidRequest) else {}
+    context = ConfirmContext(view, action, typed or {"opens_at": ""}, "" if wrong else told, wrong)
     status = problem.status if problem else 200
     return render(request, "admin/drop_confirm.html", context, status=status, headers=NOT_KEPT)
 

@@ -32,7 +32,7 @@ from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other, words_of
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/orders")
 
@@ -64,6 +64,7 @@ class OrderContext:
     half: str
     typed: dict[str, str]
     error: str
+    errors: dict[str, str]
     may_cancel: bool
     confirm_cancel: bool
 
@@ -123,7 +124,7 @@ async def post_refund(request: Request, order_id: str) -> Response:
             restock=form.get("restock") == "yes",
         )
     except MoneyError:
-        problem = InvalidRequest(_("Write the sum as a number such as 12.50. Nothing was given back."))
+        problem = InvalidRequest(_("Write the sum as a number such as 12.50. Nothing was given back."), field="amount")
         return await _page(request, wanted, form=form, problem=problem)
     except REFUSED as problem:
         return await _page(request, wanted, form=form, problem=problem)
@@ -193,8 +194,9 @@ async def _page(
         carriers=carriers,
         key=str(uuid4()),
         half=_plain(half),
-        typed=dict(form.fields) if form else {"amount": _plain(after.rest)},
-        error=words_of(problem) if problem else "",
+        typed={"amount": _plain(after.rest)} | dict(form.fields if form else ()),
+        error=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )
@@ -214,7 +216,7 @@ def _parts(form: PostedForm, prefix: str) -> tuple[LinePart, ...]:
         number, text = name.removeprefix(prefix), value.strip() or "0"
         if name.startswith(prefix):
             if not (number.isascii() and number.isdigit() and text.isascii() and text.isdigit() and len(text) <= 6):
-                raise InvalidRequest(_("Write how many items as whole numbers. Nothing was changed."))
+                raise InvalidRequest(_("Write how many items as whole numbers. Nothing was changed."), field=name)
             if int(text):
                 parts.append(LinePart(int(number[:6]), int(text)))
     return tuple(parts)

@@ -21,7 +21,7 @@ from tidegate.platform.ids import parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, PostedForm, read_form, render, request_locale, see_other, words_of
+from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, request_locale, see_other, words_of
 
 router = staff_router()
 
@@ -63,6 +63,7 @@ class ShippingContext:
     saved: bool
     form: str = ""
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
 
 
@@ -94,6 +95,7 @@ class TaxesContext:
     saved: bool
     form: str = ""
     problem: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
 
 
@@ -236,7 +238,8 @@ async def _shipping(
         currency=shop.settings.currency,
         saved=saved,
         form=form,
-        problem=words_of(problem) if problem else "",
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/shipping.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -265,7 +268,8 @@ async def _taxes(
         products=products,
         saved=saved,
         form=form,
-        problem=words_of(problem) if problem else "",
+        problem=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         typed=typed or {},
     )
     return render(request, "admin/taxes.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)
@@ -306,7 +310,8 @@ def _steps(text: str, currency: str) -> list[tuple[int, int]]:
         except MoneyError:
             example = "4.00" if get_currency_precision(currency) else "400"
             raise InvalidRequest(
-                _("Line %(number)s is no price: type such as %(example)s, or 50: 0.", number=number, example=example)
+                _("Line %(number)s is no price: type such as %(example)s, or 50: 0.", number=number, example=example),
+                field="steps",
             ) from None
     return steps
 
@@ -319,7 +324,7 @@ def _basis_points(percent: str) -> int:
         or len(part) > 2
         or (part and not part.isdecimal())
     ):
-        raise InvalidRequest(_("Type the percentage with at most two decimals, such as 19 or 5.5."))
+        raise InvalidRequest(_("Type the percentage with at most two decimals, such as 19 or 5.5."), field="percent")
     return int(whole) * 100 + int(part.ljust(2, "0"))
 
 

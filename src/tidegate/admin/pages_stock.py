@@ -16,7 +16,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ANYONE, PersonId, VariantId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
+from tidegate.web import NOT_KEPT, blamed, read_form, render, see_other, words_of
 
 router = staff_router("/stock")
 
@@ -75,6 +75,7 @@ class ShelfContext:
     next_before: int | None
     typed: dict[str, str]
     error: str
+    errors: dict[str, str]
     saved: bool
     few: int
 
@@ -156,7 +157,8 @@ async def _page(
         history=history,
         next_before=history[-1].movement.id if len(moves) > SHOWN else None,
         typed={"on_hand": str(row.level.on_hand), "note": ""} | (typed or {}),
-        error=words_of(problem) if problem else "",
+        error=words_of(problem) if problem and not blamed(problem) else "",
+        errors=blamed(problem) if problem else {},
         saved=saved,
         few=LOW,
     )
@@ -183,7 +185,9 @@ def _items(text: str) -> int:
     """A number of items as staff type it. Raises: InvalidRequest."""
     plain = text.replace(",", "").replace(" ", "")
     if not (plain.isascii() and plain.isdigit() and len(plain) <= 10):
-        raise InvalidRequest(_("Stock is a whole number from 0 to 1,000,000,000. Nothing was changed."))
+        raise InvalidRequest(
+            _("Stock is a whole number from 0 to 1,000,000,000. Nothing was changed."), field="on_hand"
+        )
     return int(plain)
 
 

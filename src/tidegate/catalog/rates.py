@@ -64,11 +64,12 @@ async def create_zone(conn: Connection, *, name: str, countries: Sequence[str]) 
     """
     name = name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
-        raise InvalidRequest(_("A zone has a name of 1 to 80 letters."))
+        raise InvalidRequest(_("A zone has a name of 1 to 80 letters."), field="name")
     wrong = [each for each in countries if not COUNTRY.fullmatch(each)]
     if wrong:
         raise InvalidRequest(
-            _("%(code)s is no country: use the two letters of a country, such as GB.", code=wrong[0][:20])
+            _("%(code)s is no country: use the two letters of a country, such as GB.", code=wrong[0][:20]),
+            field="countries",
         )
     counted = await (await conn.execute("SELECT count(*) FROM catalog.shipping_zones")).fetchone()
     if counted is not None and counted[0] >= MAX_ZONES:
@@ -85,7 +86,10 @@ async def create_zone(conn: Connection, *, name: str, countries: Sequence[str]) 
                 (sorted(set(countries)), zone_id),
             )
     except UniqueViolation as violation:
-        raise RateExists(_TAKEN.get(violation.diag.constraint_name or "", _("There is such a zone already."))) from None
+        told = _TAKEN.get(violation.diag.constraint_name or "", _("There is such a zone already."))
+        raise RateExists(
+            told, field="name" if "name" in (violation.diag.constraint_name or "") else "countries"
+        ) from None
     return zone_id
 
 
@@ -102,16 +106,17 @@ async def create_method(
     """Make a way to send goods into a zone; `tiers` as in `ShippingMethod`. Raises: InvalidRequest, RateExists."""
     code, name = code.strip().lower(), name.strip()
     if not METHOD_CODE.fullmatch(code):
-        raise InvalidRequest(_("Use up to 40 letters, digits and hyphens for the short name."))
+        raise InvalidRequest(_("Use up to 40 letters, digits and hyphens for the short name."), field="code")
     if not 1 <= len(name) <= 80 or not name.isprintable():
-        raise InvalidRequest(_("A way to send has a name of 1 to 80 letters."))
+        raise InvalidRequest(_("A way to send has a name of 1 to 80 letters."), field="name")
     starts = [start for start, _ in tiers]
     if not 1 <= len(tiers) <= MAX_TIERS or starts[0] != 0 or starts != sorted(set(starts)):
         raise InvalidRequest(
-            _("Give 1 to %(most)s steps; the first is from 0, and each is from more than the last.", most=MAX_TIERS)
+            _("Give 1 to %(most)s steps; the first is from 0, and each is from more than the last.", most=MAX_TIERS),
+            field="steps",
         )
     if any(not 0 <= amount <= MAX_AMOUNT or start > MAX_AMOUNT for start, amount in tiers):
-        raise InvalidRequest(_("A price of delivery is nothing or more."))
+        raise InvalidRequest(_("A price of delivery is nothing or more."), field="steps")
     counted = await (await conn.execute("SELECT count(*) FROM catalog.shipping_methods")).fetchone()
     if counted is not None and counted[0] >= MAX_METHODS:
         raise InvalidRequest(_("A shop has at most %(most)s ways to send.", most=MAX_METHODS))
@@ -123,7 +128,8 @@ async def create_method(
                 (new_id(), code, name, currency, starts, [amount for _, amount in tiers], zone_id),
             )
     except UniqueViolation:
-        raise RateExists(_("There is a way to send %(code)s already; choose another short name.", code=code)) from None
+        told = _("There is a way to send %(code)s already; choose another short name.", code=code)
+        raise RateExists(told, field="code") from None
     if not done.rowcount:
         raise NotFound("there is no such zone")
 
@@ -139,11 +145,11 @@ async def set_tax(conn: Connection, *, country: str, tax_class: str, name: str, 
     """Set what a country takes of a class; the rate that was there is replaced. Raises: InvalidRequest."""
     name = name.strip()
     if not COUNTRY.fullmatch(country) or tax_class not in TAX_CLASSES:
-        raise InvalidRequest(_("Choose a country and a class."))
+        raise InvalidRequest(_("Choose a country and a class."), field="country")
     if not 1 <= len(name) <= 40 or not name.isprintable():
-        raise InvalidRequest(_("A tax has a name of 1 to 40 letters, such as VAT."))
+        raise InvalidRequest(_("A tax has a name of 1 to 40 letters, such as VAT."), field="name")
     if not 0 <= rate_bp <= MAX_RATE_BP:
-        raise InvalidRequest(_("A tax is 0 to 100 percent."))
+        raise InvalidRequest(_("A tax is 0 to 100 percent."), field="percent")
     await conn.execute(
         "INSERT INTO catalog.tax_rates (country, tax_class, name, rate_bp) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (country, tax_class) DO UPDATE SET name = excluded.name, rate_bp = excluded.rate_bp",
@@ -171,7 +177,7 @@ async def set_tax_class(conn: Connection, *, slug: str, tax_class: str) -> None:
         raise InvalidRequest(_("Choose a class."))
     done = await conn.execute("UPDATE catalog.products SET tax_class = %s WHERE slug = %s", (tax_class, slug))
     if not done.rowcount:
-        raise UnknownProduct(_("There is no product at %(slug)s.", slug=slug[:80]))
+        raise UnknownProduct(_("There is no product at %(slug)s.", slug=slug[:80]), field="slug")
 
 
 async def unusual_tax_classes(conn: Connection) -> tuple[tuple[str, str, str], ...]:

@@ -65,7 +65,8 @@ async def create_voucher(
             )
     except UniqueViolation:
         raise VoucherExists(
-            _("There is a voucher %(code)s already; a code is used for one voucher only.", code=code)
+            _("There is a voucher %(code)s already; a code is used for one voucher only.", code=code),
+            field="code",
         ) from None
     return await _existing(conn, code)
 
@@ -112,18 +113,22 @@ def _check(code: str, percent_off: int | None, amount_off: Money | None, total: 
                 " the first a letter or digit.",
                 code=repr(code[:40]),
                 most=MAX_CODE,
-            )
+            ),
+            field="code",
         )
     if (percent_off is None) == (amount_off is None):
         raise InvalidRequest(_("A voucher takes off either a percentage or an amount."))
     if percent_off is not None and not 1 <= percent_off <= 100:
-        raise InvalidRequest(_("A voucher takes off 1 to 100 percent."))
+        raise InvalidRequest(_("A voucher takes off 1 to 100 percent."), field="off")
     if amount_off is not None and not 1 <= amount_off.amount <= MAX_AMOUNT:
-        raise InvalidRequest(_("The amount that a voucher takes off must be more than nothing."))
+        raise InvalidRequest(_("The amount that a voucher takes off must be more than nothing."), field="off")
     if not 1 <= total <= MAX_QUANTITY:
-        raise InvalidRequest(_("A voucher may be redeemed 1 to %(most)s times.", most=f"{MAX_QUANTITY:,}"))
+        raise InvalidRequest(
+            _("A voucher may be redeemed 1 to %(most)s times.", most=f"{MAX_QUANTITY:,}"), field="total"
+        )
     if not 1 <= per_buyer <= total:
-        raise InvalidRequest(_("A buyer may redeem a voucher at least once, and no more often than all together."))
+        told = _("A buyer may redeem a voucher at least once, and no more often than all together.")
+        raise InvalidRequest(told, field="per_buyer")
 
 
 async def _existing(conn: Connection, code: str) -> VoucherTerms:

@@ -137,12 +137,23 @@ async def _lock(conn: Connection, order_id: OrderId) -> Order:
 async def _described(conn: Connection, parcel: Parcel) -> Parcel:
     """The parcel with its carrier's name and the address to follow it. Raises: InvalidRequest."""
     number, carrier, url = parcel.tracking_number.strip(), parcel.carrier.strip(), parcel.tracking_url.strip()
-    if len(number) > MAX_NUMBER or len(carrier) > MAX_NAME or len(url) > MAX_URL:
-        raise InvalidRequest(_("The carrier, the number or the address is too long. Nothing was changed."))
-    if not carrier or not (number + carrier + url).isprintable() or not (number + url).isascii():
-        raise InvalidRequest(_("Name the carrier, in letters, digits and signs. Nothing was changed."))
+    for field, text, most in (("other_carrier", carrier, MAX_NAME), ("tracking_number", number, MAX_NUMBER)):
+        if len(text) > most or not text.isprintable():
+            raise InvalidRequest(
+                _("Use up to %(most)s letters, digits and signs. Nothing was changed.", most=most), field=field
+            )
+    if not carrier:
+        raise InvalidRequest(_("Name the carrier. Nothing was changed."), field="other_carrier")
+    if not number.isascii():
+        raise InvalidRequest(
+            _("A tracking number has Latin letters, digits and signs. Nothing was changed."), field="tracking_number"
+        )
+    if len(url) > MAX_URL or not url.isascii() or not url.isprintable():
+        raise InvalidRequest(_("This address cannot be followed. Nothing was changed."), field="tracking_url")
     if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
-        raise InvalidRequest(_("The address to follow it begins with https://. Nothing was changed."))
+        raise InvalidRequest(
+            _("The address to follow it begins with https://. Nothing was changed."), field="tracking_url"
+        )
     known = {each.code: each for each in await list_carriers(conn)}.get(carrier)
     if known is not None:
         url = url or (known.tracking_url.replace("{number}", quote(number, safe="")) if number else "")

@@ -88,9 +88,13 @@ async def correct_stock(
     """
     words = " ".join(note.split())
     if not words or len(words) > MAX_NOTE:
-        raise InvalidRequest(_("Write in a few words why, so that others understand it later. Nothing was changed."))
+        raise InvalidRequest(
+            _("Write in a few words why, so that others understand it later. Nothing was changed."), field="note"
+        )
     if not 0 <= on_hand <= MAX_STOCK:
-        raise InvalidRequest(_("Stock is a whole number from 0 to 1,000,000,000. Nothing was changed."))
+        raise InvalidRequest(
+            _("Stock is a whole number from 0 to 1,000,000,000. Nothing was changed."), field="on_hand"
+        )
     await conn.execute(
         "INSERT INTO inventory.stock (variant_id, on_hand) VALUES (%s, 0) ON CONFLICT DO NOTHING", (variant_id,)
     )
@@ -104,7 +108,9 @@ async def correct_stock(
         raise StockChanged(_("Somebody else changed this stock meanwhile. Look at the new number, then save again."))
     if on_hand < held + sold:
         raise StockTaken(
-            _("There cannot be fewer than are held and sold together. Nothing was changed."), taken=held + sold
+            _("There cannot be fewer than are held and sold together. Nothing was changed."),
+            taken=held + sold,
+            field="on_hand",
         )
     reason = MoveReason(MoveCause.CORRECTION, words, by)
     await conn.execute(CORRECT, {"variant": variant_id, "on_hand": on_hand} | _why(reason))

@@ -2,7 +2,7 @@
 
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
-from tidegate.web.error_pages import error_page, words_of
+from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
@@ -45,6 +45,7 @@ __all__ = [
     "StaticTree",
     "Visit",
     "Visitor",
+    "blamed",
     "client_address",
     "current_person",
     "ensure_buyer",

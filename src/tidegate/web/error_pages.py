@@ -78,6 +78,11 @@ def words_of(problem: Problem) -> str:
     return text or title
 
 
+def blamed(problem: Problem) -> dict[str, str]:
+    """What a form says beside a field, where the problem's member `field` names one; empty when it is about none."""
+    return {problem.extra["field"]: words_of(problem)} if "field" in problem.extra else {}
+
+
 def error_page(request: Request, problem: Problem, request_id: str) -> Response:
     """The page for a problem, or the way to the log-in."""
     if isinstance(problem, SignInFirst):

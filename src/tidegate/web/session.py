@@ -15,6 +15,7 @@ from starlette.responses import Response
 from tidegate.platform.problems import NotSignedIn
 from tidegate.platform.texts import text as _
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
 
 SESSION_COOKIE: Final = "tidegate_session"

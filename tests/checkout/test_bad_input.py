@@ -89,12 +89,13 @@ class Stage:
         return await self.site.post(route, content=content, headers=kept)
 
     def rows(self) -> dict[str, tuple[int, str]]:
-        """Count and checksum of every table of the shop."""
+        """Count and checksum of every table of the shop, but for the marks of batches, which tell of no request."""
         tables = self.looker.execute(
             """
             SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
               AND n.nspname IN ('inventory', 'checkout', 'payments', 'platform', 'catalog', 'notify')
+              AND (n.nspname, c.relname) <> ('platform', 'commits')
             """
         ).fetchall()
         assert {("inventory", "stock"), ("checkout", "orders"), ("platform", "idempotency_keys")} <= set(tables)

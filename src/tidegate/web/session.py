@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.platform.problems import NotSignedIn
-from tidegate.platform.texts import text as _
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor

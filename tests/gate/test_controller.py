@@ -1,4 +1,4 @@
-"""The controller of admission, before simulated crowds: never too many, never none, steady, nearly as fast as can be."""
+"""The controller of admission before simulated crowds: not too many, not none, steady, and nearly as fast as can be."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ it may come back, but whoever enters now would not find it.
 
 *Pace.* A rate in people a second. It begins low, doubles while the engine answers well within its objective, and after
 the first answer that was too slow it falls to less than what the engine got done (an engine that has too much to do
-shows what it can), and creeps: up to a little below the rate that was too much, whose mark rises slowly, since the
+shows what it can), and creeps: up to a little below what the engine got done, a mark that rises slowly, since the
 engine may have got faster. What was admitted reaches the engine only when people have chosen,
-so after each change of the rate nothing is changed for as long as they take.
+so after each change of the rate it is not raised for as long as they take.
 Where the engine stays calm for long, the mark rises ever faster: what slowed it down is over (as in CUBIC, RFC 9438).
 """
 
@@ -46,7 +46,10 @@ CREEP = 0.01
 """How much of itself that mark rises in a step that went well, ..."""
 
 PATIENCE = 6
-"""... doubled with every such step in a row after so many, and at most as much as it is."""
+"""... doubled with every such step in a row after so many, ..."""
+
+CREEP_MOST = 0.25
+"""... and at most so much."""
 
 SETTLE_LEAST_S, SETTLE_MOST_S = 5.0, 60.0
 """Bounds of the time that a change of the rate is given to show."""
@@ -97,7 +100,8 @@ class Memory:
     `spent` people took `items` items, `absent` ones never came; `sold` and `returned` are items whose holds have ended.
     `finish_s` is how long people take from their admission until they hold something, on average.
     `sampled_spent` is what `spent` was at `sampled_s`, when the engine was last judged.
-    `mark_per_s` is a rate that was too much; None until there was one. `calm` counts steps in a row that went well.
+    `mark_per_s` is the rate that the engine got done when it had too much; None until it had.
+    `calm` counts steps in a row that went well.
     """
 
     rate_per_s: float
@@ -193,22 +197,21 @@ def _pace(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         return memory
     seen = replace(memory, measured_s=facts.measured_s, sampled_s=facts.now_s, sampled_spent=memory.spent)
     load = facts.engine_p99_ms / limits.objective_ms
+    rate, mark = memory.rate_per_s, memory.mark_per_s
+    changed = replace(seen, changed_s=facts.now_s)
+    if load > 1.0:
+        done = _done_per_s(facts, memory) or rate
+        slower = min(max(done * DRAIN, rate * CUT, RATE_LEAST), rate)
+        known = 0.0 if mark is None or memory.calm else mark  # what it got done at best since it became too much
+        return replace(changed, rate_per_s=slower, mark_per_s=max(done, known, RATE_LEAST), calm=0)
     settle_s = min(max(memory.finish_s, SETTLE_LEAST_S), SETTLE_MOST_S)
     if memory.changed_s is not None and facts.now_s - memory.changed_s < settle_s:
         return seen
-    changed = replace(seen, changed_s=facts.now_s)
-    rate, mark = memory.rate_per_s, memory.mark_per_s
-    if load > 1.0:
-        done = min(_done_per_s(facts, memory) or rate, rate)
-        slower = max(done * DRAIN, rate * CUT, RATE_LEAST)
-        return replace(changed, rate_per_s=min(slower, rate), mark_per_s=max(done, slower), calm=0)
-    if load > CALM:
-        return replace(seen, calm=0)
-    if memory.credit >= rate:
-        return seen  # something else than the pace holds people back: a calm engine says nothing about a faster one
+    if load > CALM or memory.credit >= rate:
+        return seen  # nothing to win, or something else than the pace holds people back, and calm says nothing
     if mark is None:
         return replace(changed, rate_per_s=rate * 2.0)
-    mark *= 1.0 + min(CREEP * 2.0 ** max(memory.calm - PATIENCE, 0), 1.0)
+    mark *= 1.0 + min(CREEP * 2.0 ** max(memory.calm - PATIENCE, 0), CREEP_MOST)
     return replace(changed, rate_per_s=max(rate, mark * BELOW_MARK), mark_per_s=mark, calm=memory.calm + 1)
 
 

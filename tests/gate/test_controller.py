@@ -117,7 +117,7 @@ def test_the_rate_settles_below_what_the_engine_can_do(capacity_per_s: float) ->
     assert statistics.median(settled) >= 0.5 * capacity_per_s
     assert min(settled) >= 0.3 * capacity_per_s
     assert max(settled) <= 1.2 * capacity_per_s
-    assert crowd.over_s <= 60, "the engine is slower than its objective for too long"
+    assert crowd.over_s <= 90, "the engine is slower than its objective for too long"
 
 
 def test_an_engine_that_was_slow_for_a_minute_is_used_again() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tidegate.catalog import Snapshot
 from tidegate.checkout.twins import Twins
+from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit
@@ -29,6 +30,7 @@ class Desk:
     settings: Settings
     snapshot: Snapshot
     number_key: UUID
+    passes: PassDesk
 
 
 @dataclass(frozen=True, slots=True)

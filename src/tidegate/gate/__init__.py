@@ -1,6 +1,11 @@
 """The waiting room: places, the draw, and whose turn it is."""
 
 from tidegate.gate.contracts import (
+    Pass,
+    PassExpired,
+    PassForeign,
+    PassRequired,
+    PassSpent,
     Phase,
     Place,
     PlaceState,
@@ -8,5 +13,19 @@ from tidegate.gate.contracts import (
     Room,
     RoomMode,
 )
+from tidegate.gate.pass_desk import PassDesk
 
-__all__ = ["Phase", "Place", "PlaceState", "Receipt", "Room", "RoomMode"]
+__all__ = [
+    "Pass",
+    "PassDesk",
+    "PassExpired",
+    "PassForeign",
+    "PassRequired",
+    "PassSpent",
+    "Phase",
+    "Place",
+    "PlaceState",
+    "Receipt",
+    "Room",
+    "RoomMode",
+]

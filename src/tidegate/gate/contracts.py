@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -112,6 +112,20 @@ class Receipt:
     root: bytes
 
 
+class Pass(Struct, frozen=True):
+    """Whose turn it is, where, and until when (Unix time)."""
+
+    drop_id: DropId
+    place_id: PlaceId
+    buyer_id: PersonId
+    ends_s: int
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends."""
+        return datetime.fromtimestamp(self.ends_s, UTC)
+
+
 class RoomUnknown(Problem):
     """There is no waiting room here."""
 
@@ -172,4 +186,32 @@ class DrawIsOver(Problem):
     """The lots are drawn, so nothing that went into the draw can be changed."""
 
     slug = "draw-is-over"
+    status = 409
+
+
+class PassRequired(Problem):
+    """This drop sells to people whose turn it is: join its room and send your pass."""
+
+    slug = "pass-required"
+    status = 409
+
+
+class PassForeign(Problem):
+    """This pass is somebody else's, for another drop, or not one that this shop gave."""
+
+    slug = "pass-foreign"
+    status = 403
+
+
+class PassExpired(Problem):
+    """The time of this pass is over: join the room again for a new place at the end of the line."""
+
+    slug = "pass-expired"
+    status = 409
+
+
+class PassSpent(Problem):
+    """This pass has been used."""
+
+    slug = "pass-spent"
     status = 409

@@ -13,13 +13,13 @@ import base64
 import binascii
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from tidegate.gate.contracts import Pass
 from tidegate.platform.ids import DropId, PersonId, PlaceId
 
 HEADER = "Tidegate-Pass"
@@ -28,20 +28,6 @@ MAX_CHARS = 1_000
 
 KEPT = 20_000
 """Verified passes that a reader remembers: a page, a hold and its repeat verify one signature and not three."""
-
-
-class Pass(msgspec.Struct, frozen=True):
-    """Whose turn it is, where, and until when (Unix time)."""
-
-    drop_id: DropId
-    place_id: PlaceId
-    buyer_id: PersonId
-    ends_s: int
-
-    @property
-    def ends_at(self) -> datetime:
-        """When it ends."""
-        return datetime.fromtimestamp(self.ends_s, UTC)
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -96,6 +82,10 @@ class PassReader:
                 if len(self._known) > KEPT:
                     self._known.popitem(last=False)
         return found
+
+    def knows(self, token: str) -> bool:
+        """Whether this pass was verified already."""
+        return token in self._known
 
     def _verify(self, token: str) -> Pass | None:
         if len(token) > MAX_CHARS or not token.isascii():

@@ -54,6 +54,7 @@ async def erase_holds(conn: Connection, *, order_ids: Collection[UUID], variant_
     ids = {"ids": [row[0] for row in await found.fetchall()]}
     await conn.execute(GIVE_LIMITS_BACK, ids)
     await conn.execute(GIVE_STOCK_BACK, ids)
+    await conn.execute("DELETE FROM inventory.spent_passes WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.hold_lines WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.holds WHERE id = ANY(%(ids)s)", ids)
     return len(ids["ids"])

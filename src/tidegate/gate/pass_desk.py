@@ -1,0 +1,45 @@
+"""Where passes are shown: verified with the gate's public keys, which are read from the database now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from tidegate.gate.contracts import Pass
+from tidegate.gate.passes import PassReader, key_of
+from tidegate.platform.database import Connection
+
+READ_AGAIN_S = 1.0
+"""Passes that name made-up keys have the keys read no oftener than this."""
+
+KEEP_S = 60.0
+"""A key that was retired is good no longer than this, where passes are shown."""
+
+
+class PassDesk:
+    """Verifies passes in one process."""
+
+    def __init__(self) -> None:
+        self._reader = PassReader({})
+        self._keys: frozenset[str] = frozenset()
+        self._read_s = -KEEP_S
+
+    async def prepare(self, conn: Connection, tokens: Sequence[str]) -> None:
+        """Make sure that the keys which these passes name are known, if they exist. Without passes it does nothing."""
+        if not tokens:
+            return
+        age_s = time.monotonic() - self._read_s
+        known = all(self._reader.knows(token) or key_of(token) in self._keys for token in tokens)
+        if age_s < (KEEP_S if known else READ_AGAIN_S):
+            return
+        self._read_s += age_s
+        rows = await conn.execute("SELECT id, public_key FROM gate.signing_keys WHERE retired_at IS NULL")
+        keys = {row[0]: Ed25519PublicKey.from_public_bytes(row[1]) for row in await rows.fetchall()}
+        if self._keys != keys.keys():
+            self._keys, self._reader = frozenset(keys), PassReader(keys)
+
+    def read(self, token: str) -> Pass | None:
+        """What a pass says; None when no known key signed it."""
+        return self._reader.read(token)

@@ -103,7 +103,8 @@ class Place(Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a join is answered with, for the draw's proof: entry `index` is in the log whose first `size` entries have
-    this `root`."""
+    this `root`.
+    """
 
     room_id: RoomId
     index: int

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.gate.passes import Pass, PassReader, key_of, sign_pass
+from tidegate.gate.contracts import Pass
+from tidegate.gate.passes import PassReader, key_of, sign_pass
 from tidegate.platform.ids import DropId, PersonId, PlaceId
 
 OLD, NEW, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([each]) * 32) for each in (1, 2, 3))

@@ -89,6 +89,13 @@ SABOTAGE: dict[str, dict[str, str]] = {
     "hold-ends-in-time": {
         "no sweeper": "UPDATE inventory.holds SET expires_at = now() - interval '2 minutes' WHERE state = 'held'",
     },
+    "room-hold-has-pass": {
+        "holds without a pass": "UPDATE catalog.drops SET room = 'arrival' WHERE slug = 'flash-drop'",
+        "a pass without a hold": """
+            INSERT INTO inventory.spent_passes (place_id, hold_id, drop_id, items)
+            VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1)
+        """,
+    },
     "captured-charge-has-order": {
         "no order": CAPTURE.format(order_id="gen_random_uuid()", amount=250),
         "an order that does not count": f"{CAPTURE} FROM checkout.orders WHERE {CANCELLED}".format(

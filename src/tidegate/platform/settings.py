@@ -230,6 +230,21 @@ class CatalogSettings(BaseModel):
     stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
 
+class AdmissionSettings(BaseModel):
+    """How the line of a waiting room moves."""
+
+    interval_ms: Count = Field(500, description="Pause between two rounds, in which the next people are let in.")
+    pass_s: Count = Field(180, description="How long whoever is let in has to choose; then the next one enters.")
+    grace_s: Count = Field(
+        2, description="How long after the end of a pass its place counts as taken: a hold may still be on its way."
+    )
+    start_per_s: float = Field(100.0, gt=0, description="People let in per second when a room opens; then it adapts.")
+    objective_ms: Count = Field(500, description="The engine's p99 that the pace of admission keeps to.")
+    inside_max: Count = Field(20_000, description="Most people inside one room's shop at once who hold nothing yet.")
+    round_timeout_s: float = Field(4.0, gt=0, description="Longest round of one room; others do not wait for it.")
+    rooms_at_once: Count = Field(4, description="Most rooms whose rounds run at once.")
+
+
 class SecuritySettings(BaseModel):
     """Keys. `tidegate up` makes its own in TIDEGATE_HOME/secrets.json."""
 
@@ -302,6 +317,7 @@ class Settings(BaseSettings):
     mail: MailSettings = MailSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
+    admission: AdmissionSettings = AdmissionSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()

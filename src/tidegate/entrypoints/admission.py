@@ -111,6 +111,8 @@ class Admission:
             self._looked_s = now_s
             samples = await read_samples(self.settings, limit=1)
             last = samples[-1] if samples else None
-            known = last is not None and last.engine_p99_ms is not None and last.at > time.time() - STALE_S
-            self._engine = gate.Engine(last.engine_p99_ms, last.at) if last and known and last.engine_p99_ms else None
+            if last is None or last.engine_p99_ms is None or last.at < time.time() - STALE_S:
+                self._engine = None
+            else:
+                self._engine = gate.Engine(last.engine_p99_ms, last.at)
         return self._engine

@@ -38,6 +38,8 @@ from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
+from tidegate.gate import http as gate_http
+from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -86,7 +88,7 @@ TAKE_OVER: tuple[TakeOver, ...] = (
 )
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
-HOT_ROUTES = checkout_http.ROUTES
+HOT_ROUTES = (*checkout_http.ROUTES, *gate_http.ROUTES)
 
 
 def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
@@ -198,9 +200,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
+            open_gate(database, settings) as gate,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop
+            app.state.gate = gate
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers

@@ -1,6 +1,23 @@
 """The waiting room: places, the draw, and whose turn it is."""
 
+from tidegate.gate.admission import (
+    Counts,
+    Engine,
+    Inside,
+    LiveRoom,
+    Outcome,
+    Round,
+    Spend,
+    begin_round,
+    end_round,
+    live_rooms,
+)
+from tidegate.gate.beacon import BeaconWatch, fetch_beacon
 from tidegate.gate.contracts import (
+    AccountNeeded,
+    DrawIsOver,
+    JoinedTooOften,
+    LobbyNotOpen,
     Pass,
     PassExpired,
     PassForeign,
@@ -9,13 +26,40 @@ from tidegate.gate.contracts import (
     Phase,
     Place,
     PlaceState,
+    PlaceUnknown,
+    PollAnswer,
     Receipt,
     Room,
+    RoomClosed,
+    RoomExists,
     RoomMode,
+    RoomSoldOut,
+    RoomUnknown,
+    StatusAnswer,
+    TicketNotGood,
 )
 from tidegate.gate.pass_desk import PassDesk
+from tidegate.gate.places import Joined, JoinWish, settle_joins
+from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
+from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
+from tidegate.gate.running import Gate, open_gate
+from tidegate.gate.signing import make_key, retire_key
+from tidegate.gate.status import next_poll_s
 
 __all__ = [
+    "AccountNeeded",
+    "BeaconWatch",
+    "Counts",
+    "DrawIsOver",
+    "Engine",
+    "Gate",
+    "Inside",
+    "JoinWish",
+    "Joined",
+    "JoinedTooOften",
+    "LiveRoom",
+    "LobbyNotOpen",
+    "Outcome",
     "Pass",
     "PassDesk",
     "PassExpired",
@@ -25,7 +69,34 @@ __all__ = [
     "Phase",
     "Place",
     "PlaceState",
+    "PlaceUnknown",
+    "PollAnswer",
     "Receipt",
     "Room",
+    "RoomClosed",
+    "RoomExists",
     "RoomMode",
+    "RoomSoldOut",
+    "RoomUnknown",
+    "Round",
+    "Spend",
+    "StatusAnswer",
+    "TicketNotGood",
+    "begin_round",
+    "close_room",
+    "create_room",
+    "draw_rooms_once",
+    "end_round",
+    "fetch_beacon",
+    "find_room",
+    "live_rooms",
+    "make_key",
+    "next_poll_s",
+    "open_gate",
+    "open_rooms_once",
+    "pause_room",
+    "reschedule",
+    "retire_key",
+    "set_beacon",
+    "settle_joins",
 ]

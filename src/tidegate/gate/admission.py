@@ -152,7 +152,7 @@ async def begin_round(conn: Connection, *, room_id: RoomId) -> Round | None:
     return Round(room_of(row), memory, taken[1], limit, inside)
 
 
-async def end_round(  # noqa: PLR0913 - all that the decision rests on
+async def end_round(
     conn: Connection,
     taken: Round,
     *,

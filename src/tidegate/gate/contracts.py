@@ -127,11 +127,46 @@ class Pass(Struct, frozen=True):
         return datetime.fromtimestamp(self.ends_s, UTC)
 
 
+class PollAnswer(Struct, frozen=True):
+    """How a client works out when to ask again; `gate.next_poll_s` is the rule."""
+
+    near_s: int
+    far_s: int
+    per_s: float
+    jitter: float
+
+
+class StatusAnswer(Struct, frozen=True):
+    """What everybody may know of a room. Numbers below `serving` may buy; `left` is what is left of the goods.
+
+    `joined` is how many entries the room has, so the last number in line.
+    """
+
+    phase: str
+    mode: str
+    lobby_opens_at: str
+    opens_at: str
+    drawn: bool
+    serving: int
+    joined: int
+    left: int | None
+    paused: bool
+    poll: PollAnswer
+    at: str
+
+
 class RoomUnknown(Problem):
     """There is no waiting room here."""
 
     slug = "room-unknown"
     status = 404
+
+
+class RoomExists(Problem):
+    """This drop has a waiting room already."""
+
+    slug = "room-exists"
+    status = 409
 
 
 class LobbyNotOpen(Problem):
@@ -174,6 +209,13 @@ class TicketNotGood(Problem):
 
     slug = "ticket-not-good"
     status = 403
+
+
+class PlaceUnknown(Problem):
+    """There is no such place."""
+
+    slug = "place-unknown"
+    status = 404
 
 
 class NotDrawnYet(Problem):

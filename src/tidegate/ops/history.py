@@ -48,6 +48,8 @@ class Sample(Struct, frozen=True):
     batch_size: float | None
     """Requests in one batch, on average."""
     batch_p99_ms: float | None
+    engine_p99_ms: float | None = None
+    """How long the slowest percent of holds and purchases waited for a batch and were in one, at most."""
 
 
 class ProcessState(Struct, frozen=True):

@@ -142,7 +142,13 @@ def _sample(total: Reading, *, at: float, seconds: float) -> Sample:
         batches_per_s=total.batches / seconds,
         batch_size=total.batch_requests / total.batches if total.batches else None,
         batch_p99_ms=quantile_ms(total.batch_s, 0.99),
+        engine_p99_ms=_engine_p99_ms(total),
     )
+
+
+def _engine_p99_ms(total: Reading) -> float | None:
+    wait_ms, run_ms = quantile_ms(total.engine_wait_s, 0.99), quantile_ms(total.engine_run_s, 0.99)
+    return None if wait_ms is None or run_ms is None else wait_ms + run_ms
 
 
 def _rates(requests: dict[str, float], seconds: float) -> tuple[tuple[str, float], ...]:

@@ -182,6 +182,28 @@ class MailSettings(BaseModel):
     catcher_max_bytes: Count = Field(1_048_576, description="Largest mail that the mail catcher takes.")
 
 
+class GateSettings(BaseModel):
+    """Waiting rooms."""
+
+    lobby_minutes: Count = Field(60, description="How long before it opens a drop's lobby takes people, unless told.")
+    max_joins: Count = Field(20, description="How often one person may come back to the end of one room.")
+    status_refresh_ms: Count = Field(1_000, description="How often a process renews the status of its rooms.")
+    rooms_max: Count = Field(500, description="Most rooms whose status a process keeps, the newest first.")
+    poll_near_s: Count = Field(1, description="How often those near the front are told to ask for the status.")
+    poll_far_s: Count = Field(60, description="How often those far from the front are told to ask for the status.")
+    rounds_ms: Count = Field(100, description="How often the scheduler looks for rooms whose time has come.")
+    beacon_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        max_length=500,
+        description="Public randomness beacon whose first new value after T0 goes into a draw; empty: none.",
+    )
+    beacon_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the beacon.")
+    beacon_wait_s: float = Field(10.0, gt=0, description="After that a room is drawn without a value of the beacon.")
+    entries_page: Count = Field(100_000, description="Most entries of a room's log in one answer.")
+    downloads: Count = Field(2, description="Most answers with entries under way at once, per process.")
+
+
 class AccountSettings(BaseModel):
     """Sessions and passwords."""
 
@@ -315,6 +337,7 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
+    gate: GateSettings = GateSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
     admission: AdmissionSettings = AdmissionSettings()

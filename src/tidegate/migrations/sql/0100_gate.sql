@@ -5,8 +5,8 @@ CREATE SCHEMA gate;
 -- what they were at T0. The seed is sealed until it is drawn, and public afterwards.
 CREATE TABLE gate.rooms (
     id uuid PRIMARY KEY,
-    drop_id uuid NOT NULL UNIQUE,
-    slug text NOT NULL UNIQUE CHECK (length(slug) BETWEEN 1 AND 200),
+    drop_id uuid NOT NULL,
+    slug text NOT NULL CHECK (length(slug) BETWEEN 1 AND 200),
     mode text NOT NULL CHECK (mode IN ('draw', 'arrival')),
     guests boolean NOT NULL DEFAULT false,
     phase text NOT NULL DEFAULT 'scheduled' CHECK (phase IN ('scheduled', 'lobby', 'open', 'sold_out', 'closed')),
@@ -43,6 +43,10 @@ CREATE TABLE gate.rooms (
     CONSTRAINT room_closed_has_time CHECK ((phase = 'closed') = (closed_at IS NOT NULL))
 ) WITH (fillfactor = 50);
 CREATE INDEX rooms_live ON gate.rooms (opens_at) WHERE phase <> 'closed';
+CREATE INDEX rooms_slug ON gate.rooms (slug, id);
+-- A drop that is opened again gets a new room; the closed ones stay, so that their draws can be checked.
+CREATE UNIQUE INDEX rooms_one_live_a_drop ON gate.rooms (drop_id) WHERE phase <> 'closed';
+CREATE UNIQUE INDEX rooms_one_live_a_slug ON gate.rooms (slug) WHERE phase <> 'closed';
 
 -- One place a person. What is not here is computed: a number from the index, an entry of the log from id and joins.
 CREATE TABLE gate.places (

@@ -12,7 +12,7 @@ from tidegate.gate.contracts import (
     JoinedTooOften,
     LobbyNotOpen,
     NotDrawnYet,
-    Place,
+    PlaceState,
     PlaceUnknown,
     RoomClosed,
     RoomSoldOut,
@@ -22,6 +22,7 @@ from tidegate.gate.contracts import (
 )
 from tidegate.gate.entries import EntriesPage, open_entries, prove
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
+from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
 from tidegate.gate.running import Gate
@@ -102,7 +103,7 @@ async def get_place(request: Request) -> Response:
 
     The ticket is good together with the session of the account that joined.
     """
-    return answer(_place_answer((await _own_place(request)).place))
+    return answer(_place_answer(_gate(request), await _own_place(request)))
 
 
 @hot_route(
@@ -218,5 +219,14 @@ def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
     )
 
 
-def _place_answer(place: Place) -> PlaceAnswer:
-    return PlaceAnswer(id=str(place.id), number=place.number, state=place.state.value, admission=None)
+def _place_answer(gate: Gate, joined: Joined) -> PlaceAnswer:
+    place, admission = joined.place, None
+    if place.state is PlaceState.ADMITTED and place.expires_at is not None:
+        admission = pass_of(
+            gate.ring,
+            drop_id=joined.room.drop_id,
+            place_id=place.id,
+            buyer_id=place.buyer_id,
+            ends_at=place.expires_at,
+        )
+    return PlaceAnswer(id=str(place.id), number=place.number, state=place.state.value, admission=admission)

@@ -13,6 +13,7 @@ import base64
 import binascii
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -20,6 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tidegate.gate.contracts import Pass
+from tidegate.gate.signing import KeyRing
 from tidegate.platform.ids import DropId, PersonId, PlaceId
 
 HEADER = "Tidegate-Pass"
@@ -52,6 +54,12 @@ def sign_pass(held: Pass, *, key_id: str, key: Ed25519PrivateKey) -> str:
     claims = _Claims(held.drop_id, held.place_id, held.buyer_id, held.ends_s)
     signed = f"{_header(key_id)}.{_encode(msgspec.json.encode(claims))}"
     return f"{signed}.{_encode(key.sign(signed.encode()))}"
+
+
+def pass_of(ring: KeyRing, *, drop_id: DropId, place_id: PlaceId, buyer_id: PersonId, ends_at: datetime) -> str:
+    """The pass of somebody who was let in until `ends_at`."""
+    held = Pass(drop_id, place_id, buyer_id, int(ends_at.timestamp()))
+    return sign_pass(held, key_id=ring.signer.id, key=ring.signer.private)
 
 
 def key_of(token: str) -> str | None:

@@ -55,16 +55,8 @@ def _take(reading: Reading, name: str, labels: Mapping[str, str], value: float) 
             _add(reading.requests, labels["status"], value)
         case "tidegate_http_request_seconds_bucket" if labels["route"] not in QUIET_ROUTES:
             _add(reading.request_s, float(labels["le"]), value)
-        case "tidegate_batch_run_seconds_bucket":
-            _add(reading.batch_s, float(labels["le"]), value)
-            if labels["batch"] in ENGINE:
-                _add(reading.engine_run_s, float(labels["le"]), value)
-        case "tidegate_batch_wait_seconds_bucket" if labels["batch"] in ENGINE:
-            _add(reading.engine_wait_s, float(labels["le"]), value)
-        case "tidegate_batch_size_count":
-            reading.batches += value
-        case "tidegate_batch_size_sum":
-            reading.batch_requests += value
+        case _ if name.startswith("tidegate_batch_"):
+            _take_batch(reading, name, labels, value)
         case "tidegate_lane_tasks_waiting":
             reading.tasks_waiting += value
         case "tidegate_outbox_pending":
@@ -79,6 +71,21 @@ def _take(reading: Reading, name: str, labels: Mapping[str, str], value: float) 
             reading.started_at = value
         case "tidegate_process_info":
             reading.name = labels["process"]
+
+
+def _take_batch(reading: Reading, name: str, labels: Mapping[str, str], value: float) -> None:
+    sells = labels.get("batch") in ENGINE
+    match name:
+        case "tidegate_batch_run_seconds_bucket":
+            _add(reading.batch_s, float(labels["le"]), value)
+            if sells:
+                _add(reading.engine_run_s, float(labels["le"]), value)
+        case "tidegate_batch_wait_seconds_bucket" if sells:
+            _add(reading.engine_wait_s, float(labels["le"]), value)
+        case "tidegate_batch_size_count":
+            reading.batches += value
+        case "tidegate_batch_size_sum":
+            reading.batch_requests += value
 
 
 def since(before: Reading | None, now: Reading) -> Reading:

@@ -17,8 +17,8 @@ from hashlib import sha256
 from math import isqrt
 
 ROUNDS = 10
-LEAST_BASE = 16
-"""Smallest base: with fewer than 256 pairs of digits too few networks exist to be uniform."""
+LEAST_BASE = 4
+"""Smallest base: with fewer than 16 pairs of digits too few networks exist to be uniform."""
 
 LABEL = b"tidegate-draw-v1"
 

@@ -42,6 +42,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/close": "/admin/drops/midnight-cakestand/close",
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
+    "/admin/drops/{slug}/room": "/admin/drops/midnight-cakestand/room",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",

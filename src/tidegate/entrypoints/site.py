@@ -30,6 +30,7 @@ from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_rooms as admin_pages_rooms
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
@@ -39,6 +40,7 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.gate import http as gate_http
+from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
@@ -161,6 +163,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(admin_pages_status.router)
     app.include_router(admin_pages_settings.router)
     app.include_router(admin_pages_drops.router)
+    app.include_router(admin_pages_rooms.router)
     app.include_router(admin_pages_people.router)
     app.include_router(admin_pages_people.admin_router)
     app.include_router(accounts_http.router)
@@ -170,6 +173,7 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(checkout_http.router)
     app.include_router(checkout_http_after.router)
     app.include_router(checkout_http_cart.router)
+    app.include_router(gate_http_staff.router)
     app.include_router(notify_pages.router)
     app.include_router(pages_docs.router)
     app.include_router(pages_problems.router)

@@ -44,9 +44,11 @@ from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, 
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
 from tidegate.gate.signing import make_key, retire_key
+from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_waiting, view_room
 from tidegate.gate.status import next_poll_s
 
 __all__ = [
+    "MAX_MESSAGE",
     "AccountNeeded",
     "BeaconWatch",
     "Counts",
@@ -78,6 +80,7 @@ __all__ = [
     "RoomMode",
     "RoomSoldOut",
     "RoomUnknown",
+    "RoomView",
     "Round",
     "Spend",
     "StatusAnswer",
@@ -89,6 +92,7 @@ __all__ = [
     "end_round",
     "fetch_beacon",
     "find_room",
+    "limit_speed",
     "live_rooms",
     "make_key",
     "next_poll_s",
@@ -99,4 +103,6 @@ __all__ = [
     "retire_key",
     "set_beacon",
     "settle_joins",
+    "tell_waiting",
+    "view_room",
 ]

@@ -71,6 +71,8 @@ class Room(Struct, frozen=True):
     root: bytes
     cut_root: bytes | None
     drawn_at: datetime | None
+    message: str = ""
+    """What staff say to all who wait."""
 
     @property
     def has_numbers(self) -> bool:
@@ -139,7 +141,7 @@ class PollAnswer(Struct, frozen=True):
 class StatusAnswer(Struct, frozen=True):
     """What everybody may know of a room. Numbers below `serving` may buy; `left` is what is left of the goods.
 
-    `joined` is how many entries the room has, so the last number in line.
+    `joined` is how many entries the room has, so the last number in line. `message`: what staff say to all who wait.
     """
 
     phase: str
@@ -151,6 +153,7 @@ class StatusAnswer(Struct, frozen=True):
     joined: int
     left: int | None
     paused: bool
+    message: str
     poll: PollAnswer
     at: str
 

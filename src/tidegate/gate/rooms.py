@@ -26,7 +26,8 @@ STAFF = "staff"
 
 ROOM = (
     "id, drop_id, slug, mode, guests, phase, paused, lobby_opens_at, opens_at, size, cut, serving, pace_per_s,"
-    " stock_left, commitment, seed, beacon_source, beacon, root, cut_root, drawn_at"
+    " stock_left, commitment, seed, beacon_source, beacon, root, cut_root, drawn_at,"
+    " message"
 )
 ROOM_COLUMNS = ROOM.count(",") + 1
 

@@ -42,6 +42,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         joined=room.size,
         left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
         paused=room.paused,
+        message=room.message,
         poll=PollAnswer(near_s=limits.poll_near_s, far_s=limits.poll_far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
     )

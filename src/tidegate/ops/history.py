@@ -70,12 +70,18 @@ class Statuses(Struct, frozen=True):
 
 
 class DropSample(Struct, frozen=True):
-    """A running drop at a moment (Unix time): items held, paid and left."""
+    """A running drop at a moment (Unix time): items held, paid and left.
+
+    Where it has a room: people who wait, who are inside and hold nothing yet, and who never came.
+    """
 
     at: float
     held: int
     paid: int
     left: int
+    waiting: int | None = None
+    inside: int | None = None
+    absent: int | None = None
 
 
 @asynccontextmanager

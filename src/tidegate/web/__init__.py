@@ -16,6 +16,7 @@ from tidegate.web.session import (
     forget_session,
     require_buyer,
     require_person,
+    require_staff,
     session_token,
     set_session,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "request_locale",
     "require_buyer",
     "require_person",
+    "require_staff",
     "see_other",
     "session_token",
     "set_session",

@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.platform.problems import NotSignedIn
+from tidegate.platform.problems import NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
 
@@ -58,6 +58,14 @@ async def require_person(request: Request) -> Visitor:
     person = await current_person(request)
     if person is None:
         raise NotSignedIn()
+    return person
+
+
+async def require_staff(request: Request) -> Visitor:
+    """Who is asking, when that is staff; for others there is no such address. Raises: NotSignedIn, NotFound."""
+    person = await require_person(request)
+    if person.role not in ("staff", "admin"):
+        raise NotFound()
     return person
 
 

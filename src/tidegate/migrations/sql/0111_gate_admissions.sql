@@ -11,6 +11,10 @@ CREATE TABLE gate.admissions (
     sold bigint NOT NULL DEFAULT 0 CHECK (sold >= 0),
     reach bigint CHECK (reach >= 0),
     speed_limit_per_min integer CHECK (speed_limit_per_min >= 1),
-    message text NOT NULL DEFAULT '' CHECK (length(message) <= 500),
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
+
+-- What staff say to all who wait.
+ALTER TABLE gate.rooms ADD COLUMN message text NOT NULL DEFAULT '';
+ALTER TABLE gate.rooms ADD CONSTRAINT room_message_short CHECK (length(message) <= 500) NOT VALID;
+ALTER TABLE gate.rooms VALIDATE CONSTRAINT room_message_short;

@@ -1,18 +1,38 @@
-"""Rooms to wait in."""
+"""Rooms to wait in. Tests of the gate share one database, emptied between them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import httpx
 import pytest
 
+from tests.emptying import empty
+from tests.servers import TestCluster
+from tidegate import accounts
+from tidegate.entrypoints.site import create_app
 from tidegate.gate import Gate, Joined, JoinWish, Room, RoomMode, create_room, find_room, open_gate, open_rooms_once
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, new_id
 from tidegate.platform.settings import Settings
 
 MakeRoom = Callable[..., Awaitable[Room]]
+
+
+@pytest.fixture(scope="package")
+def package_database_url(cluster: TestCluster) -> Iterator[str]:
+    """The database of these tests."""
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def database_url(package_database_url: str) -> str:
+    """It, emptied."""
+    return empty(package_database_url)
 
 
 @pytest.fixture
@@ -70,6 +90,29 @@ async def let_open(database: Database, settings: Settings, slug: str = "boots") 
         )
     await open_rooms_once(database, settings.gate)
     return await room_of(database, slug)
+
+
+@pytest.fixture
+async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole site application, whose status is renewed as fast as may be."""
+    quick = settings.gate.model_copy(update={"status_refresh_ms": 20})
+    app: Any = create_app(settings.model_copy(update={"demo": True, "gate": quick}))
+    transport = httpx.ASGITransport(app=app)
+    lifespan = app.app.router.lifespan_context(app.app)
+    async with lifespan, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+async def account(database: Database) -> dict[str, str]:
+    """Headers of somebody with an account."""
+    async with database.transaction() as conn:
+        made = await accounts.make_guest(conn, session_days=1)
+        await conn.execute(
+            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256(%s)"
+            " WHERE id = %s",
+            (made.person.id.bytes, made.person.id),
+        )
+    return {"authorization": f"Bearer {made.token}"}
 
 
 def somebody() -> PersonId:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections import Counter
 from math import isqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -108,16 +109,10 @@ def test_all_that_a_draw_is_made_of_changes_its_key_or_digest() -> None:
     seed, root = b"s" * 32, b"r" * 32
     assert len({draw_key(seed, root=root, beacon=beacon) for beacon in (None, "1", "2")}) == 3
     assert draw_key(seed, root=b"q" * 32, beacon="1") != draw_key(seed, root=root, beacon="1")
-    about = {"commitment": commitment_of(seed), "root": root, "size": 3, "beacon_source": "staff", "beacon": "1"}
-    digests = {
-        digest_of(**about | change)
-        for change in (  # type: ignore[arg-type]
-            {},
-            {"root": b"q" * 32},
-            {"size": 4},
-            {"beacon": "2"},
-            {"beacon_source": ""},
-            {"commitment": b"c" * 32},
-        )
-    }
-    assert len(digests) == 6
+    about: dict[str, Any] = {
+        "commitment": commitment_of(seed), "root": root, "size": 3, "beacon_source": "staff", "beacon": "1",
+    }  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {}, {"root": b"q" * 32}, {"size": 4}, {"beacon": "2"}, {"beacon_source": ""}, {"commitment": b"c" * 32},
+    ]  # fmt: skip
+    assert len({digest_of(**about | change) for change in changes}) == 6

@@ -79,7 +79,8 @@ def test_any_cut_into_batches_gives_the_defined_root(batches: list[int]) -> None
 
 def test_blocks_are_told_once_when_they_are_whole() -> None:
     entries = entries_of(3 * BLOCK + 5)
-    log, told = Log(), []
+    log = Log()
+    told: list[tuple[int, bytes]] = []
     for at in range(0, len(entries), 700):
         log = log.extended(entries[at : at + 700])
         told += log.blocks

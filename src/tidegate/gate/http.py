@@ -28,7 +28,7 @@ from tidegate.gate.published import draw_answer
 from tidegate.gate.running import Gate
 from tidegate.gate.tickets import receipt_text, room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
-from tidegate.platform.ids import PersonId, PlaceId, parse_id
+from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
 from tidegate.web import require_person
 
@@ -63,8 +63,8 @@ async def post_place(request: Request) -> Response:
     Whoever has left, or did not come when it was their turn, gets a place at the end.
     """
     gate = _gate(request)
-    room = gate.kept(request.path_params["slug"]).room
     person = await require_person(request)
+    room = gate.kept(request.path_params["slug"]).room
     joined = await gate.join(JoinWish(room.slug, person.id, guest=person.role == GUEST))
     return answer(_join_answer(gate, joined), status=201)
 
@@ -190,8 +190,8 @@ def _gate(request: Request) -> Gate:
 async def _own_place(request: Request) -> Joined:
     """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`."""
     gate = _gate(request)
+    buyer_id = (await require_person(request)).id
     gate.kept(request.path_params["slug"])
-    buyer_id = PersonId((await require_person(request)).id)
     place_id = parse_id(request.path_params["place_id"])
     if place_id is None:
         raise PlaceUnknown()

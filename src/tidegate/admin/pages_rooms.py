@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
 from tidegate.admin.charts import Chart, Series, draw_chart
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import Drop, Room
 from tidegate.checkout import Shop
 from tidegate.gate import RoomUnknown, RoomView
@@ -21,7 +21,7 @@ from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/drops")
 log = structlog.get_logger(__name__)

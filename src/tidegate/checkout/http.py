@@ -72,6 +72,14 @@ FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
 SHIPPING_PROBLEMS: tuple[type[Problem], ...] = (NotShippedThere, ShippingUnknown)
 PASS_PROBLEMS: tuple[type[Problem], ...] = (PassRequired, PassForeign, PassExpired, PassSpent)
+HOLD_PROBLEMS: tuple[type[Problem], ...] = (
+    SoldOut,
+    NotOpen,
+    LimitReached,
+    HoldsOpen,
+    *PASS_PROBLEMS,
+    UnknownSku,
+)
 CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)
 
 
@@ -80,16 +88,7 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
     "/api/v1/holds",
     body=HoldBody,
     returns=(201, HoldAnswer),
-    problems=(
-        *KEY_PROBLEMS,
-        *CODE_PROBLEMS,
-        SoldOut,
-        NotOpen,
-        LimitReached,
-        HoldsOpen,
-        *PASS_PROBLEMS,
-        UnknownSku,
-    ),
+    problems=(*KEY_PROBLEMS, *CODE_PROBLEMS, *HOLD_PROBLEMS),
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
@@ -125,7 +124,7 @@ async def get_hold(request: Request) -> Response:
     hold = await find_hold(_shop(request), buyer_id=buyer_id, hold_id=_hold_id(request))
     if hold.seconds_left == 0:
         raise HoldExpired()
-    return _json(hold_document(hold), 200)
+    return _answer(StoredAnswer(200, hold_document(hold)))
 
 
 @hot_route(
@@ -173,12 +172,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     problems=(
         *KEY_PROBLEMS,
         *CODE_PROBLEMS,
-        SoldOut,
-        NotOpen,
-        LimitReached,
-        HoldsOpen,
-        *PASS_PROBLEMS,
-        UnknownSku,
+        *HOLD_PROBLEMS,
         *SHIPPING_PROBLEMS,
         UnknownProvider,
         UnknownToken,

@@ -188,32 +188,34 @@ def title_of(terms: Terms) -> str:
 def _baskets(
     desk: Desk, wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates
 ) -> list[Basket | Problem]:
-    """What each wish comes to, or why it cannot be fulfilled."""
-    known: dict[tuple[object, ...], Basket | Problem] = {}
-    baskets = []
+    """What each wish comes to, or why it cannot be fulfilled: a refusal of its own, for each is raised elsewhere."""
+    by_variant = {each.variant_id: each for each in terms.values()}
+    known: dict[tuple[object, ...], Basket] = {}
+    baskets: list[Basket | Problem] = []
     for wish in wishes:
         name = (wish.lines, wish.drop, wish.code, wish.destination, wish.shipping_method)
         basket = known.get(name)
-        if basket is None:
-            try:
-                basket = _basket(wish, terms, vouchers, rates)
-            except Problem as problem:
-                basket = problem
-            known[name] = basket
-        if isinstance(basket, Basket) and has_room(basket.drop):
-            try:
-                _pass_of(desk, wish, basket)
-            except Problem as problem:
-                basket = problem
+        try:
+            if basket is None:
+                basket = known[name] = _basket(wish, terms, by_variant, vouchers, rates)
+            _pass_of(desk, wish, basket)
+        except Problem as problem:
+            baskets.append(problem)
+            continue
         baskets.append(basket)
     return baskets
 
 
-def _basket(wish: Wish, terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates) -> Basket:
+def _basket(
+    wish: Wish,
+    terms: dict[str, Terms],
+    by_variant: dict[VariantId, Terms],
+    vouchers: dict[str, VoucherTerms],
+    rates: Rates,
+) -> Basket:
     held = priced(wish.lines, terms)
     drop = drop_of(wish.lines, terms, named=wish.drop)
     voucher, off = _redeemed(wish.code, vouchers, held)
-    by_variant = {each.variant_id: each for each in terms.values()}
     lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in held)
     discount = Money(off, lines[0].unit.currency)
     charges = NO_CHARGES

@@ -128,7 +128,7 @@ async def test_one_pass_at_many_doors_at_once_is_spent_once(
     drop, places = await with_room(database, sell, people, stock=5_000)
     good = a_pass(drop, places[0], ada)
     async with open_shop(database, shop.settings, make_providers(database, shop.settings)) as second:
-        asked = [hold(each, ada, good, key=f"k{n}") for n in range(40) for each in (shop, second)]
+        asked = [hold(each, ada, good, key=f"k{n} {each is shop}") for n in range(40) for each in (shop, second)]
         outcomes = await asyncio.gather(*asked)
     assert [type(each).__name__ for each in outcomes].count("FreshHold") == 1
     assert [type(each).__name__ for each in outcomes].count("PassSpent") == 79

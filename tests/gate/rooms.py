@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -10,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tidegate.gate.contracts import Pass
 from tidegate.gate.passes import sign_pass
+from tidegate.gate.signing import SECRET_COLUMN
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
+from tidegate.platform.sealing import current_sealer
 
 KEY_ID = "testkey1"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -19,9 +22,10 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 async def a_key(conn: Connection) -> None:
     """Let `KEY` be one of the gate's."""
+    secret = base64.urlsafe_b64encode(KEY.private_bytes_raw()).rstrip(b"=").decode()
     await conn.execute(
-        "INSERT INTO gate.signing_keys (id, public_key, secret_sealed) VALUES (%s, %s, '')",
-        (KEY_ID, KEY.public_key().public_bytes_raw()),
+        "INSERT INTO gate.signing_keys (id, public_key, secret_sealed, made_at) VALUES (%s, %s, %s, '2026-01-01Z')",
+        (KEY_ID, KEY.public_key().public_bytes_raw(), current_sealer().seal(secret, column=SECRET_COLUMN)),
     )
 
 

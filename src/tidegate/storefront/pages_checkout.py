@@ -45,6 +45,7 @@ from tidegate.checkout import (
     see_aftermath,
     view_cart,
 )
+from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
@@ -80,7 +81,20 @@ MOST_LOOKS = 60
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
 
-Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
+PASS_PROBLEMS = (PassRequired, PassForeign, PassExpired, PassSpent)
+
+Refusal = (
+    SoldOut
+    | LimitReached
+    | NotOpen
+    | CodeUnknown
+    | CodeNotValid
+    | CodeUsedUp
+    | PassRequired
+    | PassForeign
+    | PassExpired
+    | PassSpent
+)
 """Why nothing was held, where a page says so in words of its own."""
 
 
@@ -101,7 +115,7 @@ async def post_hold(request: Request) -> Response:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
         else:
             response = await _refused(request, line, problem)
-    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp) as problem:
+    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp, *PASS_PROBLEMS) as problem:
         response = await _refused(request, line, problem)
     else:
         response = see_other(request, f"/checkout/{hold.id}")
@@ -267,6 +281,10 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
             kind = DeadEnd.CODE_NOT_VALID
         case CodeUsedUp():
             kind = DeadEnd.CODE_USED_UP
+        case PassSpent():
+            kind = DeadEnd.TURN_USED
+        case PassRequired() | PassForeign() | PassExpired():
+            kind = DeadEnd.NOT_YOUR_TURN
         case _:
             kind = DeadEnd.LIMIT_REACHED if found.drop else DeadEnd.TOO_MANY_HOLDS
     way = f"/drops/{found.drop.slug}" if found.drop else f"/products/{found.product_slug}"

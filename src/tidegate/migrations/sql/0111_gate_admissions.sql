@@ -2,7 +2,7 @@
 -- row, and passes over it when another scheduler has it. `reach` is how many people beyond those inside will probably
 -- be served; `sold_before` are the items of the drop that were sold when its room opened.
 CREATE TABLE gate.admissions (
-    room_id uuid PRIMARY KEY REFERENCES gate.rooms (id),
+    room_id uuid PRIMARY KEY REFERENCES gate.rooms (id) ON DELETE CASCADE,
     memory jsonb,
     sold_before bigint CHECK (sold_before >= 0),
     admitted bigint NOT NULL DEFAULT 0 CHECK (admitted >= 0),
@@ -15,6 +15,5 @@ CREATE TABLE gate.admissions (
 ) WITH (fillfactor = 50);
 
 -- What staff say to all who wait.
-ALTER TABLE gate.rooms ADD COLUMN message text NOT NULL DEFAULT '';
-ALTER TABLE gate.rooms ADD CONSTRAINT room_message_short CHECK (length(message) <= 500) NOT VALID;
-ALTER TABLE gate.rooms VALIDATE CONSTRAINT room_message_short;
+ALTER TABLE gate.rooms ADD COLUMN message text NOT NULL DEFAULT ''
+    CONSTRAINT room_message_short CHECK (length(message) <= 500);

@@ -24,8 +24,9 @@ from tidegate.gate.entries import EntriesPage, open_entries, prove
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.running import Gate
-from tidegate.gate.tickets import receipt_text, room_of_ticket, ticket_of
+from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests

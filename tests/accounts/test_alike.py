@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import httpx
-import psycopg
 import pytest
 
 from tests.accounts.visitor import EMAIL, newest_link, register
+from tests.statements import statements
 from tidegate.accounts import passwords
 from tidegate.platform.database import Database
 
 pytestmark = pytest.mark.anyio
 
 UNKNOWN = "nobody.at.all@post.example"
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """What is sent to the database meanwhile, without its values."""
-    seen: list[str] = []
-    execute = psycopg.AsyncCursor.execute
-
-    async def noted(self: Any, query: Any, *args: Any, **options: Any) -> Any:
-        if query:  # the pool sees with an empty one whether a connection lives
-            seen.append(" ".join(str(query).split()))
-        return await execute(self, query, *args, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.AsyncCursor, "execute", noted)
-        yield seen
 
 
 async def measured(browser: httpx.AsyncClient, path: str, **body: str) -> tuple[int, bytes, float, list[str]]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.admin.test_pages import sign_in
 from tests.checkout.buying import guest, post, problem, purchase_body
+from tests.statements import statements
 from tests.storefront.conftest import Sell, app, reading, sell, text_of
 from tidegate import inventory
 from tidegate.platform.database import Database
@@ -90,6 +91,26 @@ async def test_a_buyer_sees_and_cancels_an_order_of_their_own(
     assert "All that you paid for this order was sent back" in text_of(
         await client.get(f"/orders/{order_id}", headers=buyer)
     )
+
+
+async def test_looking_at_an_order_costs_few_queries(client: httpx.AsyncClient, database: Database, sell: Sell) -> None:
+    paid, buyer = await bought(client, database, sell)
+    unpaid = (await post(client, "/api/v1/purchases", purchase_body(("LAMP", 1), token="tok_declined"), buyer)).json()
+    assert unpaid["state"] == "payment_failed", unpaid
+    await sign_in(client, database)
+    cases: tuple[tuple[str, dict[str, str], int], ...] = (
+        (f"/orders/{unpaid['id']}", buyer, 2),
+        (f"/orders/{paid}", buyer, 7),
+        (f"/orders/{paid}/cancel", buyer, 7),
+        (f"/api/v1/orders/{unpaid['id']}", buyer, 2),
+        (f"/api/v1/orders/{paid}", buyer, 1),
+        (f"/admin/orders/{paid}", {}, 8),
+    )
+    for path, who, most in cases:
+        assert (await client.get(path, headers=who)).status_code == 200  # the session is known from then on
+        with statements() as seen:
+            await client.get(path, headers=who)
+        assert len([each for each in seen if "accounts." not in each]) <= most, (path, seen)
 
 
 async def test_the_api_lists_cancels_and_refunds(client: httpx.AsyncClient, database: Database, sell: Sell) -> None:

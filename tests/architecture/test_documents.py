@@ -29,6 +29,14 @@ def test_every_decision_is_listed() -> None:
     assert listed == {file.name for file in (ROOT / "docs" / "adr").glob("0*.md")}
 
 
+def test_every_document_is_found_from_the_first_page() -> None:
+    docs = ROOT / "docs"
+    linked = {(docs / link).resolve() for link in LINK.findall((docs / "README.md").read_text())}
+    # Decisions are listed by their own page, which the test above sees to.
+    written = {file for file in docs.rglob("*.md") if file.parent.name != "adr" or file.name == "README.md"}
+    assert sorted(map(str, written - linked - {docs / "README.md"})) == [], "link it from docs/README.md"
+
+
 def test_it_fires_on_a_broken_link(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("[a](a.md) [b](b.md#part) ![c](c.png) [d](https://d.example) `[e](e.md)`")
     assert broken(tmp_path / "a.md") == ["b.md", "c.png"]

@@ -11,6 +11,8 @@ from tests.checkout.conftest import Stock
 from tests.checkout.test_purchase import events, hold, order, stock
 from tidegate import checkout
 from tidegate.checkout import Actor, LinePart, OrderState, OrderView, Parcel, Shop
+from tidegate.checkout.history import note
+from tidegate.checkout.shipments import MAX_PARCELS
 from tidegate.ops.books import check_books
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.money import Money
@@ -131,8 +133,31 @@ async def test_parcels_fulfil_an_order_and_can_be_taken_back(shop: Shop, sell: S
     assert after.shipments[0].tracking_url == "https://www.ups.com/track?tracknum=1Z%209"
     assert await state(shop, placed) is OrderState.FULFILLED
     await checkout.undo_send(shop, order_id=placed.id, shipment_id=rest.id, by=STAFF)
-    assert await state(shop, placed) is OrderState.PAID
+    undone, later = await checkout.find_aftermath(shop, order_id=placed.id)
+    assert (undone.state, later.paid_at) == (OrderState.PAID, after.paid_at), "it was paid when it was paid"
     assert await events(shop, placed.id) == ["order.paid", "order.sent", "order.sent"]
+    await assert_books(shop)
+
+
+async def test_many_parcels_are_counted_to_the_last_and_then_refused(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    placed = await paid(shop, sell, buyer)
+    async with shop.database.transaction() as conn:
+        for n in range(MAX_PARCELS - 1):
+            await conn.execute(
+                "WITH made AS (INSERT INTO checkout.shipments (id, order_id, carrier, tracking_number, tracking_url,"
+                " sent_at, undone_at) VALUES (%s, %s, 'UPS', '', '', now() - interval '1 day', now()) RETURNING id)"
+                " INSERT INTO checkout.shipment_lines (shipment_id, line_no, quantity) SELECT id, 1, 1 FROM made",
+                (uuid4(), placed.id),
+            )
+            await note(conn, placed.id, "sent", STAFF, number=n)
+        await note(conn, placed.id, "sending_undone", STAFF)
+    one = (LinePart(1, 1),)
+    await checkout.send(shop, order_id=placed.id, parcel=Parcel(uuid4(), "ups", "1", parts=one), by=STAFF)
+    _, after = await checkout.find_aftermath(shop, order_id=placed.id)
+    assert after.parts_left == one
+    assert [each.what for each in after.history[-2:]] == ["sending_undone", "sent"], "the newest are shown, in order"
+    with pytest.raises(checkout.NotSendable):
+        await checkout.send(shop, order_id=placed.id, parcel=Parcel(uuid4(), "ups", "2", parts=one), by=STAFF)
     await assert_books(shop)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as altered
 
+from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
 from tidegate import checkout, inventory, payments
 from tidegate.checkout import Address, FreshHold, HoldView, Line, OrderForm, OrderState, OrderView, Shop
-from tidegate.checkout.documents import order_document
+from tidegate.checkout.documents import hold_document, order_document
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.checkout.ordering import OrderWish, Replay, Started, charge, settle_orders
 from tidegate.checkout.orders import lock_orders
@@ -142,6 +143,14 @@ async def test_a_hold_that_is_in_the_way_is_not_remembered_under_the_key(
     assert not repeat
 
 
+async def test_refusals_of_one_batch_are_each_their_own(shop: Shop, sell: Stock) -> None:
+    await sell("LAMP", stock=5)
+    asked = (hold(shop, PersonId(new_id()), "NOPE") for _ in range(6))
+    refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(each) for each in refused} == {checkout.UnknownSku}
+    assert len({id(each) for each in refused}) == 6, "what is raised twice carries another request's traceback"
+
+
 async def test_anothers_hold_or_order_is_not_there(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     await sell("LAMP", stock=5)
     stranger = PersonId(new_id())
@@ -197,6 +206,22 @@ async def test_one_key_has_one_effect_and_one_answer(shop: Shop, sell: Stock, bu
         await settle_hold(shop, altered(wish, key=key(buyer, body=2)))
     other, _ = await settle_hold(shop, altered(wish, key=key(PersonId(new_id()))))
     assert isinstance(other, FreshHold), "keys belong to a buyer"
+
+
+@pytest.mark.parametrize("drop_in_s", [None, -1])
+async def test_the_stored_answer_of_a_hold_is_its_document(
+    shop: Shop, sell: Stock, buyer: PersonId, drop_in_s: float | None
+) -> None:
+    await sell("LAMP", stock=5, drop_in_s=drop_in_s, per_buyer=2)
+    await a_voucher(shop.database, "TEN")
+    held, _ = await settle_hold(shop, HoldWish(buyer, (Line("LAMP", 2),), key=key(buyer), code="ten"))
+    stored, repeat = await settle_hold(shop, HoldWish(buyer, (Line("LAMP", 2),), key=key(buyer), code="ten"))
+    assert isinstance(held, FreshHold)
+    assert isinstance(stored, StoredAnswer)
+    assert repeat
+    read = await checkout.find_hold(shop, buyer_id=buyer, hold_id=held.id)
+    assert stored.body == held.answer.body == hold_document(held.view()) == hold_document(read)
+    assert json.loads(stored.body)["discount"] == {"amount": 50, "currency": "GBP"}
 
 
 async def test_a_refusal_is_an_answer_but_a_mistake_is_not(shop: Shop, sell: Stock, buyer: PersonId) -> None:

@@ -132,6 +132,7 @@ def test_an_end_is_an_end_and_money_can_always_go_back() -> None:
             assert may_move(state, OrderState.REFUNDED)
     assert not may_move(OrderState.PAID, OrderState.PAYMENT_FAILED), "a late decline does not undo a payment"
     assert not may_move(OrderState.PAID, OrderState.CANCELLED)
+    assert may_move(OrderState.FULFILLED, OrderState.PAID), "what was marked as sent by mistake is to be sent again"
     assert not may_move(OrderState.REFUNDED, OrderState.PAID), "a late success does not reopen a refunded order"
 
 

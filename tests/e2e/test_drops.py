@@ -34,7 +34,7 @@ def test_of_two_who_race_for_the_last_one_the_other_is_told_plainly(shop: Shop, 
     expect(loser.page.get_by_role("heading", level=1)).to_have_text("It is gone")
     loser.sees("someone else was a moment faster. Nothing was charged.")
     loser.page.get_by_role("link", name="Look again").click()
-    loser.sees("Sold out")
+    wait_until(lambda: loser.reads(f"/products/{slug}", "Sold out"))
     winner.order()
     winner.pay()
     winner.is_thanked()

@@ -106,6 +106,14 @@ def test_mails_with_a_link_carry_it_and_escape_the_rest(template: str) -> None:
     assert "<Shop>" not in words.html
 
 
+def test_a_mail_says_which_language_it_speaks() -> None:
+    for template in LINK_TEMPLATES:
+        words = write_mail(
+            template, {"minutes": 30, "link": "http://x"}, name="", context=MessageContext("Shop", "de_DE")
+        )
+        assert '<html lang="de-DE">' in words.html
+
+
 @pytest.mark.parametrize("url", ["", "http://x:25", "smtp://", "127.0.0.1:25"])
 def test_a_mail_server_that_is_no_address_is_named_at_once(url: str) -> None:
     with pytest.raises(StartupError, match="SMTP_URL"):

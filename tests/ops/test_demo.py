@@ -12,7 +12,7 @@ from tests.catalog.makers import a_product, write
 from tests.checkout.conftest import Stock, sell, shop  # noqa: F401 - fixtures
 from tests.ops.market import buy, hold, somebody, trade
 from tidegate.catalog import demo_catalogue, find_demo
-from tidegate.checkout import Shop
+from tidegate.checkout import Actor, LinePart, Shop, cancel, give_back
 from tidegate.entrypoints.demo import load
 from tidegate.ops.books import check_books
 from tidegate.ops.demo import DemoRemoved, remove_demo
@@ -75,6 +75,21 @@ async def test_a_demo_that_was_played_with_goes_and_the_rest_stays(shop: Shop, s
     assert (again.products, again.drops, again.orders, again.people) == (0, 0, 0, 0)
     assert again.kept == (title,)
     assert await broken(shop) == {}
+
+
+async def test_what_a_refund_put_back_on_the_shelf_is_not_put_back_again(shop: Shop, sell: Stock) -> None:  # noqa: F811
+    await sell("LAMP", stock=5)
+    staff = Actor(somebody(), "staff")
+    given_back, cancelled = await buy(shop, "LAMP", quantity=3), await buy(shop, "LAMP", quantity=2)
+    for placed in (given_back, cancelled):
+        await give_back(shop, order_id=placed.id, by=staff, key="a", parts=(LinePart(1, 1),), restock=True)
+    await cancel(shop, order_id=cancelled.id, by=staff)
+    assert await broken(shop) == {}
+
+    assert (await remove(shop)).orders == 2
+    assert await broken(shop) == {}
+    assert await count(shop, "inventory.returns") == 0
+    assert await count(shop, "inventory.stock WHERE (on_hand, held, sold) = (5, 0, 0)") == 1
 
 
 async def test_people_of_the_demo_go_and_staff_and_buyers_stay(shop: Shop, sell: Stock) -> None:  # noqa: F811

@@ -35,6 +35,14 @@ async def claimed(database: Database, limit: int = 10) -> list[Refund]:
         return await payments.claim_due_refunds(conn, limit=limit)
 
 
+async def carried_out(providers: Providers, database: Database, refund: Refund) -> RefundState:
+    """What the provider said when it was asked, recorded."""
+    answer = await payments.ask_refund(providers, database, refund)
+    async with database.transaction() as conn:
+        await payments.settle_refund(conn, refund, answer)
+    return answer.state
+
+
 async def refunded(database: Database, wish: ChargeIntent) -> tuple[int, int]:
     """What the sandbox has given back, and in how many refunds."""
     async with database.connection() as conn:
@@ -55,7 +63,7 @@ async def test_a_refund_is_recorded_once_per_reason_and_carried_out_once(databas
     await asyncio.gather(*(record(database, refund, refund) for _ in range(4)))
     assert await claimed(database) == [refund]
     assert await claimed(database) == []
-    runs = await asyncio.gather(*(payments.run_refund(providers, database, refund) for _ in range(4)))
+    runs = await asyncio.gather(*(carried_out(providers, database, refund) for _ in range(4)))
     assert set(runs) == {RefundState.DONE}
     assert await refunded(database, wish) == (1_299, 1)
 
@@ -70,7 +78,7 @@ async def test_refunds_of_different_reasons_add_up_to_no_more_than_was_paid(data
     await record(database, part, rest)
     with pytest.raises(CheckViolation, match="refunded_within_charge"):
         await record(database, more)
-    states = [await payments.run_refund(providers, database, refund) for refund in (part, rest)]
+    states = [await carried_out(providers, database, refund) for refund in (part, rest)]
     assert states == [RefundState.DONE, RefundState.DONE]
     assert await refunded(database, wish) == (1_299, 2)
 
@@ -80,7 +88,7 @@ async def test_a_refund_in_another_currency_fails(database: Database) -> None:
     wish = await paid(database, providers)
     refund = Refund(wish.ref, "stock-gone", Money(100, "EUR"))
     await record(database, refund)
-    assert await payments.run_refund(providers, database, refund) is RefundState.FAILED
+    assert await carried_out(providers, database, refund) is RefundState.FAILED
     async with database.connection() as conn:
         captured = await payments.find_captured(conn, wish.ref.order_id)
     assert captured is not None
@@ -93,7 +101,7 @@ async def test_a_refund_of_what_has_no_payment_yet_stays_due(database: Database)
     refund = Refund(wish.ref, "stock-gone", wish.total)
     await record(database, refund)
     with pytest.raises(OutcomeUnknown):
-        await payments.run_refund(providers, database, refund)
+        await carried_out(providers, database, refund)
     async with database.connection() as conn:
         await conn.execute("UPDATE payments.refunds SET next_ask_at = clock_timestamp()")
     assert await claimed(database) == [refund]

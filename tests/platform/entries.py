@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
-from tidegate.platform.transactions import PostgresTransactions, Work
+from tidegate.platform.ids import new_id
+from tidegate.platform.transactions import NAME_IT, Mark, PostgresTransactions, Work
 
 TABLES = """
 CREATE TABLE public.entries (
@@ -79,16 +80,24 @@ async def look_then_write(conn: Connection) -> int:
     return free
 
 
+async def marked(conn: Connection) -> Mark:
+    """Give a transaction that was begun by hand its mark."""
+    mark_id = new_id()
+    row = await (await conn.execute(NAME_IT, (mark_id,))).fetchone()
+    assert row is not None
+    return Mark(mark_id, *row)
+
+
 async def backend(conn: Connection) -> object:
     return await value(conn, "SELECT pg_backend_pid()")
 
 
-async def until_known(transactions: PostgresTransactions, xid: str) -> bool | None:
+async def until_known(transactions: PostgresTransactions, mark: Mark) -> bool | None:
     """How a transaction ended, once that can be told."""
     answers: list[bool | None] = []
 
     async def known() -> bool:
-        answers.append(await transactions.resolve(xid))
+        answers.append(await transactions.resolve(mark))
         return answers[-1] is not None
 
     await eventually(known)

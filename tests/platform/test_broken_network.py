@@ -39,7 +39,7 @@ async def test_a_cut_before_the_commit_arrives_is_unknown_and_did_not_happen(
     with pytest.raises(CommitUnknown) as caught:
         await through.run(write(1))
     assert proxy.up.cuts == 1
-    assert await until_known(through, caught.value.xid) is False
+    assert await until_known(through, caught.value.mark) is False
     assert await rows(direct) == []
 
 
@@ -51,7 +51,7 @@ async def test_a_cut_before_the_answer_arrives_is_unknown_and_did_happen(
         await through.run(write(1))
     assert proxy.down.cuts == 1
     assert caught.value.result == "written"
-    assert await through.resolve(caught.value.xid) is True
+    assert await through.resolve(caught.value.mark) is True
     assert await rows(direct) == [1]
 
 

@@ -24,9 +24,10 @@ from tests.virtual_time import run_virtually
 from tidegate.platform.batcher import HUNG
 from tidegate.platform.database import Connection
 from tidegate.platform.group_commit import UNKNOWN_OUTCOME, GroupCommit
+from tidegate.platform.ids import new_id
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
-from tidegate.platform.transactions import CommitUnknown, Interrupted, Refused, Work
+from tidegate.platform.transactions import CommitUnknown, Interrupted, Mark, Refused, Work
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class Ledger:
     faults: Faults
     chance: random.Random
     committed: list[list[Request]] = field(default_factory=list)
-    endings: dict[str, bool] = field(default_factory=dict)
+    endings: dict[Mark, bool] = field(default_factory=dict)
     in_use: bool = False
     closed: bool = False
 
@@ -107,15 +108,15 @@ class Ledger:
         if applied:
             self.committed.append(staged)
         if unknown:
-            xid = str(len(self.endings))
-            self.endings[xid] = applied
-            raise CommitUnknown(xid, result)
+            mark = Mark(new_id(), str(len(self.endings)), 1)
+            self.endings[mark] = applied
+            raise CommitUnknown(mark, result)
         return result
 
-    async def resolve(self, xid: str) -> bool | None:
+    async def resolve(self, mark: Mark) -> bool | None:
         assert not self.in_use and not self.closed
         await asyncio.sleep(self.chance.uniform(0, self.faults.turn_s))
-        return None if self._happens(self.faults.blind) else self.endings[xid]
+        return None if self._happens(self.faults.blind) else self.endings[mark]
 
     async def close(self) -> None:
         self.closed = True
@@ -298,11 +299,11 @@ class Scripted:
         if fault != "lost":
             self.committed.append(numbers)
         if fault in {"lost", "applied"}:
-            raise CommitUnknown("7", result)
+            raise CommitUnknown(Mark(new_id(), "7", 1), result)
         return result
 
-    async def resolve(self, xid: str) -> bool | None:
-        self.asked.append(xid)
+    async def resolve(self, mark: Mark) -> bool | None:
+        self.asked.append(mark.xid)
         return self.answers.pop(0) if self.answers else None
 
     async def close(self) -> None:

@@ -11,11 +11,30 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg import errors as pg
 
-from tests.platform.entries import backend, connector, look_then_write, nothing, rows, until_known, value, write
+from tests.platform.entries import (
+    backend,
+    connector,
+    look_then_write,
+    marked,
+    nothing,
+    rows,
+    until_known,
+    value,
+    write,
+)
 from tests.proxy import Proxy
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
-from tidegate.platform.transactions import CommitUnknown, Interrupted, PostgresTransactions, Refused, Work
+from tidegate.platform.ids import new_id
+from tidegate.platform.transactions import (
+    NAME_IT,
+    CommitUnknown,
+    Interrupted,
+    Mark,
+    PostgresTransactions,
+    Refused,
+    Work,
+)
 
 # What goes well, and what it costs
 
@@ -294,7 +313,7 @@ async def test_a_server_that_is_away_interrupts_and_answers_no_question(tmp_path
     away = PostgresTransactions(connector(f"postgresql:///?host={tmp_path}"))
     with pytest.raises(Interrupted):
         await away.run(nothing)
-    assert await away.resolve("1000") is None
+    assert await away.resolve(Mark(new_id(), "1000", 1)) is None
     await away.close()
 
 
@@ -324,14 +343,23 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(
 async def test_the_server_is_asked_how_a_transaction_ended(
     transactions: PostgresTransactions, direct: Connection
 ) -> None:
-    xids = []
+    marks = []
     for end in ("COMMIT", "ROLLBACK"):
         await direct.execute("BEGIN")
-        xids.append(str(await value(direct, "SELECT pg_current_xact_id()::text")))
+        marks.append(await marked(direct))
         await direct.execute(end)
-    assert [await transactions.resolve(xid) for xid in xids] == [True, False]
-    assert await transactions.resolve(str(2**40)) is None
-    assert await transactions.resolve(xids[0]) is True
+    for _ in range(2):
+        assert [await transactions.resolve(mark) for mark in marks] == [True, False]
+
+
+async def test_what_is_said_not_to_have_happened_can_no_longer_happen(
+    transactions: PostgresTransactions, direct: Connection
+) -> None:
+    late = Mark(new_id(), "1000", 1)
+    assert await transactions.resolve(late) is False
+    with pytest.raises(pg.UniqueViolation):
+        await direct.execute(NAME_IT, (late.id,))
+    assert await transactions.resolve(late) is False
 
 
 async def test_a_transaction_in_question_that_still_runs_is_ended_with_its_locks(
@@ -339,10 +367,9 @@ async def test_a_transaction_in_question_that_still_runs_is_ended_with_its_locks
 ) -> None:
     forgotten = await AsyncConnection.connect(entries_url, autocommit=True)
     await forgotten.execute("BEGIN")
-    xid = str(await value(forgotten, "SELECT pg_current_xact_id()::text"))
+    mark = await marked(forgotten)
     await forgotten.execute("SELECT FROM public.stock WHERE id = 1 FOR NO KEY UPDATE")
-    assert await transactions.resolve(xid) is None
-    assert await until_known(transactions, xid) is False
+    assert await until_known(transactions, mark) is False
     assert await transactions.run(look_then_write) == 10
     await forgotten.close()
 
@@ -367,7 +394,7 @@ async def test_a_backend_that_is_ended_during_commit_leaves_it_unknown(
     await direct.execute("SELECT pg_terminate_backend(%s, 5000)", (await value(direct, WHO_WAITS),))
     with pytest.raises(CommitUnknown) as caught:
         await running
-    assert await until_known(transactions, caught.value.xid) is False
+    assert await until_known(transactions, caught.value.mark) is False
     assert await value(direct, "SELECT count(*) FROM public.slow") == 0
 
 
@@ -380,7 +407,7 @@ async def test_a_commit_under_way_on_a_cut_connection_is_ended_before_it_is_done
     proxy.cut()
     with pytest.raises(CommitUnknown) as caught:
         await running
-    assert await until_known(through, caught.value.xid) is False
+    assert await until_known(through, caught.value.mark) is False
     await direct.execute("SELECT pg_advisory_unlock(1)")
     assert await through.run(slow_commit) == "written"
     assert await value(direct, "SELECT count(*) FROM public.slow") == 1
@@ -401,7 +428,7 @@ async def test_a_commit_that_takes_too_long_is_given_up_and_ended(entries_url: s
     await direct.execute("SELECT pg_advisory_lock(1)")
     with pytest.raises(CommitUnknown) as caught:
         await transactions.run(slow_commit)
-    assert await until_known(transactions, caught.value.xid) is False
+    assert await until_known(transactions, caught.value.mark) is False
     assert await value(direct, "SELECT count(*) FROM public.slow") == 0
     await transactions.close()
 
@@ -430,6 +457,6 @@ async def test_an_error_of_our_own_after_commit_leaves_it_unknown(entries_url: s
     transactions = PostgresTransactions(lambda: Forgetful.connect(entries_url, autocommit=True))
     with pytest.raises(CommitUnknown) as caught:
         await transactions.run(write(1))
-    assert await transactions.resolve(caught.value.xid) is True
+    assert await transactions.resolve(caught.value.mark) is True
     assert await rows(direct) == [1]
     await transactions.close()

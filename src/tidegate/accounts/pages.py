@@ -19,14 +19,13 @@ from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.accounts.sessions import sign_in
 from tidegate.platform.problems import InvalidRequest, Problem, TooManyRequests
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, forget_session, own_path, read_form, render, see_other, session_token
+from tidegate.web import NOT_KEPT, PostedForm, forget_session, own_path, read_form, render, see_other, session_token
 
 router = APIRouter(include_in_schema=False)
 
 STAFF_HOME: Final = "/admin"
 CUSTOMER_HOME: Final = "/account"
 AFTER_SIGN_OUT: Final = "/"
-NOT_KEPT: Final = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ async def log_in(request: Request) -> Response:
             room.database,
             room.settings,
             email=email,
-            password=_password(form),
+            password=form.raw("password"),
             address=client_address(request),
             before=before,
             take_over=room.take_over,
@@ -205,7 +204,7 @@ async def _ask(request: Request, kind: LinkKind, action: str) -> Response:
 
 async def _enter(request: Request, kind: LinkKind, form: PostedForm) -> Response:
     token, then = form.get("token"), own_path(form.get("next"))
-    password = None if kind == LinkKind.LOGIN else _password(form)
+    password = None if kind == LinkKind.LOGIN else form.raw("password")
     try:
         signed_in = await enter_by_link(
             desk(request), kind=kind, token=token, password=password, before=session_token(request)
@@ -239,12 +238,6 @@ def _go_on(request: Request, signed_in: SignedIn, then: str) -> Response:
 def _then(request: Request) -> str:
     """Where somebody is to go on to, from the page's address; only a path of our own."""
     return own_path(request.query_params.get("next", ""))
-
-
-def _password(form: PostedForm) -> str:
-    """As it was typed: spaces at its ends belong to it."""
-    typed = form.all("password")
-    return typed[-1] if typed else ""
 
 
 def _headers(problem: Problem) -> dict[str, str]:

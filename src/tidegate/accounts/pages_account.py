@@ -21,6 +21,7 @@ from tidegate.accounts.rules import MIN_PASSWORD
 from tidegate.platform.problems import InvalidRequest, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import (
+    NOT_KEPT,
     SignInFirst,
     Visitor,
     current_person,
@@ -34,7 +35,6 @@ from tidegate.web import (
 router = APIRouter(include_in_schema=False)
 
 HOME = "/account"
-NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,12 @@ async def post_password(request: Request) -> Response:
     """Change the password; other sessions end."""
     owner = await _owner(request)
     form = await read_form(request)
-    present, new = form.all("present"), form.all("password")
     try:
         await change_password(
             desk(request),
             person_id=owner.id,
-            present=present[-1] if present else "",
-            new=new[-1] if new else "",
+            present=form.raw("present"),
+            new=form.raw("password"),
             keep=session_token(request),
         )
     except (WrongCredentials, InvalidRequest, TooManyRequests, SignInBusy) as problem:

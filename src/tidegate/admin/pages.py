@@ -9,13 +9,13 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, inventory
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import Drop
-from tidegate.checkout import OrderState, OrderSummary, Shop, list_recent
+from tidegate.checkout import OrderState, OrderSummary, Shop, list_orders
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, total
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = staff_router()
 
@@ -56,7 +56,7 @@ async def show_overview(request: Request) -> Response:
     shop: Shop = request.app.state.shop
     async with shop.database.connection() as conn:
         now = await database_now(conn)
-        orders = tuple(await list_recent(conn, limit=SHOWN_ORDERS))
+        orders = (await list_orders(conn, limit=SHOWN_ORDERS)).orders
         drops = await drop_rows(conn, now=now)
     money_in = total((each.total for each in orders if each.state in MONEY_IN), shop.settings.currency)
     context = OverviewContext(

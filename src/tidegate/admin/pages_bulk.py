@@ -16,7 +16,7 @@ from tidegate import catalog
 from tidegate.admin.pages_lists import MAX_TYPED
 from tidegate.admin.pages_product_form import split_tags
 from tidegate.admin.pages_products import FILTERS, read_filter
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import BulkChange, BulkPreview, Choice, ChoiceChanged, CollectionRow, Status, UnknownCollection
 from tidegate.checkout import Shop
 from tidegate.platform.database import Connection
@@ -24,7 +24,7 @@ from tidegate.platform.ids import ProductId, parse_id
 from tidegate.platform.money import MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/products/bulk")
 

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, inventory
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import VoucherTerms
 from tidegate.checkout import Shop
 from tidegate.platform.clock import database_now
@@ -17,7 +17,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/codes")
 

@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from tidegate import catalog
 from tidegate.admin.pages_lists import flash
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import CollectionExists, CollectionRow, UnknownCollection
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/collections")
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from tidegate import catalog, inventory, ops
 from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.admin.drop_forms import FORM_FIELDS, DropForm, read_drop_form, refusal
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import Drop, DropExists, DropRuns, UnknownVariant, VariantInDrop
 from tidegate.checkout import Shop
 from tidegate.ops import DropSample
@@ -23,7 +23,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/drops")
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import accounts, checkout
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.checkout import (
     Actor,
     Aftermath,
@@ -31,7 +31,7 @@ from tidegate.checkout import (
 from tidegate.platform.ids import OrderId, PersonId, parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount, total
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
-from tidegate.web import PostedForm, read_form, render, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, see_other
 
 router = staff_router("/orders")
 
@@ -63,6 +63,7 @@ class OrderContext:
     half: str
     typed: dict[str, str]
     error: str
+    may_cancel: bool
     confirm_cancel: bool
 
 
@@ -192,6 +193,7 @@ async def _page(
         half=_plain(half),
         typed=dict(form.fields) if form else {"amount": _plain(after.rest)},
         error=problem.detail if problem else "",
+        may_cancel=checkout.may_cancel(order, after, paid_too=True),
         confirm_cancel=confirm_cancel,
     )
     return render(request, "admin/order.html", context, status=problem.status if problem else 200, headers=NOT_KEPT)

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from tidegate import accounts
 from tidegate.accounts import Desk, Invitation, LastAdmin, PeoplePage, PersonAccount, Role, RoleChange
-from tidegate.admin.pages_shell import ADMINS, NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import ADMINS, staff_member, staff_router
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/people")
 admin_router = staff_router("/people", roles=ADMINS)

@@ -18,7 +18,7 @@ from tidegate.admin.pages_product_form import (
     save_product,
     typed_form,
 )
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import (
     CollectionRow,
     EditableProduct,
@@ -36,7 +36,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/products")
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.catalog import Rates, ShippingMethod, ShippingZone
 from tidegate.checkout import Shop
 from tidegate.platform.database import Connection
@@ -20,7 +20,7 @@ from tidegate.platform.ids import parse_id
 from tidegate.platform.money import Money, MoneyError, parse_amount
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import PostedForm, read_form, render, request_locale, see_other
+from tidegate.web import NOT_KEPT, PostedForm, read_form, render, request_locale, see_other
 
 router = staff_router()
 

@@ -9,10 +9,10 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import ops
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.ops import Finding, SettingSection
 from tidegate.platform.settings import Settings
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = staff_router("/settings")
 

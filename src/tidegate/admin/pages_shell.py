@@ -13,9 +13,6 @@ from tidegate.web import SignInFirst, Visitor, current_person
 STAFF = frozenset({"staff", "admin"})
 ADMINS = frozenset({"admin"})
 
-NOT_KEPT = {"cache-control": "no-store"}
-"""Headers of every page here: no browser and no proxy keeps one."""
-
 
 def staff_router(prefix: str = "", *, roles: frozenset[str] = STAFF) -> APIRouter:
     """A router under `/admin` that only `roles` get through; to everyone else who is signed in its pages are not there.

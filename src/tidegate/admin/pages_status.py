@@ -13,12 +13,12 @@ from starlette.responses import Response
 from tidegate import ops
 from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.admin.pages import DropRow, drop_rows
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.checkout import Shop
 from tidegate.ops import Sample, Statuses
 from tidegate.platform.clock import database_now
 from tidegate.platform.texts import text as _
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = staff_router("/status")
 

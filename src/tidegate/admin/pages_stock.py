@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import accounts, catalog, inventory
-from tidegate.admin.pages_shell import NOT_KEPT, staff_member, staff_router
+from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import VariantName
 from tidegate.checkout import Shop
 from tidegate.inventory import MoveCause, StockChanged, StockLevel, StockMovement, StockTaken
@@ -16,7 +16,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import ANYONE, PersonId, VariantId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = staff_router("/stock")
 

@@ -8,11 +8,12 @@ from fastapi import Request
 from markupsafe import Markup
 from starlette.responses import Response
 
-from tidegate.admin.pages_shell import NOT_KEPT, staff_router
+from tidegate.admin.pages_shell import staff_router
 from tidegate.checkout import Shop
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
 from tidegate.web import (
+    NOT_KEPT,
     PAGE_TITLES,
     PageChanged,
     PostedForm,

@@ -216,9 +216,9 @@ async def _change_prices(conn: Connection, change: BulkChange, ids: Sequence[Pro
 
 
 async def _change_collections(conn: Connection, change: BulkChange, ids: Sequence[ProductId]) -> None:
-    for slug in (change.add_to, change.remove_from):
+    for slug in filter(None, (change.add_to, change.remove_from)):
         known = await conn.execute("SELECT 1 FROM catalog.collections WHERE slug = %s", (slug,))
-        if slug and await known.fetchone() is None:
+        if await known.fetchone() is None:
             raise InvalidRequest(f"There is no collection `{slug}`. No product was changed.")
     if change.add_to:
         await conn.execute(

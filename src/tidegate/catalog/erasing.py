@@ -14,7 +14,7 @@ from tidegate.platform.ids import DropId, ProductId, VariantId
 
 @dataclass(frozen=True, slots=True)
 class DemoFound:
-    """What of the demo is in the catalogue: the variants of each product, and drops that sell nothing else."""
+    """What of the demo is in the catalogue: the variants of each product, and its title."""
 
     products: Mapping[ProductId, frozenset[VariantId]]
     titles: Mapping[ProductId, str]

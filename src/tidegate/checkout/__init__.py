@@ -9,7 +9,7 @@ from tidegate.checkout.address_book import (
     save_address,
 )
 from tidegate.checkout.books import INVARIANTS
-from tidegate.checkout.cancelling import cancel, may_cancel
+from tidegate.checkout.cancelling import cancel
 from tidegate.checkout.cart import (
     add_to_cart,
     delete_old_carts,
@@ -66,13 +66,12 @@ from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
-from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, list_orders
+from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
-from tidegate.checkout.orders import list_recent
 from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
-from tidegate.checkout.rules import check_form
+from tidegate.checkout.rules import check_form, may_cancel
 from tidegate.checkout.shipments import Carrier, Parcel, list_carriers, send, undo_send
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.upkeep import expire_holds_once, expire_orders_once, reconcile_once
@@ -142,6 +141,7 @@ __all__ = [
     "find_aftermath",
     "find_hold",
     "find_order",
+    "find_placed",
     "forget_buyers",
     "forget_person",
     "forget_variants",
@@ -151,7 +151,6 @@ __all__ = [
     "list_addresses",
     "list_carriers",
     "list_orders",
-    "list_recent",
     "live_hold_in",
     "may_cancel",
     "open_hold",
@@ -164,6 +163,7 @@ __all__ = [
     "reconcile_once",
     "remove_address",
     "save_address",
+    "see_aftermath",
     "send",
     "set_line",
     "settle_hold",

@@ -42,17 +42,6 @@ async def cancel(shop: Shop, *, order_id: OrderId, by: Actor) -> None:
         await try_to_carry_out(shop, refund)
 
 
-async def may_cancel(shop: Shop, *, order_id: OrderId) -> bool:
-    """Whether its buyer could cancel an order at this moment; for showing, `cancel` decides."""
-    async with shop.database.connection() as conn:
-        order = (await load_orders(conn, [order_id])).get(order_id)
-        if order is None or order.state in PAYABLE:
-            return order is not None
-        after = await load_aftermath(conn, order)
-    untouched = after.cancelled_at is None and not after.sent_any
-    return order.state is OrderState.PAID and untouched and shop.settings.orders.buyer_cancels_paid
-
-
 async def _own(shop: Shop, order_id: OrderId, by: Actor) -> Order:
     async with shop.database.connection() as conn:
         order = (await load_orders(conn, [order_id])).get(order_id)

@@ -60,19 +60,14 @@ def goods_members(*, total: Money, discount: Money, lines: Sequence[BoughtLine])
 
 
 def hold_body(hold_id: HoldId, *, expires_at: str, members: bytes) -> bytes:
-    """The document of a hold, encoded: `hold_document` of the same hold to the letter. `members`: `goods_members`."""
+    """The document of a hold, encoded. `members`: `goods_members`; `expires_at` in ISO 8601."""
     return f'{{"id":"{hold_id}","expires_at":"{expires_at}",'.encode() + members
 
 
-def hold_document(hold: HoldView) -> dict[str, Any]:
-    """A hold; its total is that of the goods, less its discount."""
-    return {
-        "id": str(hold.id),
-        "expires_at": hold.expires_at.isoformat(),
-        "total": money_document(hold.total),
-        "discount": discount_document(hold.discount),
-        "lines": [_line(line) for line in hold.lines],
-    }
+def hold_document(hold: HoldView) -> bytes:
+    """A hold, encoded; its total is that of the goods, less its discount."""
+    members = goods_members(total=hold.total, discount=hold.discount, lines=hold.lines)
+    return hold_body(hold.id, expires_at=hold.expires_at.isoformat(), members=members)
 
 
 def order_document(order: OrderView) -> dict[str, Any]:

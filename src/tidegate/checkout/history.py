@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from tidegate import payments
-from tidegate.checkout.contracts import Actor, Aftermath, Happened, LinePart, Shipment
+from tidegate.checkout.contracts import Actor, Aftermath, Happened, LinePart, OrderView, Shipment
 from tidegate.checkout.orders import Order
-from tidegate.checkout.rules import parts_left
+from tidegate.checkout.rules import PAYABLE, parts_left
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import OrderId, new_id
 from tidegate.platform.money import Money
@@ -19,7 +19,7 @@ SHOP = Actor(None, "shop")
 """Who does what nobody asked for."""
 
 MAX_SHOWN = 200
-"""Most lines of an order's history, and most parcels, that are read."""
+"""Most lines of an order's history that are read: the newest."""
 
 
 async def note(conn: Connection, order_id: OrderId, what: str, by: Actor, **detail: Any) -> None:
@@ -31,8 +31,13 @@ async def note(conn: Connection, order_id: OrderId, what: str, by: Actor, **deta
     )
 
 
-async def load_aftermath(conn: Connection, order: Order) -> Aftermath:
-    """What became of an order, as it stands; under its lock nothing of it changes."""
+async def load_aftermath(conn: Connection, order: Order | OrderView) -> Aftermath:
+    """What became of an order, as it stands; under its lock nothing of it changes.
+
+    While an order is to be paid nothing has: then nothing is asked.
+    """
+    if order.state in PAYABLE:
+        return nothing_yet(order.total.currency)
     row = await (
         await conn.execute("SELECT paid_at, cancelled_at FROM checkout.orders WHERE id = %s", (order.id,))
     ).fetchone()
@@ -54,14 +59,19 @@ async def load_aftermath(conn: Connection, order: Order) -> Aftermath:
     )
 
 
+def nothing_yet(currency: str) -> Aftermath:
+    """What became of an order that is to be paid."""
+    return Aftermath(None, None, (), (), (), Money(0, currency), (), ())
+
+
 async def load_shipments(conn: Connection, order_id: OrderId) -> tuple[Shipment, ...]:
-    """An order's parcels, the oldest first."""
+    """An order's parcels, the oldest first: all of them, for they say what is left. `send` bounds how many."""
     rows = await conn.execute(
         "SELECT s.id, s.carrier, s.tracking_number, s.tracking_url, s.sent_at, s.undone_at,"
         " array_agg(l.line_no ORDER BY l.line_no), array_agg(l.quantity ORDER BY l.line_no)"
         " FROM checkout.shipments AS s JOIN checkout.shipment_lines AS l ON l.shipment_id = s.id"
-        " WHERE s.order_id = %s GROUP BY s.id ORDER BY s.sent_at, s.id LIMIT %s",
-        (order_id, MAX_SHOWN),
+        " WHERE s.order_id = %s GROUP BY s.id ORDER BY s.sent_at, s.id",
+        (order_id,),
     )
     return tuple(_shipment(row) for row in await rows.fetchall())
 
@@ -76,13 +86,14 @@ async def refunded_parts(conn: Connection, order_id: OrderId) -> tuple[LinePart,
 
 
 async def _history(conn: Connection, order_id: OrderId) -> tuple[Happened, ...]:
+    """The newest lines, the oldest of them first."""
     rows = await conn.execute(
         "SELECT what, actor_id, actor_role, detail, at FROM checkout.order_events"
-        " WHERE order_id = %s ORDER BY id LIMIT %s",
+        " WHERE order_id = %s ORDER BY id DESC LIMIT %s",
         (order_id, MAX_SHOWN),
     )
     found: list[tuple[str, Any, str, Mapping[str, Any], datetime]] = await rows.fetchall()
-    return tuple(Happened(*row) for row in found)
+    return tuple(Happened(*row) for row in reversed(found))
 
 
 def _shipment(row: tuple[Any, ...]) -> Shipment:

@@ -72,6 +72,15 @@ FROM_HOLD = (
 FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
 SHIPPING_PROBLEMS: tuple[type[Problem], ...] = (NotShippedThere, ShippingUnknown)
+HOLD_PROBLEMS: tuple[type[Problem], ...] = (
+    SoldOut,
+    NotOpen,
+    LimitReached,
+    HoldsOpen,
+    PassRequired,
+    PassSpent,
+    UnknownSku,
+)
 CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)
 
 
@@ -80,17 +89,7 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
     "/api/v1/holds",
     body=HoldBody,
     returns=(201, HoldAnswer),
-    problems=(
-        *KEY_PROBLEMS,
-        *CODE_PROBLEMS,
-        SoldOut,
-        NotOpen,
-        LimitReached,
-        HoldsOpen,
-        PassRequired,
-        PassSpent,
-        UnknownSku,
-    ),
+    problems=(*KEY_PROBLEMS, *CODE_PROBLEMS, *HOLD_PROBLEMS),
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
@@ -126,7 +125,7 @@ async def get_hold(request: Request) -> Response:
     hold = await find_hold(_shop(request), buyer_id=buyer_id, hold_id=_hold_id(request))
     if hold.seconds_left == 0:
         raise HoldExpired()
-    return _json(hold_document(hold), 200)
+    return _answer(StoredAnswer(200, hold_document(hold)))
 
 
 @hot_route(
@@ -174,13 +173,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     problems=(
         *KEY_PROBLEMS,
         *CODE_PROBLEMS,
-        SoldOut,
-        NotOpen,
-        LimitReached,
-        HoldsOpen,
-        PassRequired,
-        PassSpent,
-        UnknownSku,
+        *HOLD_PROBLEMS,
         *SHIPPING_PROBLEMS,
         UnknownProvider,
         UnknownToken,

@@ -19,7 +19,7 @@ from tidegate.checkout.contracts import (
     OrderState,
     OrderSummary,
 )
-from tidegate.checkout.lists import OrderFilter, find_aftermath, list_orders
+from tidegate.checkout.lists import OrderFilter, find_aftermath, find_placed, list_orders
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.shipments import Parcel, send
 from tidegate.checkout.shop import Shop
@@ -153,7 +153,7 @@ async def post_admin_refund(
 ) -> StandingAnswer:
     """Give money back, once per key."""
     shop = _shop(request)
-    order, _ = await find_aftermath(shop, order_id=OrderId(order_id))
+    order = await find_placed(shop, order_id=OrderId(order_id))
     amount = None if body.amount is None else Money(body.amount, order.total.currency)
     await give_back(
         shop, order_id=order.id, by=_by(person), key=key, amount=amount, parts=_parts(body.lines), restock=body.restock

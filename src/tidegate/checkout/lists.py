@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from psycopg.sql import SQL, Composed, Literal
+
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
-from tidegate.checkout.history import load_aftermath
-from tidegate.checkout.orders import load_orders
+from tidegate.checkout.history import load_aftermath, nothing_yet
+from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import OrderId, PersonId
+from tidegate.platform.ids import OrderId, PersonId, id_floor
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
 
 SELECT = """
 SELECT o.id, o.number, o.state, o.total_amount, o.currency,
     (SELECT sum(quantity) FROM checkout.order_lines AS l WHERE l.order_id = o.id)::int, o.created_at
-FROM checkout.orders AS o
-WHERE (%(before)s::uuid IS NULL OR o.id < %(before)s)
-    AND (%(buyers)s::uuid[] IS NULL OR o.buyer_id = ANY(%(buyers)s))
-    AND (%(number)s::text IS NULL OR o.number = %(number)s)
-    AND (%(state)s::text IS NULL OR o.state = %(state)s)
-    AND (%(since)s::timestamptz IS NULL OR o.created_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR o.created_at < %(until)s)
-ORDER BY o.id DESC LIMIT %(limit)s
+FROM checkout.orders AS o {which} ORDER BY o.id DESC LIMIT %(limit)s
 """
+
+CLOCKS_APART = timedelta(hours=1)
+"""Ids tell the time of the process that made them, `created_at` that of the database; no further apart than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +53,64 @@ async def list_orders(
     conn: Connection, *, limit: int, before: UUID | None = None, wanted: OrderFilter | None = None
 ) -> OrderPage:
     """The newest orders, or those placed before the order `before`."""
-    which = wanted or OrderFilter()
-    values: dict[str, Any] = {
-        "before": before,
-        "buyers": None if which.buyers is None else list(which.buyers),
-        "number": which.number,
-        "state": which.state.value if which.state else None,
-        "since": which.since,
-        "until": which.until,
-        "limit": limit + 1,
-    }
-    rows = await (await conn.execute(SELECT, values)).fetchall()
+    conditions, values = _conditions(wanted or OrderFilter(), before)
+    which = SQL("WHERE {}").format(SQL(" AND ").join(conditions)) if conditions else SQL("")
+    asked = await conn.execute(SQL(SELECT).format(which=which), {**values, "limit": limit + 1})
+    rows = await asked.fetchall()
     orders = tuple(
         OrderSummary(row[0], row[1], OrderState(row[2]), Money(row[3], row[4]), row[5], row[6]) for row in rows[:limit]
     )
     return OrderPage(orders, orders[-1].id if len(rows) > limit else None)
 
 
+def _conditions(wanted: OrderFilter, before: UUID | None) -> tuple[list[SQL | Composed], dict[str, Any]]:
+    """What must hold, only as far as it was asked for: then each plan is made for what it is asked.
+
+    Days are looked for among ids, which are in order of time, and the moment itself decides.
+    """
+    values: dict[str, Any] = {}
+    conditions: list[SQL | Composed] = []
+    for name, value, condition in (
+        ("before", before, "o.id < %(before)s"),
+        ("buyers", None if wanted.buyers is None else list(wanted.buyers), "o.buyer_id = ANY(%(buyers)s)"),
+        ("number", wanted.number, "o.number = %(number)s"),
+        ("since", wanted.since, "o.created_at >= %(since)s"),
+        ("from", wanted.since and id_floor(wanted.since - CLOCKS_APART), "o.id >= %(from)s"),
+        ("until", wanted.until, "o.created_at < %(until)s"),
+        ("to", wanted.until and id_floor(wanted.until + CLOCKS_APART), "o.id < %(to)s"),
+    ):
+        if value is not None:
+            values[name] = value
+            conditions.append(SQL(condition))
+    if wanted.state is not None:
+        # In the statement itself: that the index of some states may be used must be plain to the planner.
+        conditions.append(SQL("o.state = {}").format(Literal(wanted.state.value)))
+    return conditions, values
+
+
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:
     """An order with what became of it, for staff or after its owner was checked. Raises: NotFound."""
     async with shop.database.connection() as conn:
-        order = (await load_orders(conn, [order_id])).get(order_id)
-        if order is None:
-            raise NotFound("there is no such order")
-        return (await view_orders(conn, [order_id]))[order_id], await load_aftermath(conn, order)
+        order = await _placed(conn, order_id)
+        return order, await load_aftermath(conn, order)
+
+
+async def find_placed(shop: Shop, *, order_id: OrderId) -> OrderView:
+    """Anybody's order, for staff. Raises: NotFound."""
+    async with shop.database.connection() as conn:
+        return await _placed(conn, order_id)
+
+
+async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
+    """What became of an order that was just read; nothing is asked while it is to be paid."""
+    if order.state in PAYABLE:
+        return nothing_yet(order.total.currency)
+    async with shop.database.connection() as conn:
+        return await load_aftermath(conn, order)
+
+
+async def _placed(conn: Connection, order_id: OrderId) -> OrderView:
+    order = (await view_orders(conn, [order_id])).get(order_id)
+    if order is None:
+        raise NotFound("there is no such order")
+    return order

@@ -28,6 +28,7 @@ from tidegate.checkout.orders import (
     Order,
     ask_numbers,
     insert_orders,
+    load_orders,
     lock_orders,
     move_orders,
     read_numbers,
@@ -36,7 +37,7 @@ from tidegate.checkout.orders import (
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form, to_pay
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
-from tidegate.checkout.views import OPEN, view_order, view_orders
+from tidegate.checkout.views import OPEN, standing, view_order, view_orders
 from tidegate.checkout.wishes import bought_line, from_claim
 from tidegate.inventory import Hold, HoldState
 from tidegate.payments.contracts import (
@@ -159,10 +160,12 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
     Raises: NotFound, also for another buyer's.
     """
     async with shop.database.connection() as conn:
-        view = (await view_orders(conn, [order_id])).get(order_id)
-        if view is None or view.buyer_id != buyer_id:
+        order = (await load_orders(conn, [order_id])).get(order_id)
+        if order is None or order.buyer_id != buyer_id:
             raise NotFound("there is no such order")
-        charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ())
+        asked = ask or order.state in PAYABLE
+        charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ()) if asked else ()
+    view = view_order(order, standing(charges))
     unsettled = [charge for charge in charges if charge.state in OPEN]
     if not ask or not unsettled:
         return view

@@ -16,7 +16,6 @@ from tidegate.checkout.contracts import (
     BoughtLine,
     Charges,
     OrderState,
-    OrderSummary,
     ShippingChosen,
     TaxLine,
 )
@@ -88,7 +87,7 @@ SELECT * FROM unnest(%b::uuid[], %b::int[], %b::text[], %b::int[], %b::bigint[],
 
 MOVE = """
 UPDATE checkout.orders SET state = %b,
-    paid_at = CASE WHEN %b = 'paid' THEN clock_timestamp() ELSE paid_at END
+    paid_at = CASE WHEN %b = 'paid' THEN coalesce(paid_at, clock_timestamp()) ELSE paid_at END
 WHERE id = ANY(%b) AND state = ANY(%b)
 """
 
@@ -230,21 +229,6 @@ async def put_last(conn: Connection, order_ids: Sequence[OrderId]) -> None:
         " WHERE o.id = tried.id",
         (list(order_ids),),
     )
-
-
-async def list_recent(conn: Connection, *, limit: int, before: UUID | None = None) -> list[OrderSummary]:
-    """The newest orders, for staff; `before` is the last id of the page before."""
-    rows = await conn.execute(
-        "SELECT o.id, o.number, o.state, o.total_amount, o.currency,"
-        " (SELECT sum(quantity) FROM checkout.order_lines AS l WHERE l.order_id = o.id)::int, o.created_at"
-        " FROM checkout.orders AS o WHERE (%(before)s::uuid IS NULL OR o.id < %(before)s)"
-        " ORDER BY o.id DESC LIMIT %(limit)s",
-        {"before": before, "limit": limit},
-    )
-    return [
-        OrderSummary(row[0], row[1], OrderState(row[2]), Money(row[3], row[4]), row[5], row[6])
-        for row in await rows.fetchall()
-    ]
 
 
 def _order(row: tuple[Any, ...]) -> Order:

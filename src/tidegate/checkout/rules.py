@@ -11,6 +11,7 @@ from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
 from tidegate.checkout.contracts import (
     NO_CHARGES,
     Address,
+    Aftermath,
     BoughtLine,
     Charges,
     CodeNotValid,
@@ -19,6 +20,7 @@ from tidegate.checkout.contracts import (
     LinePart,
     OrderForm,
     OrderState,
+    OrderView,
     PassRequired,
     UnknownSku,
 )
@@ -36,7 +38,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = {
     ),
     OrderState.CANCELLED: frozenset({OrderState.PAID, OrderState.REFUNDED}),  # paid after all: late money
     OrderState.PAID: frozenset({OrderState.FULFILLED, OrderState.REFUNDED}),
-    OrderState.FULFILLED: frozenset({OrderState.REFUNDED}),
+    OrderState.FULFILLED: frozenset({OrderState.PAID, OrderState.REFUNDED}),  # a parcel was marked by mistake
     OrderState.REFUNDED: frozenset(),
 }
 """Every move that an order may make; anything else is a bug or a message out of order, and is left alone."""
@@ -179,6 +181,12 @@ def worth_of(
         both = paid + charges.shipping_amount
         paid += (2 * charges.tax_amount * paid + both) // (2 * both)  # delivery is taxed as the goods are
     return Money((2 * picked * paid + goods) // (2 * goods), discount.currency)
+
+
+def may_cancel(order: OrderView, after: Aftermath, *, paid_too: bool) -> bool:
+    """Whether an order could be cancelled as it stands, a paid one only with `paid_too`; `cancel` decides."""
+    untouched = after.cancelled_at is None and not after.sent_any
+    return order.state in PAYABLE or (order.state is OrderState.PAID and untouched and paid_too)
 
 
 def parts_left(lines: Sequence[BoughtLine], *gone: Sequence[LinePart]) -> tuple[LinePart, ...]:

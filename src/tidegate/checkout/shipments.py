@@ -19,6 +19,8 @@ from tidegate.platform.ids import OrderId
 from tidegate.platform.outbox import write_events
 from tidegate.platform.problems import InvalidRequest, NotFound
 
+MAX_PARCELS = 200
+"""Most parcels of an order, with those that were taken back."""
 MAX_NAME = 80
 MAX_NUMBER = 100
 MAX_URL = 500
@@ -65,6 +67,10 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
             return
         if order.state is not OrderState.PAID or after.cancelled_at is not None:
             raise NotSendable("Only what is paid, and neither cancelled nor sent, can be sent. Nothing was changed.")
+        if len(after.shipments) >= MAX_PARCELS:
+            raise NotSendable(
+                f"This order has {MAX_PARCELS} parcels already, and no more are kept of one order. Nothing was changed."
+            )
         left = {part.line_no: part.quantity for part in after.parts_left}
         parts = parcel.parts or after.parts_left
         numbers = [part.line_no for part in parts]
@@ -79,13 +85,8 @@ async def send(shop: Shop, *, order_id: OrderId, parcel: Parcel, by: Actor) -> N
         await note(conn, order_id, "sent", by, shipment_id=str(parcel.id), carrier=sent.carrier)
         if sum(left.values()) == sum(part.quantity for part in parts):
             await move_orders(conn, {order_id: OrderState.FULFILLED})
-        await write_events(
-            conn,
-            [
-                replace(event, payload=_told(event.payload, order, sent, parts))
-                for event in [order_event("order.sent", order, shop.desk)]
-            ],
-        )
+        event = order_event("order.sent", order, shop.desk)
+        await write_events(conn, [replace(event, payload=_told(event.payload, order, sent, parts))])
 
 
 async def undo_send(shop: Shop, *, order_id: OrderId, shipment_id: UUID, by: Actor) -> None:
@@ -103,9 +104,8 @@ async def undo_send(shop: Shop, *, order_id: OrderId, shipment_id: UUID, by: Act
             return
         _check_undo(order, shipment, late=await _is_late(conn, shop, shipment))
         await conn.execute("UPDATE checkout.shipments SET undone_at = clock_timestamp() WHERE id = %s", (shipment_id,))
-        await conn.execute(
-            "UPDATE checkout.orders SET state = 'paid' WHERE id = %s AND state = 'fulfilled'", (order_id,)
-        )
+        if order.state is OrderState.FULFILLED:
+            await move_orders(conn, {order_id: OrderState.PAID})
         await note(conn, order_id, "sending_undone", by, shipment_id=str(shipment_id))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
+from tidegate.platform.cancellation import is_cancelled
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.problems import KeyReused
 
@@ -56,7 +57,7 @@ class Twins:
             try:
                 outcome: T = await asyncio.shield(running[1])
             except asyncio.CancelledError:
-                if not running[1].cancelled() or _is_cancelled():
+                if not running[1].cancelled() or is_cancelled():
                     raise
             else:
                 return outcome, True
@@ -87,9 +88,3 @@ def _look_at(task: asyncio.Future[Any]) -> None:
     """An outcome that nobody waits for any more is no unhandled error."""
     if not task.cancelled():
         task.exception()
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancelled this task, rather than what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -18,12 +18,16 @@ OPEN = (ChargeState.INTENT, ChargeState.REQUIRES_ACTION)
 async def view_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, OrderView]:
     """Orders with what their charges say about them."""
     orders = await load_orders(conn, order_ids)
-    charges = await payments.load_charges(conn, order_ids=list(orders))
-    return {order_id: view_order(order, _standing(charges.get(order_id, ()))) for order_id, order in orders.items()}
+    payable = [order.id for order in orders.values() if order.state in PAYABLE]
+    charges = await payments.load_charges(conn, order_ids=payable) if payable else {}
+    return {order_id: view_order(order, standing(charges.get(order_id, ()))) for order_id, order in orders.items()}
 
 
 def view_order(order: Order, last: Standing | None, *, state: OrderState | None = None) -> OrderView:
-    """An order as its buyer sees it; `last` is how its last attempt stands, `state` what became of `order`'s own."""
+    """An order as its buyer sees it; `last` is how its last attempt stands, `state` what became of `order`'s own.
+
+    Of an order that is not to be paid any more the last attempt says nothing that is shown.
+    """
     state = order.state if state is None else state
     awaiting = state is OrderState.AWAITING_PAYMENT and last is not None
     action = None
@@ -50,6 +54,7 @@ def view_order(order: Order, last: Standing | None, *, state: OrderState | None 
     )
 
 
-def _standing(charges: Sequence[Charge]) -> Standing | None:
+def standing(charges: Sequence[Charge]) -> Standing | None:
+    """How the last attempt of an order stands."""
     last = max(charges, key=lambda charge: charge.ref.attempt, default=None)
     return None if last is None else Standing(last.ref, last.state, last.failure, last.action_url)

@@ -185,27 +185,34 @@ def title_of(terms: Terms) -> str:
 def _baskets(
     wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates
 ) -> list[Basket | Problem]:
-    """What each wish comes to, or why it cannot be fulfilled."""
-    known: dict[tuple[object, ...], Basket | Problem] = {}
-    baskets = []
+    """What each wish comes to, or why it cannot be fulfilled: a refusal of its own, for each is raised elsewhere."""
+    by_variant = {each.variant_id: each for each in terms.values()}
+    known: dict[tuple[object, ...], Basket] = {}
+    baskets: list[Basket | Problem] = []
     for wish in wishes:
         name = (wish.lines, wish.drop, wish.admission, wish.code, wish.destination, wish.shipping_method)
         basket = known.get(name)
         if basket is None:
             try:
-                basket = _basket(wish, terms, vouchers, rates)
+                basket = _basket(wish, terms, by_variant, vouchers, rates)
             except Problem as problem:
-                basket = problem
+                baskets.append(problem)
+                continue
             known[name] = basket
         baskets.append(basket)
     return baskets
 
 
-def _basket(wish: Wish, terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates) -> Basket:
+def _basket(
+    wish: Wish,
+    terms: dict[str, Terms],
+    by_variant: dict[VariantId, Terms],
+    vouchers: dict[str, VoucherTerms],
+    rates: Rates,
+) -> Basket:
     held = priced(wish.lines, terms)
     drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
     voucher, off = _redeemed(wish.code, vouchers, held)
-    by_variant = {each.variant_id: each for each in terms.values()}
     lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in held)
     discount = Money(off, lines[0].unit.currency)
     charges = NO_CHARGES

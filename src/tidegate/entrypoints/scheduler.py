@@ -24,13 +24,14 @@ from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.partitions import make_partitions
 from tidegate.platform.relay import listen, measure_outbox, relay_once
-from tidegate.platform.retention import delete_old_keys, drop_finished_partitions
+from tidegate.platform.retention import delete_old_commits, delete_old_keys, drop_finished_partitions
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 NAME = "scheduler"
 HOUR_S = 3_600.0
+MINUTE_S = 60.0
 CONNECT_S = 5
 """Longest wait for a connection of its own."""
 
@@ -39,6 +40,9 @@ BOOKS_GRACE_S = 10.0
 
 DELETE_BATCH = 1_000
 """Most rows removed in one statement; rounds follow one another until nothing is left."""
+
+COMMITS_KEPT_S = 3600
+"""How long it can be asked whether a batch was committed; batches ask for as long as their deadline."""
 
 
 def serve(settings: Settings) -> None:
@@ -93,6 +97,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
+        Loop("delete-commits", _in_transaction(database, _delete_commits), MINUTE_S),
         Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
         Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
@@ -113,6 +118,10 @@ def _in_transaction(database: Database, work: Callable[[Connection], Awaitable[i
 
 async def _delete_keys(settings: Settings, conn: Connection) -> int:
     return await delete_old_keys(conn, keep_days=settings.idempotency.keep_days, limit=DELETE_BATCH)
+
+
+async def _delete_commits(conn: Connection) -> int:
+    return await delete_old_commits(conn, keep_s=COMMITS_KEPT_S, limit=DELETE_BATCH)
 
 
 async def _delete_webhooks(settings: Settings, conn: Connection) -> int:

@@ -38,8 +38,13 @@ UPDATE inventory.stock AS s SET held = s.held - t.held, sold = s.sold - t.sold, 
 FROM (
     SELECT l.variant_id,
         coalesce(sum(l.quantity) FILTER (WHERE h.state IN ('held', 'ordered')), 0)::int AS held,
-        coalesce(sum(l.quantity) FILTER (WHERE h.state = 'confirmed'), 0)::int AS sold
-    FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+        coalesce(sum(l.quantity - coalesce(r.quantity, 0)) FILTER (WHERE h.state = 'confirmed'), 0)::int AS sold
+    FROM inventory.holds AS h
+    JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+    LEFT JOIN (
+        SELECT hold_id, variant_id, sum(quantity) AS quantity FROM inventory.returns
+        WHERE hold_id = ANY(%(ids)s) GROUP BY hold_id, variant_id
+    ) AS r ON r.hold_id = h.id AND r.variant_id = l.variant_id
     WHERE h.id = ANY(%(ids)s) GROUP BY l.variant_id
 ) AS t WHERE s.variant_id = t.variant_id
 """
@@ -48,12 +53,14 @@ FROM (
 async def erase_holds(conn: Connection, *, order_ids: Collection[UUID], variant_ids: Collection[VariantId]) -> int:
     """Erase the holds of orders, and those of these variants that nobody ordered; returns how many.
 
-    What they took of stock, drops' limits and vouchers is given back. In the caller's transaction.
+    What they took of stock, drops' limits and vouchers is given back, less what was returned before. In the caller's
+    transaction.
     """
     found = await conn.execute(FIND, (list(order_ids), list(variant_ids)))
     ids = {"ids": [row[0] for row in await found.fetchall()]}
     await conn.execute(GIVE_LIMITS_BACK, ids)
     await conn.execute(GIVE_STOCK_BACK, ids)
+    await conn.execute("DELETE FROM inventory.returns WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.hold_lines WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.holds WHERE id = ANY(%(ids)s)", ids)
     return len(ids["ids"])

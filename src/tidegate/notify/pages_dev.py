@@ -18,7 +18,7 @@ from tidegate.notify.contracts import CaughtMail
 from tidegate.platform.edge.headers import CONTENT_SECURITY_POLICY
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 SHOWN: Final = 100
 """Most mails in a list."""
@@ -59,7 +59,7 @@ class MailContext:
 async def list_as_json(request: Request) -> Response:
     """The caught mails, the newest first."""
     mails = await asyncio.to_thread(caught_mails, _settings(request).home, limit=SHOWN)
-    return JSONResponse({"items": [_document(mail) for mail in mails]}, headers={"Cache-Control": "no-store"})
+    return JSONResponse({"items": [_document(mail) for mail in mails]}, headers=NOT_KEPT)
 
 
 @router.get("/dev/mail")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidegate.ops.merchant_cli import AsJson, print_json
 from tidegate.platform.problems import Problem, StartupError
 from tidegate.platform.settings import load_settings
 
@@ -20,7 +20,6 @@ BROKEN = 1
 MAX_PASSPHRASE_BYTES = 4_096
 SHORTEST_PASSPHRASE = 12
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", metavar="FILE", help="File whose first line is the passphrase; - reads stdin."),
@@ -45,7 +44,7 @@ def backup_command(
     with database_at_hand(load_settings(), may_make=False) as settings:
         report = make_backup(settings, file, passphrase=passphrase, force=force)
     if as_json:
-        _print_json(_backup_document(report))
+        print_json(_backup_document(report))
         return
     count = len(report.manifest.files)
     typer.echo(f"{file}: {report.bytes:,} bytes, {count:,} files, database of revision {report.manifest.revision}.")
@@ -83,7 +82,7 @@ def restore_command(
     except Problem as error:
         raise StartupError(f"the data is restored, but {error.detail}") from error
     if as_json:
-        _print_json(_restore_document(report))
+        print_json(_restore_document(report))
     else:
         _print_restored(report)
     if report.books.broken:
@@ -135,7 +134,3 @@ def _restore_document(report: RestoreReport) -> dict[str, Any]:
         "books_clean": not report.books.broken,
         "broken": {result.name: result.offences for result in report.books.broken},
     }
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False))

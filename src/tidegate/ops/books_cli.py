@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from tidegate.ops.contracts import Books, Checked
-from tidegate.ops.merchant_cli import with_database
+from tidegate.ops.merchant_cli import AsJson, print_json, with_database
 
 BROKEN = 1
 """Exit code when a rule does not hold."""
 
 
-def books_command(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+def books_command(as_json: AsJson = False) -> None:
     """Check that the shop's accounts add up: stock, holds, limits, orders, charges, refunds, events, keys.
 
     All rules are checked in one snapshot of the database, also while the shop sells; nothing is written. Exit code:
@@ -29,7 +26,7 @@ def books_command(
 
     books = with_database(check_books)
     if as_json:
-        typer.echo(json.dumps(_document(books), ensure_ascii=False))
+        print_json(_document(books))
     else:
         _print_books(books)
     if books.broken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate.ops.findings import Finding, Level
+from tidegate.ops.merchant_cli import AsJson, print_json
 from tidegate.platform.settings import load_settings
 
 EXIT_CODES = {Level.OK: 0, Level.UNSAFE: 1, Level.BROKEN: 2}
@@ -20,7 +20,7 @@ STYLES = {Level.OK: "green", Level.UNSAFE: "yellow", Level.BROKEN: "bold red"}
 
 def doctor_command(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the payment provider.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check what the shop stands on, and say what is unsafe for production.
 
@@ -35,7 +35,7 @@ def doctor_command(
         document = [
             {"name": one.name, "level": one.level.value, "says": one.says, "advice": one.advice} for one in findings
         ]
-        typer.echo(json.dumps({"level": level.value, "findings": document}, ensure_ascii=False))
+        print_json({"level": level.value, "findings": document})
     else:
         _print(findings, level)
     raise typer.Exit(EXIT_CODES[level])

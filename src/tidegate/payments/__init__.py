@@ -46,7 +46,6 @@ from tidegate.payments.refunds import (
     lock_captured,
     record_refunds,
     refunds_of,
-    run_refund,
     settle_refund,
 )
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
@@ -98,7 +97,6 @@ __all__ = [
     "record_intents",
     "record_refunds",
     "refunds_of",
-    "run_refund",
     "sandbox_orders",
     "settle_refund",
     "sweep_unapplied_webhooks",

@@ -23,11 +23,10 @@ from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-from tidegate.web import read_form, render, see_other
+from tidegate.web import NOT_KEPT, read_form, render, see_other
 
 router = APIRouter(prefix="/sandbox/pay", include_in_schema=False)
 
-NOT_KEPT = {"cache-control": "no-store"}
 """The back button must ask again, and then hears what has become of the payment."""
 
 

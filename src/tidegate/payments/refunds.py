@@ -114,17 +114,6 @@ async def claim_due_refunds(conn: Connection, *, limit: int, draw: Callable[[], 
     return [Refund(ref=ChargeRef(OrderId(row[0]), row[1]), reason=row[2], total=Money(row[3], row[4])) for row in rows]
 
 
-async def run_refund(providers: Providers, database: Database, refund: Refund) -> RefundState:
-    """Have the provider give the money back and record what it said; safe to repeat.
-
-    Raises: OutcomeUnknown when the provider did not answer: the refund stays due.
-    """
-    answer = await ask_refund(providers, database, refund)
-    async with database.transaction() as conn:
-        await settle_refund(conn, refund, answer)
-    return answer.state
-
-
 async def ask_refund(providers: Providers, database: Database, refund: Refund) -> RefundAnswer:
     """Have the provider give the money back, with no transaction open; `settle_refund` records what it says.
 

@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Histogram
 
+from tidegate.platform.cancellation import is_cancelled
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
 
@@ -208,7 +209,7 @@ class Batcher(Generic[Request, Result]):
         except Exception as error:
             results = [error] * len(batch)
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             results = [Overloaded(HUNG) for _ in batch]
         finally:
@@ -251,9 +252,3 @@ class Batcher(Generic[Request, Result]):
         if not waiting.future.done():
             reason.inc()
             waiting.future.set_exception(Overloaded(detail))
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancelled this task; false when a CancelledError only leaked out of what it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

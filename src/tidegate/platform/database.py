@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from tidegate.platform.arrays import write_lists_fast
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
@@ -57,6 +58,7 @@ class Database:
             timeout=limits.pool_wait_s,
             kwargs=self._arguments,
             check=AsyncConnectionPool.check_connection,
+            configure=_configure,
             reconnect_timeout=30,
             open=False,
         )
@@ -72,7 +74,9 @@ class Database:
     async def connect(self) -> Connection:
         """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""
         arguments = {**self._arguments, "options": f"{self._arguments['options']} {SETTLED_PLANS}"}
-        return await AsyncConnection.connect(self._url, **arguments)
+        conn = await AsyncConnection.connect(self._url, **arguments)
+        write_lists_fast(conn)
+        return conn
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -102,3 +106,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+async def _configure(conn: Connection) -> None:
+    write_lists_fast(conn)

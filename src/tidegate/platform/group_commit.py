@@ -28,7 +28,7 @@ from tidegate.platform.database import Connection
 from tidegate.platform.failures import describe_error
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
-from tidegate.platform.transactions import CommitUnknown, Interrupted, Refused, Transactions
+from tidegate.platform.transactions import CommitUnknown, Interrupted, Mark, Refused, Transactions
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ class GroupCommit(Generic[Request, Result]):
                 return await self._isolate(requests, refused.cause, deadline)
             except CommitUnknown as unknown:
                 FAILURES.labels(self.name, "commit_unknown").inc()
-                committed = await self._resolve(unknown.xid, deadline)
+                committed = await self._resolve(unknown.mark, deadline)
                 if committed is None:
                     return [Overloaded(UNKNOWN_OUTCOME) for _ in requests]
                 if committed:
@@ -148,12 +148,12 @@ class GroupCommit(Generic[Request, Result]):
             *await self._commit(requests[middle:], deadline),
         ]
 
-    async def _resolve(self, xid: str, deadline: float) -> bool | None:
+    async def _resolve(self, mark: Mark, deadline: float) -> bool | None:
         """Whether a transaction was committed; None when that cannot be learned before the deadline."""
         until = max(deadline, asyncio.get_running_loop().time() + RESOLVE_LEAST_S)
-        while (committed := await self._transactions.resolve(xid)) is None:
+        while (committed := await self._transactions.resolve(mark)) is None:
             if asyncio.get_running_loop().time() >= until:
-                log.error("commit_outcome_unknown", batch=self.name, xid=xid)
+                log.error("commit_outcome_unknown", batch=self.name, xid=mark.xid)
                 return None
             await asyncio.sleep(RESOLVE_PAUSE_S)
         return committed

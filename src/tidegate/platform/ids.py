@@ -35,8 +35,8 @@ def new_id() -> UUID:
 
 
 def id_floor(moment: datetime) -> UUID:
-    """The smallest UUID whose time is `moment` (milliseconds): a partition's bound."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    """The smallest UUID whose time is `moment` (milliseconds), or that of 1970 before it: a partition's bound."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def parse_id(text: str) -> UUID | None:

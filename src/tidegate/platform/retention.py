@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from tidegate.platform.database import Connection
+from tidegate.platform.ids import id_floor
 from tidegate.platform.partitions import LOCK_KEY
 
 FINISHED = ("platform.outbox", "notify.deliveries")
@@ -88,5 +89,15 @@ async def delete_old_keys(conn: Connection, *, keep_days: int, limit: int) -> in
         DELETE FROM platform.idempotency_keys k USING old WHERE (k.buyer_id, k.key) = (old.buyer_id, old.key)
         """,
         (keep_days, limit),
+    )
+    return done.rowcount
+
+
+async def delete_old_commits(conn: Connection, *, keep_s: int, limit: int) -> int:
+    """Remove up to `limit` marks of batches older than `keep_s` seconds, about which nobody asks; returns how many."""
+    old = id_floor(datetime.now(UTC) - timedelta(seconds=keep_s))
+    done = await conn.execute(
+        "DELETE FROM platform.commits WHERE id IN (SELECT id FROM platform.commits WHERE id < %s ORDER BY id LIMIT %s)",
+        (old, limit),
     )
     return done.rowcount

@@ -11,13 +11,16 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from psycopg import AsyncCursor
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from tidegate.platform.database import Connection
+from tidegate.platform.ids import new_id
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -47,19 +50,36 @@ QUESTION_S = 2.0
 GOODBYE = "57P"
 """Class of the errors with which the server ends a connection; says nothing of a COMMIT that was under way."""
 
-ENDINGS = {"committed": True, "aborted": False}
-
 CLOSE_S = 1.0
 """Longest wait for a broken connection to close."""
 
-HOW_IT_ENDED = """
-SELECT status,
-       CASE WHEN status = 'in progress' THEN
-           (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_xid = %(xid)s::xid8::xid)
-       END
-FROM (SELECT pg_xact_status(%(xid)s::xid8) AS status) AS asked
+NAME_IT = """
+INSERT INTO platform.commits (id, happened) VALUES (%s, true) RETURNING pg_current_xact_id()::text, pg_backend_pid()
+"""
+
+END_IT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid = %s::xid8::xid
 """
 """A transaction that still runs belongs to a connection that nobody listens to: it is ended, and its locks with it."""
+
+ASK_OR_FORBID = """
+INSERT INTO platform.commits AS known (id, happened) VALUES (%s, false)
+ON CONFLICT (id) DO UPDATE SET happened = known.happened RETURNING happened
+"""
+"""Waits for the transaction if it still runs. Once this says false it can never happen: its row is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A transaction's row in `platform.commits`, and where it ran, which is good for nothing but ending it.
+
+    The transaction's number alone says too little: a server that crashed gives the numbers of transactions whose
+    records it had not yet written to others, and `pg_xact_status` then speaks of those.
+    """
+
+    id: UUID
+    xid: str
+    pid: int
 
 
 class Refused(Exception):
@@ -75,11 +95,11 @@ class Interrupted(Exception):
 
 
 class CommitUnknown(Exception, Generic[T]):
-    """The connection broke around COMMIT. `resolve(xid)` knows whether it happened; `result` is the work's."""
+    """The connection broke around COMMIT. `resolve(mark)` knows whether it happened; `result` is the work's."""
 
-    def __init__(self, xid: str, result: T) -> None:
-        super().__init__(f"transaction {xid}")
-        self.xid = xid
+    def __init__(self, mark: Mark, result: T) -> None:
+        super().__init__(f"transaction {mark.xid}, {mark.id}")
+        self.mark = mark
         self.result = result
 
 
@@ -89,8 +109,8 @@ class Transactions(Protocol):
     async def run(self, work: Work[T]) -> T:
         """Do `work` in one transaction and commit it. Raises: Refused, Interrupted, CommitUnknown."""
 
-    async def resolve(self, xid: str) -> bool | None:
-        """Whether that transaction was committed; None: cannot be told yet."""
+    async def resolve(self, mark: Mark) -> bool | None:
+        """Whether that transaction was committed; None: cannot be told yet. What was not never will be."""
 
     async def close(self) -> None:
         """Let the connection go."""
@@ -101,8 +121,9 @@ class PostgresTransactions:
 
     Work runs in psycopg's pipeline mode: statements leave without waiting for one another, BEGIN and COMMIT with them.
     Whoever needs a row fetches it, which waits for all that was sent so far; `rowcount` is known only after that.
-    COMMIT leaves when the transaction's number is known, which comes with the first fetch: work that fetches once costs
-    two round trips in all. Work that fetches nothing costs two as well; without the number nobody could ask later.
+    COMMIT leaves when the transaction is known to have its row in `platform.commits`, which comes with the first fetch:
+    work that fetches once costs two round trips in all. Work that fetches nothing costs two as well; without that row
+    nobody could ask later.
 
     A transaction that takes longer than `longest_s` loses its connection, so that a silent network holds up nobody.
     """
@@ -138,17 +159,18 @@ class PostgresTransactions:
             raise
         return attempt.result
 
-    async def resolve(self, xid: str) -> bool | None:
-        """Ask PostgreSQL how a transaction ended, and end it if it still runs. See `Transactions.resolve`."""
+    async def resolve(self, mark: Mark) -> bool | None:
+        """Ask PostgreSQL whether a transaction happened, and end it if it still runs. See `Transactions.resolve`."""
         try:
             conn = await self._connection()
             with _silence_ends(conn, after_s=QUESTION_S):
-                cursor = await conn.execute(HOW_IT_ENDED, {"xid": xid})
+                await conn.execute(END_IT, (mark.pid, mark.xid))
+                cursor = await conn.execute(ASK_OR_FORBID, (mark.id,))
                 row = await cursor.fetchone()
         except (Interrupted, pg.Error, OSError):
             await self._drop()
             return None
-        return None if row is None else ENDINGS.get(row[0])
+        return None if row is None else row[0]
 
     async def close(self) -> None:
         """See `Transactions.close`."""
@@ -171,7 +193,7 @@ class PostgresTransactions:
         if ended or not alive:
             await self._drop()
         if attempt.committing and not (alive and attempt.was_refused(error)):
-            return CommitUnknown(attempt.xid, attempt.result)
+            return CommitUnknown(attempt.mark, attempt.result)
         if not alive:
             return Interrupted(f"connection lost: {type(error).__name__}")
         if _sqlstate(error) == STALE_PLAN:
@@ -200,7 +222,7 @@ class _RolledBack(Exception):
 class _Attempt(Generic[T]):
     """How far one transaction came."""
 
-    xid: str
+    mark: Mark
     result: T
     committing = False
 
@@ -219,11 +241,12 @@ class _Attempt(Generic[T]):
     async def _send(self, conn: Connection, work: Work[T]) -> AsyncCursor[tuple[Any, ...]]:
         """Everything up to COMMIT, whose answer comes when the pipeline ends."""
         await conn.execute("BEGIN")
-        named = await conn.execute("SELECT pg_current_xact_id()::text")
+        mark_id = new_id()
+        named = await conn.execute(NAME_IT, (mark_id,))
         self.result = await work(conn)
         row = await named.fetchone()
-        assert row is not None
-        self.xid = row[0]
+        assert row is not None, "INSERT ... RETURNING returns its row"
+        self.mark = Mark(mark_id, *row)
         self.committing = True
         return await conn.execute("COMMIT")
 

@@ -13,13 +13,12 @@ from tidegate.checkout import Address, AddressBookFull, SavedAddress, Shop
 from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.storefront.pages_checkout import countries
-from tidegate.web import PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
+from tidegate.web import NOT_KEPT, PostedForm, SignInFirst, current_person, read_form, render, request_locale, see_other
 
 router = APIRouter(include_in_schema=False)
 
 HOME = "/account/addresses"
 FIELDS = ("name", "line1", "city", "postal_code", "country")
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)

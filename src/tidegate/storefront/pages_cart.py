@@ -25,11 +25,10 @@ from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import text as _
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import with_count
-from tidegate.web import PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
+from tidegate.web import NOT_KEPT, PostedForm, current_person, ensure_buyer, read_form, render, see_other, set_session
 
 router = APIRouter(include_in_schema=False)
 
-NOT_KEPT = {"cache-control": "no-store"}
 MAX_TYPED = 100
 """Longest text of a field that is looked at, in characters."""
 

@@ -32,7 +32,6 @@ from tidegate.checkout import (
     ShippingUnknown,
     Shop,
     SoldOut,
-    find_aftermath,
     find_hold,
     find_order,
     give_up,
@@ -43,6 +42,7 @@ from tidegate.checkout import (
     place_order,
     quote,
     save_address,
+    see_aftermath,
     view_cart,
 )
 from tidegate.inventory.contracts import HoldState
@@ -53,6 +53,7 @@ from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEnd
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
+    NOT_KEPT,
     PostedForm,
     current_person,
     ensure_buyer,
@@ -81,9 +82,6 @@ MAX_TYPED_CODE = 100
 
 Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp
 """Why nothing was held, where a page says so in words of its own."""
-
-NOT_KEPT = {"cache-control": "no-store"}
-"""What a page says about a hold or an order must not come back from a cache."""
 
 
 @router.post("/holds")
@@ -179,8 +177,9 @@ async def post_give_up(request: Request, hold_id: str) -> Response:
 @router.get("/orders/{order_id}")
 async def show_order(request: Request, order_id: str, returned: str = "", look: int = 0) -> Response:
     """An order and what happens next. Back from the pay page, the provider is asked what happened there."""
-    buyer_id = await _buyer(request)
-    order = await find_order(_shop(request), buyer_id=buyer_id, order_id=_order_id(order_id), ask=bool(returned))
+    shop, buyer_id = _shop(request), await _buyer(request)
+    order = await find_order(shop, buyer_id=buyer_id, order_id=_order_id(order_id), ask=bool(returned))
+    after = await see_aftermath(shop, order)
     look = min(max(look, 0), MOST_LOOKS)
     waits = order.state == OrderState.AWAITING_PAYMENT and look < MOST_LOOKS
     context = OrderContext(
@@ -190,8 +189,8 @@ async def show_order(request: Request, order_id: str, returned: str = "", look: 
         ways=_ways(_shop(request)),
         look_again=f"/orders/{order.id}?look={look + 1}" if waits else "",
         look_again_in_s=LOOK_AGAIN_S if look < QUICK_LOOKS else SLOW_LOOK_AGAIN_S,
-        after=(await find_aftermath(_shop(request), order_id=order.id))[1],
-        may_cancel=await may_cancel(_shop(request), order_id=order.id),
+        after=after,
+        may_cancel=may_cancel(order, after, paid_too=shop.settings.orders.buyer_cancels_paid),
     )
     return render(request, "storefront/order.html", context, headers=NOT_KEPT)
 

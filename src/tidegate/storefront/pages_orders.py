@@ -11,11 +11,9 @@ from tidegate import checkout
 from tidegate.checkout import Actor, NotCancellable, OrderFilter, OrderPage, OrderView, Shop
 from tidegate.platform.ids import OrderId, parse_id
 from tidegate.platform.problems import NotFound
-from tidegate.web import current_person, read_form, render, see_other
+from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other
 
 router = APIRouter(include_in_schema=False)
-
-NOT_KEPT = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,8 @@ async def post_cancel(request: Request, order_id: str) -> Response:
 
 async def _page(request: Request, order: OrderView, *, problem: NotCancellable | None = None) -> Response:
     shop: Shop = request.app.state.shop
-    possible = await checkout.may_cancel(shop, order_id=order.id)
+    after = await checkout.see_aftermath(shop, order)
+    possible = checkout.may_cancel(order, after, paid_too=shop.settings.orders.buyer_cancels_paid)
     paid = order.state is checkout.OrderState.PAID
     context = CancelContext(order, paid, possible, problem.detail if problem else "")
     status = problem.status if problem else 200

@@ -6,7 +6,7 @@ from tidegate.web.error_pages import error_page
 from tidegate.web.forms import PostedForm, form_key, read_form
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
-from tidegate.web.rendering import environment, own_path, render, see_other
+from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, kept_json, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -26,6 +26,7 @@ from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
 __all__ = [
     "LOCALE_COOKIE",
     "MARKS",
+    "NOT_KEPT",
     "PAGE_TITLES",
     "SESSION_COOKIE",
     "Answers",

@@ -45,7 +45,11 @@ class PostedForm:
 
     def get(self, name: str, default: str = "") -> str:
         """The field's text without surrounding space; the last one, if there are several."""
-        return next((value.strip() for field, value in reversed(self.fields) if field == name), default)
+        return self.raw(name, default).strip()
+
+    def raw(self, name: str, default: str = "") -> str:
+        """The field's text to the letter, as passwords are; the last one, if there are several."""
+        return next((value for field, value in reversed(self.fields) if field == name), default)
 
     def all(self, name: str) -> list[str]:
         """Every value of a name, in order."""

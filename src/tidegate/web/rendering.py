@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 PAGES = tuple(TITLES.items())
 PACKAGE = Path(__file__).parent.parent
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""Headers of a page that must not come back from a cache: what it says is one person's, or of this moment."""
+
 MAX_PATH_CHARACTERS = 500
 """Longest path that somebody is sent on to."""
 

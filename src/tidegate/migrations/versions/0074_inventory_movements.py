@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0074"
-down_revision: str | None = "0062"
+down_revision: str | None = "0063"
 
 
 def upgrade() -> None:

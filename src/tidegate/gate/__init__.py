@@ -1,6 +1,7 @@
 """The waiting room: places, the draw, and whose turn it is."""
 
 from tidegate.gate.beacon import BeaconWatch, fetch_beacon
+from tidegate.gate.books import INVARIANTS
 from tidegate.gate.contracts import (
     AccountNeeded,
     DrawIsOver,
@@ -21,6 +22,7 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
+from tidegate.gate.handover import leave_all_rooms, take_over_places
 from tidegate.gate.places import Joined, JoinWish, settle_joins
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
@@ -29,6 +31,7 @@ from tidegate.gate.signing import make_key, retire_key
 from tidegate.gate.status import next_poll_s
 
 __all__ = [
+    "INVARIANTS",
     "AccountNeeded",
     "BeaconWatch",
     "DrawIsOver",
@@ -56,6 +59,7 @@ __all__ = [
     "draw_rooms_once",
     "fetch_beacon",
     "find_room",
+    "leave_all_rooms",
     "make_key",
     "next_poll_s",
     "open_gate",
@@ -65,4 +69,5 @@ __all__ = [
     "retire_key",
     "set_beacon",
     "settle_joins",
+    "take_over_places",
 ]

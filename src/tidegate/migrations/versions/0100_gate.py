@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0100"
-down_revision: str | None = "0081"
+down_revision: str | None = "0082"
 
 
 def upgrade() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.checkout.conftest import put_on_sale
-from tests.gate.rooms import a_key, a_pass, a_room
+from tests.gate.rooms import a_key, a_pass, a_room, database_url
 from tests.waiting import eventually
 from tidegate.checkout import FreshHold, HoldWish, Line, Shop, expire_holds_once, open_shop, settle_hold
 from tidegate.entrypoints.admission import Admission
@@ -22,6 +22,8 @@ from tidegate.payments import make_providers
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
 from tidegate.platform.settings import Settings
+
+__all__ = ["database_url"]
 
 pytestmark = pytest.mark.anyio
 

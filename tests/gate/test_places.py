@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import redis
 
 from tests.gate.conftest import MakeRoom, join, let_open, room_of, somebody
 from tidegate.gate import (
     AccountNeeded,
     Gate,
     JoinedTooOften,
-    JoinWish,
     LobbyNotOpen,
     Phase,
     PlaceState,
@@ -19,15 +19,18 @@ from tidegate.gate import (
     RoomMode,
     RoomSoldOut,
     close_room,
+    leave_all_rooms,
     open_gate,
+    take_over_places,
 )
 from tidegate.gate.entries import read_entries
 from tidegate.gate.log import Log
 from tidegate.gate.places import PlaceQuestion, leave
+from tidegate.gate.rooms import open_room
 from tidegate.gate.rules import draw_of, index_of
-from tidegate.gate.tickets import entry_of
-from tidegate.platform.database import Database
-from tidegate.platform.ids import PersonId
+from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import PersonId, RoomId
 from tidegate.platform.settings import Settings
 
 
@@ -68,7 +71,7 @@ async def test_one_person_joining_ten_thousand_times_has_one_place(
     await make_room()
     me, other = somebody(), somebody()
     async with open_gate(database, settings) as second:  # another process
-        wishes = [(gate, second)[turn % 2].join(JoinWish("boots", me)) for turn in range(10_000)]
+        wishes = [join((gate, second)[turn % 2], me) for turn in range(10_000)]
         joined = await asyncio.gather(*wishes, join(gate, other))
     assert len({each.place.id for each in joined[:-1]}) == 1
     assert {each.place.index for each in joined} == {0, 1}
@@ -180,3 +183,57 @@ async def test_a_place_is_found_with_its_number_and_the_number_leads_back(
         assert each is not None and each.place.number is not None
         assert index_of(room, each.place.number, draw=draw_of(room)) == each.place.index
     assert await gate.find(PlaceQuestion(room.id, somebody())) is None
+
+
+async def test_a_guest_who_signs_in_keeps_the_place(gate: Gate, make_room: MakeRoom, database: Database) -> None:
+    room = await make_room(guests=True)
+    guest, person, settled = somebody(), somebody(), somebody()
+    place = (await join(gate, guest, guest=True)).place
+    own = (await join(gate, settled)).place
+    async with database.transaction() as conn:
+        await take_over_places(conn, guest, settled)
+    assert (await join(gate, settled)).place.id == own.id, "who has a place keeps that one"
+    async with database.transaction() as conn:
+        await take_over_places(conn, guest, person)
+    assert (await join(gate, person)).place.id == place.id
+    assert await gate.find(PlaceQuestion(room.id, guest)) is None
+    async with database.transaction() as conn:
+        await leave_all_rooms(conn, person)
+    found = await gate.find(PlaceQuestion(room.id, person))
+    assert found is not None and found.place.state is PlaceState.LEFT
+
+
+async def open_and_die(conn: Connection, room_id: RoomId) -> None:
+    """T0 in a process that ends before its commit."""
+    async with conn.transaction():
+        await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
+        assert await open_room(conn, room_id=room_id, beacon_wait_s=0)
+        raise ConnectionError
+
+
+async def test_a_restart_keeps_places_numbers_and_tickets(
+    make_room: MakeRoom, database: Database, settings: Settings, valkey_url: str
+) -> None:
+    """Every process ends in the middle, one of them in its draw, and Valkey forgets everything."""
+    await make_room()
+    people = [somebody() for _ in range(20)]
+    async with open_gate(database, settings) as before:
+        places = [(await join(before, who)).place for who in people]
+        tickets = [ticket_of(before.ring, place) for place in places]
+    room = await room_of(database)
+    async with database.connection() as conn:
+        with pytest.raises(ConnectionError):
+            await open_and_die(conn, room.id)
+    assert (await room_of(database)).drawn_at is None
+    with redis.Redis.from_url(valkey_url) as valkey:
+        valkey.flushall()
+    drawn = await let_open(database, settings)
+    async with open_gate(database, settings) as after:
+        found = [(await join(after, who)).place for who in people]
+        for place, ticket in zip(places, tickets, strict=True):
+            assert room_of_ticket(after.ring, ticket, place_id=place.id, buyer_id=place.buyer_id) == room.id
+    assert [place.id for place in found] == [place.id for place in places]
+    draw = draw_of(drawn)
+    assert draw is not None
+    assert [place.number for place in found] == [draw.number(place.index) for place in places]
+    assert (await let_open(database, settings)).drawn_at == drawn.drawn_at

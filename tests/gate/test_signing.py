@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.gate.conftest import somebody
 from tidegate.gate import Place, PlaceState, Receipt, make_key, retire_key
+from tidegate.gate.receipts import read_claim, read_receipt, receipt_text
 from tidegate.gate.signing import KeyRing, SigningKey, load_keys
-from tidegate.gate.tickets import entry_of, read_receipt, receipt_text, room_of_ticket, ticket_of
+from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PlaceId, RoomId, new_id
 from tidegate.platform.sealing import current_sealer
@@ -64,7 +65,9 @@ def test_a_ticket_names_room_place_and_buyer() -> None:
 def test_a_receipt_says_what_was_signed() -> None:
     receipt = Receipt(RoomId(new_id()), 3, entry_of(PlaceId(new_id()), 1), 9, b"r" * 32)
     text = receipt_text(RING, receipt)
-    assert read_receipt(RING, text) == receipt
+    assert read_receipt(RING, text) == read_claim(text) == receipt
+    assert read_receipt(KeyRing([key("aaaa0000", 1), key("cccc0000", 2)], now=NOW), text) == receipt
+    assert read_receipt(KeyRing([key("cccc0000")], now=NOW), text) is None
     assert read_receipt(RING, ticket_of(RING, place())) is None
 
 

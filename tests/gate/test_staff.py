@@ -9,13 +9,15 @@ import pytest
 
 from tests.checkout.buying import guest, problem
 from tests.checkout.conftest import put_on_sale, site  # noqa: F401 - a fixture
-from tests.gate.rooms import a_key, a_room
+from tests.gate.rooms import a_key, a_room, database_url
 from tests.waiting import eventually
 from tidegate.entrypoints.admission import Admission
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
+
+__all__ = ["database_url"]
 
 pytestmark = pytest.mark.anyio
 

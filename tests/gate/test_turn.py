@@ -10,6 +10,7 @@ import pytest
 
 from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import put_on_sale, site  # noqa: F401 - a fixture
+from tests.gate.rooms import database_url
 from tidegate import gate
 from tidegate.catalog import Room, close_drop, find_drop
 from tidegate.entrypoints.admission import Admission
@@ -19,6 +20,8 @@ from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings
+
+__all__ = ["database_url"]
 
 pytestmark = pytest.mark.anyio
 

@@ -40,7 +40,8 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _add_merchants(app: typer.Typer) -> None:
-    """The commands of `ops`."""
+    """The commands of modules."""
+    from tidegate.gate import cli as gate
     from tidegate.ops import cli as ops
 
     app.add_typer(ops.import_app, name="import")
@@ -50,6 +51,7 @@ def _add_merchants(app: typer.Typer) -> None:
     app.add_typer(ops.demo_app, name="demo")
     for name, command in (
         ("export", ops.export_command),
+        ("verify-draw", gate.verify_draw_command),
         ("books", ops.books_command),
         ("init", ops.init_command),
         ("doctor", ops.doctor_command),

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import __version__, accounts, checkout, notify
+from tidegate import __version__, accounts, checkout, gate, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import http_account as accounts_http_account
@@ -86,6 +86,7 @@ PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 TAKE_OVER: tuple[TakeOver, ...] = (
     checkout.take_over_purchases,
     checkout.take_over_cart,
+    gate.take_over_places,
     notify.take_over_messages,
 )
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
@@ -197,18 +198,18 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
-        app.state.forget_person = (checkout.forget_person,)
+        app.state.forget_person = (checkout.forget_person, gate.leave_all_rooms)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
-            open_gate(database, settings) as gate,
+            open_gate(database, settings) as rooms,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop
-            app.state.gate = gate
+            app.state.gate = rooms
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers

@@ -13,6 +13,7 @@ from tidegate.gate.admission import (
     live_rooms,
 )
 from tidegate.gate.beacon import BeaconWatch, fetch_beacon
+from tidegate.gate.books import INVARIANTS
 from tidegate.gate.contracts import (
     AccountNeeded,
     DrawIsOver,
@@ -38,6 +39,7 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
+from tidegate.gate.handover import leave_all_rooms, take_over_places
 from tidegate.gate.pass_desk import PassDesk
 from tidegate.gate.places import Joined, JoinWish, settle_joins
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
@@ -48,6 +50,7 @@ from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_wait
 from tidegate.gate.status import next_poll_s
 
 __all__ = [
+    "INVARIANTS",
     "MAX_MESSAGE",
     "AccountNeeded",
     "BeaconWatch",
@@ -92,6 +95,7 @@ __all__ = [
     "end_round",
     "fetch_beacon",
     "find_room",
+    "leave_all_rooms",
     "limit_speed",
     "live_rooms",
     "make_key",
@@ -103,6 +107,7 @@ __all__ = [
     "retire_key",
     "set_beacon",
     "settle_joins",
+    "take_over_places",
     "tell_waiting",
     "view_room",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -25,12 +26,14 @@ from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.running import Gate
-from tidegate.gate.tickets import receipt_text, room_of_ticket, ticket_of
+from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
 from tidegate.web import require_person
+from tidegate.web.contracts import Visitor
 
 TICKET = HeaderParameter("Tidegate-Ticket", "The ticket that the join was answered with.", required=True)
 GUEST = "guest"
@@ -63,7 +66,7 @@ async def post_place(request: Request) -> Response:
     Whoever has left, or did not come when it was their turn, gets a place at the end.
     """
     gate = _gate(request)
-    person = await require_person(request)
+    person = await _person(request)
     room = gate.kept(request.path_params["slug"]).room
     joined = await gate.join(JoinWish(room.slug, person.id, guest=person.role == GUEST))
     return answer(_join_answer(gate, joined), status=201)
@@ -93,7 +96,7 @@ async def get_status(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/places/{place_id}",
     returns=(200, PlaceAnswer),
-    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, Overloaded),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, TooManyRequests, Overloaded),
     headers=(TICKET,),
     signed_in=True,
     tag="gate",
@@ -110,7 +113,7 @@ async def get_place(request: Request) -> Response:
     "DELETE",
     "/api/v1/drops/{slug}/places/{place_id}",
     returns=(204, None),
-    problems=(RoomUnknown, PlaceUnknown, TicketNotGood),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, TooManyRequests),
     headers=(TICKET,),
     signed_in=True,
     tag="gate",
@@ -127,7 +130,7 @@ async def delete_place(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/places/{place_id}/proof",
     returns=(200, ProofAnswer),
-    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, NotDrawnYet, Overloaded),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, NotDrawnYet, TooManyRequests, Overloaded),
     headers=(TICKET,),
     signed_in=True,
     tag="gate",
@@ -187,10 +190,22 @@ def _gate(request: Request) -> Gate:
     return gate
 
 
+async def _person(request: Request) -> Visitor:
+    """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
+    person = await require_person(request)
+    wait_s = _gate(request).pace.wait_s(person.id, now_s=time.monotonic())
+    if wait_s:
+        raise TooManyRequests(
+            f"You have asked too often. Your place is kept, and nothing was changed; ask again in {wait_s} seconds.",
+            retry_after_s=wait_s,
+        )
+    return person
+
+
 async def _own_place(request: Request) -> Joined:
     """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`."""
     gate = _gate(request)
-    buyer_id = (await require_person(request)).id
+    buyer_id = (await _person(request)).id
     gate.kept(request.path_params["slug"])
     place_id = parse_id(request.path_params["place_id"])
     if place_id is None:

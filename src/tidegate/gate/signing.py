@@ -104,6 +104,12 @@ class KeyRing:
         return parts[2]
 
 
+def claimed(kind: str, token: str) -> bytes | None:
+    """What a token of this kind says, whoever signed it."""
+    parts = _split(kind, token)
+    return None if parts is None else parts[2]
+
+
 async def load_keys(conn: Connection) -> KeyRing:
     """The ring as the database has it; the first caller ever makes its first key. Raises: SealBroken."""
     ring = await _read(conn)

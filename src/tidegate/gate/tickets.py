@@ -1,24 +1,17 @@
-"""Tickets and receipts: what somebody who joined takes along.
-
-A ticket says whose place it is; it is good only together with its owner's session, so a stolen one opens nothing. A
-receipt says that an entry is in the log under a root; it names nobody, and anybody can check it.
-"""
+"""Tickets: whose place it is. One is good only together with its owner's session, so a stolen one opens nothing."""
 
 from __future__ import annotations
 
-import struct
 from hashlib import sha256
 from uuid import UUID
 
-from tidegate.gate.contracts import Place, Receipt
+from tidegate.gate.contracts import Place
 from tidegate.gate.signing import KeyRing
 from tidegate.platform.ids import PersonId, PlaceId, RoomId
 
 TICKET = "tgt1"
-RECEIPT = "tgr1"
 
 ENTRY_LABEL = b"tidegate-entry-v1"
-RECEIPT_FORMAT = struct.Struct(">16sQ32sQ32s")
 TICKET_BYTES = 48
 
 
@@ -41,20 +34,3 @@ def room_of_ticket(ring: KeyRing, ticket: str, *, place_id: PlaceId, buyer_id: P
     if payload is None or len(payload) != TICKET_BYTES or payload[16:] != place_id.bytes + buyer_id.bytes:
         return None
     return RoomId(UUID(bytes=payload[:16]))
-
-
-def receipt_text(ring: KeyRing, receipt: Receipt) -> str:
-    """A receipt as its owner keeps it."""
-    return ring.sign(
-        RECEIPT,
-        RECEIPT_FORMAT.pack(receipt.room_id.bytes, receipt.index, receipt.entry, receipt.size, receipt.root),
-    )
-
-
-def read_receipt(ring: KeyRing, text: str) -> Receipt | None:
-    """The receipt that was signed, else None."""
-    payload = ring.open_signed(RECEIPT, text)
-    if payload is None or len(payload) != RECEIPT_FORMAT.size:
-        return None
-    room_id, index, entry, size, root = RECEIPT_FORMAT.unpack(payload)
-    return Receipt(RoomId(UUID(bytes=room_id)), index, entry, size, root)

@@ -191,6 +191,9 @@ class GateSettings(BaseModel):
     rooms_max: Count = Field(500, description="Most rooms whose status a process keeps, the newest first.")
     poll_near_s: Count = Field(1, description="How often those near the front are told to ask for the status.")
     poll_far_s: Count = Field(60, description="How often those far from the front are told to ask for the status.")
+    asks_per_minute: Count = Field(
+        120, description="How often one person may join or ask about their place, per process; more get 429."
+    )
     rounds_ms: Count = Field(100, description="How often the scheduler looks for rooms whose time has come.")
     beacon_url: str = Field(
         "",

@@ -235,6 +235,15 @@ async def test_one_broken_room_stops_no_other_and_mends_itself(
     assert await other.states() == "eaaww"
 
 
+async def test_a_room_before_what_this_shop_does_not_sell_goes_at_the_pace_that_staff_set(line: Queue) -> None:
+    await line.begin(people=20, stock=0)
+    await line.change("UPDATE gate.rooms SET slug = 'elsewhere', drop_id = gen_random_uuid()")
+    line.slug = "elsewhere"
+    await line.change("INSERT INTO gate.admissions (room_id, speed_limit_per_min) VALUES (%s, 300)", line.room_id)
+    await line.tick()
+    assert await line.states() == "a" * 5 + "w" * 15
+
+
 async def test_a_closed_drop_closes_its_room(line: Queue) -> None:
     await line.begin(people=3, stock=3)
     await line.tick()

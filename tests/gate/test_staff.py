@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.checkout.buying import guest, problem
-from tests.checkout.conftest import put_on_sale, site  # noqa: F401 - a fixture
+from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import a_key, a_room, database_url
 from tests.waiting import eventually
 from tidegate.entrypoints.admission import Admission
@@ -25,7 +25,7 @@ ROOM = "/api/v1/admin/rooms/lamp-drop"
 
 
 @pytest.fixture
-async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]:  # noqa: F811
+async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]:
     """A staff member's session, beside a room with six people and three lamps."""
     who = await guest(site)
     await put_on_sale(database, "LAMP", stock=3, drop_in_s=-5)
@@ -41,7 +41,7 @@ async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]: 
 
 
 async def test_the_room_by_the_api(
-    site: httpx.AsyncClient,  # noqa: F811
+    site: httpx.AsyncClient,
     staff: dict[str, str],
     database: Database,
     settings: Settings,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.checkout.buying import guest, post, problem, purchase_body
-from tests.checkout.conftest import put_on_sale, site  # noqa: F401 - a fixture
+from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import database_url
 from tidegate import gate
 from tidegate.catalog import Room, close_drop, find_drop
@@ -46,21 +46,21 @@ async def open_for_guests(database: Database, settings: Settings, *, stock: int)
     assert await gate.open_rooms_once(database, settings.gate) == 1
 
 
-async def joined(site: httpx.AsyncClient) -> tuple[dict[str, str], dict[str, Any]]:  # noqa: F811
+async def joined(site: httpx.AsyncClient) -> tuple[dict[str, str], dict[str, Any]]:
     who = await guest(site)
     answer = await site.post(PLACES, headers=who)
     assert answer.status_code == 201, answer.text
     return who, answer.json()
 
 
-async def place(site: httpx.AsyncClient, who: dict[str, str], mine: dict[str, Any]) -> dict[str, Any]:  # noqa: F811
+async def place(site: httpx.AsyncClient, who: dict[str, str], mine: dict[str, Any]) -> dict[str, Any]:
     answer = await site.get(f"{PLACES}/{mine['id']}", headers=who | {"tidegate-ticket": mine["ticket"]})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def test_wait_be_let_in_and_buy(site: httpx.AsyncClient, database: Database, settings: Settings) -> None:  # noqa: F811
+async def test_wait_be_let_in_and_buy(site: httpx.AsyncClient, database: Database, settings: Settings) -> None:
     await open_for_guests(database, settings, stock=1)
     app: Any = site._transport.app  # type: ignore[attr-defined]
     await app.app.state.gate.refresh()

@@ -79,7 +79,7 @@ class Admission:
 
     async def _round(self, conn: Connection, room: gate.LiveRoom, engine: gate.Engine | None) -> gate.Outcome | None:
         drop = await catalog.find_drop(conn, slug=room.slug)
-        if drop is None or drop.closed_at is not None:
+        if drop is not None and drop.closed_at is not None:
             await gate.close_room(conn, slug=room.slug)
             return None
         if room.phase not in (gate.Phase.OPEN, gate.Phase.SOLD_OUT):
@@ -88,21 +88,21 @@ class Admission:
         if taken is None:
             return None
         spent = await inventory.spent_passes(conn, place_ids=[each.place_id for each in taken.inside])
-        levels = await inventory.stock_levels(conn, variant_ids=[item.variant_id for item in drop.items])
-        counts = gate.Counts(
-            free=sum(level.available for level in levels.values()),
-            held=sum(level.held for level in levels.values()),
-            sold=sum(level.sold for level in levels.values()),
-        )
+        counts = self._unknown if drop is None else await _counts(conn, drop)
         return await gate.end_round(
             conn,
             taken,
             spends=[gate.Spend(each.place_id, each.items, each.spent_at) for each in spent],
             counts=counts,
-            per_buyer=drop.per_buyer,
+            per_buyer=drop.per_buyer if drop else 1,
             engine=engine,
             settings=self.settings.admission,
         )
+
+    @property
+    def _unknown(self) -> gate.Counts:
+        """Of a room before something that this shop does not sell: there is always something for those inside."""
+        return gate.Counts(free=self.settings.admission.inside_max, held=0, sold=0)
 
     async def _measured(self) -> gate.Engine | None:
         """How fast the engine was of late; None when nobody knows, and then the pace stays as it is."""
@@ -116,3 +116,13 @@ class Admission:
             else:
                 self._engine = gate.Engine(last.engine_p99_ms, last.at)
         return self._engine
+
+
+async def _counts(conn: Connection, drop: catalog.Drop) -> gate.Counts:
+    """Items of a drop as they stand. To be read after who has spent their pass: see `gate.end_round`."""
+    levels = await inventory.stock_levels(conn, variant_ids=[item.variant_id for item in drop.items])
+    return gate.Counts(
+        free=sum(level.available for level in levels.values()),
+        held=sum(level.held for level in levels.values()),
+        sold=sum(level.sold for level in levels.values()),
+    )

@@ -236,7 +236,7 @@ async def test_one_broken_room_stops_no_other_and_mends_itself(
 
 
 async def test_a_room_before_what_this_shop_does_not_sell_goes_at_the_pace_that_staff_set(line: Queue) -> None:
-    await line.begin(people=20, stock=0)
+    await line.begin(people=20, stock=1)
     await line.change("UPDATE gate.rooms SET slug = 'elsewhere', drop_id = gen_random_uuid()")
     line.slug = "elsewhere"
     await line.change("INSERT INTO gate.admissions (room_id, speed_limit_per_min) VALUES (%s, 300)", line.room_id)

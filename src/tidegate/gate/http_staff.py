@@ -20,7 +20,7 @@ from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(prefix="/api/v1/admin/rooms", tags=["gate"])
+router = APIRouter(prefix="/api/v1/admin/rooms", tags=["rooms"])
 
 Staff = Annotated[Visitor, Depends(require_staff)]
 Slug = Annotated[str, Path(description="The drop's address.", max_length=200)]

@@ -26,14 +26,20 @@ LOCK = f"""
 SELECT {ROOM}, frontier FROM gate.rooms WHERE slug = ANY(%b) AND phase <> 'closed' ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608
 KNOWN = f"""
-SELECT {PLACE} FROM unnest(%b::text[], %b::uuid[]) AS w (slug, buyer_id)
-JOIN gate.rooms AS r ON r.slug = w.slug AND r.phase <> 'closed'
-JOIN gate.places AS p ON p.room_id = r.id AND p.buyer_id = w.buyer_id
+SELECT p.* FROM unnest(%b::text[], %b::uuid[]) AS w (slug, buyer_id)
+CROSS JOIN LATERAL (
+    SELECT {PLACE} FROM gate.places AS p
+    WHERE p.room_id = (SELECT r.id FROM gate.rooms AS r WHERE r.slug = w.slug AND r.phase <> 'closed')
+    AND p.buyer_id = w.buyer_id OFFSET 0
+) AS p
 """  # noqa: S608
+"""One look into the index a wish: joined plainly, the room may be read first, and then all of its places."""
 FIND = f"""
 SELECT {PLACE}, {", ".join("r." + column.strip() for column in ROOM.split(","))}
 FROM unnest(%b::uuid[], %b::uuid[]) AS w (room_id, buyer_id)
-JOIN gate.places AS p ON p.room_id = w.room_id AND p.buyer_id = w.buyer_id
+CROSS JOIN LATERAL (
+    SELECT * FROM gate.places AS p WHERE p.room_id = w.room_id AND p.buyer_id = w.buyer_id OFFSET 0
+) AS p
 JOIN gate.rooms AS r ON r.id = w.room_id
 """  # noqa: S608
 PLACE_COLUMNS = PLACE.count(",") + 1

@@ -166,7 +166,7 @@ def _charts(samples: tuple[DropSample, ...], *, end: float) -> tuple[Chart, ...]
             people,
             (
                 curve(_("Choosing"), [s.inside for s in samples]),
-                curve(_("Never came"), [s.absent for s in samples]),
+                curve(_("Absent"), [s.absent for s in samples]),
             ),
             **spread,
         ),

@@ -87,6 +87,7 @@ async def settle_hold(shop: Shop, wish: HoldWish) -> tuple[FreshHold | StoredAns
     """Settle one wish with whatever batch it lands in; whether it is a repeat. Raises: as `open_hold`, KeyReused."""
     holds = shop.settings.holds
     check_lines(wish.lines, max_lines=holds.max_lines, max_quantity=holds.max_quantity)
+    shop.desk.passes.look_at(wish.admission)
     outcome, shared = await shop.twins.share(wish.key, lambda: shop.batches.holds.submit(wish))
     return outcome, shared or isinstance(outcome, StoredAnswer)
 

@@ -28,8 +28,8 @@ from tidegate.platform.settings import AdmissionSettings
 SCAN_MOST = 20_000
 """Most numbers that one round looks at: where many have left, the next round goes on."""
 
-SCAN_LEAST = 256
-"""Fewest numbers that are looked at at once."""
+SCAN_LEAST = 16
+"""Fewest numbers that are looked at at once; twice as many each time that too few of them wait."""
 
 PACE_S = 10.0
 """Over how long `pace_per_s` is told."""
@@ -37,20 +37,20 @@ PACE_S = 10.0
 FINISH_WEIGHT = 0.02
 """Least weight of one round's people in how long people take."""
 
-SPENT = "UPDATE gate.places SET state = 'spent' WHERE room_id = %s AND id = ANY(%s)"
+SPENT = "UPDATE gate.places SET state = 'spent' WHERE id = ANY(%s)"
 
-EXPIRED = """
-UPDATE gate.places SET state = 'expired'
-WHERE room_id = %s AND id = ANY(%s) AND state = 'admitted'
-"""
+EXPIRED = "UPDATE gate.places SET state = 'expired' WHERE id = ANY(%s) AND state = 'admitted'"
 
 WAITING = """
-SELECT index FROM gate.places WHERE room_id = %s AND index = ANY(%s) AND state = 'waiting' FOR NO KEY UPDATE
+SELECT w.index, p.id FROM unnest(%s::bigint[]) AS w (index)
+CROSS JOIN LATERAL (
+    SELECT id FROM gate.places AS p WHERE p.room_id = %s AND p.index = w.index AND p.state = 'waiting'
+    OFFSET 0 FOR NO KEY UPDATE
+) AS p
 """
+"""One look into the index a number: asked plainly, the planner may read all places of the room instead."""
 
-ADMIT = """
-UPDATE gate.places SET state = 'admitted', admitted_at = %s, expires_at = %s WHERE room_id = %s AND index = ANY(%s)
-"""
+ADMIT = "UPDATE gate.places SET state = 'admitted', admitted_at = %s, expires_at = %s WHERE id = ANY(%s)"
 
 
 class LiveRoom(Struct, frozen=True):
@@ -180,8 +180,10 @@ async def end_round(
     gone = {spend.place_id for spend in spends}
     late = [each.place_id for each in taken.inside if each.expires_at <= over and each.place_id not in gone]
     memory = _learn(memory, taken, spends, absent=len(late), counts=counts)
-    await conn.execute(SPENT, (room.id, list(gone)))
-    await conn.execute(EXPIRED, (room.id, late))
+    if gone:
+        await conn.execute(SPENT, (list(gone),))
+    if late:
+        await conn.execute(EXPIRED, (late,))
     inside = len(taken.inside) - len(gone) - len(late)
     admitted, serving, reach = 0, room.serving, None
     phase = _phase(room.phase, counts)
@@ -237,17 +239,17 @@ async def _admit(conn: Connection, room: Room, count: int, *, now: datetime, end
 
     Numbers of people who have left are passed over; where there are very many, the next round goes on.
     """
-    draw, serving, admitted = draw_of(room), room.serving, 0
+    draw, serving, admitted, look = draw_of(room), room.serving, 0, SCAN_LEAST
     end = min(room.size, serving - 1 + SCAN_MOST)
     while admitted < count and serving <= end:
-        numbers = range(serving, min(serving + max(2 * (count - admitted), SCAN_LEAST), end + 1))
+        numbers = range(serving, min(serving + max(count - admitted, look), end + 1))
+        look *= 2
         by_index = {index_of(room, number, draw=draw): number for number in numbers}
-        rows = await conn.execute(WAITING, (room.id, list(by_index)))
-        waiting = sorted((by_index[row[0]], row[0]) for row in await rows.fetchall())
+        rows = await conn.execute(WAITING, (list(by_index), room.id))
+        waiting = sorted((by_index[index], place_id) for index, place_id in await rows.fetchall())
         entering = waiting[: count - admitted]
         if entering:
-            indices = [index for _, index in entering]
-            await conn.execute(ADMIT, (now, ends, room.id, indices))
+            await conn.execute(ADMIT, (now, ends, [place_id for _, place_id in entering]))
             admitted += len(entering)
         serving = entering[-1][0] + 1 if admitted == count else numbers.stop
     return admitted, serving

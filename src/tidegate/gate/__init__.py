@@ -27,7 +27,7 @@ from tidegate.gate.places import Joined, JoinWish, settle_joins
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
-from tidegate.gate.signing import make_key, retire_key
+from tidegate.gate.signing import KeyRing, load_keys, make_key, retire_key
 from tidegate.gate.status import next_poll_s
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "JoinWish",
     "Joined",
     "JoinedTooOften",
+    "KeyRing",
     "LobbyNotOpen",
     "Phase",
     "Place",
@@ -60,6 +61,7 @@ __all__ = [
     "fetch_beacon",
     "find_room",
     "leave_all_rooms",
+    "load_keys",
     "make_key",
     "next_poll_s",
     "open_gate",

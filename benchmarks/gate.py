@@ -3,7 +3,7 @@
     python -m benchmarks gate [--places 1000000] [--http-places 200000] [--seconds 10] [--smoke] --json
 
 Two site processes, PostgreSQL (durable), Valkey and the load generator share the cores. Everyone who joins over HTTP is
-another person with a session of their own. `joins_per_s` and `status_per_s` are what 256 connections get when each asks
+another person with a session of their own. `joins_per_s` and `status_per_s` are what 512 connections get when each asks
 again as soon as it is answered; `join_p99_ms` and `status_p99_ms` come from random arrivals at `SHARE` of these rates
 and count from the moment a request was due. `status_framework_ratio` is against a bare route on as many processes that
 answers the same bytes. After `--http-places` the room is filled to `--places` through the same use case, without HTTP.
@@ -116,11 +116,11 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     parser.add_argument("--http-places", type=int, default=200_000, help="how many of them join over HTTP")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--processes", type=int, default=2, help="site processes")
-    parser.add_argument("--connections", type=int, default=256, help="connections of the generator")
+    parser.add_argument("--connections", type=int, default=512, help="connections of the generator")
     parser.add_argument("--smoke", action="store_true", help="a few seconds: does it work at all?")
     asked = parser.parse_args(list(options))
     if asked.smoke:
-        asked.places, asked.http_places, asked.seconds, asked.connections = 3_000, 600, 0.5, 16
+        asked.places, asked.http_places, asked.seconds, asked.connections = 1_000, 600, 0.5, 16
     began = time.monotonic()
     with servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
         uvloop.run(_make_room())

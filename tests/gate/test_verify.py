@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +176,47 @@ def test_order_of_arrival_needs_no_seed(verify: Verify) -> None:
 
 def test_the_document_is_the_one_of_the_api() -> None:
     assert msgspec.to_builtins(msgspec.convert(DRAW, DrawAnswer)) == DRAW
+
+
+@pytest.fixture
+def shop_url() -> Iterator[str]:
+    """A shop that answers with the draw, and with its entries in pages of twenty, as ours does."""
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address, _, query = self.path.partition("?from=")
+            start = int(query or 0)
+            links = {}
+            if address == "/api/v1/drops/boots/draw":
+                body = json.dumps(DRAW).encode()
+            elif address == "/api/v1/drops/boots/entries":
+                body = "".join(f"{entry.hex()}\n" for entry in ENTRIES[start : start + 20]).encode()
+                if start + 20 < SIZE:
+                    links = {"link": f'<{address}?from={start + 20}>; rel="next"'}
+            else:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            for name, value in ({"content-length": str(len(body))} | links).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_draw_is_read_from_the_shop_and_kept(shop_url: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    run = partial(CliRunner().invoke, make_app(["verify-draw"]))
+    done = run(["verify-draw", f"{shop_url}/drops/boots", "--save", str(kept)])
+    assert done.exit_code == 0, done.output
+    assert run(["verify-draw", str(kept)]).output == done.output
+    assert run(["verify-draw", f"{shop_url}/drops/hats"]).exit_code == 2

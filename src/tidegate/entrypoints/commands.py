@@ -48,6 +48,7 @@ def _add_merchants(app: typer.Typer) -> None:
     app.add_typer(ops.stock_app, name="stock")
     app.add_typer(ops.drop_app, name="drop")
     app.add_typer(ops.voucher_app, name="voucher")
+    app.add_typer(ops.room_app, name="room")
     app.add_typer(ops.demo_app, name="demo")
     for name, command in (
         ("export", ops.export_command),

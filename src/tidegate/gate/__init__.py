@@ -45,7 +45,7 @@ from tidegate.gate.places import Joined, JoinWish, settle_joins
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
-from tidegate.gate.signing import make_key, retire_key
+from tidegate.gate.signing import KeyRing, load_keys, make_key, retire_key
 from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_waiting, view_room
 from tidegate.gate.status import next_poll_s
 
@@ -62,6 +62,7 @@ __all__ = [
     "JoinWish",
     "Joined",
     "JoinedTooOften",
+    "KeyRing",
     "LiveRoom",
     "LobbyNotOpen",
     "Outcome",
@@ -98,6 +99,7 @@ __all__ = [
     "leave_all_rooms",
     "limit_speed",
     "live_rooms",
+    "load_keys",
     "make_key",
     "next_poll_s",
     "open_gate",

@@ -197,9 +197,10 @@ class GateSettings(BaseModel):
     rounds_ms: Count = Field(100, description="How often the scheduler looks for rooms whose time has come.")
     beacon_url: str = Field(
         "",
-        pattern=r"^(https?://\S+)?$",
+        pattern=r"^(staff|https?://\S+)?$",
         max_length=500,
-        description="Public randomness beacon whose first new value after T0 goes into a draw; empty: none.",
+        description="Public randomness beacon whose first new value after T0 goes into a draw, or `staff`: "
+        "a value that staff type in; empty: none.",
     )
     beacon_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the beacon.")
     beacon_wait_s: float = Field(10.0, gt=0, description="After that a room is drawn without a value of the beacon.")

@@ -25,7 +25,7 @@ from typing import Literal
 import msgspec
 import uvloop
 
-from benchmarks.visits import Answer, Connection, Visit, Wording
+from benchmarks.visits import Answer, Asks, Connection, Visit, Wording
 
 TICK_S = 0.001
 """How often at most the clock is looked at; several buyers may be due in one tick."""
@@ -36,10 +36,14 @@ SLUGS_KEPT = 5
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What to do. `rate_per_s` buyers a second for `seconds`; numbers of buyers count from `first_buyer`."""
+    """What to do. `rate_per_s` buyers a second for `seconds`; numbers of buyers count from `first_buyer`.
+
+    With the kind `ask` each sends one `request` (see `visits.Asks`), filled from the lines of `fills_file`; an answer
+    below 400 counts as paid.
+    """
 
     port: int
-    kind: Literal["express", "two_step"]
+    kind: Literal["express", "two_step", "ask"]
     rate_per_s: float
     seconds: float
     first_buyer: int
@@ -52,6 +56,8 @@ class Plan(msgspec.Struct, frozen=True):
     token: str = "tok_ok"  # noqa: S105 - a way to pay, no secret
     answer_timeout_s: float = 10.0
     ids_file: str = ""
+    request: str = ""
+    fills_file: str = ""
     seed: int = 1
 
 
@@ -101,6 +107,8 @@ class Crowd:
         self._wording = Wording(
             port=plan.port, drop=plan.drop, provider=plan.provider, token=plan.token, sku_format=plan.sku_format
         )
+        fills = Path(plan.fills_file).read_bytes().splitlines() if plan.fills_file else ()
+        self._asks = Asks(plan.request, fills=fills)
         self._idle: deque[Connection] = deque()
         self._waiting: deque[Visit] = deque()
         self._open: set[Connection] = set()
@@ -191,7 +199,9 @@ class Crowd:
 
     def _begin(self, connection: Connection, visit: Visit) -> None:
         sku = visit.number % self._plan.skus
-        if self._plan.kind == "express":
+        if self._plan.kind == "ask":
+            request = self._asks.request(visit.number)
+        elif self._plan.kind == "express":
             request = self._wording.purchase(visit.number, sku)
         else:
             request = self._wording.hold(visit.number, sku)
@@ -204,7 +214,9 @@ class Crowd:
         """Take note of an answer; a hold leads to its order on the same connection."""
         now_s = time.perf_counter()
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-        if answer.status == 201:
+        if self._plan.kind == "ask" and answer.status < 400:
+            self.ids.append(answer.identity())
+        elif answer.status == 201:
             if self._plan.kind == "two_step" and not visit.holding:
                 visit.holding = True
                 self.first_took_s.append(now_s - visit.due_s)

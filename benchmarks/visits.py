@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol, cast
 
 import msgspec
@@ -159,6 +160,22 @@ class Wording:
         """The second of two requests."""
         digits = b"%010d" % number
         return self._order % (digits, digits, hold_id, digits)
+
+
+class Asks:
+    """Any one request, with `%b` where requests differ: by what is told of each, else by the number that asks."""
+
+    def __init__(self, shape: str, *, fills: Sequence[bytes] = ()) -> None:
+        """`fills`: of each request, what takes the place of each `%b`, parted by tabs."""
+        self._shape = shape.encode()
+        self._fills = [tuple(fill.split(b"\t")) for fill in fills]
+        self._differ = b"%b" in self._shape
+
+    def request(self, number: int) -> bytes:
+        """The request of a number."""
+        if self._fills:
+            return self._shape % self._fills[number % len(self._fills)]
+        return self._shape % (b"%010d" % number,) if self._differ else self._shape
 
 
 def _template(port: int, path: str, key: str, document: dict[str, object]) -> bytes:

@@ -14,8 +14,8 @@ import pytest
 from tests.architecture.sources import ROOT
 
 SKELETON = [
-    "__main__", "accounts", "admin", "catalog", "checkout", "entrypoints", "inventory", "migrations", "notify", "ops",
-    "payments", "platform", "storefront", "web",
+    "__main__", "accounts", "admin", "catalog", "checkout", "entrypoints", "gate", "inventory", "migrations", "notify",
+    "ops", "payments", "platform", "storefront", "web",
 ]  # fmt: skip
 
 # Contract: (imports it must refuse, imports it must let pass), each as importing module -> imported module.

@@ -81,8 +81,6 @@ async def test_live_drops_are_listed_first(database: Database) -> None:
         ({"quantity": 2**40}, InvalidRequest),
         ({"per_buyer": 0}, InvalidRequest),
         ({"per_buyer": 11}, InvalidRequest),
-        ({"room": Room.DRAW}, InvalidRequest),
-        ({"room": Room.ARRIVAL}, InvalidRequest),
     ],
 )
 async def test_what_cannot_be_a_drop(database: Database, other: dict[str, Any], error: type[Problem]) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as altered
 
 from tidegate.catalog.contracts import DropTerms, Room, Terms, VoucherTerms
 from tidegate.checkout import (
@@ -19,22 +20,25 @@ from tidegate.checkout import (
     Line,
     OrderForm,
     OrderState,
-    PassRequired,
 )
 from tidegate.checkout.rules import (
     NUMBER_BITS,
     TRANSITIONS,
+    admitted,
     check_form,
     check_lines,
     discount_of,
     drop_of,
+    has_room,
     may_move,
     order_number,
     percent_half_up,
     to_pay,
     voucher_of,
 )
-from tidegate.platform.ids import DropId, HoldId, VariantId, VoucherId
+from tidegate.gate.contracts import Pass, PassForeign, PassRequired
+from tidegate.inventory.contracts import PassRule
+from tidegate.platform.ids import DropId, HoldId, PersonId, PlaceId, VariantId, VoucherId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest
 
@@ -167,9 +171,17 @@ def test_each_empty_or_strange_field_is_named() -> None:
     assert set(check_form(empty)) == {"name", "line1", "city", "postal_code", "country"}
 
 
-@pytest.mark.parametrize("admission", [None, "made-up"])
-def test_a_drop_with_a_room_sells_to_nobody_before_rooms_give_passes(admission: str | None) -> None:
+def test_a_drop_with_a_room_sells_to_its_pass_s_owner_only() -> None:
     drop = DropTerms(DropId(UUID(int=9)), "launch", datetime(2026, 6, 1, tzinfo=UTC), 1, Room.DRAW)
     terms = {"LAMP": Terms(VariantId(UUID(int=1)), "LAMP", "lamp", "Lamp", "", Money(100, "GBP"), drop)}
+    assert drop_of([Line("LAMP", 1)], terms, named="launch") is drop
+    assert has_room(drop)
+    assert not has_room(None)
+    ada = PersonId(UUID(int=1))
+    held = Pass(drop.id, PlaceId(UUID(int=2)), ada, 1_800_000_000)
+    assert admitted(drop, ada, sent="text", held=held) == PassRule(held.place_id, held.ends_at)
     with pytest.raises(PassRequired):
-        drop_of([Line("LAMP", 1)], terms, named=None, admission=admission)
+        admitted(drop, ada, sent=None, held=None)
+    for wrong in (None, altered(held, drop_id=DropId(UUID(int=8))), altered(held, buyer_id=PersonId(UUID(int=5)))):
+        with pytest.raises(PassForeign):
+            admitted(drop, ada, sent="text", held=wrong)

@@ -167,7 +167,7 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
             elif case.operation.path == "/api/v1/sessions" and response.status_code == 204:
                 self.who = api.guest()
 
-    Buyer.run(settings=hypothesis.settings(BOUNDED, max_examples=30, stateful_step_count=12))
+    Buyer.run(settings=hypothesis.settings(BOUNDED, max_examples=60, stateful_step_count=12))
     # That it came so far is what makes it worth something.
     assert {201, 409} <= api.seen("post_hold")
     assert {201, 409} <= api.seen("post_purchase")

@@ -16,6 +16,9 @@ from tidegate.inventory import (
     HoldRequest,
     NotYetOpen,
     OverLimit,
+    PassOver,
+    PassRule,
+    PassUsed,
     SoldOut,
     TooManyHolds,
     VoucherNotNow,
@@ -24,7 +27,7 @@ from tidegate.inventory import (
     summed,
 )
 from tidegate.inventory.rules import allocate
-from tidegate.platform.ids import DropId, HoldId, PersonId, VariantId, VoucherId
+from tidegate.platform.ids import DropId, HoldId, PersonId, PlaceId, VariantId, VoucherId
 from tidegate.platform.money import Money
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -56,6 +59,46 @@ batches = st.lists(st.tuples(st.sampled_from(BUYERS), lines, rules, vouchers), m
     lambda rows: [HoldRequest(HoldId(UUID(int=1000 + n)), *row) for n, row in enumerate(rows)]
 )
 stocks = st.dictionaries(st.sampled_from(VARIANTS), st.integers(0, 10))
+
+
+@given(
+    holders=st.lists(st.tuples(st.sampled_from(BUYERS), st.integers(1, 3), st.sampled_from([-1, 0, 1])), max_size=12),
+    spent=st.sets(st.integers(1, 3)),
+)
+def test_a_pass_is_spent_by_one_hold_in_time_and_never_by_what_is_refused(
+    holders: list[tuple[PersonId, int, int]], spent: set[int]
+) -> None:
+    rule = DropRule(DROP, NOW, 100)
+    requests = [
+        HoldRequest(
+            HoldId(UUID(int=1000 + n)),
+            buyer,
+            (HoldLine(VARIANTS[0], 1, PENNY),),
+            rule,
+            admission=PassRule(PlaceId(UUID(int=place)), NOW + timedelta(seconds=ends_in_s)),
+        )
+        for n, (buyer, place, ends_in_s) in enumerate(holders)
+    ]
+    decisions = allocate(
+        requests,
+        free={VARIANTS[0]: 2},
+        uses={},
+        loose_holds={},
+        max_loose_holds=3,
+        now=NOW,
+        ttl=TTL,
+        spent={PlaceId(UUID(int=place)) for place in spent},
+    )
+    gone = set(spent)
+    for (_, place, ends_in_s), decision in zip(holders, decisions, strict=True):
+        if place in gone:
+            assert isinstance(decision, PassUsed)
+        elif ends_in_s <= 0:
+            assert isinstance(decision, PassOver)
+        else:
+            assert isinstance(decision, Granted | SoldOut | OverLimit)
+            if isinstance(decision, Granted):
+                gone.add(place)
 
 
 def decide(requests: list[HoldRequest], free: dict[VariantId, int], loose: int = 0) -> list[object]:

@@ -34,6 +34,13 @@ CAPTURE = """
     SELECT {order_id}, 9, 'sandbox', 'tok_ok', 'captured', {amount}, 'GBP', '', '', now()
 """
 
+ROOM = """
+    INSERT INTO gate.rooms
+        (id, drop_id, slug, mode, lobby_opens_at, opens_at, commitment, seed, size, frontier, root)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'a-room', 'draw', now(), now(), sha256('seed'), {seed}, {size},
+        substring(sha256('root') FOR least({size}, 1) * 32), sha256('root')
+"""
+
 SABOTAGE: dict[str, dict[str, str]] = {
     "stock-within-bounds": {
         "more sold and held than there is": f"""
@@ -53,6 +60,19 @@ SABOTAGE: dict[str, dict[str, str]] = {
             INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, currency)
             VALUES (gen_random_uuid(), gen_random_uuid(), 1, 250, 'GBP')
         """,
+    },
+    "room-log-whole": {
+        "an entry without its place": ROOM.format(seed="NULL", size=1),
+    },
+    "room-index-in-log": {
+        "two entries of one index": f"""
+            {ROOM.format(seed="NULL", size=2)};
+            INSERT INTO gate.places (id, room_id, buyer_id, index) SELECT id, id, id, 0 FROM gate.rooms;
+            INSERT INTO gate.former_entries (room_id, index, entry) SELECT id, 0, root FROM gate.rooms
+        """,
+    },
+    "room-seed-kept": {
+        "another seed": ROOM.format(seed="sha256('another')", size=0),
     },
     "limit-used": {
         "a purchase forgotten": f"""
@@ -88,6 +108,13 @@ SABOTAGE: dict[str, dict[str, str]] = {
     },
     "hold-ends-in-time": {
         "no sweeper": "UPDATE inventory.holds SET expires_at = now() - interval '2 minutes' WHERE state = 'held'",
+    },
+    "room-hold-has-pass": {
+        "holds without a pass": "UPDATE catalog.drops SET room = 'arrival' WHERE slug = 'flash-drop'",
+        "a pass without a hold": """
+            INSERT INTO inventory.spent_passes (place_id, hold_id, drop_id, items)
+            VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1)
+        """,
     },
     "captured-charge-has-order": {
         "no order": CAPTURE.format(order_id="gen_random_uuid()", amount=250),

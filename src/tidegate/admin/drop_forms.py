@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tidegate.catalog import MAX_QUANTITY, DropExists, UnknownVariant, VariantInDrop
+from tidegate.catalog import MAX_QUANTITY, DropExists, Room, UnknownVariant, VariantInDrop
 from tidegate.platform.problems import Problem
 from tidegate.platform.texts import text as _
 from tidegate.web import PostedForm, words_of
 
-FORM_FIELDS = ("title", "slug", "sku", "quantity", "per_buyer", "opens_at")
+FORM_FIELDS = ("title", "slug", "sku", "quantity", "per_buyer", "opens_at", "room")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 TAKEN_SLUGS = frozenset({"new"})
 MAX_SLUG, MAX_TITLE, MAX_SKU = 200, 255, 100
@@ -31,6 +31,7 @@ class DropForm:
     quantity: int
     per_buyer: int
     opens_at: datetime
+    room: Room
 
 
 def read_drop_form(form: PostedForm) -> DropForm:
@@ -53,7 +54,19 @@ def read_drop_form(form: PostedForm) -> DropForm:
         errors["per_buyer"] = _("A buyer cannot have more items than the drop sells.")
     if opens_at is None:
         errors["opens_at"] = _("Write the day and the time in UTC, such as 2026-11-30T12:00.")
-    return DropForm(typed, errors, typed["title"], typed["slug"], typed["sku"], quantity, per_buyer, opens_at or NEVER)
+    if typed["room"] not in {"", *Room}:
+        errors["room"] = _("Choose one of these.")
+    return DropForm(
+        typed=typed,
+        errors=errors,
+        title=typed["title"],
+        slug=typed["slug"],
+        sku=typed["sku"],
+        quantity=quantity,
+        per_buyer=per_buyer,
+        opens_at=opens_at or NEVER,
+        room=Room.NONE if errors.get("room") else Room(typed["room"] or Room.NONE),
+    )
 
 
 def refusal(problem: Problem) -> tuple[str, str]:

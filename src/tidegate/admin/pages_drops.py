@@ -133,6 +133,7 @@ async def create(request: Request) -> Response:
                 quantity=form.quantity,
                 opens_at=form.opens_at,
                 per_buyer=form.per_buyer,
+                room=form.room,
                 by=PersonId(person.id),
             )
     except REFUSED as problem:

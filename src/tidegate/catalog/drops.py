@@ -52,7 +52,7 @@ async def create_drop(
     Stock is the caller's to set. An empty title becomes the product's.
     Raises: InvalidRequest, UnknownVariant, DropExists, VariantInDrop.
     """
-    _check(slug, title, quantity, per_buyer, room)
+    _check(slug, title, quantity, per_buyer)
     variants = await find_variants(conn, skus=[sku]) if storable(sku) else {}
     if sku not in variants:
         raise UnknownVariant(_("No variant has the SKU %(sku)s.", sku=repr(sku)))
@@ -91,7 +91,7 @@ async def edit_drop(
         raise DropRuns(_("This drop has opened already, so it stays as it is. Close it to end it."))
     if len(drop.items) != 1:
         raise InvalidRequest(_("A drop of several products cannot be changed here. Nothing was changed."))
-    _check(slug, title or drop.title, quantity, per_buyer, drop.room)
+    _check(slug, title or drop.title, quantity, per_buyer)
     await conn.execute(
         "UPDATE catalog.drops SET title = %s, opens_at = %s, per_buyer = %s WHERE id = %s",
         (title or drop.title, opens_at, per_buyer, drop.id),
@@ -149,11 +149,7 @@ async def list_drops(conn: Connection, *, limit: int = MAX_DROPS) -> tuple[Drop,
     return await _with_items(conn, await rows.fetchall())
 
 
-def _check(slug: str, title: str, quantity: int, per_buyer: int, room: Room) -> None:
-    if room is not Room.NONE:
-        raise InvalidRequest(
-            _("Waiting rooms (%(room)s) are not in this version of Tidegate: use room none.", room=room)
-        )
+def _check(slug: str, title: str, quantity: int, per_buyer: int) -> None:
     if not is_slug(slug):
         raise InvalidRequest(
             _(

@@ -336,20 +336,6 @@ class NotOpen(Problem):
     status = 409
 
 
-class PassRequired(Problem):
-    """This drop sells to people whose turn it is: join its room and send your pass."""
-
-    slug = "pass-required"
-    status = 409
-
-
-class PassSpent(Problem):
-    """This pass has been used."""
-
-    slug = "pass-spent"
-    status = 409
-
-
 class LimitReached(Problem):
     """You have as many as one person may have."""
 

@@ -17,6 +17,7 @@ from tidegate.checkout.purchasing import settle_purchases
 from tidegate.checkout.settlement import settle_answers
 from tidegate.checkout.shop import Batches, Desk, Shop
 from tidegate.checkout.twins import Twins
+from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
@@ -39,7 +40,9 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     """
     async with database.connection() as conn:
         key = await number_key(conn)
-    desk = Desk(settings, Snapshot(currency=settings.currency, max_entries=settings.catalog.snapshot_max), key)
+    desk = Desk(
+        settings, Snapshot(currency=settings.currency, max_entries=settings.catalog.snapshot_max), key, PassDesk()
+    )
 
     stock = asyncio.Lock()  # whoever changes stock would wait for the same hot rows
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tidegate import catalog, inventory
 from tidegate.checkout.contracts import AlreadyOrdered, BoughtLine, HoldView, Line
@@ -13,6 +14,7 @@ from tidegate.checkout.documents import hold_body
 from tidegate.checkout.rules import check_lines, to_pay
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.wishes import Allotted, Wish, allot, stored_refusal, title_of
+from tidegate.gate.contracts import PassRequired
 from tidegate.inventory.contracts import Hold, HoldState
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, StoredAnswer, record_keys
@@ -63,12 +65,20 @@ async def open_hold(
     admission: str | None = None,
     code: str | None = None,
 ) -> HoldView:
-    """Hold all of `lines` or none, for a page.
+    """Hold all of `lines` or none, for a page. In a drop with a room it finds the buyer's own pass, if there is one.
 
-    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, PassRequired, CodeUnknown, CodeNotValid,
-    CodeUsedUp.
+    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, PassRequired, PassForeign, PassExpired,
+    PassSpent, CodeUnknown, CodeNotValid, CodeUsedUp.
     """
-    outcome, _ = await settle_hold(shop, HoldWish(buyer_id, tuple(lines), drop, admission, code=code))
+    wish = HoldWish(buyer_id, tuple(lines), drop, admission, code=code)
+    try:
+        outcome, _ = await settle_hold(shop, wish)
+    except PassRequired as problem:
+        async with shop.database.connection() as conn:
+            own = await shop.desk.passes.own_pass(conn, drop=problem.extra["drop"], buyer_id=buyer_id)
+        if own is None:
+            raise
+        outcome, _ = await settle_hold(shop, replace(wish, admission=own))
     assert isinstance(outcome, FreshHold), "a wish without a key has no stored answer"
     return outcome.view()
 
@@ -77,6 +87,7 @@ async def settle_hold(shop: Shop, wish: HoldWish) -> tuple[FreshHold | StoredAns
     """Settle one wish with whatever batch it lands in; whether it is a repeat. Raises: as `open_hold`, KeyReused."""
     holds = shop.settings.holds
     check_lines(wish.lines, max_lines=holds.max_lines, max_quantity=holds.max_quantity)
+    shop.desk.passes.look_at(wish.admission)
     outcome, shared = await shop.twins.share(wish.key, lambda: shop.batches.holds.submit(wish))
     return outcome, shared or isinstance(outcome, StoredAnswer)
 

@@ -19,8 +19,6 @@ from tidegate.checkout.contracts import (
     NotOpen,
     NotShippedThere,
     OrderView,
-    PassRequired,
-    PassSpent,
     ShippingUnknown,
     SoldOut,
     UnknownSku,
@@ -33,6 +31,7 @@ from tidegate.checkout.ordering import Replay, find_order, place_order
 from tidegate.checkout.purchasing import purchase
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
+from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, hot_route
 from tidegate.platform.edge.openapi import problems_by_status
@@ -73,13 +72,13 @@ FROM_HOLD = (
 FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
 SHIPPING_PROBLEMS: tuple[type[Problem], ...] = (NotShippedThere, ShippingUnknown)
+PASS_PROBLEMS: tuple[type[Problem], ...] = (PassRequired, PassForeign, PassExpired, PassSpent)
 HOLD_PROBLEMS: tuple[type[Problem], ...] = (
     SoldOut,
     NotOpen,
     LimitReached,
     HoldsOpen,
-    PassRequired,
-    PassSpent,
+    *PASS_PROBLEMS,
     UnknownSku,
 )
 CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)

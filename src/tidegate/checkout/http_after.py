@@ -27,7 +27,7 @@ from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import KeyReused, NotFound, NotSignedIn
-from tidegate.web import Visitor, require_person
+from tidegate.web import Visitor, require_person, require_staff
 
 router = APIRouter(prefix="/api/v1", tags=["orders"])
 
@@ -109,15 +109,7 @@ class ShipmentBody(BaseModel):
     lines: list[PartBody] = Field([], max_length=1000)
 
 
-async def staff(request: Request) -> Visitor:
-    """Who is asking, when that is staff; for others there is no such address. Raises: NotSignedIn, NotFound."""
-    person = await require_person(request)
-    if person.role not in ("staff", "admin"):
-        raise NotFound()
-    return person
-
-
-Staff = Annotated[Visitor, Depends(staff)]
+Staff = Annotated[Visitor, Depends(require_staff)]
 MINE = problems_by_status((NotSignedIn,))
 
 

@@ -44,6 +44,7 @@ async def purchase(shop: Shop, wish: PurchaseWish) -> OrderView | Replay:
     """
     limits = shop.settings.holds
     check_lines(wish.lines, max_lines=limits.max_lines, max_quantity=limits.max_quantity)
+    shop.desk.passes.look_at(wish.admission)
     form = check_wish(
         shop,
         OrderForm(NO_HOLD, wish.email, wish.address, wish.provider, wish.method, wish.shipping_method, wish.billing),

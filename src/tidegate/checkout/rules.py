@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from tidegate.catalog.contracts import DropTerms, Terms, VoucherTerms
+from tidegate.catalog.contracts import DropTerms, Room, Terms, VoucherTerms
 from tidegate.checkout.address_rules import BILLING, check_address, clean_address
 from tidegate.checkout.contracts import (
     NO_CHARGES,
@@ -21,10 +21,11 @@ from tidegate.checkout.contracts import (
     OrderForm,
     OrderState,
     OrderView,
-    PassRequired,
     UnknownSku,
 )
-from tidegate.inventory.contracts import HoldLine, summed
+from tidegate.gate.contracts import Pass, PassForeign, PassRequired
+from tidegate.inventory.contracts import HoldLine, PassRule, summed
+from tidegate.platform.ids import PersonId
 from tidegate.platform.money import Money, total
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _
@@ -98,12 +99,10 @@ def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine,
     return summed([HoldLine(terms[line.sku].variant_id, line.quantity, terms[line.sku].price) for line in lines])
 
 
-def drop_of(
-    lines: Sequence[Line], terms: Mapping[str, Terms], *, named: str | None, admission: str | None
-) -> DropTerms | None:
+def drop_of(lines: Sequence[Line], terms: Mapping[str, Terms], *, named: str | None) -> DropTerms | None:
     """The drop that sells these lines, if one does; a basket belongs to one drop or to none.
 
-    Raises: InvalidRequest when the lines and the drop's name do not fit; PassRequired when its room gives the turns.
+    Raises: InvalidRequest when the lines and the drop's name do not fit.
     """
     drops = {terms[line.sku].drop for line in lines}
     if len(drops) > 1:
@@ -111,10 +110,32 @@ def drop_of(
     (drop,) = drops
     if named is not None and (drop is None or drop.slug != named):
         raise InvalidRequest(f"the drop {named[:100]!r} does not sell these lines")
-    if drop is not None and drop.room != "none":
-        # No room gives passes yet, so none can be true: a drop with a room sells to nobody rather than to everybody.
-        raise PassRequired("" if admission is None else "this pass is not one that this shop gave")
     return drop
+
+
+def has_room(drop: DropTerms | None) -> bool:
+    """Whether only those buy whom a waiting room let in."""
+    return drop is not None and drop.room is not Room.NONE
+
+
+def admitted(drop: DropTerms, buyer_id: PersonId, *, sent: str | None, held: Pass | None) -> PassRule:
+    """What a pass demands of a hold in a drop with a room. `sent` is the text that came, `held` what it says if signed.
+
+    Whether it has ended and was spent is judged under the locks. Raises: PassRequired, PassForeign.
+    """
+    if not sent:
+        raise PassRequired(
+            f"whoever buys in the drop {drop.slug} waits in its room first: join it, and send the pass that you get"
+            " when it is your turn",
+            drop=drop.slug,
+        )
+    if held is None:
+        raise PassForeign("this pass is not one that this shop gave; ask for yours with your ticket", drop=drop.slug)
+    if held.drop_id != drop.id:
+        raise PassForeign("this pass is for another drop; nothing was held", drop=drop.slug)
+    if held.buyer_id != buyer_id:
+        raise PassForeign("this pass is somebody else's; sign in as the one who waited", drop=drop.slug)
+    return PassRule(held.place_id, held.ends_at)
 
 
 def voucher_of(code: str, vouchers: Mapping[str, VoucherTerms]) -> VoucherTerms:

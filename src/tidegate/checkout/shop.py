@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tidegate.catalog import Snapshot
 from tidegate.checkout.twins import Twins
+from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
@@ -30,6 +31,7 @@ class Desk:
     settings: Settings
     snapshot: Snapshot
     number_key: UUID
+    passes: PassDesk
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,10 @@ from tidegate.checkout.contracts import (
     SoldOut,
 )
 from tidegate.checkout.documents import goods_members
-from tidegate.checkout.rules import discount_of, drop_of, priced, to_pay, voucher_of
+from tidegate.checkout.rules import admitted, discount_of, drop_of, has_room, priced, to_pay, voucher_of
 from tidegate.checkout.shop import Desk
-from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldLine, HoldRequest, VoucherRule
+from tidegate.gate.contracts import PassExpired, PassSpent
+from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldLine, HoldRequest, PassRule, VoucherRule
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import Claim, ClaimState, RequestKey, StoredAnswer, look_up
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
@@ -102,6 +103,7 @@ async def allot(
     codes = list({clean_code(wish.code) for wish in wishes if wish.code is not None})
     vouchers = await desk.snapshot.vouchers(conn, codes) if codes else {}
     skus = list({line.sku for wish in wishes for line in wish.lines})
+    await desk.passes.prepare(conn, [wish.admission for wish in wishes if wish.admission is not None])
     revision = await desk.snapshot.ask(conn)
     guess, rates = desk.snapshot.guess(skus), desk.snapshot.guess_rates()
     if guess is None or rates is None:
@@ -110,13 +112,13 @@ async def allot(
     else:
         terms = guess
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
-    baskets = _baskets(wishes, terms, vouchers, rates)
-    wanted = _requests(wishes, baskets, order_ids)
+    baskets = _baskets(desk, wishes, terms, vouchers, rates)
+    wanted = _requests(desk, wishes, baskets, order_ids)
     room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     if guess is not None and (fresh := await desk.snapshot.answer_with_rates(conn, revision, skus)) != (guess, rates):
         terms, rates = fresh
-        baskets = _baskets(wishes, terms, vouchers, rates)
-        wanted = _requests(wishes, baskets, order_ids)
+        baskets = _baskets(desk, wishes, terms, vouchers, rates)
+        wanted = _requests(desk, wishes, baskets, order_ids)
         room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     claims = iter(await lookup.claims())
     verdicts: list[Verdict | None] = []
@@ -161,7 +163,8 @@ def stored_refusal(verdict: object) -> StoredAnswer | None:
     | LimitReached | yes | the buyer has bought what one person may have |
     | HoldsOpen | no | it tells the buyer to order or give up a hold and try again |
     | NotOpen, CodeNotValid | no | the clock changes it |
-    | PassRequired, CodeUnknown, UnknownSku, InvalidRequest | no | the request was wrong; nothing was decided |
+    | PassRequired, PassForeign, CodeUnknown, UnknownSku, InvalidRequest | no | the request was wrong |
+    | PassExpired, PassSpent | no | a repeat cannot win what its first try lost: passes do not come back |
     | NotShippedThere, ShippingUnknown | no | the same |
     | KeyInFlight, KeyReused | no | they are about the key, which belongs to another request |
     """
@@ -183,22 +186,22 @@ def title_of(terms: Terms) -> str:
 
 
 def _baskets(
-    wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates
+    desk: Desk, wishes: Sequence[Wish], terms: dict[str, Terms], vouchers: dict[str, VoucherTerms], rates: Rates
 ) -> list[Basket | Problem]:
     """What each wish comes to, or why it cannot be fulfilled: a refusal of its own, for each is raised elsewhere."""
     by_variant = {each.variant_id: each for each in terms.values()}
     known: dict[tuple[object, ...], Basket] = {}
     baskets: list[Basket | Problem] = []
     for wish in wishes:
-        name = (wish.lines, wish.drop, wish.admission, wish.code, wish.destination, wish.shipping_method)
+        name = (wish.lines, wish.drop, wish.code, wish.destination, wish.shipping_method)
         basket = known.get(name)
-        if basket is None:
-            try:
-                basket = _basket(wish, terms, by_variant, vouchers, rates)
-            except Problem as problem:
-                baskets.append(problem)
-                continue
-            known[name] = basket
+        try:
+            if basket is None:
+                basket = known[name] = _basket(wish, terms, by_variant, vouchers, rates)
+            _pass_of(desk, wish, basket)
+        except Problem as problem:
+            baskets.append(problem)
+            continue
         baskets.append(basket)
     return baskets
 
@@ -211,7 +214,7 @@ def _basket(
     rates: Rates,
 ) -> Basket:
     held = priced(wish.lines, terms)
-    drop = drop_of(wish.lines, terms, named=wish.drop, admission=wish.admission)
+    drop = drop_of(wish.lines, terms, named=wish.drop)
     voucher, off = _redeemed(wish.code, vouchers, held)
     lines = tuple(bought_line(by_variant[line.variant_id], line.quantity) for line in held)
     discount = Money(off, lines[0].unit.currency)
@@ -224,8 +227,16 @@ def _basket(
     return Basket(held, lines, drop, rule, voucher, discount, to_be_paid, members, charges)
 
 
+def _pass_of(desk: Desk, wish: Wish, basket: Basket) -> PassRule | None:
+    """What the wish's pass demands; None where the basket needs none. Raises: PassRequired, PassForeign."""
+    if basket.drop is None or not has_room(basket.drop):
+        return None
+    held = desk.passes.read(wish.admission) if wish.admission else None
+    return admitted(basket.drop, wish.buyer_id, sent=wish.admission, held=held)
+
+
 def _requests(
-    wishes: Sequence[Wish], baskets: Sequence[Basket | Problem], order_ids: Sequence[OrderId] | None
+    desk: Desk, wishes: Sequence[Wish], baskets: Sequence[Basket | Problem], order_ids: Sequence[OrderId] | None
 ) -> list[HoldRequest | None]:
     """What stock is asked for each wish; None where nothing is."""
     wanted: list[HoldRequest | None] = []
@@ -242,6 +253,7 @@ def _requests(
                 basket.voucher,
                 None if order_ids is None else order_ids[place],
                 basket.discount.amount,
+                _pass_of(desk, wish, basket),
             )
         )
     return wanted
@@ -270,22 +282,32 @@ def _verdict(request: HoldRequest, basket: Basket, decision: Decision, by_varian
         case inventory.NotYetOpen():
             opens_at = decision.opens_at.isoformat()
             return NotOpen(f"this drop opens at {opens_at}; try again then", opens_at=opens_at)
+        case inventory.PassOver() | inventory.PassUsed():
+            return _pass_refused(decision)
         case inventory.OverLimit(quota=quota, live_hold_id=live):
             if live is not None:
                 return HoldsOpen(
                     "you have a hold in this drop already: order it or give it up first", hold_id=str(live)
                 )
             return LimitReached(f"one person may have {quota} in this drop, and you have {decision.used}")
-        case inventory.VoucherSpent(own=own):
-            words = "you have used this code as often as you may" if own else "this code has been used up"
-            return CodeUsedUp(f"{words}; nothing was held and nothing was charged")
-        case inventory.VoucherNotNow():
-            return _not_now(decision)
+        case inventory.VoucherSpent() | inventory.VoucherNotNow():
+            return _code_refused(decision)
         case inventory.TooManyHolds(limit=limit):
             return HoldsOpen(f"you have {limit} holds open: order or give up one of them first")
 
 
-def _not_now(decision: inventory.VoucherNotNow) -> CodeNotValid:
+def _pass_refused(decision: inventory.PassOver | inventory.PassUsed) -> Problem:
+    if isinstance(decision, inventory.PassUsed):
+        return PassSpent("this pass has been used for a hold, and each is good for one; nothing more was held")
+    ended_at = decision.ended_at.isoformat()
+    words = f"this pass ended at {ended_at}; nothing was held. Join the room again for a place at the end of the line"
+    return PassExpired(words, ended_at=ended_at)
+
+
+def _code_refused(decision: inventory.VoucherSpent | inventory.VoucherNotNow) -> Problem:
+    if isinstance(decision, inventory.VoucherSpent):
+        words = "you have used this code as often as you may" if decision.own else "this code has been used up"
+        return CodeUsedUp(f"{words}; nothing was held and nothing was charged")
     if decision.starts_at is not None:
         starts_at = decision.starts_at.isoformat()
         return CodeNotValid(f"this code starts at {starts_at}; nothing was held", starts_at=starts_at)

@@ -40,16 +40,19 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _add_merchants(app: typer.Typer) -> None:
-    """The commands of `ops`."""
+    """The commands of modules."""
+    from tidegate.gate import cli as gate
     from tidegate.ops import cli as ops
 
     app.add_typer(ops.import_app, name="import")
     app.add_typer(ops.stock_app, name="stock")
     app.add_typer(ops.drop_app, name="drop")
     app.add_typer(ops.voucher_app, name="voucher")
+    app.add_typer(ops.room_app, name="room")
     app.add_typer(ops.demo_app, name="demo")
     for name, command in (
         ("export", ops.export_command),
+        ("verify-draw", gate.verify_draw_command),
         ("books", ops.books_command),
         ("init", ops.init_command),
         ("doctor", ops.doctor_command),

@@ -22,7 +22,9 @@ from tidegate.checkout import (
     open_shop,
     reconcile_once,
 )
+from tidegate.entrypoints.admission import Admission
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
+from tidegate.gate import BeaconWatch, draw_rooms_once, fetch_beacon, open_rooms_once
 from tidegate.notify import tasks as notify_tasks
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
@@ -89,13 +91,17 @@ async def _serve(settings: Settings) -> None:
 def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     """Everything that the scheduler repeats. `wake` is set when an outbox event was written."""
     database, settings = shop.database, shop.settings
-    jobs = settings.jobs
+    jobs, rooms = settings.jobs, settings.gate
+    beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
     loops = [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
+        Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
+        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
+        Loop("admission", Admission(database, settings).once, settings.admission.interval_ms / 1000),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("fingerprint-orders", partial(fingerprint_orders_once, shop), MINUTE_S),

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import __version__, accounts, checkout, notify
+from tidegate import __version__, accounts, checkout, gate, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import http_account as accounts_http_account
@@ -33,6 +33,7 @@ from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_rooms as admin_pages_rooms
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
@@ -43,6 +44,9 @@ from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
+from tidegate.gate import http as gate_http
+from tidegate.gate import http_staff as gate_http_staff
+from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -93,11 +97,12 @@ PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 TAKE_OVER: tuple[TakeOver, ...] = (
     checkout.take_over_purchases,
     checkout.take_over_cart,
+    gate.take_over_places,
     notify.take_over_messages,
 )
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
-HOT_ROUTES = checkout_http.ROUTES
+HOT_ROUTES = (*checkout_http.ROUTES, *gate_http.ROUTES)
 
 PICTURE_UPLOADS = re.compile(r"/admin/(?:products|collections)/[a-z0-9-]{1,200}/pictures?/new")
 """Where staff upload pictures. Files up to twice the size allowed are read, so that a page can say so."""
@@ -152,52 +157,60 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     make_server(app, settings.http).run(sockets=[sock])
 
 
+ROUTERS = (
+    storefront_http.router,
+    storefront_http_follows.router,
+    storefront_pages.router,
+    storefront_pages_art.router,
+    storefront_pages_pictures.router,
+    storefront_pages_sitemap.router,
+    storefront_pages_addresses.router,
+    storefront_pages_cart.router,
+    storefront_pages_checkout.router,
+    storefront_pages_follow.router,
+    storefront_pages_orders.router,
+    admin_pages.router,
+    admin_pages_texts.router,
+    admin_pages_products.router,
+    admin_pages_pictures.router,
+    admin_pages_bulk.router,
+    admin_pages_collections.router,
+    admin_pages_rates.router,
+    admin_pages_codes.router,
+    admin_pages_orders.router,
+    admin_pages_customers.router,
+    admin_pages_customers.admin_router,
+    admin_pages_stock.router,
+    admin_pages_status.router,
+    admin_pages_settings.router,
+    admin_pages_drops.router,
+    admin_pages_rooms.router,
+    admin_pages_people.router,
+    admin_pages_people.admin_router,
+    accounts_http.router,
+    accounts_http_account.router,
+    accounts_pages.router,
+    accounts_pages_account.router,
+    checkout_http.router,
+    checkout_http_addresses.router,
+    checkout_http_after.router,
+    checkout_http_cart.router,
+    gate_http_staff.router,
+    notify_pages.router,
+    notify_pages_follow.router,
+    pages_docs.router,
+    pages_problems.router,
+    pages_language.router,
+    pages_shop.router,
+)
+
+
 def add_routes(app: FastAPI, settings: Settings) -> None:
     """Everything that the site answers."""
     app.include_router(health_router(_health_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
-    app.include_router(storefront_http.router)
-    app.include_router(storefront_http_follows.router)
-    app.include_router(storefront_pages.router)
-    app.include_router(storefront_pages_art.router)
-    app.include_router(storefront_pages_pictures.router)
-    app.include_router(storefront_pages_sitemap.router)
-    app.include_router(storefront_pages_addresses.router)
-    app.include_router(storefront_pages_cart.router)
-    app.include_router(storefront_pages_checkout.router)
-    app.include_router(storefront_pages_follow.router)
-    app.include_router(storefront_pages_orders.router)
-    app.include_router(admin_pages.router)
-    app.include_router(admin_pages_texts.router)
-    app.include_router(admin_pages_products.router)
-    app.include_router(admin_pages_pictures.router)
-    app.include_router(admin_pages_bulk.router)
-    app.include_router(admin_pages_collections.router)
-    app.include_router(admin_pages_rates.router)
-    app.include_router(admin_pages_codes.router)
-    app.include_router(admin_pages_orders.router)
-    app.include_router(admin_pages_customers.router)
-    app.include_router(admin_pages_customers.admin_router)
-    app.include_router(admin_pages_stock.router)
-    app.include_router(admin_pages_status.router)
-    app.include_router(admin_pages_settings.router)
-    app.include_router(admin_pages_drops.router)
-    app.include_router(admin_pages_people.router)
-    app.include_router(admin_pages_people.admin_router)
-    app.include_router(accounts_http.router)
-    app.include_router(accounts_http_account.router)
-    app.include_router(accounts_pages.router)
-    app.include_router(accounts_pages_account.router)
-    app.include_router(checkout_http.router)
-    app.include_router(checkout_http_addresses.router)
-    app.include_router(checkout_http_after.router)
-    app.include_router(checkout_http_cart.router)
-    app.include_router(notify_pages.router)
-    app.include_router(notify_pages_follow.router)
-    app.include_router(pages_docs.router)
-    app.include_router(pages_problems.router)
-    app.include_router(pages_language.router)
-    app.include_router(pages_shop.router)
+    for router in ROUTERS:
+        app.include_router(router)
     if settings.demo:
         app.include_router(http_sandbox.router)
         app.include_router(notify_pages_dev.router)
@@ -216,7 +229,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.valkey = valkey
         app.state.sessions = sessions
         app.state.take_over = TAKE_OVER
-        app.state.forget_person = (checkout.forget_person, notify.forget_follows)
+        app.state.forget_person = (checkout.forget_person, notify.forget_follows, gate.leave_all_rooms)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.files = LocalFiles(settings.pictures_folder)
@@ -224,9 +237,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
+            open_gate(database, settings) as rooms,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop
+            app.state.gate = rooms
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers

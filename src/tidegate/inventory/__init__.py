@@ -14,6 +14,9 @@ from tidegate.inventory.contracts import (
     MoveReason,
     NotYetOpen,
     OverLimit,
+    PassOver,
+    PassRule,
+    PassUsed,
     SoldOut,
     StockChanged,
     StockLevel,
@@ -51,6 +54,7 @@ from tidegate.inventory.movements import (
     low_stock,
     set_stock,
 )
+from tidegate.inventory.passes import SpentPass, spent_passes
 from tidegate.inventory.placing import ask_room, place_holds
 from tidegate.inventory.returns import return_items, undo_sale
 from tidegate.inventory.stock import (
@@ -80,7 +84,11 @@ __all__ = [
     "MoveReason",
     "NotYetOpen",
     "OverLimit",
+    "PassOver",
+    "PassRule",
+    "PassUsed",
     "SoldOut",
+    "SpentPass",
     "StockChanged",
     "StockLevel",
     "StockMovement",
@@ -114,6 +122,7 @@ __all__ = [
     "release_unordered",
     "return_items",
     "set_stock",
+    "spent_passes",
     "stock_levels",
     "summed",
     "take_over_holds",

@@ -129,6 +129,24 @@ HOLD_ENDS_IN_TIME = Invariant(
     """,
 )
 
+ROOM_HOLD_HAS_PASS = Invariant(
+    name="room-hold-has-pass",
+    says="Every hold in a drop with a room spent exactly one pass of that room, and every spent pass has its hold.",
+    # That it is at most one is said by the table's keys.
+    sql="""
+    SELECT hold_id, p.place_id, coalesce(h.drop_id, p.drop_id) AS drop_id
+    FROM (
+        SELECT h.id AS hold_id, h.drop_id FROM inventory.holds AS h
+        JOIN catalog.drops AS d ON d.id = h.drop_id WHERE d.room <> 'none'
+    ) AS h
+    FULL JOIN inventory.spent_passes AS p USING (hold_id)
+    LEFT JOIN gate.places AS l ON l.id = p.place_id
+    LEFT JOIN gate.rooms AS r ON r.id = l.room_id
+    WHERE h.hold_id IS NULL OR p.place_id IS NULL OR r.drop_id IS DISTINCT FROM h.drop_id
+        OR p.drop_id IS DISTINCT FROM h.drop_id
+    """,
+)
+
 INVARIANTS = (
     STOCK_WITHIN_BOUNDS,
     STOCK_HELD,
@@ -138,4 +156,5 @@ INVARIANTS = (
     VOUCHER_USED,
     ONE_LIVE_HOLD,
     HOLD_ENDS_IN_TIME,
+    ROOM_HOLD_HAS_PASS,
 )

@@ -11,7 +11,18 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from tidegate.platform.ids import ANYONE, NO_DROP, NO_VOUCHER, DropId, HoldId, OrderId, PersonId, VariantId, VoucherId
+from tidegate.platform.ids import (
+    ANYONE,
+    NO_DROP,
+    NO_VOUCHER,
+    DropId,
+    HoldId,
+    OrderId,
+    PersonId,
+    PlaceId,
+    VariantId,
+    VoucherId,
+)
 from tidegate.platform.money import Money
 from tidegate.platform.problems import Problem
 
@@ -57,6 +68,13 @@ class VoucherRule:
     ends_at: datetime | None = None
 
 
+class PassRule(Struct, frozen=True):
+    """What a room's pass demands: before `ends_at`, and once for its place."""
+
+    place_id: PlaceId
+    ends_at: datetime
+
+
 LimitKey = tuple[UUID, PersonId]
 """Whose use of which rule is counted: (a drop's or voucher's id, a buyer or ANYONE)."""
 
@@ -74,7 +92,8 @@ class HoldRequest(Struct, frozen=True):
     """A wish to hold all of `lines` or none. Lines of one variant are already summed.
 
     With an `order_id` the hold is an order's from its first moment. `discount` is what its voucher takes off the lines,
-    in minor units of their currency. `takes` is what it takes of limits, as `takes_of` says.
+    in minor units of their currency. `admission` is the pass that it spends. `takes` is what it takes of limits, as
+    `takes_of` says.
     """
 
     id: HoldId
@@ -84,6 +103,7 @@ class HoldRequest(Struct, frozen=True):
     voucher: VoucherRule | None = None
     order_id: OrderId | None = None
     discount: int = 0
+    admission: PassRule | None = None
     takes: tuple[Take, ...] = ()
 
     def __post_init__(self) -> None:
@@ -135,6 +155,21 @@ class NotYetOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOver:
+    """The pass ended at `ended_at`; the database's clock says so."""
+
+    hold_id: HoldId
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PassUsed:
+    """Another hold has spent this pass."""
+
+    hold_id: HoldId
+
+
+@dataclass(frozen=True, slots=True)
 class OverLimit:
     """The buyer would have more than `quota` under the drop's rule; `used` are taken already.
 
@@ -172,7 +207,9 @@ class TooManyHolds:
     limit: int
 
 
-Decision = Granted | SoldOut | NotYetOpen | OverLimit | VoucherSpent | VoucherNotNow | TooManyHolds
+Decision = (
+    Granted | SoldOut | NotYetOpen | PassOver | PassUsed | OverLimit | VoucherSpent | VoucherNotNow | TooManyHolds
+)
 
 
 class Hold(Struct, frozen=True):

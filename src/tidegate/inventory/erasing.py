@@ -61,6 +61,7 @@ async def erase_holds(conn: Connection, *, order_ids: Collection[UUID], variant_
     await conn.execute(GIVE_LIMITS_BACK, ids)
     await conn.execute(GIVE_STOCK_BACK, ids)
     await conn.execute("DELETE FROM inventory.returns WHERE hold_id = ANY(%(ids)s)", ids)
+    await conn.execute("DELETE FROM inventory.spent_passes WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.hold_lines WHERE hold_id = ANY(%(ids)s)", ids)
     await conn.execute("DELETE FROM inventory.holds WHERE id = ANY(%(ids)s)", ids)
     return len(ids["ids"])

@@ -46,6 +46,13 @@ INSERT INTO inventory.hold_lines (hold_id, variant_id, quantity, unit_amount, cu
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::bigint[], %b::text[])
 """
 
+SPENT = "SELECT place_id FROM inventory.spent_passes WHERE place_id = ANY(%b)"
+
+SPEND = """
+INSERT INTO inventory.spent_passes (place_id, hold_id, drop_id, items)
+SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::int[])
+"""
+
 CLOCK = "SELECT clock_timestamp()"
 
 PLENTY = 2_048
@@ -63,6 +70,7 @@ class AskedRoom:
     limits: AskedLimits
     loose: Cursor | None
     redeemed: Cursor | None
+    spent: Cursor | None
     stock: Cursor
     clock: Cursor
 
@@ -73,9 +81,12 @@ async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRo
     loose_buyers = {request.buyer_id for request in requests if request.drop is None}
     loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
     redeemed = await _ask_redeemed(conn, requests)
+    # The advisory lock on the limit of its buyer in its drop keeps others from spending a pass meanwhile.
+    places = [request.admission.place_id for request in requests if request.admission is not None]
+    spent = await conn.execute(SPENT, (places,), binary=True) if places else None
     stock = await peek_stock(conn, (line.variant_id for request in requests for line in request.lines))
     clock = await conn.execute(CLOCK)
-    return AskedRoom(requests, limits, loose, redeemed, stock, clock)
+    return AskedRoom(requests, limits, loose, redeemed, spent, stock, clock)
 
 
 async def place_holds(
@@ -98,6 +109,7 @@ async def place_holds(
     loose, over = await _read_loose(asked.loose)
     if asked.redeemed is not None:
         over += [row[0] for row in await asked.redeemed.fetchall()]
+    spent = {row[0] for row in await asked.spent.fetchall()} if asked.spent is not None else set()
     free = await read_stock(asked.stock)
     now = await _read_clock(asked.clock)
     wanted = items_per_variant(requests)
@@ -121,6 +133,7 @@ async def place_holds(
         max_loose_holds=max_loose_holds,
         now=now,
         ttl=timedelta(seconds=ttl_s),
+        spent=spent,
     )
     pairs = zip(requests, decisions, strict=True)
     granted = [(request, decision) for request, decision in pairs if isinstance(decision, Granted)]
@@ -209,6 +222,7 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
         ),
         binary=True,
     )
+    await _spend(conn, requests)
     lines = [(request.id, line) for request in requests for line in request.lines]
     await conn.execute(
         LINES,
@@ -221,6 +235,22 @@ async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted
         ),
         binary=True,
     )
+
+
+async def _spend(conn: Connection, requests: Sequence[HoldRequest]) -> None:
+    """Note which passes these holds spent."""
+    spending = [(r.admission.place_id, r) for r in requests if r.admission is not None]
+    if spending:
+        await conn.execute(
+            SPEND,
+            (
+                [place_id for place_id, _ in spending],
+                [r.id for _, r in spending],
+                [r.drop.drop_id if r.drop else NO_DROP for _, r in spending],
+                [r.quantity for _, r in spending],
+            ),
+            binary=True,
+        )
 
 
 def _limits(hold: Hold) -> set[LimitKey]:

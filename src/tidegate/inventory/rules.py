@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.inventory.contracts import (
@@ -14,12 +14,14 @@ from tidegate.inventory.contracts import (
     LimitKey,
     NotYetOpen,
     OverLimit,
+    PassOver,
+    PassUsed,
     SoldOut,
     TooManyHolds,
     VoucherNotNow,
     VoucherSpent,
 )
-from tidegate.platform.ids import ANYONE, PersonId, VariantId
+from tidegate.platform.ids import ANYONE, PersonId, PlaceId, VariantId
 
 UNUSED = BuyerUse(0, None)
 
@@ -33,22 +35,25 @@ def allocate(
     max_loose_holds: int,
     now: datetime,
     ttl: timedelta,
+    spent: Collection[PlaceId] = (),
 ) -> list[Decision]:
     """Decide on requests in order of arrival; a basket gets all its lines or none.
 
     `free`: items available per variant. `uses`: what was taken of the limits that requests fall under. `loose_holds`:
-    live holds outside drops per buyer. None of them is changed. One decision per request, in the same order.
+    live holds outside drops per buyer. `spent`: places whose passes were used. None of them is changed.
+    One decision per request, in the same order.
     """
     left = dict(free)
     used = dict(uses)
     loose = dict(loose_holds)
+    gone = set(spent)
     expires_at = now + ttl
     decisions: list[Decision] = []
     for request in requests:
-        decision = _refusal(request, left, used, loose, max_loose_holds, now)
+        decision = _refusal(request, left, used, loose, max_loose_holds, now, gone)
         if decision is None:
             decision = Granted(request.id, expires_at, now)
-            _take(request, left, used, loose)
+            _take(request, left, used, loose, gone)
         decisions.append(decision)
     return decisions
 
@@ -79,15 +84,11 @@ def _refusal(
     loose: Mapping[PersonId, int],
     max_loose_holds: int,
     now: datetime,
+    gone: set[PlaceId],
 ) -> Decision | None:
-    if request.drop is not None and now < request.drop.opens_at:
-        return NotYetOpen(request.id, request.drop.opens_at)
-    if request.voucher is not None:
-        starts_at, ends_at = request.voucher.starts_at, request.voucher.ends_at
-        if starts_at is not None and now < starts_at:
-            return VoucherNotNow(request.id, starts_at=starts_at)
-        if ends_at is not None and now >= ends_at:
-            return VoucherNotNow(request.id, ended_at=ends_at)
+    too_soon_or_late = _not_now(request, now, gone)
+    if too_soon_or_late is not None:
+        return too_soon_or_late
     for take in request.takes:
         use = used.get(take.key, UNUSED)
         if (take.live and use.live_hold_id is not None) or use.used + take.quantity > take.quota:
@@ -102,12 +103,33 @@ def _refusal(
     return None
 
 
+def _not_now(request: HoldRequest, now: datetime, gone: set[PlaceId]) -> Decision | None:
+    """What opens later, or has ended: the drop, the pass, the voucher."""
+    if request.drop is not None and now < request.drop.opens_at:
+        return NotYetOpen(request.id, request.drop.opens_at)
+    if request.admission is not None:
+        if request.admission.place_id in gone:
+            return PassUsed(request.id)
+        if now >= request.admission.ends_at:
+            return PassOver(request.id, request.admission.ends_at)
+    if request.voucher is not None:
+        starts_at, ends_at = request.voucher.starts_at, request.voucher.ends_at
+        if starts_at is not None and now < starts_at:
+            return VoucherNotNow(request.id, starts_at=starts_at)
+        if ends_at is not None and now >= ends_at:
+            return VoucherNotNow(request.id, ended_at=ends_at)
+    return None
+
+
 def _take(
     request: HoldRequest,
     left: dict[VariantId, int],
     used: dict[LimitKey, BuyerUse],
     loose: dict[PersonId, int],
+    gone: set[PlaceId],
 ) -> None:
+    if request.admission is not None:
+        gone.add(request.admission.place_id)
     for line in request.lines:
         left[line.variant_id] -= line.quantity
     for take in request.takes:

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Gauge
 from psycopg.errors import DataError, LockNotAvailable, QueryCanceled
 
-from tidegate import checkout, inventory, payments
+from tidegate import checkout, gate, inventory, payments
 from tidegate.ops.contracts import Books, BooksNotChecked, Checked
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
@@ -22,7 +22,12 @@ from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-RULES: tuple[Invariant, ...] = (*inventory.INVARIANTS, *payments.INVARIANTS, *checkout.INVARIANTS)
+RULES: tuple[Invariant, ...] = (
+    *inventory.INVARIANTS,
+    *gate.INVARIANTS,
+    *payments.INVARIANTS,
+    *checkout.INVARIANTS,
+)
 """All rules, in the order in which they are checked and shown."""
 
 OFFENCES = Gauge("tidegate_books_offences", "Rows that break a rule of the books, as last checked.", ["rule"])

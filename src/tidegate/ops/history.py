@@ -48,6 +48,8 @@ class Sample(Struct, frozen=True):
     batch_size: float | None
     """Requests in one batch, on average."""
     batch_p99_ms: float | None
+    engine_p99_ms: float | None = None
+    """How long the slowest percent of holds and purchases waited for a batch and were in one, at most."""
 
 
 class ProcessState(Struct, frozen=True):
@@ -68,12 +70,18 @@ class Statuses(Struct, frozen=True):
 
 
 class DropSample(Struct, frozen=True):
-    """A running drop at a moment (Unix time): items held, paid and left."""
+    """A running drop at a moment (Unix time): items held, paid and left.
+
+    Where it has a room: people who wait, who are inside and hold nothing yet, and who never came.
+    """
 
     at: float
     held: int
     paid: int
     left: int
+    waiting: int | None = None
+    inside: int | None = None
+    absent: int | None = None
 
 
 @asynccontextmanager

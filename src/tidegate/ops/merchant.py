@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, TextIO
 
+from tidegate import gate
 from tidegate.catalog import (
     MAX_QUANTITY,
     Drop,
@@ -37,7 +38,7 @@ from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, VariantId
 from tidegate.platform.problems import InvalidRequest
-from tidegate.platform.settings import Settings
+from tidegate.platform.settings import Settings, current_settings
 
 
 async def import_file(
@@ -124,6 +125,7 @@ async def start_drop(
         room=room,
     )
     await _offer(conn, drop, by=by)
+    await _make_room(conn, drop)
     return drop
 
 
@@ -133,6 +135,8 @@ async def change_drop(
     """Change a drop that has not opened yet; its new quantity becomes available. Raises: as `catalog.edit_drop`."""
     drop = await edit_drop(conn, slug=slug, title=title, quantity=quantity, opens_at=opens_at, per_buyer=per_buyer)
     await _offer(conn, drop, by=by)
+    if drop.room is not Room.NONE:
+        await gate.reschedule(conn, slug=slug, opens_at=opens_at)
     return drop
 
 
@@ -147,7 +151,26 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: Pe
         await clear_limits(conn, rule_id=known.id)
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await _offer(conn, drop, by=by)
+    if drop.room is not Room.NONE:
+        await gate.close_room(conn, slug=slug)
+    await _make_room(conn, drop)
     return drop
+
+
+async def _make_room(conn: Connection, drop: Drop) -> None:
+    """Give a drop that asks for one its waiting room."""
+    if drop.room is Room.NONE:
+        return
+    rooms = current_settings().gate
+    await gate.create_room(
+        conn,
+        drop_id=drop.id,
+        slug=drop.slug,
+        mode=gate.RoomMode(drop.room.value),
+        opens_at=drop.opens_at,
+        lobby_opens_at=drop.opens_at - timedelta(minutes=rooms.lobby_minutes),
+        beacon_source=rooms.beacon_url,
+    )
 
 
 async def _offer(conn: Connection, drop: Drop, *, by: PersonId | None) -> None:

@@ -69,7 +69,9 @@ def drop_create(
     stock: Annotated[int, typer.Option(help="How many items it sells; so many of SKU become available.")],
     opens_at: Moment,
     per_buyer: Annotated[int, typer.Option(help="How many items each buyer may have.")] = 1,
-    room: Annotated[Room, typer.Option(help="Waiting room; in this version only none.")] = Room.NONE,
+    room: Annotated[
+        Room, typer.Option(help="Who buys when it opens: by a draw among those waiting, by arrival, or everyone.")
+    ] = Room.NONE,
     title: Annotated[str, typer.Option(help="Title; the product's unless given.")] = "",
     as_json: AsJson = False,
 ) -> None:

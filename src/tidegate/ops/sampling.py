@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import httpx
 import structlog
+from msgspec.structs import replace
 
+from tidegate import gate
 from tidegate.catalog import list_drops
 from tidegate.inventory import stock_levels, taken_in_drop
 from tidegate.ops.history import DropSample, ProcessState, Sample, Statuses, keep_sample
@@ -60,7 +62,7 @@ class Sampler:
         seconds = max(now - before_at, 0.001)
         total = together(counted.values())
         async with self.database.connection() as conn:
-            drops = await _drops(conn, at=now)
+            drops = await _drops(conn, self.settings, at=now)
         await keep_sample(
             self.settings,
             sample=_sample(total, at=now, seconds=seconds),
@@ -142,7 +144,13 @@ def _sample(total: Reading, *, at: float, seconds: float) -> Sample:
         batches_per_s=total.batches / seconds,
         batch_size=total.batch_requests / total.batches if total.batches else None,
         batch_p99_ms=quantile_ms(total.batch_s, 0.99),
+        engine_p99_ms=_engine_p99_ms(total),
     )
+
+
+def _engine_p99_ms(total: Reading) -> float | None:
+    wait_ms, run_ms = quantile_ms(total.engine_wait_s, 0.99), quantile_ms(total.engine_run_s, 0.99)
+    return None if wait_ms is None or run_ms is None else wait_ms + run_ms
 
 
 def _rates(requests: dict[str, float], seconds: float) -> tuple[tuple[str, float], ...]:
@@ -162,7 +170,7 @@ def _state(target: Target, reading: Reading | None, seconds: float) -> ProcessSt
     )
 
 
-async def _drops(conn: Connection, *, at: float) -> dict[DropId, DropSample]:
+async def _drops(conn: Connection, settings: Settings, *, at: float) -> dict[DropId, DropSample]:
     """The drops that run, as they stand."""
     now = await database_now(conn)
     live = [drop for drop in await list_drops(conn, limit=MAX_DROPS) if drop.closed_at is None and drop.opens_at <= now]
@@ -172,5 +180,9 @@ async def _drops(conn: Connection, *, at: float) -> dict[DropId, DropSample]:
         known = [levels[item.variant_id] for item in drop.items if item.variant_id in levels]
         taken = await taken_in_drop(conn, drop_id=drop.id)
         held = min(taken, sum(level.held for level in known))
-        samples[drop.id] = DropSample(at, held, taken - held, sum(level.available for level in known))
+        sample = DropSample(at, held, taken - held, sum(level.available for level in known))
+        room = await gate.view_room(conn, slug=drop.slug, settings=settings.admission) if drop.room != "none" else None
+        if room is not None:
+            sample = replace(sample, waiting=room.waiting, inside=room.inside, absent=room.absent)
+        samples[drop.id] = sample
     return samples

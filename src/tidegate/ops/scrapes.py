@@ -12,6 +12,9 @@ from tidegate.platform.access_log import QUIET_ROUTES
 
 K = TypeVar("K", str, float)
 
+ENGINE = frozenset({"holds", "purchases"})
+"""Batches in which stock is taken."""
+
 Buckets = dict[float, float]
 """Cumulative counts of a histogram by upper bound, in seconds."""
 
@@ -26,6 +29,8 @@ class Reading:
     """Answers by status."""
     request_s: Buckets = field(default_factory=dict)
     batch_s: Buckets = field(default_factory=dict)
+    engine_wait_s: Buckets = field(default_factory=dict)
+    engine_run_s: Buckets = field(default_factory=dict)
     batches: float = 0.0
     batch_requests: float = 0.0
     cpu_s: float | None = None
@@ -50,12 +55,8 @@ def _take(reading: Reading, name: str, labels: Mapping[str, str], value: float) 
             _add(reading.requests, labels["status"], value)
         case "tidegate_http_request_seconds_bucket" if labels["route"] not in QUIET_ROUTES:
             _add(reading.request_s, float(labels["le"]), value)
-        case "tidegate_batch_run_seconds_bucket":
-            _add(reading.batch_s, float(labels["le"]), value)
-        case "tidegate_batch_size_count":
-            reading.batches += value
-        case "tidegate_batch_size_sum":
-            reading.batch_requests += value
+        case _ if name.startswith("tidegate_batch_"):
+            _take_batch(reading, name, labels, value)
         case "tidegate_lane_tasks_waiting":
             reading.tasks_waiting += value
         case "tidegate_outbox_pending":
@@ -72,6 +73,21 @@ def _take(reading: Reading, name: str, labels: Mapping[str, str], value: float) 
             reading.name = labels["process"]
 
 
+def _take_batch(reading: Reading, name: str, labels: Mapping[str, str], value: float) -> None:
+    sells = labels.get("batch") in ENGINE
+    match name:
+        case "tidegate_batch_run_seconds_bucket":
+            _add(reading.batch_s, float(labels["le"]), value)
+            if sells:
+                _add(reading.engine_run_s, float(labels["le"]), value)
+        case "tidegate_batch_wait_seconds_bucket" if sells:
+            _add(reading.engine_wait_s, float(labels["le"]), value)
+        case "tidegate_batch_size_count":
+            reading.batches += value
+        case "tidegate_batch_size_sum":
+            reading.batch_requests += value
+
+
 def since(before: Reading | None, now: Reading) -> Reading:
     """What was counted after `before`; all of it when the process has started since."""
     if before is None or before.started_at != now.started_at:
@@ -82,6 +98,8 @@ def since(before: Reading | None, now: Reading) -> Reading:
         requests=_less(now.requests, before.requests),
         request_s=_less(now.request_s, before.request_s),
         batch_s=_less(now.batch_s, before.batch_s),
+        engine_wait_s=_less(now.engine_wait_s, before.engine_wait_s),
+        engine_run_s=_less(now.engine_run_s, before.engine_run_s),
         batches=max(0.0, now.batches - before.batches),
         batch_requests=max(0.0, now.batch_requests - before.batch_requests),
         cpu_s=None if now.cpu_s is None or before.cpu_s is None else max(0.0, now.cpu_s - before.cpu_s),
@@ -102,6 +120,10 @@ def together(readings: Iterable[Reading]) -> Reading:
             _add(total.request_s, bound, count)
         for bound, count in each.batch_s.items():
             _add(total.batch_s, bound, count)
+        for bound, count in each.engine_wait_s.items():
+            _add(total.engine_wait_s, bound, count)
+        for bound, count in each.engine_run_s.items():
+            _add(total.engine_run_s, bound, count)
         total.batches += each.batches
         total.batch_requests += each.batch_requests
         total.events_waiting = max(total.events_waiting, each.events_waiting)

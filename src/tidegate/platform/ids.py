@@ -16,6 +16,8 @@ HoldId = NewType("HoldId", UUID)
 OrderId = NewType("OrderId", UUID)
 EventId = NewType("EventId", UUID)
 VoucherId = NewType("VoucherId", UUID)
+RoomId = NewType("RoomId", UUID)
+PlaceId = NewType("PlaceId", UUID)
 
 NO_DROP = DropId(UUID(int=0))
 """Stands for "no drop" in keys, so that they need no NULL."""

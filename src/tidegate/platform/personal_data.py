@@ -72,7 +72,9 @@ NOT_PERSONAL = {
     "checkout.orders.shipping_amount": "what delivery cost",
     "checkout.orders.shipping_code": "a way of delivery",
     "checkout.orders.shipping_name": "a way of delivery, such as Express",
+    "gate.rooms.seed_sealed": "the random seed of a draw, kept from everybody until it is drawn",
+    "gate.signing_keys.secret_sealed": "the secret half of a key that signs passes and receipts",
     "payments.sandbox_payments.token": "a made-up card of the sandbox, such as tok_ok",
     "platform.idempotency_keys.fingerprint": "a hash of a request, compared and never searched for",
 }
-"""Columns whose names sound personal, and why they are not."""
+"""Columns whose names sound personal, or that are sealed for another reason, and why they are not."""

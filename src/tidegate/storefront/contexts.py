@@ -176,6 +176,8 @@ class DeadEnd(StrEnum):
     CODE_NOT_VALID = "code_not_valid"
     CODE_USED_UP = "code_used_up"
     TOO_MANY_CODES = "too_many_codes"
+    NOT_YOUR_TURN = "not_your_turn"
+    TURN_USED = "turn_used"
     HOLD_OVER = "hold_over"
     GIVEN_UP = "given_up"
 

@@ -47,6 +47,7 @@ from tidegate.checkout import (
     view_cart,
     with_code,
 )
+from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.countries import countries, country_name
 from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
@@ -88,7 +89,21 @@ MOST_LOOKS = 60
 MAX_TYPED_CODE = 100
 """Longest text that is looked up as a code, in characters."""
 
-Refusal = SoldOut | LimitReached | NotOpen | CodeUnknown | CodeNotValid | CodeUsedUp | TooManyRequests
+PASS_PROBLEMS = (PassRequired, PassForeign, PassExpired, PassSpent)
+
+Refusal = (
+    SoldOut
+    | LimitReached
+    | NotOpen
+    | CodeUnknown
+    | CodeNotValid
+    | CodeUsedUp
+    | TooManyRequests
+    | PassRequired
+    | PassForeign
+    | PassExpired
+    | PassSpent
+)
 """Why nothing was held, where a page says so in words of its own."""
 
 
@@ -118,7 +133,7 @@ async def post_hold(request: Request) -> Response:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")
         else:
             response = await _refused(request, line, problem)
-    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp, TooManyRequests) as problem:
+    except (SoldOut, NotOpen, CodeUnknown, CodeNotValid, CodeUsedUp, TooManyRequests, *PASS_PROBLEMS) as problem:
         response = await _refused(request, line, problem)
     else:
         response = see_other(request, f"/checkout/{hold.id}")
@@ -286,6 +301,10 @@ async def _refused(request: Request, line: Line, problem: Refusal) -> Response:
             kind = DeadEnd.TOO_MANY_CODES
         case CodeUsedUp():
             kind = DeadEnd.CODE_USED_UP
+        case PassSpent():
+            kind = DeadEnd.TURN_USED
+        case PassRequired() | PassForeign() | PassExpired():
+            kind = DeadEnd.NOT_YOUR_TURN
         case _:
             kind = DeadEnd.LIMIT_REACHED if found.drop else DeadEnd.TOO_MANY_HOLDS
     way = f"/drops/{found.drop.slug}" if found.drop else f"/products/{found.product_slug}"

@@ -18,6 +18,7 @@ from tidegate.web.session import (
     require_account,
     require_buyer,
     require_person,
+    require_staff,
     session_token,
     set_session,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "require_account",
     "require_buyer",
     "require_person",
+    "require_staff",
     "see_other",
     "session_token",
     "set_session",

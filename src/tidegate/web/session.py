@@ -12,7 +12,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.platform.problems import NotSignedIn
+from tidegate.platform.problems import NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
@@ -72,6 +72,14 @@ async def require_account(request: Request) -> Visitor:
     person = await require_person(request)
     if person.role == "guest":
         raise NotSignedIn(_("A guest has no account. Sign in to one, or register."))
+    return person
+
+
+async def require_staff(request: Request) -> Visitor:
+    """Who is asking, when that is staff; for others there is no such address. Raises: NotSignedIn, NotFound."""
+    person = await require_person(request)
+    if person.role not in ("staff", "admin"):
+        raise NotFound()
     return person
 
 

@@ -1,0 +1,306 @@
+"""The waiting room: joins, status, the draw and people's numbers, up to a million places in one room.
+
+    python -m benchmarks gate [--places 1000000] [--http-places 200000] [--seconds 10] [--smoke] --json
+
+Two site processes, PostgreSQL (durable), Valkey and the load generator share the cores. Everyone who joins over HTTP is
+another person with a session of their own. `joins_per_s` and `status_per_s` are what 512 connections get when each asks
+again as soon as it is answered; `join_p99_ms` and `status_p99_ms` come from random arrivals at `SHARE` of these rates
+and count from the moment a request was due. `status_framework_ratio` is against a bare route on as many processes that
+answers the same bytes. After `--http-places` the room is filled to `--places` through the same use case, without HTTP.
+
+`draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
+(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second.
+`bytes_per_place`: what the gate's tables and indexes take on disk, and what the site processes grew by, over all
+places; `table_bytes_per_place` without the processes. `growth` are rows of (places, microseconds of a join without
+HTTP, status a second). `lost` are joins that were answered and are not there, `doubled` places beyond one a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import psycopg
+import uvloop
+
+from benchmarks.bare import ANSWER_VARIABLE
+from benchmarks.goods import add_buyers
+from benchmarks.load import Plan, Report
+from benchmarks.probes import run_crowd, say
+from benchmarks.servers import Fleet, Servers, fleet, machine, servers
+from benchmarks.visits import TOKEN_FORMAT, token_of
+from tidegate.gate import Gate, JoinWish, RoomMode, create_room, find_room, open_gate, open_rooms_once
+from tidegate.gate.places import PlaceQuestion
+from tidegate.gate.rooms import open_room
+from tidegate.gate.tickets import ticket_of
+from tidegate.platform.database import open_database
+from tidegate.platform.ids import DropId, PersonId, new_id
+from tidegate.platform.settings import current_settings
+
+SLUG = "benchmark-room"
+SHARE = 0.6
+IN_FLIGHT = 2_000
+MOST_JOINS_PER_S = 12_000
+MILESTONES = (1_000, 10_000, 100_000, 1_000_000)
+LOOKED_UP = 50_000
+"""People whose numbers are asked for after the draw, over and over."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way. `told` are the ids of places that joins were answered with."""
+
+    these: Servers
+    conn: psycopg.Connection[tuple[Any, ...]]
+    site: Fleet
+    seconds: float
+    connections: int
+    people: list[UUID] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    growth: list[tuple[int, float, float]] = field(default_factory=list)
+
+    def ask(
+        self, request: str, *, rate_per_s: float = 0.0, most: int, first: int = 0, port: int = 0, fills: str = ""
+    ) -> tuple[Report, Path]:
+        """Let requests come for `seconds`: with a rate at random, else as fast as they are answered."""
+        ids = self.these.home / f"ids-{new_id().hex}"
+        plan = Plan(
+            port=port or self.site.port,
+            kind="ask",
+            rate_per_s=rate_per_s,
+            seconds=self.seconds,
+            first_buyer=first,
+            buyers=most,
+            connections=self.connections,
+            request=request,
+            fills_file=fills,
+            ids_file=str(ids),
+            seed=first + 1,
+        )
+        report = run_crowd(plan, folder=self.these.home)
+        if port == 0:
+            self.site.check_alive()
+        return report, ids
+
+    def status(self, *, rate_per_s: float = 0.0) -> Report:
+        """Requests for the status."""
+        most = int((rate_per_s or 60_000) * self.seconds * 1.2) + 100
+        request = _request("GET", f"/api/v1/drops/{SLUG}/status", self.site.port)
+        return self.ask(request, rate_per_s=rate_per_s, most=most)[0]
+
+    def join(self, *, rate_per_s: float = 0.0, most: int = 0) -> Report:
+        """New people who join, at most `most` of them."""
+        wanted = int((rate_per_s or MOST_JOINS_PER_S) * self.seconds * 1.1) + 100
+        count, first = min(most or wanted, wanted), len(self.people)
+        self.people += add_buyers(self.conn, first=first, count=count)
+        token = TOKEN_FORMAT.replace("%010d", "%b")
+        headers = f"authorization: Bearer {token}\r\ncontent-length: 0\r\n"
+        request = _request("POST", f"/api/v1/drops/{SLUG}/places", self.site.port, headers)
+        report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first)
+        self.told += ids.read_text().split()
+        return report
+
+
+def run(options: Sequence[str]) -> Mapping[str, object]:
+    """Measure; see the module's docstring for what the keys mean."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gate")
+    parser.add_argument("--places", type=int, default=1_000_000, help="places in the room in the end")
+    parser.add_argument("--http-places", type=int, default=200_000, help="how many of them join over HTTP")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    parser.add_argument("--processes", type=int, default=2, help="site processes")
+    parser.add_argument("--connections", type=int, default=512, help="connections of the generator")
+    parser.add_argument("--smoke", action="store_true", help="a few seconds: does it work at all?")
+    asked = parser.parse_args(list(options))
+    if asked.smoke:
+        asked.places, asked.http_places, asked.seconds, asked.connections = 1_000, 600, 0.5, 16
+    began = time.monotonic()
+    with servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
+        uvloop.run(_make_room())
+        with fleet(these.home, "benchmarks.site", processes=asked.processes) as site:
+            going = Run(these, conn, site, asked.seconds, asked.connections)
+            figures = machine(these, processes=asked.processes) | _measure(going, asked)
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    return figures
+
+
+def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
+    site, conn = going.site, going.conn
+    rss_before = _rss_bytes(site)
+    joins = going.join(most=asked.http_places)
+    say(f"joins: {joins.per_s:,.0f}/s, {joins.problems or 'no errors'}")
+    paced_joins = going.join(rate_per_s=joins.per_s * SHARE)
+    say(f"joins at {SHARE:.0%} of it: p99 {paced_joins.p99_ms} ms")
+    while len(going.told) < asked.http_places:
+        before = len(going.told)
+        going.join(most=asked.http_places - before)
+        if len(going.told) == before:
+            break
+    status = going.status()
+    paced = going.status(rate_per_s=status.per_s * SHARE)
+    bare_per_s = _bare(going, asked.processes)
+    say(f"status: {status.per_s:,.0f}/s against {bare_per_s:,.0f}/s, p99 {paced.p99_ms} ms")
+    uvloop.run(_fill(going, asked.places))
+    full = going.status(rate_per_s=status.per_s * SHARE)
+    draw_s = uvloop.run(_draw(going))
+    say(f"{_count(conn):,} places drawn in {draw_s * 1000:.1f} ms")
+    numbers, paced_numbers = _numbers(going)
+    tables = _table_bytes(conn)
+    places = _count(conn)
+    grown = max(_rss_bytes(site) - rss_before, 0)
+    return {
+        "places": places,
+        "joins_per_s": joins.per_s,
+        "join_p99_ms": paced_joins.p99_ms,
+        "join_p50_ms": paced_joins.p50_ms,
+        "status_per_s": status.per_s,
+        "status_p99_ms": paced.p99_ms,
+        "status_p99_full_ms": full.p99_ms,
+        "status_framework_ratio": round(status.per_s / bare_per_s, 3),
+        "bare_per_s": bare_per_s,
+        "draw_s": round(draw_s, 4),
+        "number_per_s": numbers.per_s,
+        "number_p99_ms": paced_numbers.p99_ms,
+        "bytes_per_place": round((tables + grown) / places),
+        "table_bytes_per_place": round(tables / places),
+        "growth": going.growth,
+        "http_places": len(going.told),
+        "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
+        "generator_share": joins.cpu_share,
+    } | _books(going)
+
+
+def _request(method: str, path: str, port: int, headers: str = "") -> str:
+    return f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{headers}\r\n"
+
+
+def _bare(going: Run, processes: int) -> float:
+    """Requests a second of a bare route that answers the status's bytes."""
+    body = httpx.get(f"http://127.0.0.1:{going.site.port}/api/v1/drops/{SLUG}/status").text
+    with fleet(going.these.home, "benchmarks.bare", processes=processes, environment={ANSWER_VARIABLE: body}) as bare:
+        request = _request("GET", "/look", bare.port)
+        return going.ask(request, most=int(120_000 * going.seconds), port=bare.port)[0].per_s
+
+
+async def _make_room() -> None:
+    settings = current_settings()
+    now = datetime.now(UTC)
+    async with open_database(settings) as database:
+        async with database.transaction() as conn:
+            await create_room(
+                conn,
+                drop_id=DropId(new_id()),
+                slug=SLUG,
+                mode=RoomMode.DRAW,
+                opens_at=now + timedelta(days=1),
+                lobby_opens_at=now - timedelta(minutes=1),
+            )
+        await open_rooms_once(database, settings.gate)
+
+
+async def _fill(going: Run, places: int) -> None:
+    """Fill the room to `places` through the use case of joining, and time it between milestones."""
+    settings = current_settings()
+    async with open_database(settings) as database, open_gate(database, settings) as gate:
+        size = gate.kept(SLUG).room.size
+        for milestone in (*(each for each in MILESTONES if size < each < places), places):
+            missing = milestone - size
+            if missing <= 0:
+                continue
+            began = time.perf_counter()
+            for start in range(0, missing, IN_FLIGHT):
+                await asyncio.gather(*(_join_once(gate) for _ in range(min(IN_FLIGHT, missing - start))))
+            took_s = time.perf_counter() - began
+            size = milestone
+            await asyncio.sleep(settings.gate.status_refresh_ms / 500)
+            per_s = (await asyncio.to_thread(going.status)).per_s
+            going.growth.append((size, round(took_s / missing * 1e6, 1), per_s))
+            say(f"{size:,} places: {took_s / missing * 1e6:.1f} us a join, status {per_s:,.0f}/s")
+
+
+async def _join_once(gate: Gate) -> None:
+    await gate.join(JoinWish(SLUG, PersonId(new_id())))
+
+
+async def _draw(going: Run) -> float:
+    """Seconds of T0, its commit included."""
+    settings = current_settings()
+    going.conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
+    async with open_database(settings) as database:
+        async with database.connection() as conn:
+            room = await find_room(conn, slug=SLUG)
+        assert room is not None
+        began = time.perf_counter()
+        async with database.transaction() as conn:
+            done = await open_room(conn, room_id=room.id, beacon_wait_s=settings.gate.beacon_wait_s)
+        took_s = time.perf_counter() - began
+    assert done, "somebody else has opened the room"
+    return took_s
+
+
+def _numbers(going: Run) -> tuple[Report, Report]:
+    """Look-ups of places over HTTP: as fast as they are answered, then with random arrivals."""
+    fills = going.these.home / "tickets"
+    fills.write_text("\n".join(uvloop.run(_tickets(going))))
+    headers = "authorization: Bearer %b\r\ntidegate-ticket: %b\r\n"
+    request = _request("GET", f"/api/v1/drops/{SLUG}/places/%b", going.site.port, headers)
+    fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
+    rate = fast.per_s * SHARE
+    paced, _ = going.ask(request, rate_per_s=rate, most=int(rate * going.seconds * 1.2) + 100, fills=str(fills))
+    return fast, paced
+
+
+async def _tickets(going: Run) -> list[str]:
+    """Id, token and ticket of some who joined over HTTP, parted by tabs."""
+    settings = current_settings()
+    lines = []
+    async with open_database(settings) as database, open_gate(database, settings) as gate:
+        room = gate.kept(SLUG).room
+        people = going.people[:LOOKED_UP]
+        for start in range(0, len(people), IN_FLIGHT):
+            questions = [PlaceQuestion(room.id, PersonId(each)) for each in people[start : start + IN_FLIGHT]]
+            answers = await asyncio.gather(*(gate.find(question) for question in questions))
+            for number, found in enumerate(answers, start=start):
+                if found is not None:
+                    ticket = ticket_of(gate.ring, found.place)
+                    lines.append(f"{found.place.id}\t{token_of(number)}\t{ticket}")
+    return lines
+
+
+def _count(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = conn.execute("SELECT count(*) FROM gate.places").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _table_bytes(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = conn.execute(
+        "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'gate' AND c.relkind = 'r'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _rss_bytes(site: Fleet) -> int:
+    return int(site.rss_mb() * 2**20) * len(site.processes)
+
+
+def _books(going: Run) -> dict[str, object]:
+    """What the database says of what was promised."""
+    row = going.conn.execute(
+        "SELECT (SELECT size FROM gate.rooms), count(*), count(DISTINCT buyer_id), count(DISTINCT index)"
+        " FROM gate.places"
+    ).fetchone()
+    kept = going.conn.execute("SELECT count(*) FROM gate.places WHERE id = ANY(%s::uuid[])", (going.told,)).fetchone()
+    assert row is not None
+    assert kept is not None
+    size, places, buyers, indices = row
+    return {"lost": len(set(going.told)) - kept[0], "doubled": places - buyers, "log_off": size - indices}

@@ -1,0 +1,188 @@
+"""The staff's view of a waiting room while it is open: how its line moves, pausing, the speed, a word to all."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from fastapi import Request
+from starlette.responses import Response
+
+from tidegate import catalog, gate, ops
+from tidegate.admin.charts import Chart, Series, draw_chart
+from tidegate.admin.pages_shell import staff_member, staff_router
+from tidegate.catalog import Drop, Room
+from tidegate.checkout import Shop
+from tidegate.gate import RoomUnknown, RoomView
+from tidegate.ops import DropSample
+from tidegate.platform.clock import database_now
+from tidegate.platform.database import Connection
+from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.texts import text as _
+from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
+
+router = staff_router("/drops")
+log = structlog.get_logger(__name__)
+
+LIVE_S = 3
+CHART_S = 3_600
+SAMPLE_GAP_S = 35.0
+"""Two samples further apart are not joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRoomContext:
+    """Context of `admin/room.html`. `typed` is what stands in the form, `errors` what is wrong with it, by field."""
+
+    drop: Drop
+    view: RoomView
+    engine_p99_ms: float | None
+    objective_ms: int
+    charts: tuple[Chart, ...]
+    now: datetime
+    typed: dict[str, str]
+    errors: dict[str, str]
+    changed: bool
+    live_s: int
+    max_message: int
+
+
+@router.get("/{slug}/room")
+async def show_room(request: Request, slug: str, changed: str = "") -> Response:
+    """How the line moves. Of a drop without a room it leads to the drop."""
+    async with _shop(request).database.connection() as conn:
+        drop = await catalog.find_drop(conn, slug=slug)
+    if drop is not None and drop.room is Room.NONE:
+        return see_other(request, f"/admin/drops/{drop.slug}")
+    return await _page(request, slug, changed=changed == "1")
+
+
+@router.post("/{slug}/room")
+async def change_room(request: Request, slug: str) -> Response:
+    """Set the speed and the message, together."""
+    form, shop, person = await read_form(request), _shop(request), await staff_member(request)
+    typed = {"speed": form.get("speed").strip(), "message": form.get("message")}
+    errors: dict[str, str] = {}
+    try:
+        async with shop.database.transaction() as conn:
+            await _view(conn, shop, slug)
+            try:
+                await gate.limit_speed(conn, slug=slug, per_min=_speed(typed["speed"]))
+            except InvalidRequest as problem:
+                errors["speed"] = words_of(problem)
+            try:
+                await gate.tell_waiting(conn, slug=slug, message=typed["message"])
+            except InvalidRequest as problem:
+                errors["message"] = words_of(problem)
+            if errors:
+                raise InvalidRequest()
+    except InvalidRequest:
+        return await _page(request, slug, typed=typed, errors=errors)
+    except RoomUnknown:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    log.info("room changed", drop=slug, by=str(person.id))
+    return see_other(request, f"/admin/drops/{slug}/room?changed=1")
+
+
+@router.post("/{slug}/room/pause")
+async def pause(request: Request, slug: str) -> Response:
+    """Let nobody in for now, or go on."""
+    form, shop, person = await read_form(request), _shop(request), await staff_member(request)
+    paused = form.get("paused") == "1"
+    try:
+        async with shop.database.transaction() as conn:
+            await _view(conn, shop, slug)
+            await gate.pause_room(conn, slug=slug, paused=paused)
+    except RoomUnknown:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    log.info("room paused" if paused else "room goes on", drop=slug, by=str(person.id))
+    return see_other(request, f"/admin/drops/{slug}/room?changed=1")
+
+
+async def _page(
+    request: Request,
+    slug: str,
+    *,
+    changed: bool = False,
+    typed: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
+) -> Response:
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        drop, view = await _view(conn, shop, slug)
+        now = await database_now(conn)
+    samples = await ops.read_drop_samples(shop.settings, drop_id=drop.id)
+    measured = await ops.read_samples(shop.settings, limit=1)
+    limit = view.speed_limit_per_min
+    context = LiveRoomContext(
+        drop=drop,
+        view=view,
+        engine_p99_ms=measured[-1].engine_p99_ms if measured else None,
+        objective_ms=shop.settings.admission.objective_ms,
+        charts=_charts(samples, end=time.time()),
+        now=now,
+        typed=typed or {"speed": "" if limit is None else str(limit), "message": view.room.message},
+        errors=errors or {},
+        changed=changed,
+        live_s=LIVE_S,
+        max_message=gate.MAX_MESSAGE,
+    )
+    return render(request, "admin/room.html", context, status=422 if errors else 200, headers=NOT_KEPT)
+
+
+async def _view(conn: Connection, shop: Shop, slug: str) -> tuple[Drop, RoomView]:
+    """Raises: NotFound, also for a drop without a room."""
+    drop = await catalog.find_drop(conn, slug=slug)
+    view = None if drop is None else await gate.view_room(conn, slug=drop.slug, settings=shop.settings.admission)
+    if drop is None or view is None:
+        raise NotFound()
+    return drop, view
+
+
+def _speed(text: str) -> int | None:
+    """The limit that was typed; None for none, 0 for what is no number."""
+    if not text:
+        return None
+    plain = text.replace(",", "").replace(" ", "")
+    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 9 else 0
+
+
+def _charts(samples: tuple[DropSample, ...], *, end: float) -> tuple[Chart, ...]:
+    last = min(end, samples[-1].at) if samples else end
+    start = max(last - CHART_S, samples[0].at if samples else last - CHART_S)
+    spread = {"start": start, "end": max(last, start + 60), "gap_s": SAMPLE_GAP_S}
+
+    def curve(name: str, values: list[int | None]) -> Series:
+        points = zip((each.at for each in samples), values, strict=True)
+        return Series(name, tuple((at, None if value is None else float(value)) for at, value in points))
+
+    people = _("people")
+    return (
+        draw_chart(_("In line"), people, (curve(_("Waiting"), [s.waiting for s in samples]),), **spread),
+        draw_chart(
+            _("In the shop"),
+            people,
+            (
+                curve(_("Choosing"), [s.inside for s in samples]),
+                curve(_("Absent"), [s.absent for s in samples]),
+            ),
+            **spread,
+        ),
+        draw_chart(
+            _("Items over time"),
+            _("items"),
+            (
+                curve(_("Paid"), [s.paid for s in samples]),
+                curve(_("Held"), [s.held for s in samples]),
+                curve(_("Left"), [s.left for s in samples]),
+            ),
+            **spread,
+        ),
+    )
+
+
+def _shop(request: Request) -> Shop:
+    shop: Shop = request.app.state.shop
+    return shop

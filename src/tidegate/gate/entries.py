@@ -1,0 +1,112 @@
+"""The entries of a room's log for those who check a draw: all of them page by page, or the proof of one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.gate.contracts import NotDrawnYet, Room
+from tidegate.gate.log import BLOCK, inclusion_proof, leaf_hash, root_of
+from tidegate.gate.messages import ProofAnswer
+from tidegate.gate.tickets import entry_of
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import RoomId
+from tidegate.platform.problems import InvalidRequest, Overloaded
+
+if TYPE_CHECKING:
+    from tidegate.gate.places import Joined
+    from tidegate.gate.running import Gate
+
+CHUNK = 2_000
+"""Entries read and hashed at once: a few milliseconds, after which others have their turn."""
+
+DOWNLOAD_AGAIN_S = 10
+
+ENTRIES = """
+SELECT index, id, joins, NULL::bytea FROM gate.places
+WHERE room_id = %(room)s AND index >= %(start)s AND index < %(end)s
+UNION ALL
+SELECT index, NULL, NULL, entry FROM gate.former_entries
+WHERE room_id = %(room)s AND index >= %(start)s AND index < %(end)s
+ORDER BY index
+"""
+
+
+class EntriesLost(Exception):
+    """The log has fewer entries than its size says: a bug, or somebody deleted rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesPage:
+    """Entries `start` to `end` (not included) of the `size` that were drawn from."""
+
+    room_id: RoomId
+    start: int
+    end: int
+    size: int
+
+    @classmethod
+    def of(cls, room: Room, start: str, *, most: int) -> EntriesPage:
+        """The page that begins at `start`. Raises: NotDrawnYet; InvalidRequest for what is no entry's number."""
+        if room.cut is None or not room.has_numbers:
+            raise NotDrawnYet()
+        if not (start.isascii() and start.isdigit() and len(start) < 16) or not 0 <= int(start) <= room.cut:
+            raise InvalidRequest(f"`from` is a whole number from 0 to {room.cut}.")
+        return cls(room.id, int(start), min(int(start) + most, room.cut), room.cut)
+
+
+async def read_entries(conn: Connection, *, room_id: RoomId, start: int, end: int) -> list[bytes]:
+    """Entries `start` to `end` (not included), in their order. Raises: EntriesLost."""
+    rows = await conn.execute(ENTRIES, {"room": room_id, "start": start, "end": end})
+    found = await rows.fetchall()
+    if [row[0] for row in found] != list(range(start, end)):
+        raise EntriesLost(f"{len(found)} entries from {start} to {end}")
+    return [entry_of(place_id, joins) if entry is None else entry for _, place_id, joins, entry in found]
+
+
+def open_entries(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
+    """The entries of a page as lines. Raises: Overloaded when as many downloads as may be are under way."""
+    if gate.downloads.locked():
+        raise Overloaded(retry_after_s=DOWNLOAD_AGAIN_S)
+    return _lines(gate, page)
+
+
+async def _lines(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
+    async with gate.downloads:
+        for start in range(page.start, page.end, CHUNK):
+            end = min(start + CHUNK, page.end)
+            async with gate.database.connection() as conn:
+                entries = await read_entries(conn, room_id=page.room_id, start=start, end=end)
+            yield b"".join(b"%s\n" % entry.hex().encode() for entry in entries)
+
+
+async def prove(conn: Connection, joined: Joined) -> ProofAnswer:
+    """The proof that a place's entry was drawn from: reads one block of entries and the hashes of the others.
+
+    Raises: NotDrawnYet, also for somebody who came after the draw.
+    """
+    room, place = joined.room, joined.place
+    if room.cut is None or room.cut_root is None or not room.has_numbers or place.index >= room.cut:
+        raise NotDrawnYet()
+    assert place.number is not None, "everybody has a number after the draw"
+    mine, last = place.index // BLOCK, (room.cut - 1) // BLOCK
+    entries = await read_entries(conn, room_id=room.id, start=mine * BLOCK, end=min((mine + 1) * BLOCK, room.cut))
+    rows = await conn.execute(
+        "SELECT hash FROM gate.log_blocks WHERE room_id = %s AND block < %s ORDER BY block",
+        (room.id, room.cut // BLOCK),
+    )
+    blocks = [row[0] for row in await rows.fetchall()]
+    if room.cut % BLOCK:
+        rest = entries if mine == last else await read_entries(conn, room_id=room.id, start=last * BLOCK, end=room.cut)
+        blocks.append(root_of([leaf_hash(entry) for entry in rest]))
+    leaves = [leaf_hash(entry) for entry in entries]
+    proof = inclusion_proof(place.index, room.cut, block=leaves, blocks=blocks)
+    return ProofAnswer(
+        index=place.index,
+        entry=entry_of(place.id, place.joins).hex(),
+        size=room.cut,
+        proof=[sibling.hex() for sibling in proof],
+        root=room.cut_root.hex(),
+        number=place.number,
+    )

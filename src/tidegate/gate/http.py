@@ -1,0 +1,252 @@
+"""The routes of the waiting room: joining, its status, one's place, and the proof of the draw."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from tidegate.gate.contracts import (
+    AccountNeeded,
+    JoinedTooOften,
+    LobbyNotOpen,
+    NotDrawnYet,
+    PlaceState,
+    PlaceUnknown,
+    RoomClosed,
+    RoomSoldOut,
+    RoomUnknown,
+    StatusAnswer,
+    TicketNotGood,
+)
+from tidegate.gate.entries import EntriesPage, open_entries, prove
+from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
+from tidegate.gate.passes import pass_of
+from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
+from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
+from tidegate.gate.running import Gate
+from tidegate.gate.tickets import room_of_ticket, ticket_of
+from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
+from tidegate.platform.ids import PlaceId, parse_id
+from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
+from tidegate.platform.texts import text as _
+from tidegate.web import require_person
+from tidegate.web.contracts import Visitor
+
+TICKET = HeaderParameter("Tidegate-Ticket", "The ticket that the join was answered with.", required=True)
+GUEST = "guest"
+
+PUBLIC_FOR_A_SECOND = (b"cache-control", b"public, max-age=1")
+TO_PLACE = Link("get_place", "The place as it stands.", {"place_id": "$response.body#/id"})
+
+
+@hot_route(
+    "POST",
+    "/api/v1/drops/{slug}/places",
+    returns=(201, JoinAnswer),
+    problems=(
+        RoomUnknown,
+        LobbyNotOpen,
+        RoomClosed,
+        RoomSoldOut,
+        AccountNeeded,
+        JoinedTooOften,
+        TooManyRequests,
+        Overloaded,
+    ),
+    signed_in=True,
+    tag="gate",
+    links=(TO_PLACE,),
+)
+async def post_place(request: Request) -> Response:
+    """Join a drop's waiting room. There is one place a person: joining again gives the same one.
+
+    Whoever has left, or did not come when it was their turn, gets a place at the end.
+    """
+    gate = _gate(request)
+    person = await _person(request)
+    room = gate.kept(request.path_params["slug"]).room
+    joined = await gate.join(JoinWish(room.slug, person.id, guest=person.role == GUEST))
+    return answer(_join_answer(gate, joined), status=201)
+
+
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/status",
+    returns=(200, StatusAnswer),
+    problems=(RoomUnknown,),
+    tag="gate",
+)
+async def get_status(request: Request) -> Response:
+    """What everybody may know of a room. It changes once a second at most; ask again as `poll` says.
+
+    With a number, wait its distance to `serving` divided by `poll.per_s` seconds; without one a tenth of the time until
+    `opens_at`; at least `near_s` and at most `far_s`, each time give or take the share `jitter`, by chance.
+    """
+    kept = _gate(request).kept(request.path_params["slug"])
+    if request.headers.get("if-none-match") == kept.etag:
+        return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
+    headers = ((b"content-type", b"application/json"), (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
+    return Answer(kept.body, status=200, headers=headers)
+
+
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/places/{place_id}",
+    returns=(200, PlaceAnswer),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, TooManyRequests, Overloaded),
+    headers=(TICKET,),
+    signed_in=True,
+    tag="gate",
+)
+async def get_place(request: Request) -> Response:
+    """Your place: your number once it is drawn, and your pass when it is your turn. Ask at the draw and near the front.
+
+    The ticket is good together with the session of the account that joined.
+    """
+    return answer(_place_answer(_gate(request), await _own_place(request)))
+
+
+@hot_route(
+    "DELETE",
+    "/api/v1/drops/{slug}/places/{place_id}",
+    returns=(204, None),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, TooManyRequests),
+    headers=(TICKET,),
+    signed_in=True,
+    tag="gate",
+)
+async def delete_place(request: Request) -> Response:
+    """Leave the waiting room. Whoever comes back later goes to the end of the line."""
+    joined = await _own_place(request)
+    async with _gate(request).database.transaction() as conn:
+        await leave(conn, place_id=joined.place.id, buyer_id=joined.place.buyer_id)
+    return Response(status_code=204)
+
+
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/places/{place_id}/proof",
+    returns=(200, ProofAnswer),
+    problems=(RoomUnknown, PlaceUnknown, TicketNotGood, NotDrawnYet, TooManyRequests, Overloaded),
+    headers=(TICKET,),
+    signed_in=True,
+    tag="gate",
+)
+async def get_proof(request: Request) -> Response:
+    """That your entry is in the log that was drawn from, and which number it got."""
+    joined = await _own_place(request)
+    gate = _gate(request)
+    async with gate.database.connection() as conn:
+        proven = await prove(conn, joined)
+    return answer(proven)
+
+
+@hot_route("GET", "/api/v1/drops/{slug}/draw", returns=(200, DrawAnswer), problems=(RoomUnknown,), tag="gate")
+async def get_draw(request: Request) -> Response:
+    """What the draw is made of: the hash of its seed before, all of it afterwards. `tidegate verify-draw` checks it."""
+    room = _gate(request).kept(request.path_params["slug"]).room
+    return answer(draw_answer(room), headers={"cache-control": "public, max-age=1"})
+
+
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/entries",
+    returns=(200, None),
+    problems=(RoomUnknown, NotDrawnYet, InvalidRequest, Overloaded),
+    tag="gate",
+)
+async def get_entries(request: Request) -> Response:
+    """The entries that were drawn from, in their order: plain text, one entry a line, in 64 hexadecimal digits.
+
+    `?from=N` begins with entry N (0 is the first). The header `Link` has the address of what follows, if anything does.
+    """
+    gate = _gate(request)
+    room = gate.kept(request.path_params["slug"]).room
+    page = EntriesPage.of(room, request.query_params.get("from", "0"), most=gate.settings.gate.entries_page)
+    headers = {"cache-control": "public, max-age=3600"}
+    if page.end < page.size:
+        headers["link"] = f'<{request.url.path}?from={page.end}>; rel="next"'
+    return StreamingResponse(open_entries(gate, page), media_type="text/plain", headers=headers)
+
+
+@hot_route("GET", "/api/v1/gate/keys", returns=(200, KeysAnswer), tag="gate")
+async def get_gate_keys(request: Request) -> Response:
+    """The public keys (Ed25519) with which receipts and passes can be checked by anybody."""
+    keys = [
+        KeyAnswer(kid, base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
+        for kid, raw in _gate(request).ring.public_keys.items()
+    ]
+    return answer(KeysAnswer(keys), headers={"cache-control": "public, max-age=30"})
+
+
+ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_gate_keys)
+
+
+def _gate(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
+
+
+async def _person(request: Request) -> Visitor:
+    """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
+    person = await require_person(request)
+    wait_s = _gate(request).pace.wait_s(person.id, now_s=time.monotonic())
+    if wait_s:
+        raise TooManyRequests(
+            _(
+                "You have asked too often. Your place is kept, and nothing was changed; ask again in %(wait_s)s"
+                " seconds.",
+                wait_s=wait_s,
+            ),
+            retry_after_s=wait_s,
+        )
+    return person
+
+
+async def _own_place(request: Request) -> Joined:
+    """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`."""
+    gate = _gate(request)
+    buyer_id = (await _person(request)).id
+    gate.kept(request.path_params["slug"])
+    place_id = parse_id(request.path_params["place_id"])
+    if place_id is None:
+        raise PlaceUnknown()
+    ticket = request.headers.get("tidegate-ticket", "")
+    room_id = room_of_ticket(gate.ring, ticket, place_id=PlaceId(place_id), buyer_id=buyer_id)
+    if room_id is None:
+        raise TicketNotGood()
+    joined = await gate.find(PlaceQuestion(room_id, buyer_id))
+    if joined is None or joined.place.id != place_id or joined.room.slug != request.path_params["slug"]:
+        raise PlaceUnknown()
+    return joined
+
+
+def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
+    place, room = joined.place, joined.room
+    return JoinAnswer(
+        id=str(place.id),
+        ticket=ticket_of(gate.ring, place),
+        phase=room.phase.value,
+        number=place.number,
+        index=place.index,
+        joined=room.size,
+        root=room.root.hex(),
+        receipt=receipt_text(gate.ring, joined.receipt),
+    )
+
+
+def _place_answer(gate: Gate, joined: Joined) -> PlaceAnswer:
+    place, admission = joined.place, None
+    if place.state is PlaceState.ADMITTED and place.expires_at is not None:
+        admission = pass_of(
+            gate.ring,
+            drop_id=joined.room.drop_id,
+            place_id=place.id,
+            buyer_id=place.buyer_id,
+            ends_at=place.expires_at,
+        )
+    return PlaceAnswer(id=str(place.id), number=place.number, state=place.state.value, admission=admission)

@@ -1,0 +1,235 @@
+"""Rooms: making one, its times and phases, and the draw when it opens. Each in the caller's transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.errors import UniqueViolation
+
+from tidegate.gate.contracts import DrawIsOver, Phase, Room, RoomExists, RoomMode, RoomUnknown
+from tidegate.gate.draw import commitment_of
+from tidegate.gate.log import EMPTY_ROOT
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import DropId, RoomId, new_id
+from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.sealing import current_sealer
+from tidegate.platform.texts import text as _
+
+SEED_COLUMN = "gate.rooms.seed_sealed"
+SEED_BYTES = 32
+MAX_BEACON = 1_000
+STAFF = "staff"
+"""Source of a beacon that somebody types in, in public."""
+
+ROOM = (
+    "id, drop_id, slug, mode, guests, phase, paused, lobby_opens_at, opens_at, size, cut, serving, pace_per_s,"
+    " stock_left, commitment, seed, beacon_source, beacon, root, cut_root, drawn_at,"
+    " message"
+)
+ROOM_COLUMNS = ROOM.count(",") + 1
+
+MAKE = f"""
+INSERT INTO gate.rooms (
+    id, drop_id, slug, mode, guests, lobby_opens_at, opens_at, commitment, seed_sealed, beacon_source, root
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {ROOM}
+"""  # noqa: S608
+CUT = """
+UPDATE gate.rooms SET phase = 'open', cut = size, cut_root = root, cut_at = clock_timestamp()
+WHERE id = %s AND phase IN ('scheduled', 'lobby') AND opens_at <= clock_timestamp()
+"""
+"""T0. Whoever got the row's lock before is in the draw; a second scheduler finds nothing to do."""
+
+
+def room_of(row: Sequence[Any]) -> Room:
+    """The room of a row that begins with the columns of ROOM."""
+    return Room(row[0], row[1], row[2], RoomMode(row[3]), row[4], Phase(row[5]), *row[6:ROOM_COLUMNS])
+
+
+async def create_room(
+    conn: Connection,
+    *,
+    drop_id: DropId,
+    slug: str,
+    mode: RoomMode,
+    opens_at: datetime,
+    lobby_opens_at: datetime,
+    guests: bool = False,
+    beacon_source: str = "",
+) -> Room:
+    """Make a drop's room and commit to its seed. `beacon_source`: a URL, `staff`, or empty for no beacon.
+
+    Raises: RoomExists while the drop has one that is not closed; InvalidRequest when the lobby would open too late.
+    """
+    if lobby_opens_at > opens_at:
+        raise InvalidRequest(_("The lobby must open before the drop does."))
+    seed = secrets.token_bytes(SEED_BYTES)
+    sealed = current_sealer().seal(seed.hex(), column=SEED_COLUMN)
+    try:
+        async with conn.transaction():
+            rows = await conn.execute(
+                MAKE,
+                (
+                    RoomId(new_id()),
+                    drop_id,
+                    slug,
+                    mode.value,
+                    guests,
+                    lobby_opens_at,
+                    opens_at,
+                    commitment_of(seed),
+                    sealed,
+                    beacon_source,
+                    EMPTY_ROOT,
+                ),
+            )
+            made = await rows.fetchone()
+    except UniqueViolation:
+        raise RoomExists(f"the drop {slug} has a waiting room already: close that one first.") from None
+    assert made is not None
+    return room_of(made)
+
+
+async def find_room(conn: Connection, *, slug: str) -> Room | None:
+    """The newest room of a drop, closed or not."""
+    rows = await conn.execute(
+        f"SELECT {ROOM} FROM gate.rooms WHERE slug = %s ORDER BY id DESC LIMIT 1",  # noqa: S608
+        (slug,),
+    )
+    found = await rows.fetchone()
+    return None if found is None else room_of(found)
+
+
+async def list_rooms(conn: Connection, *, limit: int) -> list[Room]:
+    """The newest rooms, those that are not closed first."""
+    rows = await conn.execute(
+        f"SELECT {ROOM} FROM gate.rooms ORDER BY phase = 'closed', id DESC LIMIT %s",  # noqa: S608
+        (limit,),
+    )
+    return [room_of(row) for row in await rows.fetchall()]
+
+
+async def lock_room(conn: Connection, *, slug: str) -> Room:
+    """The live room of a drop, locked until the transaction ends. Raises: RoomUnknown."""
+    rows = await conn.execute(
+        f"SELECT {ROOM} FROM gate.rooms WHERE slug = %s AND phase <> 'closed' FOR NO KEY UPDATE",  # noqa: S608
+        (slug,),
+    )
+    found = await rows.fetchone()
+    if found is None:
+        raise RoomUnknown()
+    return room_of(found)
+
+
+async def reschedule(conn: Connection, *, slug: str, opens_at: datetime) -> Room:
+    """Move a room's opening, and its lobby's by as much. Raises: RoomUnknown; DrawIsOver once it has opened."""
+    room = await lock_room(conn, slug=slug)
+    if room.cut is not None:
+        raise DrawIsOver(_("This room has opened already, so its time stays as it is. Nothing was changed."))
+    lead: timedelta = room.opens_at - room.lobby_opens_at
+    await conn.execute(
+        "UPDATE gate.rooms SET opens_at = %s, lobby_opens_at = %s WHERE id = %s", (opens_at, opens_at - lead, room.id)
+    )
+    return await lock_room(conn, slug=slug)
+
+
+async def pause_room(conn: Connection, *, slug: str, paused: bool) -> Room:
+    """Let nobody in for now, or go on; joining and the draw are not touched. Raises: RoomUnknown."""
+    room = await lock_room(conn, slug=slug)
+    await conn.execute("UPDATE gate.rooms SET paused = %s WHERE id = %s", (paused, room.id))
+    return await lock_room(conn, slug=slug)
+
+
+async def close_room(conn: Connection, *, slug: str) -> None:
+    """End a room for good; one that is closed stays closed. A room that never opened has no draw."""
+    await conn.execute(
+        "UPDATE gate.rooms SET phase = 'closed', closed_at = clock_timestamp() WHERE slug = %s AND phase <> 'closed'",
+        (slug,),
+    )
+
+
+async def set_beacon(conn: Connection, *, slug: str, value: str) -> Room:
+    """Put a value from outside into the draw that is to come, once, as staff read it out in public.
+
+    Raises: RoomUnknown; InvalidRequest when the room's beacon is not the staff's; DrawIsOver when it has one, or is
+    drawn: nobody may try several.
+    """
+    room = await lock_room(conn, slug=slug)
+    text = value.strip()
+    if room.beacon_source != STAFF:
+        raise InvalidRequest(_("This room said before that its draw takes no value from the staff."))
+    if room.beacon is not None or room.drawn_at is not None:
+        raise DrawIsOver(_("This draw has its value already, and it can have one only. Nothing was changed."))
+    if not 1 <= len(text) <= MAX_BEACON or not text.isprintable():
+        raise InvalidRequest(_("Type in the value as one line of up to %(most)s characters.", most=MAX_BEACON))
+    await _record_beacon(conn, room.id, text)
+    return await lock_room(conn, slug=slug)
+
+
+async def open_lobbies(conn: Connection) -> int:
+    """Open the lobbies whose time has come; returns how many."""
+    done = await conn.execute(
+        "UPDATE gate.rooms SET phase = 'lobby' WHERE phase = 'scheduled' AND lobby_opens_at <= clock_timestamp()"
+        " AND opens_at > clock_timestamp()"
+    )
+    return done.rowcount
+
+
+async def due_rooms(conn: Connection) -> list[RoomId]:
+    """Rooms whose time to open has come."""
+    rows = await conn.execute(
+        "SELECT id FROM gate.rooms WHERE phase IN ('scheduled', 'lobby') AND opens_at <= clock_timestamp()"
+        " ORDER BY opens_at, id"
+    )
+    return [row[0] for row in await rows.fetchall()]
+
+
+async def undrawn_rooms(conn: Connection) -> list[Room]:
+    """Rooms that have opened and wait for their beacon to be drawn."""
+    rows = await conn.execute(
+        f"SELECT {ROOM} FROM gate.rooms WHERE phase = 'open' AND mode = 'draw' AND drawn_at IS NULL ORDER BY id"  # noqa: S608
+    )
+    return [room_of(row) for row in await rows.fetchall()]
+
+
+async def open_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float) -> bool:
+    """T0 of one room: cut its log, and draw unless a beacon is still to come; whether this call did it."""
+    done = await conn.execute(CUT, (room_id,))
+    if done.rowcount:
+        await draw_room(conn, room_id=room_id, beacon_wait_s=beacon_wait_s)
+    return done.rowcount == 1
+
+
+async def draw_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float, beacon: str | None = None) -> bool:
+    """Draw the lots of a room that was cut: one row, written once, however many wait; whether this call did it.
+
+    `beacon` is what the room's source published after the cut. Without one it is drawn `beacon_wait_s` after the cut.
+    """
+    rows = await conn.execute(
+        "SELECT seed_sealed, beacon_source, beacon, cut_at + make_interval(secs => %s) <= clock_timestamp()"
+        " FROM gate.rooms WHERE id = %s AND phase = 'open' AND mode = 'draw' AND drawn_at IS NULL FOR NO KEY UPDATE",
+        (beacon_wait_s, room_id),
+    )
+    found = await rows.fetchone()
+    if found is None:
+        return False
+    sealed, source, known, is_late = found
+    if source and known is None and beacon is None and not is_late:
+        return False
+    if known is None and beacon is not None and source:
+        await _record_beacon(conn, room_id, beacon)
+    seed = bytes.fromhex(current_sealer().open(sealed, column=SEED_COLUMN))
+    await conn.execute(
+        "UPDATE gate.rooms SET seed = %s, seed_sealed = NULL, drawn_at = clock_timestamp() WHERE id = %s",
+        (seed, room_id),
+    )
+    return True
+
+
+async def _record_beacon(conn: Connection, room_id: RoomId, value: str) -> None:
+    await conn.execute(
+        "UPDATE gate.rooms SET beacon = %s, beacon_at = clock_timestamp() WHERE id = %s AND beacon IS NULL",
+        (value, room_id),
+    )

@@ -1,0 +1,67 @@
+"""What happens to rooms by itself: lobbies open, rooms open and are drawn. Two schedulers at once do no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from prometheus_client import Histogram
+
+from tidegate.gate.beacon import BeaconWatch
+from tidegate.gate.contracts import Room
+from tidegate.gate.rooms import STAFF, draw_room, due_rooms, open_lobbies, open_room, undrawn_rooms
+from tidegate.platform.database import Database
+from tidegate.platform.failures import describe_error
+from tidegate.platform.ids import RoomId
+from tidegate.platform.settings import GateSettings
+
+log = structlog.get_logger(__name__)
+
+OPENED_S = Histogram("tidegate_gate_open_seconds", "How long it took to open a room, its draw included.")
+
+
+async def open_rooms_once(database: Database, limits: GateSettings) -> int:
+    """Open the lobbies and rooms whose time has come; returns how many. What ails one room stops no other."""
+    async with database.transaction() as conn:
+        opened = await open_lobbies(conn)
+        due = await due_rooms(conn)
+    for room_id in due:
+        opened += await _open(database, room_id, limits)
+    return opened
+
+
+async def draw_rooms_once(database: Database, limits: GateSettings, watch: BeaconWatch) -> int:
+    """Draw the rooms that have opened and whose beacon has spoken, or has been silent for too long."""
+    async with database.connection() as conn:
+        waiting = await undrawn_rooms(conn)
+    watch.forget_all_but({room.id for room in waiting})
+    return sum(await asyncio.gather(*(_draw(database, room, limits, watch) for room in waiting)))
+
+
+async def _open(database: Database, room_id: RoomId, limits: GateSettings) -> int:
+    started = time.perf_counter()
+    try:
+        async with database.transaction() as conn:
+            done = await open_room(conn, room_id=room_id, beacon_wait_s=limits.beacon_wait_s)
+    except Exception as error:
+        log.error("room_not_opened", room_id=str(room_id), error=describe_error(error))
+        return 0
+    if done:
+        OPENED_S.observe(time.perf_counter() - started)
+        log.info("room_opened", room_id=str(room_id))
+    return int(done)
+
+
+async def _draw(database: Database, room: Room, limits: GateSettings, watch: BeaconWatch) -> int:
+    try:
+        asked = room.beacon_source and room.beacon_source != STAFF and room.beacon is None
+        value = await watch.fresh_value(room.id, room.beacon_source) if asked else None
+        async with database.transaction() as conn:
+            done = await draw_room(conn, room_id=room.id, beacon_wait_s=limits.beacon_wait_s, beacon=value)
+    except Exception as error:
+        log.error("room_not_drawn", room_id=str(room.id), error=describe_error(error))
+        return 0
+    if done:
+        log.info("room_drawn", room_id=str(room.id), with_beacon=value is not None or room.beacon is not None)
+    return int(done)

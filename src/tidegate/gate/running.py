@@ -1,0 +1,124 @@
+"""The gate as a process has it: batches of joins and look-ups, keys, and the rooms' status in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+
+from tidegate.gate.contracts import RoomUnknown
+from tidegate.gate.pace import Pace
+from tidegate.gate.places import RACE, Joined, JoinWish, PlaceQuestion, find_places, settle_joins
+from tidegate.gate.rooms import list_rooms
+from tidegate.gate.signing import KeyRing, load_keys
+from tidegate.gate.status import KeptStatus, keep_statuses
+from tidegate.platform.batcher import Batcher
+from tidegate.platform.clock import database_now
+from tidegate.platform.database import Database
+from tidegate.platform.failures import describe_error
+from tidegate.platform.group_commit import GroupCommit
+from tidegate.platform.settings import Settings
+from tidegate.platform.transactions import PostgresTransactions
+
+log = structlog.get_logger(__name__)
+
+KEYS_EVERY = 20
+"""Rounds of the status between two looks for new keys: well within the minute in which a new key does not sign."""
+
+
+class Gate:
+    """What the gate's use cases stand on. `open_gate` makes one; it belongs to one event loop."""
+
+    def __init__(self, database: Database, settings: Settings, ring: KeyRing) -> None:
+        self.database = database
+        self.settings = settings
+        self.ring = ring
+        self.statuses: dict[str, KeptStatus] = {}
+        self.pace = Pace(settings.gate.asks_per_minute)
+        self.downloads = asyncio.Semaphore(settings.gate.downloads)
+        self._joins: GroupCommit[JoinWish, Joined] = GroupCommit(
+            PostgresTransactions(database.connect, is_race=lambda constraint: constraint == RACE),
+            partial(settle_joins, max_joins=settings.gate.max_joins),
+            name="joins",
+            limits=settings.engine,
+        )
+        self._questions: Batcher[PlaceQuestion, Joined | None] = Batcher(
+            self._find, name="places", limits=settings.engine
+        )
+
+    def start(self) -> None:
+        """Begin to take joins and questions."""
+        self._joins.start()
+        self._questions.start()
+
+    async def close(self) -> None:
+        """Settle what waits, and end."""
+        await asyncio.gather(self._joins.drain(), self._questions.drain())
+
+    def kept(self, slug: str) -> KeptStatus:
+        """The room of a drop as of the last second. Raises: RoomUnknown."""
+        found = self.statuses.get(slug)
+        if found is None:
+            raise RoomUnknown()
+        return found
+
+    async def join(self, wish: JoinWish) -> Joined:
+        """Give somebody their place, with whatever batch it lands in. Raises: as `why_not_join`, JoinedTooOften."""
+        return await self._joins.submit(wish)
+
+    async def find(self, question: PlaceQuestion) -> Joined | None:
+        """Somebody's place and its room, or None."""
+        return await self._questions.submit(question)
+
+    async def refresh(self, *, with_keys: bool = False) -> None:
+        """Read the rooms, and the keys if asked, once for everybody who will ask."""
+        limits = self.settings.gate
+        async with self.database.connection() as conn:
+            rooms = await list_rooms(conn, limit=limits.rooms_max)
+            now = await database_now(conn)
+            if with_keys:
+                self.ring = await load_keys(conn)
+        self.statuses = keep_statuses(rooms, now=now, limits=limits)
+
+    async def _find(self, questions: Sequence[PlaceQuestion]) -> list[Joined | Exception | None]:
+        async with self.database.connection() as conn:
+            return [*await find_places(conn, questions)]
+
+
+@asynccontextmanager
+async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
+    """A gate for the length of a block; joins that wait at its end are still settled.
+
+    Raises: OUTAGE when PostgreSQL is away; SealBroken when the keys were sealed with one that is not configured.
+    """
+    async with database.connection() as conn:
+        ring = await load_keys(conn)
+    gate = Gate(database, settings, ring)
+    await gate.refresh()
+    gate.start()
+    renewing = asyncio.create_task(_renew(gate), name="gate-status")
+    try:
+        yield gate
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+        await gate.close()
+
+
+async def _renew(gate: Gate) -> None:
+    """Keep the status fresh. While the database is away the last one is served, whose `at` tells its age."""
+    rounds, failures = 0, 0
+    while True:
+        await asyncio.sleep(gate.settings.gate.status_refresh_ms / 1000)
+        rounds += 1
+        try:
+            await gate.refresh(with_keys=rounds % KEYS_EVERY == 0)
+        except Exception as error:
+            failures += 1
+            if failures == 1:
+                log.warning("rooms_not_read", error=describe_error(error))
+        else:
+            failures = 0

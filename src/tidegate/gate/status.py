@@ -1,0 +1,77 @@
+"""The status of a room: one small document, the same for everyone, made once a second and served from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import msgspec
+from msgspec import Struct
+
+from tidegate.gate.contracts import Phase, PollAnswer, Room, StatusAnswer
+from tidegate.platform.settings import GateSettings
+
+POLLS_ON_THE_WAY = 4
+"""How often somebody asks on the way to the front when they follow the rule: at each quarter of what is left."""
+
+LEAST_PER_S = 10.0
+"""What `per_s` says before anybody was let in."""
+
+JITTER = 0.3
+
+
+class KeptStatus(Struct, frozen=True):
+    """A room and its document."""
+
+    room: Room
+    body: bytes
+    etag: str
+
+
+def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswer:
+    """What everybody may know of a room; `now` is the database's."""
+    per_s = round(max(room.pace_per_s * POLLS_ON_THE_WAY, LEAST_PER_S), 1)
+    return StatusAnswer(
+        phase=room.phase.value,
+        mode=room.mode.value,
+        lobby_opens_at=_moment(room.lobby_opens_at),
+        opens_at=_moment(room.opens_at),
+        drawn=room.drawn_at is not None,
+        serving=room.serving,
+        joined=room.size,
+        left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
+        paused=room.paused,
+        message=room.message,
+        poll=PollAnswer(near_s=limits.poll_near_s, far_s=limits.poll_far_s, per_s=per_s, jitter=JITTER),
+        at=_moment(now),
+    )
+
+
+def keep_statuses(rooms: Sequence[Room], *, now: datetime, limits: GateSettings) -> dict[str, KeptStatus]:
+    """Documents by the drops' slugs; of a drop with several rooms the first one, which is its live or newest.
+
+    The ETag is weak and leaves out `at`: nothing that matters has changed while only that differs.
+    """
+    kept: dict[str, KeptStatus] = {}
+    for room in rooms:
+        if room.slug not in kept:
+            status = status_of(room, now=now, limits=limits)
+            lasting = msgspec.json.encode(msgspec.structs.replace(status, at=""))
+            etag = f'W/"{sha256(lasting).hexdigest()[:16]}"'
+            kept[room.slug] = KeptStatus(room, msgspec.json.encode(status), etag)
+    return kept
+
+
+def next_poll_s(poll: PollAnswer, *, number: int | None, serving: int, opens_in_s: float, draw: float) -> float:
+    """When a client should ask for the status again; `draw` is chance, 0 to 1. The rule that `poll` stands for.
+
+    With a number: the distance to the front over `per_s`. Without one: a tenth of the time until the room opens. Both
+    within `near_s` and `far_s`, give or take `jitter`.
+    """
+    far = max(number - serving, 0) / poll.per_s if number is not None else max(opens_in_s, 0.0) / 10
+    return min(max(far, poll.near_s), poll.far_s) * (1 + poll.jitter * (2 * draw - 1))
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,99 @@
+"""Where a draw to be checked comes from: a shop's address, or a file that was saved from one.
+
+A file has the draw as JSON on its first line, then one entry a line: `tidegate verify-draw URL --save FILE` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import msgspec
+
+from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.verify import NotChecked, read_entry
+
+TIMEOUT_S = 30.0
+MAX_DRAW_BYTES = 20_000
+SLUG = re.compile(r"/drops/([a-z0-9-]{1,200})(?:/|$)")
+
+
+def read_draw(source: str) -> tuple[DrawAnswer, list[bytes]]:
+    """The draw and its entries at an address or in a file. Raises: NotChecked."""
+    if source.startswith(("http://", "https://")):
+        return _from_shop(source)
+    return _from_file(Path(source))
+
+
+def save_draw(target: Path, draw: DrawAnswer, entries: list[bytes]) -> None:
+    """Write a draw to a file that `read_draw` reads. Raises: NotChecked."""
+    try:
+        with target.open("wb") as out:
+            out.write(msgspec.json.encode(draw) + b"\n")
+            out.writelines(entry.hex().encode() + b"\n" for entry in entries)
+    except OSError as error:
+        raise NotChecked(f"{target} cannot be written: {error.strerror}") from None
+
+
+def _from_file(file: Path) -> tuple[DrawAnswer, list[bytes]]:
+    try:
+        with file.open(encoding="ascii") as lines:
+            draw = _decode(lines.readline(MAX_DRAW_BYTES).encode())
+            return draw, _entries((line.rstrip("\n") for line in lines), most=draw.size or 0)
+    except OSError as error:
+        raise NotChecked(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise NotChecked(f"{file} is not a saved draw") from None
+
+
+def _from_shop(url: str) -> tuple[DrawAnswer, list[bytes]]:
+    parts = urlsplit(url)
+    found = SLUG.search(parts.path)
+    if found is None:
+        raise NotChecked("the address has no /drops/NAME in it: give the address of the drop's page")
+    drop = f"{parts.scheme}://{parts.netloc}/api/v1/drops/{found[1]}"
+    try:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            answer = client.get(f"{drop}/draw")
+            if answer.status_code != 200:
+                raise NotChecked(f"{drop}/draw answers {answer.status_code}")
+            draw = _decode(answer.content)
+            if draw.size is None:
+                raise NotChecked("the draw is not over yet")
+            return draw, _entries(_lines(client, f"{drop}/entries"), most=draw.size)
+    except httpx.HTTPError as error:
+        raise NotChecked(f"{parts.netloc} cannot be asked: {type(error).__name__}") from None
+
+
+def _lines(client: httpx.Client, url: str) -> Iterator[str]:
+    """The lines of a list, page after page, all from the same shop."""
+    following: str | None = url
+    while following is not None:
+        with client.stream("GET", following) as page:
+            if page.status_code != 200:
+                raise NotChecked(f"{following} answers {page.status_code}")
+            yield from page.iter_lines()
+            link = page.links.get("next", {}).get("url")
+        following = None if link is None else urljoin(following, link)
+        if following is not None and not following.startswith(f"{url}?"):
+            raise NotChecked("the list goes on somewhere else")
+
+
+def _entries(lines: Iterator[str], *, most: int) -> list[bytes]:
+    """The entries; one more than the draw names is enough to know that there are too many."""
+    entries = []
+    for line in lines:
+        entries.append(read_entry(line))
+        if len(entries) > most:
+            break
+    return entries
+
+
+def _decode(raw: bytes) -> DrawAnswer:
+    try:
+        return msgspec.json.decode(raw, type=DrawAnswer)
+    except msgspec.MsgspecError as error:
+        raise NotChecked(f"this is not a draw: {error}") from None

@@ -1,0 +1,19 @@
+"""`python -m benchmarks gate` works, and what it was told is there."""
+
+from __future__ import annotations
+
+from tests.benchmarks.smoke import run_benchmark
+
+KEYS = {
+    "places", "joins_per_s", "join_p99_ms", "status_per_s", "status_p99_ms", "status_framework_ratio", "draw_s",
+    "number_p99_ms", "bytes_per_place", "growth",
+}  # fmt: skip
+
+
+def test_every_answered_join_has_its_place() -> None:
+    figures = run_benchmark("gate", "--smoke")
+    assert figures.keys() >= KEYS
+    assert (figures["lost"], figures["doubled"], figures["log_off"], figures["errors"]) == (0, 0, 0, {})
+    assert figures["places"] >= 1_000
+    assert figures["http_places"] >= 600
+    assert min(figures[key] for key in KEYS - {"growth"}) > 0

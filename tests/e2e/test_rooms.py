@@ -1,0 +1,47 @@
+"""A waiting room in a browser: no turn, no goods; a turn, and staff who see the line move; axe finds nothing."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Visit
+from tests.e2e.shopper import CHECKOUT, run, sku_of
+from tests.e2e.test_pages import inspect
+from tests.e2e.test_staff import staff_of
+from tests.servers import Shop
+
+pytestmark = pytest.mark.browser
+
+JOIN = "async () => (await fetch('/api/v1/drops/lit-night/places', {method: 'POST'})).status"
+ROOM = "/admin/drops/lit-night/room"
+
+
+def test_the_line_moves_and_whose_turn_it_is_buys(shop: Shop, visit: Visit) -> None:
+    sku = sku_of(shop, "red-toadstool-led-night-light")
+    run(shop, "drop", "create", "lit-night", "--sku", sku, "--stock", "2", "--opens-at", "now", "--room", "arrival")
+    stranger, staff = visit(shop), staff_of(shop, visit)
+    stranger.go("/drops/lit-night")
+    stranger.press("Buy now")
+    stranger.sees("It is not your turn")
+    inspect(stranger, "not-your-turn")
+
+    staff.go(ROOM)
+    staff.sees("Waiting room: Red Toadstool")
+    assert staff.page.evaluate(JOIN) in (201, 404, 409)
+    expect(staff.page.locator("#live .badge")).to_have_text("Open")
+    assert staff.page.evaluate(JOIN) == 201
+    expect(staff.page.locator(".figures")).to_contain_text("Choosing1")
+    staff.page.get_by_label("Message to all who wait").fill("Two are left.")
+    staff.page.get_by_label("At most so many people a minute").fill("60")
+    staff.press("Save")
+    staff.sees("Saved.")
+    inspect(staff, "admin-room")
+    staff.press("Pause")
+    expect(staff.page.locator("#live .badge")).to_have_text("Paused")
+
+    staff.go("/drops/lit-night")
+    staff.press("Buy now")
+    staff.page.wait_for_url(CHECKOUT)
+    staff.go(ROOM)
+    expect(staff.page.locator(".figures")).to_contain_text("Took something1")

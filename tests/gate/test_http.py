@@ -1,0 +1,284 @@
+"""The waiting room over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from tests.checkout.buying import problem
+from tests.gate.conftest import MakeRoom, account, let_open, room_of
+from tests.waiting import eventually
+from tidegate.gate import RoomMode
+from tidegate.gate.draw import Draw, commitment_of, draw_key
+from tidegate.gate.log import Log, is_included, leaf_hash
+from tidegate.platform.database import Database
+from tidegate.platform.settings import Settings
+
+DROP = "/api/v1/drops/boots"
+
+
+async def ready(site: httpx.AsyncClient, phase: str, *, drawn: bool | None = None) -> dict[str, object]:
+    """The status once it says so."""
+    found: dict[str, object] = {}
+
+    async def says_so() -> bool:
+        response = await site.get(f"{DROP}/status")
+        if response.status_code == 200:
+            found.update(response.json())
+        return found.get("phase") == phase and drawn in (None, found.get("drawn"))
+
+    await eventually(says_so)
+    return found
+
+
+async def joined(site: httpx.AsyncClient, who: dict[str, str]) -> dict[str, Any]:
+    response = await site.post(f"{DROP}/places", headers=who)
+    assert response.status_code == 201, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def with_ticket(who: dict[str, str], place: dict[str, Any]) -> dict[str, str]:
+    return who | {"tidegate-ticket": place["ticket"]}
+
+
+async def test_from_the_lobby_to_a_number(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    who = await account(database)
+    place = await joined(site, who)
+    assert {"id", "ticket", "phase", "number"} <= place.keys()
+    assert (place["phase"], place["number"]) == ("lobby", None)
+    assert await joined(site, who) == place, "the same place, the same ticket, the same receipt"
+    mine = f"{DROP}/places/{place['id']}"
+    before = (await site.get(mine, headers=with_ticket(who, place))).json()
+    assert before == {"id": place["id"], "number": None, "state": "waiting", "pass": None}
+    await let_open(database, settings)
+    after = (await site.get(mine, headers=with_ticket(who, place))).json()
+    assert (after["number"], after["state"]) == (1, "waiting")
+    assert (await site.delete(mine, headers=with_ticket(who, place))).status_code == 204
+    assert (await site.get(mine, headers=with_ticket(who, place))).json()["state"] == "left"
+    await ready(site, "open")
+    back = await joined(site, who)
+    assert (back["id"], back["number"]) == (place["id"], 2)
+
+
+async def test_a_place_is_kept_after_cookies_are_cleared(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    """Another session of the same person: they join, and have the place they had, with a ticket that is good."""
+    await make_room()
+    await ready(site, "lobby")
+    who = await account(database)
+    place = await joined(site, who)
+    first, token = who["authorization"].split()[1], "another-session-of-the-same-person"
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO accounts.sessions (token_hash, person_id, expires_at) SELECT sha256(%s), person_id, expires_at"
+            " FROM accounts.sessions WHERE token_hash = sha256(%s)",
+            (token.encode(), first.encode()),
+        )
+    again = await joined(site, {"authorization": f"Bearer {token}"})
+    assert again["id"] == place["id"]
+
+
+async def test_a_ticket_is_good_for_its_owner_and_place_alone(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    me, thief = await account(database), await account(database)
+    mine, theirs = await joined(site, me), await joined(site, thief)
+    address = f"{DROP}/places/{mine['id']}"
+
+    async def tried(who: dict[str, str], ticket: str, at: str = address) -> tuple[int, str]:
+        return problem(await site.get(at, headers=who | {"tidegate-ticket": ticket}))
+
+    bad = (403, "ticket-not-good")
+    assert await tried(thief, mine["ticket"]) == bad, "stolen"
+    assert await tried(thief, theirs["ticket"]) == bad, "another's place"
+    assert await tried(me, theirs["ticket"]) == bad, "another's ticket"
+    forged = mine["ticket"][:-4] + ("AAAA" if not mine["ticket"].endswith("AAAA") else "BBBB")
+    assert await tried(me, forged) == bad, "forged"
+    assert await tried(me, mine["receipt"]) == bad, "signed for another purpose"
+    assert await tried(me, "") == bad, "none"
+    assert await tried(me, mine["ticket"], f"{DROP}/places/{uuid4()}") == bad, "a place that is not there"
+    assert await tried(me, mine["ticket"], f"{DROP}/places/nonsense") == (404, "place-unknown")
+    assert problem(await site.delete(address, headers=with_ticket(thief, mine))) == bad
+    assert (await site.get(address, headers=with_ticket(me, mine))).json()["state"] == "waiting"
+
+
+async def test_a_ticket_is_not_good_at_another_drop(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    await make_room("hats")
+    await ready(site, "lobby")
+    who = await account(database)
+    place = await joined(site, who)
+    elsewhere = await site.get(f"/api/v1/drops/hats/places/{place['id']}", headers=with_ticket(who, place))
+    assert problem(elsewhere)[0] == 404
+
+
+async def test_ten_thousand_joins_of_one_person_from_many_addresses_are_one_place(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    """Over HTTP a thousand of them, of which most are told to wait; `test_places` has ten thousand get through."""
+    await make_room()
+    await ready(site, "lobby")
+    who = await account(database)
+    answers = await asyncio.gather(
+        *(
+            site.post(f"{DROP}/places", headers=who | {"x-forwarded-for": f"198.51.{turn // 256}.{turn % 256}"})
+            for turn in range(1_000)
+        )
+    )
+    assert {answer.status_code for answer in answers} == {201, 429}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
+    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 429)
+    assert (await room_of(database)).size == 1
+
+
+async def test_strangers_guests_and_early_birds_are_told_what_to_do(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room(lobby_in_s=60)
+    await ready(site, "scheduled")
+    assert problem(await site.post(f"{DROP}/places"))[0] == 401
+    early = await site.post(f"{DROP}/places", headers=await account(database))
+    assert problem(early) == (409, "lobby-not-open")
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp(), phase = 'lobby'")
+    guest = (await site.post("/api/v1/guests")).json()["token"]
+    refused = await site.post(f"{DROP}/places", headers={"authorization": f"Bearer {guest}"})
+    assert problem(refused) == (403, "account-needed")
+    nowhere = await site.post("/api/v1/drops/nowhere/places", headers=await account(database))
+    assert problem(nowhere) == (404, "room-unknown")
+
+
+async def test_the_status_is_the_same_for_everyone_and_needs_no_database(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    status = await ready(site, "lobby")
+    assert {"phase", "opens_at", "serving", "joined", "left", "paused", "poll", "at"} <= status.keys()
+    me = await account(database)
+    await joined(site, me)
+
+    async def says_one() -> bool:
+        return bool((await site.get(f"{DROP}/status")).json()["joined"] == 1)
+
+    await eventually(says_one)
+    plain = await site.get(f"{DROP}/status")
+    assert plain.headers["cache-control"] == "public, max-age=1"
+    assert "set-cookie" not in plain.headers and "vary" not in plain.headers
+    same = await site.get(f"{DROP}/status", headers={"if-none-match": plain.headers["etag"]})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", plain.headers["etag"])
+    assert problem(await site.get("/api/v1/drops/nowhere/status")) == (404, "room-unknown")
+
+
+async def test_a_status_is_answered_while_the_database_is_away(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, database_url: str
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("ALTER TABLE gate.rooms RENAME TO rooms_elsewhere")
+        try:
+            assert (await site.get(f"{DROP}/status")).status_code == 200
+        finally:
+            conn.execute("ALTER TABLE gate.rooms_elsewhere RENAME TO rooms")
+
+
+async def test_a_draw_can_be_checked_from_what_is_public(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    room = await make_room(beacon_source="staff")
+    await ready(site, "lobby")
+    before = (await site.get(f"{DROP}/draw")).json()
+    assert before["commitment"] == room.commitment.hex()
+    assert [before[name] for name in ("seed", "root", "digest", "size")] == [None] * 4
+    assert before["assurance"] == "pending"
+    assert problem(await site.get(f"{DROP}/entries")) == (409, "not-drawn-yet")
+    people = [await account(database) for _ in range(5)]
+    places = [await joined(site, who) for who in people]
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET beacon = '7 of hearts', beacon_at = clock_timestamp()")
+    await let_open(database, settings)
+    await ready(site, "open", drawn=True)
+    late = await joined(site, await account(database))
+    draw = (await site.get(f"{DROP}/draw")).json()
+    assert (draw["assurance"], draw["size"], draw["beacon"]) == ("verifiable", 5, "7 of hearts")
+    seed, root = bytes.fromhex(draw["seed"]), bytes.fromhex(draw["root"])
+    assert commitment_of(seed).hex() == before["commitment"]
+    listed = await site.get(f"{DROP}/entries")
+    entries = [bytes.fromhex(line) for line in listed.text.splitlines()]
+    assert Log().extended(entries).root == root
+    rest = await site.get(f"{DROP}/entries?from=3")
+    assert rest.text.splitlines() == listed.text.splitlines()[3:]
+    assert problem(await site.get(f"{DROP}/entries?from=6"))[0] == 422
+    order = Draw(draw_key(seed, root=root, beacon=draw["beacon"]), 5)
+    for who, place in zip(people, places, strict=True):
+        address = f"{DROP}/places/{place['id']}"
+        proof = (await site.get(f"{address}/proof", headers=with_ticket(who, place))).json()
+        leaf = leaf_hash(bytes.fromhex(proof["entry"]))
+        path = [bytes.fromhex(each) for each in proof["proof"]]
+        assert is_included(leaf, proof["index"], 5, path, root)
+        number = (await site.get(address, headers=with_ticket(who, place))).json()["number"]
+        assert number == proof["number"] == order.number(proof["index"])
+    assert late["number"] == 6
+
+
+async def test_a_long_list_goes_on_at_the_next_address(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room(mode=RoomMode.ARRIVAL)
+    await ready(site, "lobby")
+    for _ in range(3):
+        await joined(site, await account(database))
+    await let_open(database, settings)
+    await ready(site, "open")
+    whole = (await site.get(f"{DROP}/entries")).text
+    site_app = site._transport.app.app  # type: ignore[attr-defined]
+    gate = site_app.state.gate
+    gate.settings = gate.settings.model_copy(update={"gate": gate.settings.gate.model_copy(update={"entries_page": 2})})
+    first = await site.get(f"{DROP}/entries")
+    assert first.headers["link"] == f'<{DROP}/entries?from=2>; rel="next"'
+    second = await site.get(f"{DROP}/entries?from=2")
+    assert "link" not in second.headers
+    assert first.text + second.text == whole
+    assert (await site.get(f"{DROP}/draw")).json()["assurance"] == "arrival"
+
+
+async def test_a_receipt_is_checked_with_the_published_key(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    place = await joined(site, await account(database))
+    keys = {key["kid"]: key["x"] for key in (await site.get("/api/v1/gate/keys")).json()["keys"]}
+    signed, _, signature = place["receipt"].rpartition(".")
+    kind, kid, payload = signed.split(".")
+
+    def raw(text: str) -> bytes:
+        return base64.urlsafe_b64decode(text + "==")
+
+    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(raw(signature), signed.encode())
+    assert kind == "tgr1"
+    assert raw(payload)[-32:].hex() == place["root"]
+    assert json.dumps(place).count("@") == 0
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_other_methods_are_refused(site: httpx.AsyncClient, method: str) -> None:
+    assert problem(await site.request(method, f"{DROP}/status")) == (405, "method-not-allowed")

@@ -1,0 +1,250 @@
+"""T0: one cut and one draw, whatever happens around them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tests.gate.conftest import MakeRoom, join, let_open, room_of, somebody
+from tests.waiting import eventually
+from tidegate.gate import (
+    BeaconWatch,
+    DrawIsOver,
+    Gate,
+    Phase,
+    Room,
+    RoomExists,
+    RoomMode,
+    close_room,
+    draw_rooms_once,
+    open_gate,
+    open_rooms_once,
+    pause_room,
+    reschedule,
+    set_beacon,
+)
+from tidegate.gate.draw import commitment_of
+from tidegate.gate.places import PlaceQuestion
+from tidegate.gate.rooms import lock_room
+from tidegate.platform.database import Database
+from tidegate.platform.problems import InvalidRequest
+from tidegate.platform.settings import Settings
+
+
+async def test_a_room_goes_through_its_phases(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    room = await make_room(lobby_in_s=60)
+    assert room.phase is Phase.SCHEDULED and room.seed is None and len(room.commitment) == 32
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp()")
+    await open_rooms_once(database, settings.gate)
+    assert (await room_of(database)).phase is Phase.LOBBY
+    await join(gate)
+    room = await let_open(database, settings)
+    assert room.phase is Phase.OPEN and room.cut == 1 and room.may_admit
+    assert room.seed is not None and commitment_of(room.seed) == room.commitment
+    async with database.connection() as conn:
+        row = await (await conn.execute("SELECT seed_sealed FROM gate.rooms")).fetchone()
+    assert row == (None,)
+
+
+async def test_two_schedulers_at_once_make_one_draw(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    for slug in ("a", "b", "c"):
+        await make_room(slug)
+        await join(gate, slug=slug)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
+    opened = await asyncio.gather(*(open_rooms_once(database, settings.gate) for _ in range(6)))
+    assert sum(opened) == 3
+    before = [await room_of(database, slug) for slug in ("a", "b", "c")]
+    assert await open_rooms_once(database, settings.gate) == 0
+    assert [await room_of(database, slug) for slug in ("a", "b", "c")] == before
+
+
+async def test_who_got_the_lock_before_the_cut_is_in_the_draw(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """The order of the lock decides, not a clock: T0 is long past when this join comes, and it is in all the same."""
+    await make_room()
+    on_time = await join(gate)
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE gate.rooms SET opens_at = clock_timestamp() - interval '1 hour', lobby_opens_at = "
+            "clock_timestamp() - interval '2 hours'"
+        )
+    by_lock = await join(gate)
+    await open_rooms_once(database, settings.gate)
+    late = await join(gate)
+    room = await room_of(database)
+    assert room.cut == 2 and {on_time.place.index, by_lock.place.index} == {0, 1}
+    assert late.place.number == 3
+
+
+async def test_joins_around_t0_are_either_in_the_draw_or_behind_it(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """Joins that wait for the lock together with T0, from two processes: each gets one number, and none is lost."""
+    await make_room()
+    people = [somebody() for _ in range(300)]
+    async with open_gate(database, settings) as other, database.transaction() as conn:
+        await lock_room(conn, slug="boots")
+        await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
+        waiting = [asyncio.create_task(join((gate, other)[turn % 2], who)) for turn, who in enumerate(people[:150])]
+        opening = asyncio.create_task(open_rooms_once(database, settings.gate))
+        waiting += [asyncio.create_task(join((gate, other)[turn % 2], who)) for turn, who in enumerate(people[150:])]
+
+        async def somebody_waits_for_the_lock() -> bool:
+            async with database.connection() as looking:
+                row = await (
+                    await looking.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                ).fetchone()
+            return row is not None and row[0] >= 2
+
+        await eventually(somebody_waits_for_the_lock)
+        await conn.execute("COMMIT")
+        await conn.execute("BEGIN")
+        await asyncio.gather(*waiting, opening)
+    while (await room_of(database)).cut is None:  # the round found the room's time not come yet
+        await open_rooms_once(database, settings.gate)
+    room = await room_of(database)
+    found = await asyncio.gather(*(gate.find(PlaceQuestion(room.id, who)) for who in people))
+    numbers = [each.place.number for each in found if each]
+    assert sorted(number or 0 for number in numbers) == list(range(1, 301))
+    for each in found:
+        assert each is not None and room.cut is not None and each.place.number is not None
+        assert (each.place.index < room.cut) == (each.place.number <= room.cut)
+
+
+async def test_a_pause_stops_admission_and_neither_joins_nor_the_draw(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    async with database.transaction() as conn:
+        assert (await pause_room(conn, slug="boots", paused=True)).paused
+    await join(gate)
+    room = await let_open(database, settings)
+    assert room.has_numbers and not room.may_admit
+    async with database.transaction() as conn:
+        assert (await pause_room(conn, slug="boots", paused=False)).may_admit
+
+
+async def test_times_move_until_the_room_opens(make_room: MakeRoom, database: Database, settings: Settings) -> None:
+    room = await make_room(lobby_in_s=60)
+    later = room.opens_at + timedelta(hours=1)
+    async with database.transaction() as conn:
+        moved = await reschedule(conn, slug="boots", opens_at=later)
+    assert moved.opens_at == later and moved.lobby_opens_at == room.lobby_opens_at + timedelta(hours=1)
+    await let_open(database, settings)
+    async with database.transaction() as conn:
+        with pytest.raises(DrawIsOver):
+            await reschedule(conn, slug="boots", opens_at=later)
+
+
+async def test_a_drop_has_one_live_room(make_room: MakeRoom, database: Database) -> None:
+    first = await make_room()
+    with pytest.raises(RoomExists):
+        await make_room()
+    async with database.transaction() as conn:
+        await close_room(conn, slug="boots")
+    assert (await make_room()).commitment != first.commitment
+
+
+async def test_a_room_without_people_is_drawn_too(make_room: MakeRoom, database: Database, settings: Settings) -> None:
+    await make_room()
+    await make_room("arrivals", mode=RoomMode.ARRIVAL)
+    room = await let_open(database, settings)
+    assert room.cut == 0 and room.drawn_at is not None
+    assert (await let_open(database, settings, "arrivals")).may_admit
+
+
+async def test_a_room_that_cannot_be_drawn_stops_no_other(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room("broken")
+    await make_room("sound")
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET seed_sealed = 'x' WHERE slug = 'broken'")
+        await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
+    assert await open_rooms_once(database, settings.gate) == 1
+    assert (await room_of(database, "sound")).drawn_at is not None
+    assert (await room_of(database, "broken")).phase is Phase.LOBBY
+
+
+URL = "https://beacon.example/latest"
+
+
+class Beacon:
+    """An address whose values come one by one; None: it is away."""
+
+    def __init__(self, *values: str | None) -> None:
+        self.values = list(values)
+
+    async def __call__(self, url: str) -> str | None:
+        assert url == URL
+        return self.values.pop(0) if len(self.values) > 1 else self.values[0]
+
+
+async def opened(make_room: MakeRoom, database: Database, settings: Settings, *, source: str) -> Room:
+    await make_room(beacon_source=source)
+    return await let_open(database, settings)
+
+
+async def test_the_first_value_after_the_cut_goes_into_the_draw(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    room = await opened(make_room, database, settings, source=URL)
+    assert room.phase is Phase.OPEN and room.cut == 0 and room.drawn_at is None and not room.may_admit
+    assert (await join(gate)).place.number is None, "numbers come with the draw"
+    watch = BeaconWatch(Beacon("round 1", None, "round 1", "round 2", "round 3"))
+    drawn = [await draw_rooms_once(database, settings.gate, watch) for _ in range(5)]
+    assert drawn == [0, 0, 0, 1, 0]
+    assert (await room_of(database)).beacon == "round 2"
+    assert (await join(gate)).place.number == 2
+
+
+async def test_two_schedulers_with_different_values_make_one_draw(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await opened(make_room, database, settings, source=URL)
+    watches = [BeaconWatch(Beacon("1", value)) for value in ("2", "3")]
+    for watch in watches:
+        await draw_rooms_once(database, settings.gate, watch)
+    drawn = await asyncio.gather(*(draw_rooms_once(database, settings.gate, watch) for watch in watches))
+    assert sorted(drawn) == [0, 1]
+    assert (await room_of(database)).beacon in ("2", "3")
+
+
+async def test_a_silent_beacon_delays_a_draw_for_a_while_only(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await opened(make_room, database, settings, source=URL)
+    watch = BeaconWatch(Beacon(None))
+    assert await draw_rooms_once(database, settings.gate, watch) == 0
+    soon = settings.gate.model_copy(update={"beacon_wait_s": 0.0})
+    assert await draw_rooms_once(database, soon, watch) == 1
+    assert (await room_of(database)).beacon is None
+
+
+async def test_staff_type_in_one_value_and_never_a_second(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room(beacon_source="staff")
+    async with database.transaction() as conn:
+        with pytest.raises(InvalidRequest):
+            await set_beacon(conn, slug="boots", value="two\nlines")
+        assert (await set_beacon(conn, slug="boots", value=" 4 8 15 ")).beacon == "4 8 15"
+        with pytest.raises(DrawIsOver):
+            await set_beacon(conn, slug="boots", value="16")
+    assert (await let_open(database, settings)).drawn_at is not None
+
+
+async def test_a_room_that_promised_no_value_takes_none(make_room: MakeRoom, database: Database) -> None:
+    await make_room()
+    async with database.transaction() as conn:
+        with pytest.raises(InvalidRequest):
+            await set_beacon(conn, slug="boots", value="1")

@@ -1,0 +1,222 @@
+"""`tidegate verify-draw`: what fits is taken, and each thing that was tampered with is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from tests.gate.test_signing import RING
+from tidegate.entrypoints.commands import make_app
+from tidegate.gate import Receipt
+from tidegate.gate.draw import Draw, commitment_of, digest_of, draw_key
+from tidegate.gate.log import Log
+from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.receipts import receipt_text
+from tidegate.gate.tickets import entry_of
+from tidegate.platform.ids import PlaceId, RoomId, new_id
+
+SIZE = 50
+ROOM = RoomId(new_id())
+ENTRIES = [entry_of(PlaceId(new_id()), 1) for _ in range(SIZE)]
+SEED = b"s" * 32
+ROOT = Log().extended(ENTRIES).root
+
+
+def digest(**change: Any) -> str:
+    values: dict[str, Any] = {
+        "commitment": commitment_of(SEED), "root": ROOT, "size": SIZE, "beacon_source": "staff", "beacon": "9 of clubs",
+    } | change  # fmt: skip
+    return digest_of(**values).hex()
+
+
+DRAW: dict[str, Any] = {
+    "room": str(ROOM),
+    "mode": "draw",
+    "algorithm": "tidegate-draw-v1",
+    "commitment": commitment_of(SEED).hex(),
+    "beacon_source": "staff",
+    "opens_at": "2030-01-01T12:00:00+00:00",
+    "assurance": "verifiable",
+    "size": SIZE,
+    "root": ROOT.hex(),
+    "beacon": "9 of clubs",
+    "seed": SEED.hex(),
+    "digest": digest(),
+    "drawn_at": "2030-01-01T12:00:00+00:00",
+}
+
+Verify = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def verify(tmp_path: Path) -> Verify:
+    """Runs the command on a file with a draw: its exit code and what it said."""
+
+    def run(*options: str, entries: list[bytes] = ENTRIES, **change: Any) -> tuple[int, str]:
+        file = tmp_path / "draw.txt"
+        lines = [json.dumps(DRAW | change), *(entry.hex() for entry in entries)]
+        file.write_text("\n".join(lines) + "\n")
+        done = CliRunner().invoke(make_app(["verify-draw"]), ["verify-draw", str(file), *options])
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_a_draw_that_fits_verifies(verify: Verify) -> None:
+    code, said = verify()
+    assert code == 0, said
+    assert "the draw verifies" in said
+    code, said = verify("--json", "--commitment", DRAW["commitment"], "--digest", DRAW["digest"])
+    found = json.loads(said)
+    assert (code, found["ok"], found["wrong"], found["size"]) == (0, True, [], SIZE)
+
+
+def test_without_a_value_from_outside_it_is_called_reproducible(verify: Verify) -> None:
+    code, said = verify(beacon=None, beacon_source="", digest=digest(beacon=None, beacon_source=""))
+    assert code == 0
+    assert "reproducible" in said and "verifies" not in said
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ENTRIES[:-1],
+        [*ENTRIES, ENTRIES[0]],
+        [*ENTRIES, entry_of(PlaceId(new_id()), 1)],
+        [ENTRIES[1], ENTRIES[0], *ENTRIES[2:]],
+        [b"x" * 32, *ENTRIES[1:]],
+        [ENTRIES[1], *ENTRIES[1:]],
+        [],
+    ],
+)
+def test_a_tampered_list_is_rejected(verify: Verify, entries: list[bytes]) -> None:
+    code, said = verify(entries=entries)
+    assert code == 1
+    assert "WRONG: the list" in said
+
+
+def test_a_tampered_seed_is_rejected(verify: Verify) -> None:
+    code, said = verify(seed=(b"t" * 32).hex())
+    assert code == 1
+    assert "WRONG: the seed is not the one that was committed to" in said
+
+
+def test_another_seed_with_its_commitment_differs_from_what_was_published_before(verify: Verify) -> None:
+    other = commitment_of(b"t" * 32)
+    forged = {"seed": (b"t" * 32).hex(), "commitment": other.hex(), "digest": digest(commitment=other)}
+    assert verify(**forged)[0] == 0, "it fits by itself: this is why the commitment is published first"
+    code, said = verify("--commitment", DRAW["commitment"], **forged)
+    assert code == 1
+    assert "not the one that was published before" in said
+
+
+@pytest.mark.parametrize(
+    "change", [{"digest": "0" * 64}, {"beacon": "8 of clubs"}, {"beacon": None}, {"beacon_source": "other"}]
+)
+def test_a_tampered_digest_or_beacon_is_rejected(verify: Verify, change: dict[str, Any]) -> None:
+    code, said = verify(**change)
+    assert code == 1
+    assert "WRONG: the digest is not that of this draw" in said
+    code, said = verify("--digest", "1" * 64)
+    assert code == 1
+    assert "not the one that was noted" in said
+
+
+def test_a_tampered_root_is_rejected(verify: Verify) -> None:
+    assert verify(root="0" * 64)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": None}, {"size": None}, {"root": None}, {"algorithm": "tidegate-draw-v9"}, {"seed": "zz"}, {"mode": 7}],
+)
+def test_what_cannot_be_checked_is_neither_right_nor_wrong(verify: Verify, change: dict[str, Any]) -> None:
+    code, said = verify(**change)
+    assert code == 2
+    assert "was not checked" in said
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_bytes(b"\xff\xfe")
+    for source in (str(tmp_path / "none"), str(tmp_path / "bad"), "http://127.0.0.1:9/drops/x", "http://127.0.0.1:9/"):
+        done = CliRunner().invoke(make_app(["verify-draw"]), ["verify-draw", source])
+        assert done.exit_code == 2
+        assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_receipt_tells_its_number(verify: Verify) -> None:
+    index = 7
+    receipt = receipt_text(RING, Receipt(ROOM, index, ENTRIES[index], 8, b"r" * 32))
+    code, said = verify("--json", "--receipt", receipt)
+    number = Draw(draw_key(SEED, root=ROOT, beacon="9 of clubs"), SIZE).number(index)
+    assert (code, json.loads(said)["number"]) == (0, number)
+    lost = receipt_text(RING, Receipt(ROOM, index, ENTRIES[8], 8, b"r" * 32))
+    code, said = verify("--receipt", lost)
+    assert code == 1
+    assert "your entry is not in the list" in said
+    assert verify("--receipt", "nonsense")[0] == 2
+
+
+def test_order_of_arrival_needs_no_seed(verify: Verify) -> None:
+    arrival = {"mode": "arrival", "algorithm": "arrival", "seed": None, "digest": None, "beacon": None}
+    code, said = verify(**arrival)
+    assert code == 0
+    assert "order of arrival" in said
+    assert verify(entries=ENTRIES[::-1], **arrival)[0] == 1
+
+
+def test_the_document_is_the_one_of_the_api() -> None:
+    assert msgspec.to_builtins(msgspec.convert(DRAW, DrawAnswer)) == DRAW
+
+
+@pytest.fixture
+def shop_url() -> Iterator[str]:
+    """A shop that answers with the draw, and with its entries in pages of twenty, as ours does."""
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            address, _, query = self.path.partition("?from=")
+            start = int(query or 0)
+            links = {}
+            if address == "/api/v1/drops/boots/draw":
+                body = json.dumps(DRAW).encode()
+            elif address == "/api/v1/drops/boots/entries":
+                body = "".join(f"{entry.hex()}\n" for entry in ENTRIES[start : start + 20]).encode()
+                if start + 20 < SIZE:
+                    links = {"link": f'<{address}?from={start + 20}>; rel="next"'}
+            else:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            for name, value in ({"content-length": str(len(body))} | links).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_draw_is_read_from_the_shop_and_kept(shop_url: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    run = partial(CliRunner().invoke, make_app(["verify-draw"]))
+    done = run(["verify-draw", f"{shop_url}/drops/boots", "--save", str(kept)])
+    assert done.exit_code == 0, done.output
+    assert run(["verify-draw", str(kept)]).output == done.output
+    assert run(["verify-draw", f"{shop_url}/drops/hats"]).exit_code == 2

@@ -73,6 +73,7 @@ from tidegate.storefront import pages_checkout as storefront_pages_checkout
 from tidegate.storefront import pages_follow as storefront_pages_follow
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_pictures as storefront_pages_pictures
+from tidegate.storefront import pages_room as storefront_pages_room
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
 from tidegate.storefront import pages_visit as storefront_pages_visit
 from tidegate.web import (
@@ -169,6 +170,7 @@ ROUTERS = (
     storefront_pages_checkout.router,
     storefront_pages_follow.router,
     storefront_pages_orders.router,
+    storefront_pages_room.router,
     admin_pages.router,
     admin_pages_texts.router,
     admin_pages_products.router,

@@ -41,7 +41,7 @@ from tidegate.gate.contracts import (
 )
 from tidegate.gate.handover import leave_all_rooms, take_over_places
 from tidegate.gate.pass_desk import PassDesk
-from tidegate.gate.places import Joined, JoinWish, settle_joins
+from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_joins
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
@@ -74,6 +74,7 @@ __all__ = [
     "PassSpent",
     "Phase",
     "Place",
+    "PlaceQuestion",
     "PlaceState",
     "PlaceUnknown",
     "PollAnswer",
@@ -96,6 +97,7 @@ __all__ = [
     "end_round",
     "fetch_beacon",
     "find_room",
+    "leave",
     "leave_all_rooms",
     "limit_speed",
     "live_rooms",

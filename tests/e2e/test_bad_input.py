@@ -21,12 +21,13 @@ RUBBISH = "<b>Ünglaublich & 'lang'</b> " * 12
 FORMS = """() => [...document.querySelectorAll('main form[method=post]')]
     .map(form => ({action: form.getAttribute('action') || '',
         names: [...form.elements].filter(field => field.name && field.matches(
-            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit])')).map(f => f.name)}))
+            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=file])'))
+            .map(field => field.name)}))
     .filter(form => form.names.length)"""
 """The forms of a page into which something is typed."""
 
 SEND = """([action, names, text]) => {
-    const typed = 'textarea, input:not([type=hidden], [type=checkbox], [type=radio])';
+    const typed = 'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=file])';
     const form = [...document.querySelectorAll('main form[method=post]')]
         .find(each => (each.getAttribute('action') || '') === action && each.elements[names[0]]);
     if (!form) return false;

@@ -45,6 +45,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
     "/admin/drops/{slug}/room": "/admin/drops/midnight-cakestand/room",
+    "/drops/{slug}/room": "/drops/midnight-cakestand/room",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
     "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from tidegate import catalog, gate
 from tidegate.checkout import Shop
-from tidegate.gate import Gate, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
+from tidegate.gate import Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.storefront.contexts import whole_minutes
 from tidegate.storefront.offers import DropOffer, find_drop_offer
@@ -93,7 +93,9 @@ def minutes_until(room: Room, ahead: int | None) -> int | None:
 
 @router.get("/drops/{slug}/room")
 async def show_room(request: Request, slug: str) -> Response:
-    """The waiting room of a drop, as its visitor sees it."""
+    """The waiting room of a drop, as its visitor sees it; a drop without a room is bought on its own page."""
+    if slug not in _gate(request).statuses:
+        return see_other(request, f"/drops/{slug}")
     return await _page(request, slug)
 
 
@@ -117,17 +119,18 @@ async def post_leave(request: Request, slug: str) -> Response:
     """Give a place up."""
     await read_form(request)
     person = await current_person(request)
-    if person is not None and (place := await _place(request, slug, person)) is not None:
+    if person is not None and (joined := await _joined(request, slug, person)) is not None:
         async with _gate(request).database.transaction() as conn:
-            await gate.leave(conn, place_id=place.id, buyer_id=person.id)
+            await gate.leave(conn, place_id=joined.place.id, buyer_id=person.id)
     return see_other(request, f"/drops/{slug}/room")
 
 
 async def _page(request: Request, slug: str, *, problem: Problem | None = None) -> Response:
     shop: Shop = request.app.state.shop
-    room = _gate(request).kept(slug).room
     person = await current_person(request)
-    place = await _place(request, slug, person) if person else None
+    joined = await _joined(request, slug, person) if person else None
+    room = joined.room if joined else _gate(request).kept(slug).room
+    place = joined.place if joined else None
     sku, most, offer = "", 0, None
     async with shop.database.connection() as conn:
         drop = await catalog.find_drop(conn, slug=slug)
@@ -162,9 +165,9 @@ def _known(room: Room, person: Visitor | None) -> bool:
     return person is not None and (room.guests or person.role != GUEST)
 
 
-async def _place(request: Request, slug: str, person: Visitor) -> Place | None:
-    found = await _gate(request).find(PlaceQuestion(_gate(request).kept(slug).room.id, person.id))
-    return found.place if found else None
+async def _joined(request: Request, slug: str, person: Visitor) -> Joined | None:
+    """Somebody's place with its room as of now. Raises: RoomUnknown."""
+    return await _gate(request).find(PlaceQuestion(_gate(request).kept(slug).room.id, person.id))
 
 
 def _gate(request: Request) -> Gate:

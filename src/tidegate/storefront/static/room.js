@@ -33,7 +33,7 @@ async function look() {
     const answer = await fetch(room.dataset.room);
     if (answer.ok) {
       const status = await answer.json();
-      show("joined", status.joined);
+      show("joined", Math.max(status.joined, number ?? 0)); // a second old, while the page is not
       show("left", status.left);
       if (hasChanged(status)) {
         setTimeout(() => location.reload(), Math.random() * SPREAD_MS);

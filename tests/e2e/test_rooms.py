@@ -19,7 +19,7 @@ ROOM = "/admin/drops/lit-night/room"
 
 
 def test_the_line_moves_and_whose_turn_it_is_buys(shop: Shop, visit: Visit) -> None:
-    sku = sku_of(shop, "red-toadstool-led-night-light")
+    sku = sku_of(shop, "giant-garden-thermometer")
     run(shop, "drop", "create", "lit-night", "--sku", sku, "--stock", "2", "--opens-at", "now", "--room", "arrival")
     stranger, staff = visit(shop), staff_of(shop, visit)
     stranger.go("/drops/lit-night")
@@ -30,7 +30,7 @@ def test_the_line_moves_and_whose_turn_it_is_buys(shop: Shop, visit: Visit) -> N
     stranger.page.wait_for_url(re.compile("/login"))
 
     staff.go(ROOM)
-    staff.sees("Waiting room: Red Toadstool")
+    staff.sees("Waiting room: Giant Garden")
     expect(staff.page.locator("#live .badge")).to_have_text("Open")
     staff.press("Pause")
     staff.go("/drops/lit-night/room")

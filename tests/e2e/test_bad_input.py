@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from playwright.sync_api import TimeoutError as PageTooSlow
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper
@@ -94,6 +96,8 @@ def complaints(visitor: Shopper, form: Form, text: str) -> Iterator[str]:
         if not (answer.headers.get("content-type") or "").startswith("text/html"):
             yield "is answered with no page"
             return
+        with suppress(PageTooSlow):  # a browser obeys autofocus when it draws the page, which may be after its load
+            page.wait_for_function("document.activeElement !== document.body", timeout=2_000)
         yield from _unhelpful(form, page.evaluate(ANSWER, [form.action, form.names]), text)
     elif text:
         yield "took rubbish"

@@ -58,7 +58,7 @@ def test_stock_is_found_and_corrected(shop: Shop, visit: Visit) -> None:
 
 
 def test_a_drop_from_its_making_to_its_end(shop: Shop, visit: Visit) -> None:
-    sku = sku_of(shop, "party-bunting")
+    sku = sku_of(shop, "paper-chain-kit")
     staff = at_work(visit, shop)
     page = staff.page
     staff.go("/admin/drops/new")

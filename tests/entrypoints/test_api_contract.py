@@ -48,6 +48,15 @@ SERVE = (
     "from tidegate.entrypoints.site import serve\n"
     "serve(load_settings())"
 )
+REACHED = {
+    "post_hold": {201, 409},
+    "post_purchase": {201, 409},
+    "post_order": {201},
+    "get_order": {200},
+    "get_hold": {200},
+    "delete_hold": {204},
+}
+"""Answers that a chain of requests comes to."""
 APART = {"accounts", "followers"}
 """Tags of what is asked apart from buying."""
 BOUNDED = hypothesis.settings(
@@ -167,14 +176,14 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
             elif case.operation.path == "/api/v1/sessions" and response.status_code == 204:
                 self.who = api.guest()
 
-    Buyer.run(settings=hypothesis.settings(BOUNDED, max_examples=30, stateful_step_count=12))
+    # What a chain meets depends on ids and on time, which differ from run to run: more of them until all was seen.
+    for chains in (30, 60, 120):
+        Buyer.run(settings=hypothesis.settings(BOUNDED, max_examples=chains, stateful_step_count=12))
+        if all(statuses <= api.seen(name) for name, statuses in REACHED.items()):
+            break
     # That it came so far is what makes it worth something.
-    assert {201, 409} <= api.seen("post_hold")
-    assert {201, 409} <= api.seen("post_purchase")
-    assert 201 in api.seen("post_order")
-    assert 200 in api.seen("get_order")
-    assert 200 in api.seen("get_hold")
-    assert 204 in api.seen("delete_hold")
+    for name, statuses in REACHED.items():
+        assert statuses <= api.seen(name), name
 
 
 def test_single_requests_meet_the_document(api: Api) -> None:

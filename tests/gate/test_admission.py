@@ -141,7 +141,7 @@ async def test_sold_out_is_said_in_the_next_round_and_taken_back_when_something_
     await line.tick()
     assert ((await line.room()).phase, (await line.room()).stock_left) == ("sold_out", 0)
     await line.change("UPDATE inventory.stock SET on_hand = on_hand + 1")
-    await line.tick(2)
+    await line.tick(10)
     assert ((await line.room()).phase, await line.states()) == ("open", "saww")
 
 

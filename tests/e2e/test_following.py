@@ -109,6 +109,7 @@ def test_a_product_that_is_back_is_told_and_follows_are_ended(shop: Shop, visit:
     ada.go(confirm)
     inspect(ada, "follow-confirm")
     ada.press("Yes, tell me")
+    ada.sees(f"We write to you when {title} is back.")
     with_account(shop, ada, "ada.waits@example.com")
     ada.go("/collections/lights")
     ada.press("Follow")

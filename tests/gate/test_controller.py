@@ -8,7 +8,7 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.gate.crowd import Crowd, World
@@ -40,6 +40,7 @@ memories = st.builds(
 
 @settings(max_examples=60)
 @given(world=worlds)
+@example(world=World(242, 2_000, 20.0, no_show=0.0, completion=0.4, think_s=15.0, per_buyer=2, seed=1))
 def test_every_sale_ends_and_lets_in_no_more_than_absences_justify(world: World) -> None:
     limits = replace(LIMITS, per_buyer=world.per_buyer)
     crowd = Crowd(world, limits).run(most_s=86_400)

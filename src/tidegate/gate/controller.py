@@ -3,10 +3,10 @@
 Two bounds, and the smaller one decides.
 
 *Stock.* Those who were admitted and have not taken anything yet may not be more than the stock that is free can serve.
-Some of them never come, so a few more than that may enter: as many as keep the chance that too many come below one in
-a thousand (the normal approximation of a binomial; airlines set their booking limits in this way: Rothstein, 1971,
-"An Airline Overbooking Model"), and never more than `MOST_OVER` times the stock. What is held is not counted as free:
-it may come back, but whoever enters now would not find it.
+Some of them never come and some take less than they may, so a few more than that may enter: as many as keep the chance
+that they need too much below one in a thousand (the normal approximation; airlines set their booking limits in this
+way: Rothstein, 1971, "An Airline Overbooking Model"), and never more than `MOST_OVER` times the stock. What is held is
+not counted as free: it may come back, but whoever enters now would not find it.
 
 *Pace.* A rate in people a second. It begins low, doubles while the engine answers well within its objective, and after
 the first answer that was too slow it falls to less than what the engine got done (an engine that has too much to do
@@ -175,19 +175,29 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Step:
 def people_that_fit(free: int, memory: Memory, limits: Limits) -> int:
     """How many people without a hold `free` items can serve, no-shows considered.
 
-    At least as many as it surely serves, and one while anything is left; at most `MOST_OVER` times as many as it serves
-    when each takes what buyers took so far.
+    At least as many as it serves when each takes what one may, and one while anything is left; at most `MOST_OVER`
+    times as many as it serves when each takes what buyers took so far.
     """
     if free <= 0:
         return 0
-    served = free / memory.items_each(limits)
-    return max(int(min(_with_absent(served, memory.show_rate), served * MOST_OVER)), int(served), 1)
+    each = memory.items_each(limits)
+    fit = _with_chance(free, each, _items_variance(each, limits.per_buyer), memory.show_rate)
+    return max(int(min(fit, free / each * MOST_OVER)), int(free / max(each, limits.per_buyer)), 1)
 
 
-def _with_absent(served: float, show: float) -> float:
-    """The largest n for which n * show + MARGIN * sqrt(n * show * (1 - show)) is at most `served`."""
-    spread = MARGIN * math.sqrt(show * (1.0 - show))
-    root = (-spread + math.sqrt(spread * spread + 4.0 * show * served)) / (2.0 * show)
+def _items_variance(each: float, most: float) -> float:
+    """The largest variance that a number of items from 1 to `most` with this mean can have (Bhatia and Davis, 2000)."""
+    return max(most - each, 0.0) * max(each - 1.0, 0.0)
+
+
+def _with_chance(free: int, each: float, variance: float, show: float) -> float:
+    """The largest n whose need of items, expected and `MARGIN` standard deviations more, is at most `free`.
+
+    Each of n people comes with probability `show`, and then takes a number of items of this mean and variance.
+    """
+    mean = show * each
+    spread = MARGIN * math.sqrt(show * variance + show * (1.0 - show) * each * each)
+    root = (-spread + math.sqrt(spread * spread + 4.0 * mean * free)) / (2.0 * mean)
     return root * root
 
 

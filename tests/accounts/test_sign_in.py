@@ -151,9 +151,10 @@ async def test_guessing_one_account_ends_from_all_networks(password: str, attemp
 
 async def test_trying_many_accounts_from_one_network_ends_as_well(password: str, attempt: Attempt) -> None:
     for n in range(3):
-        await problem(attempt(f"user{n}@x.example", "guess", f"2001:db8::{n}", login_attempts=3))
-    assert isinstance(await problem(attempt(ADMIN, password, "2001:db8::77", login_attempts=3)), TooManyRequests)
-    assert await attempt(ADMIN, password, "2001:db8:0:1::1", login_attempts=3)
+        await problem(attempt(f"user{n}@x.example", "guess", f"2001:db8::{n}", login_attempts_per_network=3))
+    stopped = await problem(attempt(ADMIN, password, "2001:db8::77", login_attempts_per_network=3))
+    assert isinstance(stopped, TooManyRequests)
+    assert await attempt(ADMIN, password, "2001:db8:0:1::1", login_attempts_per_network=3)
 
 
 async def test_guesses_sent_at_once_do_not_slip_past_together(attempt: Attempt) -> None:

@@ -25,6 +25,7 @@ def with_account(shop: Shop, visitor: Shopper, email: str) -> None:
     visitor.go("/register")
     fill(visitor, **{"E-mail address": email})
     visitor.press("Mail me the link")
+    visitor.sees("Look into your mailbox")
     visitor.go(mailed_link(shop, email, "(?<!/follow)/confirm"))
     fill(visitor, **{"New password": PASSWORD})
     visitor.press("Save and sign in")

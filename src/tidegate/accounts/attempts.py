@@ -23,7 +23,13 @@ async def counted_attempt(settings: Settings, *, email: str, address: str) -> As
     Raises: TooManyRequests when the account's or the network's bucket is full.
     """
     limits = settings.accounts
-    buckets = buckets_of("login", who=email, address=address, most=limits.login_attempts)
+    buckets = buckets_of(
+        "login",
+        who=email,
+        address=address,
+        most=limits.login_attempts,
+        most_per_network=limits.login_attempts_per_network,
+    )
 
     def words(seconds: int) -> str:
         return _("Too many log-ins that failed. Try again in %(seconds)s seconds.", seconds=seconds)
@@ -42,7 +48,13 @@ async def count_link_request(settings: Settings, *, email: str, address: str) ->
     Raises: TooManyRequests.
     """
     limits = settings.accounts
-    buckets = buckets_of("link", who=email, address=address, most=limits.link_requests)
+    buckets = buckets_of(
+        "link",
+        who=email,
+        address=address,
+        most=limits.link_requests,
+        most_per_network=limits.link_requests_per_network,
+    )
 
     def words(seconds: int) -> str:
         return _(

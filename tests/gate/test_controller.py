@@ -40,7 +40,7 @@ memories = st.builds(
 
 @settings(max_examples=60)
 @given(world=worlds)
-@example(world=World(242, 2_000, 20.0, no_show=0.0, completion=0.4, think_s=15.0, per_buyer=2, seed=1))
+@example(world=World(242, 927, 20.0, no_show=0.0, completion=0.4, think_s=2.0, per_buyer=2, seed=2974))
 def test_every_sale_ends_and_lets_in_no_more_than_absences_justify(world: World) -> None:
     limits = replace(LIMITS, per_buyer=world.per_buyer)
     crowd = Crowd(world, limits).run(most_s=86_400)
@@ -51,7 +51,7 @@ def test_every_sale_ends_and_lets_in_no_more_than_absences_justify(world: World)
         if world.no_show == 0.0:
             assert inside <= free, "everyone comes, so nobody may enter for whom there is nothing"
     served = crowd.memory.spent
-    assert crowd.turned_away <= max(3, 0.01 * served), "people with a pass found nothing"
+    assert crowd.turned_away <= max(2, 0.005 * served), "people with a pass found nothing"
 
 
 @settings(max_examples=300)

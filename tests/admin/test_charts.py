@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.admin.charts import BOTTOM, HEIGHT, LEFT, NAME_GAP, RIGHT, TOP, WIDTH, Series, draw_chart
@@ -18,6 +18,7 @@ POINTS = st.lists(st.tuples(st.floats(min_value=START, max_value=END), VALUES), 
 
 
 @given(st.lists(POINTS, min_size=1, max_size=3))
+@example([((START, 5e-324),)])
 def test_everything_is_inside(curves: list[tuple[tuple[float, float | None], ...]]) -> None:
     chart = draw_chart(
         "T", "u", [Series(str(n), points) for n, points in enumerate(curves)], start=START, end=END, gap_s=35

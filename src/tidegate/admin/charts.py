@@ -18,6 +18,8 @@ NAME_GAP = 16
 STEPS = (1, 2, 5, 10)
 TIME_STEPS_S = (10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 86_400)
 MOST_TIMES, MOST_NUMBERS = 4, 4
+LEAST_SEEN = 1e-12
+"""What is measured below this is drawn as nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _path(points: Sequence[tuple[float, float, float | None]], gap_s: float) -> 
 
 def _step(most: float) -> float:
     """A round distance of marks, so that there are few of them."""
-    if most <= 0:
+    if most < LEAST_SEEN:
         return 1.0
     power = 10.0 ** floor(log10(most / MOST_NUMBERS))
     return next(power * step for step in STEPS if power * step * MOST_NUMBERS >= most * 0.999_999)

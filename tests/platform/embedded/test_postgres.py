@@ -200,3 +200,14 @@ def start_again(server: EmbeddedPostgres, log: Path) -> subprocess.Popen[bytes]:
     process = start(server.program(), log=log)
     wait_until(server.is_ready, timeout_s=30)
     return process
+
+
+def test_what_goes_by_itself_while_it_is_killed_is_no_error(
+    initialised: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    seen = psutil.Process(child.pid)
+    child.wait()
+    monkeypatch.setattr("tidegate.platform.embedded.postgres.processes_in", lambda _data: [seen])
+    initialised.kill()
+    assert not seen.is_running()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
+
+import psutil
 
 from tidegate.platform.embedded.accounts import postgres_account
 from tidegate.platform.embedded.binaries import major_version, postgres_programs
@@ -109,7 +112,8 @@ class EmbeddedPostgres:
     def kill(self) -> None:
         """End what is left at once; backends are in process groups of their own."""
         for process in processes_in(self.data):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went by itself meanwhile
+                process.kill()
 
     def forget_socket(self) -> None:
         """Remove the socket folder after a stop if it is outside of TIDEGATE_HOME."""

@@ -194,6 +194,12 @@ def test_a_shopper_from_an_account_to_money_back(shop: Shop, visit: Visit) -> No
     mira.page.get_by_role("link", name="Cocktail Parasols").first.click()
     mira.page.wait_for_url("**/products/box-of-24-cocktail-parasols")
 
+    mira.go("/collections/lights")
+    mira.page.get_by_role("main").get_by_role("button", name="Follow", exact=True).click()
+    mira.sees("We tell you whenever a drop of Lights opens.")
+    mira.go("/account/follows")
+    expect(mira.page.get_by_role("link", name="Lights", exact=True)).to_be_visible()
+
     items = {"box-of-24-cocktail-parasols": 3, "party-bunting": 1}
     order, number, sums = buy_with_a_code(mira, items, "TENTH", email)
     wait_until(lambda: number in str(mails_to(shop, email)), what="the confirmation of the order")

@@ -27,8 +27,8 @@ def own_copy(error: Failure) -> Failure:
     copied = kind.__new__(kind, *error.args)
     built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
     built_in.__init__(copied, *error.args)  # type: ignore[misc]  # itself, not what a subclass makes of it
-    if isinstance(error, OSError) and isinstance(copied, OSError):
-        copied.filename, copied.filename2 = error.filename, error.filename2  # not among its `args`
+    if isinstance(error, OSError) and isinstance(copied, OSError) and error.filename is not None:
+        copied.filename = error.filename  # not among its `args`
     copied.__dict__.update(error.__dict__)
     copied.__context__, copied.__cause__ = error.__context__, error.__cause__
     copied.__suppress_context__ = error.__suppress_context__

@@ -46,6 +46,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
     "/admin/drops/{slug}/room": "/admin/drops/midnight-cakestand/room",
     "/drops/{slug}/room": "/drops/midnight-cakestand/room",
+    "/drops/{slug}/draw": "/drops/midnight-cakestand/draw",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",
     "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",

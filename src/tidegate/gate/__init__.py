@@ -40,13 +40,13 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.handover import leave_all_rooms, take_over_places
-from tidegate.gate.pass_desk import PassDesk
 from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.pass_desk import PassDesk
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_joins
 from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
-from tidegate.gate.receipts import receipt_text
 from tidegate.gate.running import Gate, open_gate
 from tidegate.gate.signing import KeyRing, load_keys, make_key, retire_key
 from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_waiting, view_room

@@ -45,6 +45,7 @@ EXAMPLES = {
     "/admin/drops/{slug}/edit": "/admin/drops/midnight-cakestand/edit",
     "/admin/drops/{slug}/reopen": "/admin/drops/midnight-cakestand/reopen",
     "/admin/drops/{slug}/room": "/admin/drops/midnight-cakestand/room",
+    "/admin/drops/{slug}/room/open": "/admin/drops/midnight-cakestand/room/open",
     "/drops/{slug}/room": "/drops/midnight-cakestand/room",
     "/drops/{slug}/draw": "/drops/midnight-cakestand/draw",
     "/admin/products/{slug}/edit": "/admin/products/jumbo-bag/edit",

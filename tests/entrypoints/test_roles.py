@@ -76,6 +76,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/customers/{person_id}/sign-out"): For.ADMINS,
     ("GET", "/admin/drops/{slug}/room"): For.STAFF,
     ("POST", "/admin/drops/{slug}/room"): For.STAFF,
+    ("GET", "/admin/drops/{slug}/room/open"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/room/open"): For.STAFF,
     ("POST", "/admin/drops/{slug}/room/pause"): For.STAFF,
     ("GET", "/admin/settings"): For.STAFF,
     ("GET", "/admin/status"): For.STAFF,

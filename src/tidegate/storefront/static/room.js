@@ -15,7 +15,7 @@ const title = document.title;
 const PATIENCE_MS = 10_000;
 const RETRY_S = { first: 1, most: 60 };
 const SPREAD_MS = 2000;
-/** Asks for one's own place a second that a room takes from those who cannot compute their number. */
+/** Asks a second that a room takes where all who wait have one reason: pages, and places of those who cannot compute. */
 const ASKS_PER_S = 2000;
 const LEAST_PACE = 0.001;
 const SPEAK_EVERY_MS = 60_000;
@@ -55,8 +55,10 @@ function say(text, { now = false } = {}) {
 
 const wordsOf = (selector) => find(selector).textContent.replace(/\s+/g, " ").trim();
 
-function reload(within_ms = SPREAD_MS) {
+/** Loads the page anew, at another moment than the others who do so for the same reason. */
+function reload(status = null) {
   over = true;
+  const within_ms = Math.max(SPREAD_MS, ((status?.joined ?? 0) / ASKS_PER_S) * 1000);
   setTimeout(() => location.reload(), Math.random() * within_ms);
 }
 
@@ -154,8 +156,15 @@ function takeTurn() {
   chime.play().finally(() => location.reload());
 }
 
+const isEarly = (status) => status.phase === "scheduled" || status.phase === "lobby";
+
+/** Whether staff put the opening to another time, which the countdown does not know. */
+function isMoved(status) {
+  return isEarly(status) && Math.abs(Date.parse(status.opens_at) - Date.parse(opens)) >= 1000;
+}
+
 async function lookAtLine(status) {
-  if (status.phase === "closed") return reload();
+  if (status.phase === "closed" || isMoved(status)) return reload(status);
   if (number === null && (status.drawn || status.mode === "arrival")) await learnNumber(status);
   if (number !== null && !over) {
     showStand(status);
@@ -167,18 +176,18 @@ async function lookAtLine(status) {
     }
   }
   if (over) return;
-  const early = status.phase === "scheduled" || status.phase === "lobby";
-  showPart(status.phase === "sold_out" ? "sold_out" : number !== null ? "number" : early ? "lobby" : "drawing");
+  showPart(status.phase === "sold_out" ? "sold_out" : number !== null ? "number" : isEarly(status) ? "lobby" : "drawing");
   if (room.dataset.part === "number") say(wordsOf('[data-part-of="number"]'));
 }
 
 async function update(status) {
   show("joined", Math.max(status.joined, number ?? 0)); // a second old, while the page is not
   show("left", status.left);
+  hide("[data-left]", status.left === null);
   showMessage(status.message);
   showPause(status.paused);
   if (stage === "line") await lookAtLine(status);
-  else if (status.phase !== room.dataset.phase) reload();
+  else if (status.phase !== room.dataset.phase || isMoved(status)) reload(status);
   if (stage === "line" && !over) showBadge(status.phase);
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from tests.checkout.buying import purchase_body
 from tests.servers import Shop, wait_until
 from tidegate.accounts.sessions import token_hash
 
@@ -29,19 +30,13 @@ class Waiter:
         found: dict[str, Any] = answer.json()
         return found
 
-    def hold(self, sku: str) -> str:
-        """Wait for their turn and hold one of what is sold; the hold's id."""
+    def buy(self, sku: str) -> None:
+        """Wait for their turn and buy one of what is sold."""
         admission = wait_until(lambda: self.place()["pass"], what="a pass")
-        lines = {"lines": [{"sku": sku, "quantity": 1}]}
-        answer = self._ask("POST", "/api/v1/holds", json=lines, headers={"Tidegate-Pass": admission})
+        answer = self._ask(
+            "POST", "/api/v1/purchases", json=purchase_body((sku, 1)), headers={"Tidegate-Pass": admission}
+        )
         assert answer.status_code == 201, answer.text
-        held: str = answer.json()["id"]
-        return held
-
-    def give_back(self, hold_id: str) -> None:
-        """Give up what they hold."""
-        answer = self._ask("DELETE", f"/api/v1/holds/{hold_id}")
-        assert answer.status_code < 300, answer.text
 
     def _ask(self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         own = {**self.session, "Tidegate-Ticket": self.joined["ticket"], "Idempotency-Key": f"{method} {path}"}

@@ -59,6 +59,8 @@ class RoomContext:
     """How many are before the visitor; None while nobody has a number."""
     minutes: int | None
     """About how long it will be until the visitor's turn; None when that cannot be told."""
+    prospect: str
+    """See `prospect_of`."""
     part: str
     """What is said to those in line: lobby, drawing, number or sold_out."""
     ticket: str
@@ -99,9 +101,19 @@ def ahead_of(room: Room, place: Place | None) -> int | None:
     return None if place is None or place.number is None else max(place.number - room.serving, 0)
 
 
+def prospect_of(room: Room, ahead: int | None) -> str:
+    """What somebody in line should know of what is left: held (by others, all of it), short (of them all), or nothing."""
+    if ahead is None or room.phase is not Phase.OPEN or room.stock_left is None:
+        return ""
+    if room.stock_left == 0:
+        return "held"
+    return "short" if ahead >= room.stock_left else ""
+
+
 def minutes_until(room: Room, ahead: int | None) -> int | None:
     """About how long it takes to let so many in; None when that cannot be told."""
-    if ahead is None or room.paused or room.phase is not Phase.OPEN or room.pace_per_s < SLOWEST_PER_S:
+    moves = room.phase is Phase.OPEN and not room.paused and room.stock_left != 0
+    if ahead is None or not moves or room.pace_per_s < SLOWEST_PER_S:
         return None
     return whole_minutes(int(ahead / room.pace_per_s) + 1)
 
@@ -172,6 +184,7 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
         stage=stage_of(room, place),
         ahead=ahead,
         minutes=minutes_until(room, ahead),
+        prospect=prospect_of(room, ahead),
         part=part_of(room, place),
         ticket=gate.ticket_of(_gate(request).ring, joined.place) if joined else "",
         receipt=gate.receipt_text(_gate(request).ring, joined.receipt) if joined else "",

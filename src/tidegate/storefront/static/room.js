@@ -97,14 +97,22 @@ function showBadge(phase) {
   for (const element of all("[data-badge]")) element.hidden = element.dataset.badge !== badge;
 }
 
+/** Whether what is left will do for all who are before, as the server says it (`prospect_of`). */
+function showProspect(status, ahead) {
+  const known = status.phase === "open" && status.left !== null;
+  const prospect = !known ? "" : status.left === 0 ? "held" : ahead >= status.left ? "short" : "";
+  for (const line of all("[data-prospect]")) line.hidden = line.dataset.prospect !== prospect;
+}
+
 function showStand(status) {
   const ahead = Math.max(number - status.serving, 0);
-  const moves = status.phase === "open" && !status.paused && status.pace_per_s >= LEAST_PACE;
+  const moves = status.phase === "open" && !status.paused && status.left !== 0 && status.pace_per_s >= LEAST_PACE;
   show("number", number);
   show("all", Math.max(status.joined, number));
   count("ahead", ahead);
   hide("[data-next]", ahead > 0);
   count("minutes", moves ? Math.ceil((Math.floor(ahead / status.pace_per_s) + 1) / 60) : null);
+  showProspect(status, ahead);
   const bar = find("progress");
   bar.max = number;
   bar.value = Math.min(status.serving, number);

@@ -102,7 +102,7 @@ def ahead_of(room: Room, place: Place | None) -> int | None:
 
 
 def prospect_of(room: Room, ahead: int | None) -> str:
-    """What somebody in line should know of what is left: held (by others, all of it), short (of them all), or nothing."""
+    """What somebody in line should know of what is left: held (all of it, by others), short (of them), or nothing."""
     if ahead is None or room.phase is not Phase.OPEN or room.stock_left is None:
         return ""
     if room.stock_left == 0:

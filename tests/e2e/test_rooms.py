@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -18,6 +19,9 @@ from tests.e2e.test_pages import inspect
 from tests.e2e.test_staff import staff_of
 from tests.e2e.waiting_crowd import let_join
 from tests.servers import Shop, wait_until
+from tidegate.gate import PollAnswer, next_poll_s
+from tidegate.gate.draw import Draw, draw_key
+from tidegate.web import static_url
 
 pytestmark = pytest.mark.browser
 
@@ -221,3 +225,38 @@ def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -
     inspect(buyer, "room-sold-out")
     run(shop, "stock", "set", sku, "1")
     buyer.sees("Choose before the time is over")
+
+
+def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None:
+    visitor = visit(shop)
+    visitor.go("/")
+    module = static_url("storefront/draw.js")
+    seed, root, beacon = "5e" * 32, "0c" * 32, "7 of hearts, 4 of clubs \N{EM DASH} Zürich"
+    key = draw_key(bytes.fromhex(seed), root=bytes.fromhex(root), beacon=beacon)
+    sizes = (1, 2, 3, 15, 16, 17, 257, 98_500, 999_999, 2**40)
+    asked = [(size, index) for size in sizes for index in sorted({0, size // 3, size - 1})]
+    asked += [(12, index) for index in range(12)]
+    computed = visitor.page.evaluate(
+        """async ([module, values, asked]) => {
+            const { numberOf } = await import(module);
+            return Promise.all(asked.map(([size, index]) => numberOf({ ...values, size }, index)));
+        }""",
+        [module, {"seed": seed, "root": root, "beacon": beacon}, asked],
+    )
+    assert computed == [Draw(key, size).number(index) for size, index in asked]
+
+    poll = PollAnswer(near_s=1, far_s=60, per_s=40.0, jitter=0.3)
+    places = (None, 1, 40, 41, 2_000, 500_000)
+    wishes = [(number, opens_in_s, draw) for number in places for opens_in_s in (-5, 200, 9_000) for draw in (0, 0.6)]
+    waits = visitor.page.evaluate(
+        """async ([module, poll, wishes]) => {
+            const { nextPoll } = await import(module);
+            return wishes.map(([number, opensIn_s, draw]) => nextPoll({ poll, number, serving: 1, opensIn_s, draw }));
+        }""",
+        [static_url("storefront/poll.js"), msgspec.to_builtins(poll), wishes],
+    )
+    expected = [
+        next_poll_s(poll, number=number, serving=1, opens_in_s=opens_in_s, draw=draw)
+        for number, opens_in_s, draw in wishes
+    ]
+    assert waits == pytest.approx(expected)

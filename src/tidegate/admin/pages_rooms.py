@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import structlog
 from fastapi import Request
@@ -234,12 +235,22 @@ def _charts(samples: tuple[DropSample, ...], measured: tuple[Sample, ...], *, en
             ),
             **spread,
         ),
+        draw_chart(_("Let in"), _("people a minute"), (Series(_("Let in"), _let_in(samples)),), **spread),
         draw_chart(
             _("How long orders take"),
             _("ms, slowest percent"),
             (Series(_("Orders"), tuple((s.at, s.engine_p99_ms) for s in measured)),),
             **spread,
         ),
+    )
+
+
+def _let_in(samples: tuple[DropSample, ...]) -> tuple[tuple[float, float], ...]:
+    """How many people a minute were let in between two samples."""
+    return tuple(
+        (now.at, max(0.0, (now.admitted - before.admitted) * 60 / (now.at - before.at)))
+        for before, now in pairwise(samples)
+        if now.admitted is not None and before.admitted is not None and 0 < now.at - before.at <= SAMPLE_GAP_S
     )
 
 

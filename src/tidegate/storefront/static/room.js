@@ -2,8 +2,9 @@
 // own place only near the front. The page is loaded anew only when there is something to do. Nobody who waits asks for
 // their number: it follows from what is published at the draw. Without JavaScript the page reloads by itself.
 
-import { canCompute, numberOf } from "./draw.js";
 import { makeChime } from "./chime.js";
+import { canCompute, numberOf } from "./draw.js";
+import { nextPoll } from "./poll.js";
 
 const room = document.querySelector("[data-room]");
 const { room: address, stage, opens, place, ticket } = room.dataset;
@@ -62,12 +63,9 @@ function reload(status = null) {
   setTimeout(() => location.reload(), Math.random() * within_ms);
 }
 
-// The rule of `poll`: the distance to the front over `per_s`, or a tenth of the time until the opening.
 function pauseOf(status) {
-  const { near_s: near, far_s: far, per_s: perSecond, jitter } = status.poll;
-  const opensIn = (Date.parse(opens) - Date.parse(status.at)) / 1000;
-  const distance = number === null ? Math.max(opensIn, 0) / 10 : Math.max(number - status.serving, 0) / perSecond;
-  return Math.min(Math.max(distance, near), far) * (1 + jitter * (2 * Math.random() - 1));
+  const opensIn_s = (Date.parse(opens) - Date.parse(status.at)) / 1000;
+  return nextPoll({ poll: status.poll, number, serving: status.serving, opensIn_s, draw: Math.random() });
 }
 
 function showPart(name) {
@@ -111,7 +109,7 @@ function showStand(status) {
   show("all", Math.max(status.joined, number));
   count("ahead", ahead);
   hide("[data-next]", ahead > 0);
-  count("minutes", moves ? Math.ceil((Math.floor(ahead / status.pace_per_s) + 1) / 60) : null);
+  count("minutes", moves ? Math.max(Math.round((Math.floor(ahead / status.pace_per_s) + 1) / 60), 1) : null);
   showProspect(status, ahead);
   const bar = find("progress");
   bar.max = number;

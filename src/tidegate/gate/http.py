@@ -26,7 +26,6 @@ from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
-from tidegate.gate.receipts import receipt_text
 from tidegate.gate.running import Gate
 from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
@@ -226,7 +225,8 @@ async def _own_place(request: Request) -> Joined:
 
 
 def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
-    place, room = joined.place, joined.room
+    place, room, sheet = joined.place, joined.room, joined.sheet
+    assert sheet is not None, "a join has a receipt"
     return JoinAnswer(
         id=str(place.id),
         ticket=ticket_of(gate.ring, place),
@@ -235,7 +235,7 @@ def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
         index=place.index,
         joined=room.size,
         root=room.root.hex(),
-        receipt=receipt_text(gate.ring, joined.receipt),
+        receipt=sheet.text(gate.ring, joined.line),
     )
 
 

@@ -11,6 +11,7 @@ from psycopg import AsyncCursor
 
 from tidegate.gate.contracts import Place, PlaceState, PlaceUnknown, Receipt, Room, RoomClosed
 from tidegate.gate.log import Log
+from tidegate.gate.receipts import Sheet
 from tidegate.gate.rooms import ROOM, ROOM_COLUMNS, room_of
 from tidegate.gate.rules import GONE, draw_of, keeps_entry, number_of, why_not_join, why_not_return
 from tidegate.gate.tickets import entry_of
@@ -54,10 +55,15 @@ class JoinWish(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """A place that somebody has now, and its room with everybody of the same batch in it."""
+    """A place that somebody has now, and its room with everybody of the same batch in it.
+
+    `sheet` has the receipts of that batch, this one's on `line`; a place that was only looked up has none.
+    """
 
     place: Place
     room: Room
+    sheet: Sheet | None = None
+    line: int = 0
 
     @property
     def receipt(self) -> Receipt:
@@ -137,10 +143,18 @@ async def settle_joins(conn: Connection, wishes: Sequence[JoinWish], *, max_join
     ]
     for seating in seatings.values():
         await _write(conn, seating)
-    return [
-        refusal if refusal is not None else Joined(seatings[wish.slug].places[wish.buyer_id], seatings[wish.slug].room)
-        for wish, refusal in zip(wishes, refusals, strict=True)
-    ]
+    receipts: list[Receipt] = []
+    sheet = Sheet(receipts)
+    outcomes: list[Joined | Exception] = []
+    for wish, refusal in zip(wishes, refusals, strict=True):
+        if refusal is not None:
+            outcomes.append(refusal)
+            continue
+        seating = seatings[wish.slug]
+        joined = Joined(seating.places[wish.buyer_id], seating.room, sheet, len(receipts))
+        receipts.append(joined.receipt)
+        outcomes.append(joined)
+    return outcomes
 
 
 async def leave(conn: Connection, *, place_id: PlaceId, buyer_id: PersonId) -> PlaceState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.gate.conftest import somebody
 from tidegate.gate import Place, PlaceState, Receipt, make_key, retire_key
+from tidegate.gate.mac import Mac
 from tidegate.gate.receipts import Sheet, read_claim, read_receipt
 from tidegate.gate.signing import KeyRing, SigningKey, load_keys
 from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
@@ -136,3 +138,8 @@ async def test_a_key_is_retired_but_never_the_last(database: Database) -> None:
         assert set(after.public_keys) == {new}
         assert after.open_stamped("tgt1", ticket) is None
         assert not await retire_key(conn, key_id=new)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=300))
+def test_codes_are_those_of_hmac(secret: bytes, text: bytes) -> None:
+    assert Mac(secret).digest(text) == hmac.digest(secret, text, "sha256")

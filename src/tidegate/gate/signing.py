@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tidegate.gate.log import HASH_BYTES, leaf_hash, paths_to_root, root_by
+from tidegate.gate.mac import Mac
 from tidegate.platform.database import Connection
 from tidegate.platform.sealing import current_sealer
 
@@ -56,13 +57,13 @@ class SigningKey:
     made_at: datetime
     private: Ed25519PrivateKey = field(init=False, repr=False)
     public: Ed25519PublicKey = field(init=False, repr=False)
-    mac: bytes = field(init=False, repr=False)
+    mac: Mac = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         private = Ed25519PrivateKey.from_private_bytes(self.secret)
         object.__setattr__(self, "private", private)
         object.__setattr__(self, "public", private.public_key())
-        object.__setattr__(self, "mac", HKDF(SHA256(), 32, salt=None, info=MAC_LABEL).derive(self.secret))
+        object.__setattr__(self, "mac", Mac(HKDF(SHA256(), 32, salt=None, info=MAC_LABEL).derive(self.secret)))
 
 
 class KeyRing:
@@ -102,7 +103,7 @@ class KeyRing:
     def stamp(self, kind: str, payload: bytes) -> str:
         """A token that only a ring with the same key can check."""
         body = f"{kind}.{self.signer.id}.{_text(payload)}"
-        return f"{body}.{_text(hmac.digest(self.signer.mac, body.encode(), 'sha256'))}"
+        return f"{body}.{_text(self.signer.mac.digest(body.encode()))}"
 
     def open_signed(self, kind: str, token: str) -> bytes | None:
         """The payload of a token that `sign` made for this kind, else None."""
@@ -138,7 +139,7 @@ class KeyRing:
         """The payload of a token that `stamp` made for this kind, else None."""
         parts = _split(kind, token)
         key = self._keys.get(parts[1]) if parts else None
-        if parts is None or key is None or not hmac.compare_digest(hmac.digest(key.mac, parts[0], "sha256"), parts[3]):
+        if parts is None or key is None or not hmac.compare_digest(key.mac.digest(parts[0]), parts[3]):
             return None
         return parts[2]
 

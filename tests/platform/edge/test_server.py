@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -244,6 +244,22 @@ async def test_the_shelf_keeps_the_order_of_requests(serving: Serving) -> None:
         await connection.send(slow + (LOOK + b"\r\n") * 2 + GET + b"\r\n" + LOOK + b"\r\n")
         bodies = [(await connection.answer())[2] for _ in range(5)]
         assert bodies == [b'{"bytes":3}', FROM_SHELF, FROM_SHELF, b"<p>home</p>", FROM_SHELF]
+
+
+async def test_who_may_not_have_it_now_goes_the_long_way(serving: Serving) -> None:
+    asked = []
+    filled = shelf()
+
+    def never(address: str, headers: Mapping[bytes, bytes]) -> bool:
+        asked.append((address, headers[b"authorization"]))
+        return False
+
+    filled.may = never
+    async with serving(shelf=filled) as connect:
+        connection = await connect()
+        await connection.send(LOOK + b"Authorization: Bearer abc\r\n\r\n")
+        assert "etag" not in (await connection.answer())[1]
+    assert asked == [("127.0.0.1", b"Bearer abc")]
 
 
 @pytest.mark.parametrize(

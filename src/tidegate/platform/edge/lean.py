@@ -6,12 +6,13 @@ expressions, also those that every response carries. `WholeCycle` writes once, a
 A `Shelf` holds answers that are the same for everyone: a request for one of them is answered while it is read, without
 a task, a framework or a layer of the edge. What those would have done is done here: the host is checked, the size of
 the head is bounded, the request is noted, and the response carries the same headers. Whatever is out of the ordinary (a
-body, another method, a query, a request id from a proxy) goes the long way.
+body, another method, a query, a proxy's word on who asks) goes the long way, and so does whoever asks too often: it is
+there that they are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from uuid_utils import uuid7
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 from tidegate.platform.access_log import note_request
+from tidegate.platform.edge.exchange import first_of_each
 from tidegate.platform.edge.headers import Header, cache_default, default_headers
 from tidegate.platform.edge.hosts import HostList
 from tidegate.platform.settings import Settings
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
 SPECIAL = frozenset({b"connection", b"transfer-encoding"})
 """Headers that say how the connection goes on: responses with one are left to uvicorn."""
 
-LONG_WAY = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade", b"x-request-id"})
-"""Headers of requests that the shelf leaves alone."""
+LONG_WAY = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+FROM_PROXIES = frozenset({b"x-forwarded-for", b"x-request-id"})
+"""Headers of requests that the shelf leaves alone; the latter where proxies are trusted."""
+
+May = Callable[[str, Mapping[bytes, bytes]], bool]
+"""Whether somebody at this network address (empty: unknown), with these headers, may have what they ask for now."""
 
 
 class WholeCycle(RequestResponseCycle):
@@ -127,6 +133,8 @@ class Shelf:
     def __init__(self, settings: Settings) -> None:
         """Raises: StartupError when a setting of the edge is wrong."""
         self._hosts = HostList(settings)
+        self._long_way = LONG_WAY | FROM_PROXIES if settings.http.trusted_proxies else LONG_WAY
+        self.may: May = lambda address, headers: True
         self._max_bytes = settings.http.max_header_bytes
         self._common = (*default_headers(settings), cache_default("/api/"))
         self._answers: dict[bytes, _Shelved] = {}
@@ -136,16 +144,16 @@ class Shelf:
         """Hold these answers, by path, in place of all before."""
         self._answers = {path.encode(): self._shelved(answer) for path, answer in answers.items()}
 
-    def answer(self, address: bytes, headers: Sequence[Header], date: Sequence[Header]) -> bytes | None:
-        """The whole response to a GET request for `address` as it was sent, which this notes; None: the long way.
+    def answer(self, target: bytes, headers: Sequence[Header], *, client: str, date: Sequence[Header]) -> bytes | None:
+        """The whole response to a GET request for `target` as it was sent, which this notes; None: the long way.
 
-        `date`: headers that the server itself adds.
+        `client`: network address of who asks. `date`: headers that the server itself adds.
         """
-        found = self._answers.get(address)
+        found = self._answers.get(target)
         if found is None:
             return None
         started = perf_counter()
-        host, wanted, size = b"", b"", len(address)
+        host, wanted, size = b"", b"", len(target)
         for name, value in headers:
             size += len(name) + len(value) + 4
             if name == b"host":
@@ -154,9 +162,11 @@ class Shelf:
                 host = value
             elif name == b"if-none-match":
                 wanted = wanted or value
-            elif name in LONG_WAY:
+            elif name in self._long_way:
                 return None
         if size > self._max_bytes or not self._hosts.is_allowed(host):
+            return None
+        if not self.may(client, first_of_each(headers)):
             return None
         request_id = uuid7().hex
         status, rest = (304, found.unchanged) if wanted == found.etag else (200, found.whole)

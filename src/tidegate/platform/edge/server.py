@@ -87,7 +87,8 @@ class BoundedProtocol(HttpToolsProtocol):
         parser = self.parser
         if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return False
-        response = shelf.answer(self.url, self.headers, self.server_state.default_headers)
+        client = self.client[0] if self.client else ""
+        response = shelf.answer(self.url, self.headers, client=client, date=self.server_state.default_headers)
         if response is None:
             return False
         self.transport.write(response)

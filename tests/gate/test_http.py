@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -279,7 +280,12 @@ async def test_a_receipt_is_checked_with_the_published_key(
     def raw(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "==")
 
-    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(raw(signature), signed.encode())
+    one = b"\x00\x00\x00\x01"
+    assert raw(signature)[:8] == b"\x00\x00\x00\x00" + one, "the only one of its batch, so the root is its leaf"
+    root = sha256(b"\x00" + signed.encode()).digest()
+    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(
+        raw(signature)[8:], f"{kind}.{kid}.".encode() + one + root
+    )
     assert kind == "tgr1"
     assert raw(payload)[-32:].hex() == place["root"]
     assert json.dumps(place).count("@") == 0

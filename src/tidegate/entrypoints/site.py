@@ -54,6 +54,7 @@ from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import listen, make_server
@@ -112,10 +113,10 @@ FORM_BYTES = 65_536
 """What a form with a file holds beside it."""
 
 
-def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
+def create_app(settings: Settings, *, providers: Sequence[Provider] = (), shelf: Shelf | None = None) -> ASGIApp:
     """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
 
-    `providers` are ways to pay beyond those that the settings name.
+    `providers` are ways to pay beyond those that the settings name. `shelf` is what its server answers by itself.
 
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
@@ -132,6 +133,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     )
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
+    app.state.shelf = shelf or Shelf(settings)
     add_routes(app, settings)
     uploads = (Upload(PICTURE_UPLOADS, 2 * settings.pictures.max_bytes + FORM_BYTES),)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept, uploads=uploads)
@@ -150,13 +152,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
-    app = create_app(settings, providers=providers)
+    shelf = Shelf(settings)
+    app = create_app(settings, providers=providers, shelf=shelf)
     sock = _listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
 
 
 ROUTERS = (
@@ -241,7 +244,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
-            open_gate(database, settings) as rooms,
+            open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop

@@ -20,6 +20,7 @@ from tidegate.gate import Receipt
 from tidegate.gate.draw import Draw, commitment_of, digest_of, draw_key
 from tidegate.gate.log import Log
 from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.ids import PlaceId, RoomId, new_id
 

@@ -40,8 +40,9 @@ async def let_in(database: Database, *, state: str = "admitted") -> None:
 
 
 async def test_from_before_the_lobby_to_the_turn(
-    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tidegate.gate.status.ASKS_PER_S", 1 / 100)  # as in a room of 100,000
     await make_room(opens_in_s=1_200, lobby_in_s=300)
     await site.gate.refresh()
     room = client.WaitingRoom(await site.shop(), "boots")

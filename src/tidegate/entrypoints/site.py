@@ -143,14 +143,13 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
 
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)  # until uvicorn takes over, and again when it raises the signal at its end
+    stop_on(signal.SIGTERM, signal.SIGINT)
     name = os.environ.get(PROCESS_NAME_VARIABLE, "site")
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
     app = create_app(settings, providers=providers)
-    sock = _listening_socket(settings)
+    sock = listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
@@ -269,7 +268,8 @@ async def _make_guest(database: Database, settings: Settings) -> SignedIn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
 
 
-def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    """Whether the database answers and is of this program's revision."""
     revision = known_revisions()[-1]
 
     async def database_answers() -> None:
@@ -282,19 +282,30 @@ def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
         if row is None or row[0] != revision:
             raise StartupError("the database has another revision than this program")
 
+    return {"database": database_answers, "migrations": migrations_are_done}
+
+
+def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
     async def valkey_answers() -> None:
         await app.state.valkey.ping()
 
-    return {"database": database_answers, "migrations": migrations_are_done, "valkey": valkey_answers}
+    return {**database_checks(app), "valkey": valkey_answers}
 
 
-def _listening_socket(settings: Settings) -> socket.socket:
+def listening_socket(settings: Settings) -> socket.socket:
+    """The inherited socket, else one on the settings' address. Raises: StartupError."""
     inherited = os.environ.get(LISTEN_FD_VARIABLE)
     try:
         return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
     except (OSError, ValueError) as error:
         place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def stop_on(*signals: signal.Signals) -> None:
+    """Leave at these signals until uvicorn takes over, and again when it raises them at its end."""
+    for number in signals:
+        signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

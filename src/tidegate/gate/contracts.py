@@ -261,3 +261,10 @@ class PassSpent(Problem):
 
     slug = "pass-spent"
     status = 409
+
+
+class ShopKeyNotGood(Problem):
+    """This needs a token that the shop of this room signed within the last minutes."""
+
+    slug = "shop-key-not-good"
+    status = 401

@@ -22,7 +22,6 @@ from tests.servers import COMPILED_PYTHON, TestCluster, is_gone, wait_until
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.secrets import load_or_create
 
-SHOPS = Path(__file__).parent / "shops"
 TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 STAGE = re.compile(r'data-stage="(\w+)"')
 ONWARD = re.compile(r'href="(http://[^"]*tidegate_pass=[^"]+)"')
@@ -183,7 +182,7 @@ def test_a_shop_of_another_maker_sells_what_it_has_to_those_whose_turn_it_is(
     told = {"GATE": gate.address, "SLUG": "lamp", "DROP": made["drop"], "SHOP_KEY": made["key"], "STOCK": "2"}
     wait_until(lambda: gate.status("lamp").get("phase") == "lobby", what="the lobby")
     port = {"SHOP_PORT": shop.rpartition(":")[2]}
-    start(str(SHOPS / f"{maker}_shop.py"), environment={**clean(), **told, **port}, ready=f"{shop}/login?name=x")
+    start("-m", f"tests.gate.shops.{maker}_shop", environment={**clean(), **told, **port}, ready=f"{shop}/login?name=x")
 
     stranger = person(shop).come()
     assert (STAGE.search(stranger.text) or [""])[0] == 'data-stage="join"'

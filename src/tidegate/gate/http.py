@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -22,6 +21,7 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.entries import EntriesPage, open_entries, prove
+from tidegate.gate.http_pace import count, keep_pace, keep_session_pace
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
@@ -32,7 +32,6 @@ from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
-from tidegate.platform.texts import text as _
 from tidegate.web import require_person
 from tidegate.web.contracts import Visitor
 
@@ -77,7 +76,7 @@ async def post_place(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/status",
     returns=(200, StatusAnswer),
-    problems=(RoomUnknown,),
+    problems=(RoomUnknown, TooManyRequests),
     tag="gate",
 )
 async def get_status(request: Request) -> Response:
@@ -85,7 +84,9 @@ async def get_status(request: Request) -> Response:
 
     With a number, wait its distance to `serving` divided by `poll.per_s` seconds; without one a tenth of the time until
     `opens_at`; at least `near_s` and at most `far_s`, each time give or take the share `jitter`, by chance.
+    Whoever asks much oftener than that gets 429, a second late, with `Retry-After`: it costs no place.
     """
+    await keep_pace(request)
     kept = _gate(request).kept(request.path_params["slug"])
     if request.headers.get("if-none-match") == kept.etag:
         return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
@@ -193,17 +194,9 @@ def _gate(request: Request) -> Gate:
 
 async def _person(request: Request) -> Visitor:
     """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
+    await keep_session_pace(request)
     person = await require_person(request)
-    wait_s = _gate(request).pace.wait_s(person.id, now_s=time.monotonic())
-    if wait_s:
-        raise TooManyRequests(
-            _(
-                "You have asked too often. Your place is kept, and nothing was changed; ask again in %(wait_s)s"
-                " seconds.",
-                wait_s=wait_s,
-            ),
-            retry_after_s=wait_s,
-        )
+    await count(_gate(request), person.id)
     return person
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import PlainTextResponse
-from selling import Till, guard_of
 
+from tests.gate.shops.selling import Till, guard_of
 from tidegate.gate.foreign import AsgiGuard
 
 site = FastAPI()
@@ -50,7 +50,7 @@ def buy(request: Request) -> PlainTextResponse:
 if __name__ == "__main__":
     till.report()
     uvicorn.run(
-        AsgiGuard(site, guard_of(who), paths=("/buy",)),  # type: ignore[arg-type]
+        AsgiGuard(site, guard_of(who), paths=("/buy",)),
         host="127.0.0.1",
         port=int(os.environ["SHOP_PORT"]),
         log_level="warning",

@@ -7,8 +7,8 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import flask
-from selling import Till, guard_of
 
+from tests.gate.shops.selling import Till, guard_of
 from tidegate.gate.foreign import WsgiGuard
 
 site = flask.Flask("shop")

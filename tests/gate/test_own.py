@@ -226,24 +226,44 @@ def test_a_shop_of_another_maker_sells_what_it_has_to_those_whose_turn_it_is(
 
 
 @pytest.mark.timeout(180)
-def test_it_brings_a_database_of_its_own_and_keeps_places_over_a_restart(start: START, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    gate = start_gate(start, home)
-    gate.run("room", "create", "mug", "--title", "A mug", "--shop", "http://x.test", "--opens-at", "+1h", "--guests")
+def test_everything_killed_in_the_midst_of_a_draw_leaves_one_draw_done_once(start: START, tmp_path: Path) -> None:
+    """With a PostgreSQL of its own, which is killed as well, between the cut of the log and the draw."""
+    home, told = tmp_path / "home", {"TIDEGATE_GATE__BEACON_URL": "staff", "TIDEGATE_GATE__BEACON_WAIT_S": "3600"}
+    gate = start_gate(start, home, **told)
+    drop = f"{gate.address}/api/v1/drops/mug"
+    gate.run("room", "create", "mug", "--title", "A mug", "--shop", "http://x.test", "--opens-at", "+4s", "--guests")
     wait_until(lambda: gate.status("mug").get("phase") == "lobby", what="the lobby")
-    token = httpx.post(f"{gate.address}/api/v1/drops/mug/visitors", json={}).json()["token"]
-    headers = {"authorization": f"Bearer {token}"}
-    joined = httpx.post(f"{gate.address}/api/v1/drops/mug/places", headers=headers)
-    assert joined.status_code == 201
-    refused = httpx.put(f"{gate.address}/api/v1/drops/mug/goods", json={"left": 1}, headers=headers)
+    people = [{"authorization": f"Bearer {httpx.post(f'{drop}/visitors', json={}).json()['token']}"} for _ in range(3)]
+    places = [httpx.post(f"{drop}/places", headers=headers).json() for headers in people]
+    refused = httpx.put(f"{drop}/goods", json={"left": 1}, headers=people[0])
     assert (refused.status_code, refused.json()["type"]) == (401, "/problems/shop-key-not-good")
-    children = psutil.Process(gate.process.pid).children(recursive=True)
-    assert any(child.name() == "postgres" for child in children)
-    gate.process.send_signal(signal.SIGTERM)
-    assert gate.process.wait(30) == 0
-    assert all(is_gone(child) for child in children)
-    again = start_gate(start, home)
-    back = httpx.post(f"{again.address}/api/v1/drops/mug/places", headers=headers)
-    assert back.json()["id"] == joined.json()["id"]
+    wait_until(lambda: gate.status("mug")["phase"] == "open", what="the cut")
+    before = httpx.get(f"{drop}/draw").json()
+    assert (before["size"], before["seed"], gate.status("mug")["drawn"]) == (3, None, False)
+    family = [psutil.Process(gate.process.pid), *psutil.Process(gate.process.pid).children(recursive=True)]
+    assert any(process.name() == "postgres" for process in family)
+    for process in family:
+        process.kill()
+    wait_until(lambda: all(is_gone(process) for process in family), what="nothing left of it")
+
+    again = start_gate(start, home, **told)
+    drop = f"{again.address}/api/v1/drops/mug"
+    late = {"authorization": f"Bearer {httpx.post(f'{drop}/visitors', json={}).json()['token']}"}
+    assert httpx.post(f"{drop}/places", headers=late).status_code == 201
+    assert [httpx.post(f"{drop}/places", headers=headers).json()["id"] for headers in people] == [
+        place["id"] for place in places
+    ]
+    again.run("room", "beacon", "mug", "4 2 6")
+    wait_until(lambda: again.status("mug")["drawn"], what="the draw")
+    drawn = httpx.get(f"{drop}/draw").json()
+    assert (drawn["commitment"], drawn["root"], drawn["size"]) == (before["commitment"], before["root"], 3)
+    numbers = [httpx.post(f"{drop}/places", headers=headers).json()["number"] for headers in [*people, late]]
+    assert sorted(numbers[:3]) == [1, 2, 3] and numbers[3] == 4
+    verdict = again.run("verify-draw", f"{drop}/draw")
+    assert (verdict["ok"], verdict["assurance"]) == (True, "verifiable")
     assert again.run("room", "lead", "mug", "--pause", "--say", "A moment, please.")["paused"]
     wait_until(lambda: again.status("mug")["message"] == "A moment, please.", what="the message")
+    children = psutil.Process(again.process.pid).children(recursive=True)
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(30) == 0
+    assert all(is_gone(child) for child in children)

@@ -222,6 +222,12 @@ def gate_admission(database: Database, settings: Settings) -> Admission:
     return Admission(database, settings, partial(foreign_goods, settings), _no_engine)
 
 
+async def clear_rooms(settings: Settings, conn: Connection) -> int:
+    """Let go of what rooms that are long over have left."""
+    limits = settings.gate
+    return await gate.clear_places(conn, keep_days=limits.keep_days, draw_keep_days=limits.draw_keep_days)
+
+
 async def _last_engine(settings: Settings) -> gate.Engine | None:
     samples = await read_samples(settings, limit=1)
     last = samples[-1] if samples else None

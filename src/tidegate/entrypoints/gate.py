@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from tidegate import __version__
-from tidegate.entrypoints.admission import gate_admission
+from tidegate.entrypoints.admission import clear_rooms, gate_admission
 from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.site import PROCESS_NAME_VARIABLE, database_checks, listening_socket, stop_on
 from tidegate.gate import (
@@ -138,7 +138,13 @@ def make_loops(database: Database, settings: Settings) -> list[Loop]:
     """What the gate does by itself; the same as a shop's scheduler does for its rooms, and both at once do no harm."""
     rooms = settings.gate
     beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
+
+    async def clear() -> int:
+        async with database.transaction() as conn:
+            return await clear_rooms(settings, conn)
+
     return [
+        Loop("clear-rooms", clear, 3_600.0),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
         Loop("admission", gate_admission(database, settings).once, settings.admission.interval_ms / 1000),

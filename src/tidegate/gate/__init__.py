@@ -14,9 +14,11 @@ from tidegate.gate.admission import (
 )
 from tidegate.gate.beacon import BeaconWatch, fetch_beacon
 from tidegate.gate.books import INVARIANTS
+from tidegate.gate.clearing import clear_places
 from tidegate.gate.contracts import (
     AccountNeeded,
     DrawIsOver,
+    EntriesGone,
     JoinedTooOften,
     LobbyNotOpen,
     Pass,
@@ -69,6 +71,7 @@ __all__ = [
     "Counts",
     "DrawIsOver",
     "Engine",
+    "EntriesGone",
     "ForeignRoom",
     "Gate",
     "GateVisitor",
@@ -110,6 +113,7 @@ __all__ = [
     "VisitorTokens",
     "add_foreign_room",
     "begin_round",
+    "clear_places",
     "close_room",
     "create_room",
     "draw_rooms_once",

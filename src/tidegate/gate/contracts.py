@@ -73,6 +73,8 @@ class Room(Struct, frozen=True):
     drawn_at: datetime | None
     message: str = ""
     """What staff say to all who wait."""
+    entries_gone: bool = False
+    """Whether the room is over for so long that its entries are no longer kept."""
 
     @property
     def has_numbers(self) -> bool:
@@ -226,6 +228,13 @@ class NotDrawnYet(Problem):
 
     slug = "not-drawn-yet"
     status = 409
+
+
+class EntriesGone(Problem):
+    """The entries of this draw are no longer kept: it is over for too long."""
+
+    slug = "entries-gone"
+    status = 410
 
 
 class DrawIsOver(Problem):

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tidegate.gate.contracts import (
     AccountNeeded,
+    EntriesGone,
     JoinedTooOften,
     LobbyNotOpen,
     NotDrawnYet,
@@ -157,7 +158,7 @@ async def get_draw(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/entries",
     returns=(200, None),
-    problems=(RoomUnknown, NotDrawnYet, InvalidRequest, Overloaded),
+    problems=(RoomUnknown, NotDrawnYet, EntriesGone, InvalidRequest, Overloaded),
     tag="gate",
 )
 async def get_entries(request: Request) -> Response:

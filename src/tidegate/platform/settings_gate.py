@@ -36,6 +36,10 @@ class GateSettings(BaseModel):
     beacon_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the beacon.")
     beacon_wait_s: float = Field(10.0, gt=0, description="After that a room is drawn without a value of the beacon.")
     entries_page: Count = Field(100_000, description="Most entries of a room's log in one answer.")
+    keep_days: Count = Field(30, description="How long places are kept after their room was closed.")
+    draw_keep_days: Count = Field(
+        730, description="How long the entries of a draw can be downloaded and proven after its room was closed."
+    )
     downloads: Count = Field(2, description="Most answers with entries under way at once, per process.")
 
 

@@ -28,15 +28,16 @@ from tidegate.gate import (
     VisitorTokens,
     draw_rooms_once,
     fetch_beacon,
+    http_pace,
     open_gate,
     open_rooms_once,
 )
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_shop as gate_http_shop
-from tidegate.ops.endpoints import write_endpoints
-from tidegate.ops.local_database import database_at_hand
+from tidegate.ops import database_at_hand, write_endpoints
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import health_router
+from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import make_app
@@ -49,9 +50,10 @@ from tidegate.web import StaticTree, error_page, form_key, pages_language, pages
 HOT_ROUTES = (*gate_http.ROUTES, *gate_http_shop.ROUTES)
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
     """The gate with its edge; its start and stop open and close what it needs (ASGI lifespan).
 
+    `shelf` is what its server answers by itself.
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
     form_key(settings.security)
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> ASGIApp:
     )
     app.state.settings = settings
     app.state.bare = True
+    app.state.shelf = shelf or Shelf(settings)
     app.include_router(health_router(database_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     for router in (pages_gate.router, pages_problems.router, pages_language.router):
@@ -85,12 +88,13 @@ def serve() -> None:
         settings = current_settings()
         name = os.environ.get(PROCESS_NAME_VARIABLE, "gate")
         configure_logging(settings, process_name=name)
-        app = create_app(settings)
+        shelf = Shelf(settings)
+        app = create_app(settings, shelf=shelf)
         sock = listening_socket(settings)
         start_metrics(settings, process_name=name)
         sys.stdout.write(f"The gate is at {settings.base_url}; `tidegate room create` makes a room.\n")
         sys.stdout.flush()
-        make_server(app, settings.http).run(sockets=[sock])
+        make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
 
 
 @contextmanager
@@ -123,9 +127,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     app.state.resolve_person = resolve_person
     app.state.make_guest = make_guest
     stop = asyncio.Event()
-    async with open_database(settings) as database, open_gate(database, settings) as rooms:
+    show = partial(gate_http.shelve, app.state.shelf)
+    async with open_database(settings) as database, open_gate(database, settings, show=show) as rooms:
         app.state.database = database
         app.state.gate = rooms
+        app.state.shelf.may = partial(http_pace.may_follow, rooms)
         moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
         try:
             yield

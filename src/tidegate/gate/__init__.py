@@ -43,9 +43,12 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.handover import leave_all_rooms, take_over_places
+from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.pass_desk import PassDesk
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_joins
+from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
@@ -61,6 +64,7 @@ from tidegate.gate.shops import (
 from tidegate.gate.signing import KeyRing, load_keys, make_key, retire_key
 from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_waiting, view_room
 from tidegate.gate.status import next_poll_s
+from tidegate.gate.tickets import ticket_of
 from tidegate.gate.visitors import GateVisitor, VisitorTokens
 
 __all__ = [
@@ -69,6 +73,7 @@ __all__ = [
     "AccountNeeded",
     "BeaconWatch",
     "Counts",
+    "DrawAnswer",
     "DrawIsOver",
     "Engine",
     "EntriesGone",
@@ -116,6 +121,7 @@ __all__ = [
     "clear_places",
     "close_room",
     "create_room",
+    "draw_answer",
     "draw_rooms_once",
     "end_round",
     "fetch_beacon",
@@ -135,6 +141,7 @@ __all__ = [
     "pass_of",
     "pause_room",
     "read_visitor",
+    "receipt_text",
     "report_goods",
     "reschedule",
     "retire_key",
@@ -142,5 +149,6 @@ __all__ = [
     "settle_joins",
     "take_over_places",
     "tell_waiting",
+    "ticket_of",
     "view_room",
 ]

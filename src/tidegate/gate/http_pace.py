@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from starlette.requests import Request
 
@@ -31,6 +31,14 @@ async def keep_pace(request: Request) -> None:
     wait_s = gate.followers.wait_s(address=address, session=session, now_s=time.monotonic())
     if wait_s:
         await _refuse(gate, wait_s)
+
+
+def may_follow(gate: Gate, address: str, headers: Mapping[bytes, bytes]) -> bool:
+    """The same for the server's shelf, which answers by itself; who may not is refused on the long way."""
+    session = None
+    if b"cookie" in headers or b"authorization" in headers:
+        session = session_token(Request({"type": "http", "headers": list(headers.items())}))
+    return not gate.followers.wait_s(address=address, session=session, now_s=time.monotonic())
 
 
 async def keep_session_pace(request: Request) -> None:

@@ -6,7 +6,6 @@ ALTER TABLE gate.rooms ADD CONSTRAINT room_cleared_within_log CHECK (cleared BET
 ALTER TABLE gate.rooms ADD CONSTRAINT room_cleared_when_closed CHECK (
     phase = 'closed' OR (cleared = 0 AND NOT entries_gone)
 ) NOT VALID;
-CREATE INDEX rooms_over ON gate.rooms (closed_at) WHERE phase = 'closed' AND NOT entries_gone;
 
 -- Published entries whose places have left, 1,024 of them a row: pseudonyms of 32 bytes, one after the other.
 CREATE TABLE gate.kept_entries (

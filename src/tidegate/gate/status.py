@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from tidegate.gate.contracts import Phase, PollAnswer, Room, StatusAnswer
-from tidegate.platform.settings import GateSettings
+from tidegate.platform.settings_gate import GateSettings
 
 POLLS_ON_THE_WAY = 4
 """How often somebody asks on the way to the front when they follow the rule: at each quarter of what is left."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -214,9 +215,10 @@ async def test_a_shop_that_is_away_is_waited_for_and_not_for_ever(site: Site, ma
 
 
 def test_kinds_of_refusals_are_those_of_the_shop() -> None:
-    named = [getattr(gate, name) for name in gate.__all__]
-    of_gate = [each for each in named if isinstance(each, type) and issubclass(each, Problem)]
-    slugs = {each.__name__: (each.slug, each.status) for each in (*of_gate, NotSignedIn, TooManyRequests, Overloaded)}
+    named: list[Any] = [getattr(gate, name) for name in gate.__all__]
+    of_gate: list[type[Problem]] = [each for each in named if isinstance(each, type) and issubclass(each, Problem)]
+    of_gate += [NotSignedIn, TooManyRequests, Overloaded]
+    slugs = {each.__name__: (each.slug, each.status) for each in of_gate}
     for name in ("RoomUnknown", "RoomClosed", "RoomSoldOut", "LobbyNotOpen", "AccountNeeded", "JoinedTooOften",
                  "TicketNotGood", "PlaceUnknown", "NotSignedIn", "TooManyRequests", "Overloaded"):  # fmt: skip
         slug, status = slugs[name]

@@ -34,6 +34,11 @@ class Sheet:
         return self._texts[line]
 
 
+def receipt_text(ring: KeyRing, receipt: Receipt) -> str:
+    """A receipt by itself, as its owner keeps it."""
+    return Sheet([receipt]).text(ring, 0)
+
+
 def read_receipt(ring: KeyRing, text: str) -> Receipt | None:
     """The receipt that was signed, else None."""
     return _unpacked(ring.open_one_of_many(KIND, text))

@@ -53,7 +53,6 @@ async def test_from_before_the_lobby_to_the_turn(
     ]
     turn = await room.wait_for_turn()
     assert site.time.slept == [1, 1, 1], "in a small room everybody may ask each second"
-    )
     assert [asked[:2] for asked in site.asked if asked[1] == "places"] == [
         ("POST", "places"),
         ("GET", "places"),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import msgspec
 import pytest
@@ -41,8 +40,9 @@ async def let_in(database: Database, *, state: str = "admitted") -> None:
 
 
 async def test_from_before_the_lobby_to_the_turn(
-    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tidegate.gate.status.ASKS_PER_S", 1 / 100)  # as in a room of 100,000
     await make_room(opens_in_s=1_200, lobby_in_s=300)
     await site.gate.refresh()
     room = client.WaitingRoom(await site.shop(), "boots")
@@ -227,10 +227,10 @@ async def test_a_shop_that_is_away_is_waited_for_and_not_for_ever(site: Site, ma
 
 
 def test_kinds_of_refusals_are_those_of_the_shop() -> None:
-    named: list[Any] = [getattr(gate, name) for name in gate.__all__]
+    named = [getattr(gate, name) for name in gate.__all__]
     of_gate: list[type[Problem]] = [each for each in named if isinstance(each, type) and issubclass(each, Problem)]
-    of_gate += [NotSignedIn, TooManyRequests, Overloaded]
-    slugs = {each.__name__: (each.slug, each.status) for each in of_gate}
+    kinds: list[type[Problem]] = [*of_gate, NotSignedIn, TooManyRequests, Overloaded]
+    slugs = {each.__name__: (each.slug, each.status) for each in kinds}
     for name in ("RoomUnknown", "RoomClosed", "RoomSoldOut", "LobbyNotOpen", "AccountNeeded", "JoinedTooOften",
                  "TicketNotGood", "PlaceUnknown", "NotSignedIn", "TooManyRequests", "Overloaded"):  # fmt: skip
         slug, status = slugs[name]

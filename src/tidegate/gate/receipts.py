@@ -35,7 +35,7 @@ class Sheet:
 
 
 def receipt_text(ring: KeyRing, receipt: Receipt) -> str:
-    """A receipt by itself, as its owner keeps it."""
+    """A receipt that stands alone, as its owner keeps it."""
     return Sheet([receipt]).text(ring, 0)
 
 

@@ -6,8 +6,8 @@ const ROUNDS = 10;
 const LEAST_BASE = 4;
 const RECEIPT_KIND = "tgr1";
 const RECEIPT_BYTES = 96;
-const HASH_BYTES = 32;
 const SEAT_BYTES = 8;
+const HASH_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 const HASH = /^[0-9a-f]{64}$/;
 
@@ -75,12 +75,12 @@ export async function numberOf({ seed, root, beacon, size }, index) {
   return value + 1;
 }
 
-/** The root to which `proof` leads from a leaf, the one at `index` of `size`; null when it leads nowhere (RFC 9162, 2.1.3.2). */
+/** The root to which `proof` (hashes as bytes) leads from a leaf's hash (RFC 9162, 2.1.3.2); null where it fits no tree. */
 async function rootBy({ leaf, index, size, proof }) {
   if (!(index >= 0 && index < size)) return null;
   let at = index;
   let last = size - 1;
-  let found = await sha256(Uint8Array.of(0), leaf);
+  let found = leaf;
   for (const sibling of proof) {
     if (last === 0) return null;
     if (at % 2 === 1 || at === last) {
@@ -100,7 +100,8 @@ async function rootBy({ leaf, index, size, proof }) {
 
 /** Whether `proof` leads from an entry to the root of the log's first `size` entries. */
 export async function isIncluded({ entry, index, size, proof, root }) {
-  const found = await rootBy({ leaf: hashOf(entry), index, size, proof: proof.map(hashOf) });
+  const leaf = await sha256(Uint8Array.of(0), hashOf(entry));
+  const found = await rootBy({ leaf, index, size, proof: proof.map(hashOf) });
   return found !== null && hexOf(found) === root;
 }
 
@@ -113,26 +114,12 @@ function fromBase64Url(text) {
   }
 }
 
-/** What shows that a receipt is one of those that were signed together: its place among them, the way to their root. */
-function sealOf(bytes) {
-  const way = bytes.length - SEAT_BYTES - SIGNATURE_BYTES;
-  if (way < 0 || way % HASH_BYTES !== 0) return null;
-  const view = new DataView(bytes.buffer);
-  const hashes = Array.from({ length: way / HASH_BYTES }, (_, each) => SEAT_BYTES + each * HASH_BYTES);
-  return {
-    index: view.getUint32(0),
-    size: view.getUint32(4),
-    proof: hashes.map((from) => bytes.slice(from, from + HASH_BYTES)),
-    signature: bytes.slice(-SIGNATURE_BYTES),
-  };
-}
-
 /** What a receipt says, or null for what is none. */
 export function readReceipt(text) {
   const parts = text.replace(/\s+/g, "").split(".");
   if (parts.length !== 4 || parts[0] !== RECEIPT_KIND) return null;
   const payload = fromBase64Url(parts[2]);
-  const seal = sealOf(fromBase64Url(parts[3]) ?? new Uint8Array());
+  const seal = fromBase64Url(parts[3]);
   if (payload?.length !== RECEIPT_BYTES || seal === null) return null;
   const view = new DataView(payload.buffer);
   return {
@@ -142,9 +129,22 @@ export function readReceipt(text) {
     size: Number(view.getBigUint64(56)),
     root: hexOf(payload.subarray(64, 96)),
     kid: parts[1],
-    said: utf8(parts.slice(0, 3).join(".")),
+    signed: utf8(parts.slice(0, 3).join(".")),
     seal,
   };
+}
+
+/** What was signed for all receipts of a batch, and the signature; null for a receipt that is not one of a batch. */
+async function signedOf({ kid, signed, seal }) {
+  if (seal.length < SEAT_BYTES + SIGNATURE_BYTES || (seal.length - SEAT_BYTES - SIGNATURE_BYTES) % HASH_BYTES) return null;
+  const seat = new DataView(seal.buffer);
+  const [index, size] = [seat.getUint32(0), seat.getUint32(4)];
+  const proof = [];
+  for (let at = SEAT_BYTES; at < seal.length - SIGNATURE_BYTES; at += HASH_BYTES) proof.push(seal.subarray(at, at + HASH_BYTES));
+  const root = await rootBy({ leaf: await sha256(Uint8Array.of(0), signed), index, size, proof });
+  if (root === null) return null;
+  const head = utf8(`${RECEIPT_KIND}.${kid}.`);
+  return { all: joined(head, bigEndian(size, 4), root), signature: seal.subarray(-SIGNATURE_BYTES) };
 }
 
 /** Whether one of `keys` (as the API lists them) signed a receipt: true, false, or null where no browser can say. */
@@ -157,9 +157,6 @@ export async function isSigned(receipt, keys) {
   } catch {
     return null;
   }
-  const { index, size, proof, signature } = receipt.seal;
-  const root = await rootBy({ leaf: receipt.said, index, size, proof });
-  if (root === null) return false;
-  const signed = joined(utf8(`${RECEIPT_KIND}.${receipt.kid}.`), bigEndian(size, 4), root);
-  return crypto.subtle.verify({ name: "Ed25519" }, key, signature, signed);
+  const own = await signedOf(receipt);
+  return own !== null && crypto.subtle.verify({ name: "Ed25519" }, key, own.signature, own.all);
 }

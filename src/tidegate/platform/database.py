@@ -72,7 +72,7 @@ class Database:
         """Give all connections back."""
         await self._pool.close()
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> PipelinedConnection:
         """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""
         arguments = {**self._arguments, "options": f"{self._arguments['options']} {SETTLED_PLANS}"}
         conn = await PipelinedConnection.connect(self._url, **arguments)

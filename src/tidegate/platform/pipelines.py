@@ -11,13 +11,16 @@ Outside pipelines, and for `conn.cursor()`, nothing is different from psycopg's 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg import errors as pg
+from psycopg.abc import PQGen
 from psycopg.adapt import Buffer, PyFormat, Transformer
+from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
@@ -177,6 +180,45 @@ class PipelinedConnection(AsyncConnection[Row]):
         pipeline.result_queue.append((answer, None))
         self._count(values)
         return answer
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[AsyncPipeline]:
+        """A pipeline, like `pipeline()`, whose end waits once: for everything that was sent in it.
+
+        Raises: the first error of a statement that nobody has heard of yet.
+        """
+        self._check_connection_ok()
+        assert self._pipeline is None, "pipelines of this connection are not nested"
+        pipeline = self._pipeline = AsyncPipeline(self)
+        try:
+            self.pgconn.enter_pipeline_mode()
+            pipeline.level = 1  # psycopg's own pipelines may be opened inside
+            yield pipeline
+        except Exception:
+            # What else fails now is a consequence, with the keys of rows in its words.
+            with suppress(pg.Error, OSError):
+                await self.wait(self._end(pipeline))
+            raise
+        else:
+            await self.wait(self._end(pipeline))
+        finally:
+            self._unsent = 0
+            self._pipeline = None
+            self._leave_pipeline_mode()
+
+    def _end(self, pipeline: AsyncPipeline) -> PQGen[None]:
+        self.pgconn.pipeline_sync()
+        pipeline.result_queue.append(None)
+        yield from send(self.pgconn)
+        yield from pipeline._fetch_gen(flush=False)
+
+    def _leave_pipeline_mode(self) -> None:
+        """Connections that are not done with a pipeline are good for nothing else."""
+        try:
+            if not self.closed:
+                self.pgconn.exit_pipeline_mode()
+        except pg.OperationalError:
+            self.pgconn.finish()
 
     async def rollback(self) -> None:
         """As psycopg's; afterwards nothing counts as prepared, whatever went wrong."""

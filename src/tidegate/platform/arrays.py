@@ -9,7 +9,6 @@ first index; then each element after its length.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -53,14 +52,13 @@ class _ArrayDumper(Dumper):
 
 class _Uuids(_ArrayDumper):
     oid, element_oid = 2951, 2950
-    raw = attrgetter("bytes")
-
     def element(self, value: UUID) -> bytes:
-        return value.bytes
+        return value.int.to_bytes(16)
 
     def dump(self, obj: list[UUID]) -> Buffer:
         each = LENGTH.pack(16)
-        return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(map(_Uuids.raw, obj))
+        values = [value.int.to_bytes(16) for value in obj]
+        return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(values)
 
 
 class _Bigints(_ArrayDumper):

@@ -62,14 +62,15 @@ from tidegate.platform.files import LocalFiles
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
+from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import http_follows as storefront_http_follows
-from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_draw as storefront_pages_draw
 from tidegate.storefront import pages_follow as storefront_pages_follow
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_pictures as storefront_pages_pictures
@@ -171,6 +172,7 @@ ROUTERS = (
     storefront_pages_follow.router,
     storefront_pages_orders.router,
     storefront_pages_room.router,
+    storefront_pages_draw.router,
     admin_pages.router,
     admin_pages_texts.router,
     admin_pages_products.router,
@@ -247,6 +249,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
+            app.state.room_drops = RoomDrops(database, answers)
             with open_darkroom(settings.pictures) as darkroom:
                 app.state.darkroom = darkroom
                 yield

@@ -21,7 +21,7 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
-from tidegate.gate.entries import EntriesPage, open_entries, prove
+from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_publicly
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
@@ -31,7 +31,7 @@ from tidegate.gate.running import Gate
 from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.ids import PlaceId, parse_id
-from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import require_person
 from tidegate.web.contracts import Visitor
@@ -173,6 +173,21 @@ async def get_entries(request: Request) -> Response:
     return StreamingResponse(open_entries(gate, page), media_type="text/plain", headers=headers)
 
 
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/entries/{index}",
+    returns=(200, ProofAnswer),
+    problems=(RoomUnknown, NotFound, NotDrawnYet, Overloaded),
+    tag="gate",
+)
+async def get_entry(request: Request) -> Response:
+    """One entry that was drawn from, by its index (0 is the first): the proof that it is in the log, and its number."""
+    gate = _gate(request)
+    room = gate.kept(request.path_params["slug"]).room
+    proven = await prove_publicly(gate, room, request.path_params["index"])
+    return answer(proven, headers={"cache-control": "public, max-age=3600"})
+
+
 @hot_route("GET", "/api/v1/gate/keys", returns=(200, KeysAnswer), tag="gate")
 async def get_gate_keys(request: Request) -> Response:
     """The public keys (Ed25519) with which receipts and passes can be checked by anybody."""
@@ -183,7 +198,7 @@ async def get_gate_keys(request: Request) -> Response:
     return answer(KeysAnswer(keys), headers={"cache-control": "public, max-age=30"})
 
 
-ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_gate_keys)
+ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_entry, get_gate_keys)
 
 
 def _gate(request: Request) -> Gate:

@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 KEYS_EVERY = 20
 """Rounds of the status between two looks for new keys: well within the minute in which a new key does not sign."""
 
+PROOFS_AT_ONCE = 8
+"""Public proofs that a process makes at the same time, each a few milliseconds; more are asked to come again."""
+
 
 class Gate:
     """What the gate's use cases stand on. `open_gate` makes one; it belongs to one event loop."""
@@ -39,6 +42,7 @@ class Gate:
         self.statuses: dict[str, KeptStatus] = {}
         self.pace = Pace(settings.gate.asks_per_minute)
         self.downloads = asyncio.Semaphore(settings.gate.downloads)
+        self.proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
         self._joins: GroupCommit[JoinWish, Joined] = GroupCommit(
             PostgresTransactions(database.connect, is_race=lambda constraint: constraint == RACE),
             partial(settle_joins, max_joins=settings.gate.max_joins),

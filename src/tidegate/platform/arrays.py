@@ -38,7 +38,7 @@ class _ArrayDumper(Dumper):
         """One value as the server takes it."""
         raise NotImplementedError
 
-    def dump_with_nulls(self, obj: list[Any]) -> Buffer:
+    def dump_with_nulls(self, obj: list[Any]) -> bytes:
         """A list some of whose elements are None."""
         parts = [HEAD.pack(1, 1, self.element_oid, len(obj), 1)]
         for value in obj:
@@ -52,6 +52,7 @@ class _ArrayDumper(Dumper):
 
 class _Uuids(_ArrayDumper):
     oid, element_oid = 2951, 2950
+
     def element(self, value: UUID) -> bytes:
         return value.int.to_bytes(16)
 
@@ -149,7 +150,7 @@ WRITERS: Final[dict[type, _ArrayDumper]] = {kind: dumper(list) for kind, dumper 
 NOTHING: Final = type(None)
 
 
-def array_of(values: list[Any]) -> tuple[int, Buffer] | None:
+def array_of(values: list[Any]) -> tuple[int, Buffer | None] | None:
     """A list of one of these types, some of them None, as type and value of an array; None for others."""
     kinds = set(map(type, values))
     nulls = NOTHING in kinds and len(kinds) == 2

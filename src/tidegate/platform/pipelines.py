@@ -1,9 +1,9 @@
 """A connection whose statements cost little in pipeline mode.
 
 psycopg sends each statement of a pipeline at once, asks the socket before, makes a cursor with adapters of its own, and
-looks at the result's types: about 40 us of Python and a system call or two each, here and at the server. A batch of one
-purchase has thirty statements. Here a statement is prepared when it is first used, written into libpq's buffer, and sent
-with its neighbours when somebody fetches, or when there is enough for the server to begin with.
+looks at the result's types: about 40 us of Python and a system call or two each, here and at the server. The two
+batches of one purchase have thirty statements. Here a statement is prepared when it is first used, written into libpq's
+buffer, and sent with its neighbours when somebody fetches, or when there is enough for the server to begin with.
 
 Outside pipelines, and for `conn.cursor()`, nothing is different from psycopg's own connection.
 """
@@ -19,6 +19,7 @@ from uuid import UUID
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg import errors as pg
 from psycopg.abc import PQGen
+from psycopg.abc import Transformer as AnyTransformer
 from psycopg.adapt import Buffer, PyFormat, Transformer
 from psycopg.generators import send
 from psycopg.pq import ExecStatus, Format
@@ -63,13 +64,12 @@ class _Text:
 
 
 class _Prepared:
-    """A statement with the types of its parameters; `name` is what the server knows it by, once `known`."""
+    """A statement with the types of its parameters; `name` is what the server knows it by, or is about to."""
 
-    __slots__ = ("known", "loads", "name", "transformer")
+    __slots__ = ("loads", "name", "transformer")
 
-    def __init__(self, name: bytes, transformer: Transformer) -> None:
+    def __init__(self, name: bytes, transformer: AnyTransformer) -> None:
         self.name = name
-        self.known = False
         self.transformer = transformer
         self.loads = False
 
@@ -80,19 +80,29 @@ class _Prepared:
         return self.transformer.load_rows(start, end, tuple)
 
 
+Statements = dict[tuple[_Text, bool, tuple[int, ...]], _Prepared]
+"""What a connection has prepared, by text, format of results and types of parameters."""
+
+
 class _Preparation:
     """Stands in psycopg's queue of results for a statement that is being prepared."""
 
-    __slots__ = ("_prepared",)
+    __slots__ = ("_key", "_statements")
 
-    def __init__(self, prepared: _Prepared) -> None:
-        self._prepared = prepared
+    def __init__(self, statements: Statements, key: tuple[_Text, bool, tuple[int, ...]]) -> None:
+        self._statements = statements
+        self._key = key
 
     def _check_results(self, results: Sequence[PGresult]) -> None:
-        _check(results)
+        """A pipeline that was aborted has skipped it: the next one prepares it again, under another name."""
+        try:
+            _check(results)
+        except pg.Error:
+            self._statements.pop(self._key, None)
+            raise
 
     def _set_results(self, results: Sequence[PGresult]) -> None:
-        self._prepared.known = True
+        """Nothing comes with it."""
 
 
 class _Answer(AsyncCursor[Row]):
@@ -145,7 +155,7 @@ class PipelinedConnection(AsyncConnection[Row]):
         super().__init__(*args, **kwargs)
         self.prepare_threshold = None  # psycopg's own statements are few, and it would forget ours with them
         self._texts: dict[str, _Text] = {}
-        self._statements: dict[tuple[_Text, bool, tuple[int, ...]], _Prepared] = {}
+        self._statements: Statements = {}
         self._named = 0
         self._unsent = 0
         self._writer = Transformer(self)
@@ -173,9 +183,7 @@ class PipelinedConnection(AsyncConnection[Row]):
                 text.query, values, param_types=types, param_formats=formats, result_format=result_format
             )
         else:
-            self.pgconn.send_query_prepared(
-                statement.name, values, param_formats=formats, result_format=result_format
-            )
+            self.pgconn.send_query_prepared(statement.name, values, param_formats=formats, result_format=result_format)
         answer = _Answer(self, statement)
         pipeline.result_queue.append((answer, None))
         self._count(values)
@@ -239,7 +247,7 @@ class PipelinedConnection(AsyncConnection[Row]):
         self._named += 1
         statement = self._statements[key] = _Prepared(f"tidegate_{self._named}".encode(), Transformer(self))
         self.pgconn.send_prepare(statement.name, text.query, param_types=types)
-        self._pipeline.result_queue.append((_Preparation(statement), None))  # type: ignore[arg-type]
+        self._pipeline.result_queue.append((_Preparation(self._statements, key), None))  # type: ignore[arg-type]
         return statement
 
     def _write(

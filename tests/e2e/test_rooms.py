@@ -32,6 +32,14 @@ window.tones = 0;
 const start = OscillatorNode.prototype.start;
 OscillatorNode.prototype.start = function (at) { window.tones += 1; return start.call(this, at); };
 """
+NO_CRYPTO = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined })"
+NO_SIGNATURES = """
+const importKey = SubtleCrypto.prototype.importKey;
+SubtleCrypto.prototype.importKey = function (format, key, kind, ...more) {
+  if (kind.name === "Ed25519") return Promise.reject(new DOMException("", "NotSupportedError"));
+  return importKey.call(this, format, key, kind, ...more);
+};
+"""
 WITHIN_2_S = 2_000 + 1_000
 """What a message may take to those who wait, in ms; and a second for a busy machine."""
 
@@ -157,6 +165,16 @@ def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str
     step(stranger.page, "log")("Your entry is in the log: no.")
     inspect(stranger, "draw-tampered")
 
+    for script, words in ((NO_SIGNATURES, "this browser cannot check signatures"), (NO_CRYPTO, "over https only")):
+        lesser = visit(buyer.shop)
+        lesser.page.add_init_script(script)
+        lesser.go("/drops/moon-night/draw")
+        if script is NO_SIGNATURES:
+            lesser.page.get_by_label("Your receipt").fill(receipt)
+            lesser.press("Check it")
+            lesser.sees("Nothing is wrong, but not all of it could be checked.")
+        lesser.sees(words)
+
     plain = visit(buyer.shop, javascript=False)
     plain.go("/drops/moon-night/draw")
     assert "Without JavaScript this page cannot compute." in plain.page.locator("main noscript").inner_text()
@@ -260,3 +278,12 @@ def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None
         for number, opens_in_s, draw in wishes
     ]
     assert waits == pytest.approx(expected)
+    pauses = visitor.page.evaluate(
+        """async (module) => {
+            const { retryPause } = await import(module);
+            const after = (failures, draw, retryAfter_s = 0) => retryPause({ failures, draw, retryAfter_s });
+            return [after(1, 0), after(1, 1), after(3, 1), after(40, 0), after(40, 1), after(1, 1, 30)];
+        }""",
+        static_url("storefront/poll.js"),
+    )
+    assert pauses == [1, 2, 8, 30, 60, 30]

@@ -57,6 +57,8 @@ SHARE = 0.6
 IN_FLIGHT = 2_000
 MOST_JOINS_PER_S = 12_000
 MILESTONES = (1_000, 10_000, 100_000, 1_000_000)
+AT_ONCE, LONGEST_S = 50_000, 120.0
+"""What is missing of `--http-places` joins so many at once, for so long at most."""
 LAGS = 15
 """How often it is measured how long the next one waits."""
 SAMPLED = 20_000
@@ -85,15 +87,23 @@ class Run:
         return f"/api/v1/drops/{SLUG}/status"
 
     def ask(
-        self, request: str, *, rate_per_s: float = 0.0, most: int, first: int = 0, port: int = 0, fills: str = ""
+        self,
+        request: str,
+        *,
+        rate_per_s: float = 0.0,
+        most: int,
+        first: int = 0,
+        port: int = 0,
+        fills: str = "",
+        seconds: float = 0.0,
     ) -> tuple[Report, Path]:
-        """Let requests come for `seconds`: with a rate at random, else as fast as they are answered."""
+        """Let requests come for a while: with a rate at random, else as fast as they are answered."""
         ids = self.these.home / f"ids-{new_id().hex}"
         plan = Plan(
             port=port or self.site.port,
             kind="ask",
             rate_per_s=rate_per_s,
-            seconds=self.seconds,
+            seconds=seconds or self.seconds,
             first_buyer=first,
             buyers=most,
             connections=self.connections,
@@ -119,16 +129,16 @@ class Run:
         """CPU time so far."""
         return Spent.now(self.these, self.site)
 
-    def join(self, *, rate_per_s: float = 0.0, most: int = 0) -> Report:
+    def join(self, *, rate_per_s: float = 0.0, most: int = 0, seconds: float = 0.0) -> Report:
         """New people who join, at most `most` of them."""
-        wanted = int((rate_per_s or MOST_JOINS_PER_S) * self.seconds * 1.1) + 100
+        wanted = int((rate_per_s or MOST_JOINS_PER_S) * (seconds or self.seconds) * 1.1) + 100
         count, first = min(most or wanted, wanted), len(self.people)
         self.people += add_buyers(self.conn, first=first, count=count)
         token = TOKEN_FORMAT.replace("%010d", "%b")
         headers = f"authorization: Bearer {token}\r\ncontent-length: 0\r\n"
         request = _request("POST", f"/api/v1/drops/{SLUG}/places", self.site.port, headers)
         before = self.spent()
-        report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first)
+        report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first, seconds=seconds)
         self.cpu_us["join"] = self.spent().request_us(before, report)
         self.told += ids.read_text().split()
         return report
@@ -166,7 +176,7 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     say(f"joins at {SHARE:.0%} of it: p99 {paced_joins.p99_ms} ms")
     while len(going.told) < asked.http_places:
         before = len(going.told)
-        going.join(most=asked.http_places - before)
+        going.join(most=min(asked.http_places - before, AT_ONCE), seconds=LONGEST_S)
         if len(going.told) == before:
             break
     status = going.status()

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.gate.contracts import NotDrawnYet, Room
-from tidegate.gate.log import BLOCK, inclusion_proof, leaf_hash, root_of
+from tidegate.gate.contracts import EntriesGone, NotDrawnYet, Room
+from tidegate.gate.log import BLOCK, HASH_BYTES, inclusion_proof, leaf_hash, root_of
 from tidegate.gate.messages import ProofAnswer
+from tidegate.gate.rules import draw_of, number_of
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import RoomId
-from tidegate.platform.problems import InvalidRequest, Overloaded
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded
 
 if TYPE_CHECKING:
     from tidegate.gate.places import Joined
@@ -22,6 +23,7 @@ CHUNK = 2_000
 """Entries read and hashed at once: a few milliseconds, after which others have their turn."""
 
 DOWNLOAD_AGAIN_S = 10
+PROOF_AGAIN_S = 2
 
 ENTRIES = """
 SELECT index, id, joins, NULL::bytea FROM gate.places
@@ -48,9 +50,11 @@ class EntriesPage:
 
     @classmethod
     def of(cls, room: Room, start: str, *, most: int) -> EntriesPage:
-        """The page that begins at `start`. Raises: NotDrawnYet; InvalidRequest for what is no entry's number."""
+        """The page that begins at `start`. Raises: NotDrawnYet; EntriesGone; InvalidRequest for no entry's number."""
         if room.cut is None or not room.has_numbers:
             raise NotDrawnYet()
+        if room.entries_gone:
+            raise EntriesGone()
         if not (start.isascii() and start.isdigit() and len(start) < 16) or not 0 <= int(start) <= room.cut:
             raise InvalidRequest(f"`from` is a whole number from 0 to {room.cut}.")
         return cls(room.id, int(start), min(int(start) + most, room.cut), room.cut)
@@ -59,10 +63,29 @@ class EntriesPage:
 async def read_entries(conn: Connection, *, room_id: RoomId, start: int, end: int) -> list[bytes]:
     """Entries `start` to `end` (not included), in their order. Raises: EntriesLost."""
     rows = await conn.execute(ENTRIES, {"room": room_id, "start": start, "end": end})
-    found = await rows.fetchall()
-    if [row[0] for row in found] != list(range(start, end)):
-        raise EntriesLost(f"{len(found)} entries from {start} to {end}")
-    return [entry_of(place_id, joins) if entry is None else entry for _, place_id, joins, entry in found]
+    found = {
+        index: entry_of(place_id, joins) if entry is None else entry
+        for index, place_id, joins, entry in await rows.fetchall()
+    }
+    if len(found) < end - start:
+        found |= await _kept(conn, room_id=room_id, start=start, end=end)
+    try:
+        return [found[index] for index in range(start, end)]
+    except KeyError as missing:
+        raise EntriesLost(f"{missing} of {start} to {end}") from None
+
+
+async def _kept(conn: Connection, *, room_id: RoomId, start: int, end: int) -> dict[int, bytes]:
+    """Entries whose places have left by now; asked for after the places, which leave in between."""
+    rows = await conn.execute(
+        "SELECT block, entries FROM gate.kept_entries WHERE room_id = %s AND block BETWEEN %s AND %s",
+        (room_id, start // BLOCK, (end - 1) // BLOCK),
+    )
+    return {
+        block * BLOCK + at // HASH_BYTES: entries[at : at + HASH_BYTES]
+        for block, entries in await rows.fetchall()
+        for at in range(0, len(entries), HASH_BYTES)
+    }
 
 
 def open_entries(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
@@ -82,15 +105,40 @@ async def _lines(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
 
 
 async def prove(conn: Connection, joined: Joined) -> ProofAnswer:
-    """The proof that a place's entry was drawn from: reads one block of entries and the hashes of the others.
-
-    Raises: NotDrawnYet, also for somebody who came after the draw.
-    """
-    room, place = joined.room, joined.place
-    if room.cut is None or room.cut_root is None or not room.has_numbers or place.index >= room.cut:
+    """The proof that a place's entry was drawn from. Raises: NotDrawnYet, also for somebody who came after the draw."""
+    room, index = joined.room, joined.place.index
+    if room.cut is None or index >= room.cut:
         raise NotDrawnYet()
-    assert place.number is not None, "everybody has a number after the draw"
-    mine, last = place.index // BLOCK, (room.cut - 1) // BLOCK
+    return await prove_entry(conn, room, index)
+
+
+async def prove_publicly(gate: Gate, room: Room, index: str) -> ProofAnswer:
+    """The proof of entry `index`, for whoever asks; as many at once as may be.
+
+    Raises: NotDrawnYet; NotFound for what is not the index of an entry that was drawn from; Overloaded.
+    """
+    if room.cut is None or not room.has_numbers:
+        raise NotDrawnYet()
+    if not (index.isascii() and index.isdigit() and len(index) < 16) or int(index) >= room.cut:
+        raise NotFound()
+    if gate.proofs.locked():
+        raise Overloaded(retry_after_s=PROOF_AGAIN_S)
+    async with gate.proofs, gate.database.connection() as conn:
+        return await prove_entry(conn, room, int(index))
+
+
+async def prove_entry(conn: Connection, room: Room, index: int) -> ProofAnswer:
+    """The proof that entry `index` was drawn from: reads one block of entries and the hashes of the others.
+
+    Raises: NotDrawnYet, EntriesGone.
+    """
+    if room.cut is None or room.cut_root is None or not room.has_numbers:
+        raise NotDrawnYet()
+    if room.entries_gone:
+        raise EntriesGone()
+    number = number_of(room, index, draw=draw_of(room))
+    assert number is not None, "everybody has a number after the draw"
+    mine, last = index // BLOCK, (room.cut - 1) // BLOCK
     entries = await read_entries(conn, room_id=room.id, start=mine * BLOCK, end=min((mine + 1) * BLOCK, room.cut))
     rows = await conn.execute(
         "SELECT hash FROM gate.log_blocks WHERE room_id = %s AND block < %s ORDER BY block",
@@ -101,12 +149,12 @@ async def prove(conn: Connection, joined: Joined) -> ProofAnswer:
         rest = entries if mine == last else await read_entries(conn, room_id=room.id, start=last * BLOCK, end=room.cut)
         blocks.append(root_of([leaf_hash(entry) for entry in rest]))
     leaves = [leaf_hash(entry) for entry in entries]
-    proof = inclusion_proof(place.index, room.cut, block=leaves, blocks=blocks)
+    proof = inclusion_proof(index, room.cut, block=leaves, blocks=blocks)
     return ProofAnswer(
-        index=place.index,
-        entry=entry_of(place.id, place.joins).hex(),
+        index=index,
+        entry=entries[index % BLOCK].hex(),
         size=room.cut,
         proof=[sibling.hex() for sibling in proof],
         root=room.cut_root.hex(),
-        number=place.number,
+        number=number,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import ceil
 
 import msgspec
 from msgspec import Struct
 
 from tidegate.gate.contracts import Phase, PollAnswer, Room, StatusAnswer
-from tidegate.platform.settings import GateSettings
+from tidegate.platform.settings_gate import GateSettings
 
 POLLS_ON_THE_WAY = 4
 """How often somebody asks on the way to the front when they follow the rule: at each quarter of what is left."""
@@ -19,6 +20,11 @@ LEAST_PER_S = 10.0
 """What `per_s` says before anybody was let in."""
 
 JITTER = 0.3
+
+ASKS_PER_S = 1_000
+"""About how many ask for one room's status a second at most, of those who are far from the front. With few of them
+everybody asks often, and so hears soon of a pause, a message, or that all of it is sold. How many look before the
+lobby opens is not known."""
 
 
 class KeptStatus(Struct, frozen=True):
@@ -32,6 +38,9 @@ class KeptStatus(Struct, frozen=True):
 def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswer:
     """What everybody may know of a room; `now` is the database's."""
     per_s = round(max(room.pace_per_s * POLLS_ON_THE_WAY, LEAST_PER_S), 1)
+    far_s = limits.poll_far_s
+    if room.phase is not Phase.SCHEDULED:
+        far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,
@@ -39,11 +48,12 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         opens_at=_moment(room.opens_at),
         drawn=room.drawn_at is not None,
         serving=room.serving,
+        pace_per_s=round(room.pace_per_s, 3),
         joined=room.size,
         left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
         paused=room.paused,
         message=room.message,
-        poll=PollAnswer(near_s=limits.poll_near_s, far_s=limits.poll_far_s, per_s=per_s, jitter=JITTER),
+        poll=PollAnswer(near_s=limits.poll_near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
     )
 

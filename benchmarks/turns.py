@@ -1,8 +1,8 @@
 """What a waiting person costs and how long the next one waits, in a room that the benchmark `gate` has filled.
 
 `admit_lag_ms`: somebody who was let in leaves, and the status, which is all that those who wait look at, then says that
-the next one may buy. It holds the scheduler's pause between two rounds (`TIDEGATE_ADMISSION__INTERVAL_MS`), the status's
-own (`TIDEGATE_GATE__STATUS_REFRESH_MS`), and what both take to do their work.
+the next one may buy. It holds the scheduler's pause between two rounds (`TIDEGATE_ADMISSION__INTERVAL_MS`), the
+status's own (`TIDEGATE_GATE__STATUS_REFRESH_MS`), and what both take to do their work.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import psycopg
 from benchmarks.load import Report
 from benchmarks.servers import ROOT, Fleet, Servers, used_s
 from tidegate.platform.embedded.children import Program, launch_command
+from tidegate.platform.embedded.orphans import processes_in
 from tidegate.platform.embedded.running import stop
 
 INSIDE = 20
@@ -58,7 +59,7 @@ def used_bytes(these: Servers, site: Fleet) -> int:
     """Memory of the processes that know of places: what belongs to the site's and PostgreSQL's alone, and Valkey's."""
     found = sum(psutil.Process(each.pid).memory_info().rss for each in site.processes)
     found += psutil.Process(these.valkey_pid).memory_info().rss
-    for process in these.postgres():
+    for process in processes_in(these.data):
         try:
             found += process.memory_full_info().uss
         except psutil.Error:  # it has ended meanwhile

@@ -5,8 +5,10 @@ axe finds nothing on any of its pages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 import msgspec
@@ -18,9 +20,12 @@ from tests.e2e.shopper import CHECKOUT, Shopper, run, sku_of
 from tests.e2e.test_pages import inspect
 from tests.e2e.test_staff import staff_of
 from tests.e2e.waiting_crowd import let_join
+from tests.gate.test_signing import RING
 from tests.servers import Shop, wait_until
-from tidegate.gate import PollAnswer, next_poll_s
+from tidegate.gate import PollAnswer, Receipt, next_poll_s
 from tidegate.gate.draw import Draw, draw_key
+from tidegate.gate.receipts import Sheet
+from tidegate.platform.ids import RoomId, new_id
 from tidegate.web import static_url
 
 pytestmark = pytest.mark.browser
@@ -244,6 +249,21 @@ def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None
         [module, {"seed": seed, "root": root, "beacon": beacon}, asked],
     )
     assert computed == [Draw(key, size).number(index) for size, index in asked]
+
+    receipts = [Receipt(RoomId(new_id()), n, hashlib.sha256(bytes([n])).digest(), 7, b"r" * 32) for n in range(7)]
+    sheet = Sheet(receipts)
+    texts = [sheet.text(RING, line) for line in range(7)]
+    cut = [text[:-4] + ("AAAA" if text[-4:] != "AAAA" else "BBBB") for text in texts]
+    swapped = [".".join([*texts[n].split(".")[:3], texts[n - 1].split(".")[3]]) for n in range(7)]
+    keys = [{"kid": kid, "x": urlsafe_b64encode(raw).decode().rstrip("=")} for kid, raw in RING.public_keys.items()]
+    signed = visitor.page.evaluate(
+        """async ([module, keys, texts]) => {
+            const { isSigned, readReceipt } = await import(module);
+            return Promise.all(texts.map((text) => isSigned(readReceipt(text), keys)));
+        }""",
+        [module, keys, [*texts, *cut, *swapped]],
+    )
+    assert signed == [True] * 7 + [False] * 14
 
     poll = PollAnswer(near_s=1, far_s=60, per_s=40.0, jitter=0.3)
     places = (None, 1, 40, 41, 2_000, 500_000)

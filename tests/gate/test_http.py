@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.checkout.buying import problem
@@ -279,7 +281,12 @@ async def test_a_receipt_is_checked_with_the_published_key(
     def raw(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "==")
 
-    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(raw(signature), signed.encode())
+    one = b"\x00\x00\x00\x01"
+    assert raw(signature)[:8] == b"\x00\x00\x00\x00" + one, "the only one of its batch, so the root is its leaf"
+    root = sha256(b"\x00" + signed.encode()).digest()
+    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(
+        raw(signature)[8:], f"{kind}.{kid}.".encode() + one + root
+    )
     assert kind == "tgr1"
     assert raw(payload)[-32:].hex() == place["root"]
     assert json.dumps(place).count("@") == 0
@@ -288,3 +295,25 @@ async def test_a_receipt_is_checked_with_the_published_key(
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_other_methods_are_refused(site: httpx.AsyncClient, method: str) -> None:
     assert problem(await site.request(method, f"{DROP}/status")) == (405, "method-not-allowed")
+
+
+async def test_who_asks_for_the_status_a_hundred_times_too_often_is_slowed_down_and_nobody_else(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    eager, calm = await account(database), await account(database)
+    place = await joined(site, eager)
+    most = settings.gate.status_per_minute
+    with redis.Redis.from_url(settings.require_valkey_url()) as valkey:
+        before = valkey.info("stats")["total_commands_processed"]
+        answers = await asyncio.gather(*(site.get(f"{DROP}/status", headers=eager) for _ in range(most + 100)))
+        asked = valkey.info("stats")["total_commands_processed"] - before
+    assert asked <= 1, "no status asks Valkey; the one command is this test's"
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 90 <= len(refused) <= 100
+    assert {problem(answer) for answer in refused} == {(429, "too-many-requests")}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    for headers in (calm, {}, {}):
+        assert (await site.get(f"{DROP}/status", headers=headers)).status_code == 200
+    assert (await joined(site, eager))["id"] == place["id"], "it costs nothing but speed"

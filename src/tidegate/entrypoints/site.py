@@ -45,6 +45,7 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.gate import http as gate_http
+from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
@@ -54,6 +55,7 @@ from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import listen, make_server
@@ -112,10 +114,10 @@ FORM_BYTES = 65_536
 """What a form with a file holds beside it."""
 
 
-def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
+def create_app(settings: Settings, *, providers: Sequence[Provider] = (), shelf: Shelf | None = None) -> ASGIApp:
     """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
 
-    `providers` are ways to pay beyond those that the settings name.
+    `providers` are ways to pay beyond those that the settings name. `shelf` is what its server answers by itself.
 
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
@@ -132,6 +134,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     )
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
+    app.state.shelf = shelf or Shelf(settings)
     add_routes(app, settings)
     uploads = (Upload(PICTURE_UPLOADS, 2 * settings.pictures.max_bytes + FORM_BYTES),)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept, uploads=uploads)
@@ -144,19 +147,19 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
 
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)  # until uvicorn takes over, and again when it raises the signal at its end
+    stop_on(signal.SIGTERM, signal.SIGINT)
     name = os.environ.get(PROCESS_NAME_VARIABLE, "site")
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
-    app = create_app(settings, providers=providers)
-    sock = _listening_socket(settings)
+    shelf = Shelf(settings)
+    app = create_app(settings, providers=providers, shelf=shelf)
+    sock = listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
 
 
 ROUTERS = (
@@ -241,11 +244,12 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
-            open_gate(database, settings) as rooms,
+            open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop
             app.state.gate = rooms
+            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
@@ -272,7 +276,8 @@ async def _make_guest(database: Database, settings: Settings) -> SignedIn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
 
 
-def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    """Whether the database answers and is of this program's revision."""
     revision = known_revisions()[-1]
 
     async def database_answers() -> None:
@@ -285,19 +290,30 @@ def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
         if row is None or row[0] != revision:
             raise StartupError("the database has another revision than this program")
 
+    return {"database": database_answers, "migrations": migrations_are_done}
+
+
+def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
     async def valkey_answers() -> None:
         await app.state.valkey.ping()
 
-    return {"database": database_answers, "migrations": migrations_are_done, "valkey": valkey_answers}
+    return {**database_checks(app), "valkey": valkey_answers}
 
 
-def _listening_socket(settings: Settings) -> socket.socket:
+def listening_socket(settings: Settings) -> socket.socket:
+    """The inherited socket, else one on the settings' address. Raises: StartupError."""
     inherited = os.environ.get(LISTEN_FD_VARIABLE)
     try:
         return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
     except (OSError, ValueError) as error:
         place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def stop_on(*signals: signal.Signals) -> None:
+    """Leave at these signals until uvicorn takes over, and again when it raises them at its end."""
+    for number in signals:
+        signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

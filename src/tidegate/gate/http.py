@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import time
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tidegate.gate.contracts import (
     AccountNeeded,
+    EntriesGone,
     JoinedTooOften,
     LobbyNotOpen,
     NotDrawnYet,
@@ -22,17 +22,19 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_publicly
+from tidegate.gate.http_pace import count, keep_pace, keep_session_pace
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
-from tidegate.gate.receipts import receipt_text
-from tidegate.gate.running import Gate
+from tidegate.gate.running import Gate, Statuses
+from tidegate.gate.status import KeptStatus
 from tidegate.gate.tickets import room_of_ticket, ticket_of
-from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
+from tidegate.platform.edge.headers import Header
+from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Link, answer, hot_route
+from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, TooManyRequests
-from tidegate.platform.texts import text as _
 from tidegate.web import require_person
 from tidegate.web.contracts import Visitor
 
@@ -77,7 +79,7 @@ async def post_place(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/status",
     returns=(200, StatusAnswer),
-    problems=(RoomUnknown,),
+    problems=(RoomUnknown, TooManyRequests),
     tag="gate",
 )
 async def get_status(request: Request) -> Response:
@@ -85,12 +87,25 @@ async def get_status(request: Request) -> Response:
 
     With a number, wait its distance to `serving` divided by `poll.per_s` seconds; without one a tenth of the time until
     `opens_at`; at least `near_s` and at most `far_s`, each time give or take the share `jitter`, by chance.
+    Whoever asks much oftener than that gets 429, a second late, with `Retry-After`: it costs no place.
     """
+    await keep_pace(request)
     kept = _gate(request).kept(request.path_params["slug"])
     if request.headers.get("if-none-match") == kept.etag:
         return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
-    headers = ((b"content-type", b"application/json"), (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
-    return Answer(kept.body, status=200, headers=headers)
+    return Answer(kept.body, status=200, headers=_status_headers(kept))
+
+
+def shelve(shelf: Shelf, statuses: Statuses) -> None:
+    """Let the server itself answer `get_status` for these rooms."""
+    shelf.fill(
+        {
+            get_status.path.replace("{slug}", slug): Ready(
+                get_status.path, kept.body, kept.etag, headers=_status_headers(kept)
+            )
+            for slug, kept in statuses.items()
+        }
+    )
 
 
 @hot_route(
@@ -156,7 +171,7 @@ async def get_draw(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/entries",
     returns=(200, None),
-    problems=(RoomUnknown, NotDrawnYet, InvalidRequest, Overloaded),
+    problems=(RoomUnknown, NotDrawnYet, EntriesGone, InvalidRequest, Overloaded),
     tag="gate",
 )
 async def get_entries(request: Request) -> Response:
@@ -177,7 +192,7 @@ async def get_entries(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/entries/{index}",
     returns=(200, ProofAnswer),
-    problems=(RoomUnknown, NotFound, NotDrawnYet, Overloaded),
+    problems=(RoomUnknown, NotFound, NotDrawnYet, EntriesGone, Overloaded),
     tag="gate",
 )
 async def get_entry(request: Request) -> Response:
@@ -201,6 +216,10 @@ async def get_gate_keys(request: Request) -> Response:
 ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_entry, get_gate_keys)
 
 
+def _status_headers(kept: KeptStatus) -> tuple[Header, ...]:
+    return (*JSON_HEADERS, (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
+
+
 def _gate(request: Request) -> Gate:
     gate: Gate = request.app.state.gate
     return gate
@@ -208,17 +227,9 @@ def _gate(request: Request) -> Gate:
 
 async def _person(request: Request) -> Visitor:
     """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
+    await keep_session_pace(request)
     person = await require_person(request)
-    wait_s = _gate(request).pace.wait_s(person.id, now_s=time.monotonic())
-    if wait_s:
-        raise TooManyRequests(
-            _(
-                "You have asked too often. Your place is kept, and nothing was changed; ask again in %(wait_s)s"
-                " seconds.",
-                wait_s=wait_s,
-            ),
-            retry_after_s=wait_s,
-        )
+    await count(_gate(request), person.id)
     return person
 
 
@@ -241,7 +252,8 @@ async def _own_place(request: Request) -> Joined:
 
 
 def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
-    place, room = joined.place, joined.room
+    place, room, sheet = joined.place, joined.room, joined.sheet
+    assert sheet is not None, "a join has a receipt"
     return JoinAnswer(
         id=str(place.id),
         ticket=ticket_of(gate.ring, place),
@@ -250,7 +262,7 @@ def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
         index=place.index,
         joined=room.size,
         root=room.root.hex(),
-        receipt=receipt_text(gate.ring, joined.receipt),
+        receipt=sheet.text(gate.ring, joined.line),
     )
 
 

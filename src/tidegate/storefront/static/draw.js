@@ -6,6 +6,9 @@ const ROUNDS = 10;
 const LEAST_BASE = 4;
 const RECEIPT_KIND = "tgr1";
 const RECEIPT_BYTES = 96;
+const SEAT_BYTES = 8;
+const HASH_BYTES = 32;
+const SIGNATURE_BYTES = 64;
 const HASH = /^[0-9a-f]{64}$/;
 
 /** Browsers calculate on pages that came over https, or from this machine, only. */
@@ -72,15 +75,14 @@ export async function numberOf({ seed, root, beacon, size }, index) {
   return value + 1;
 }
 
-/** Whether `proof` leads from an entry to the root of the log's first `size` entries (RFC 9162, 2.1.3.2). */
-export async function isIncluded({ entry, index, size, proof, root }) {
-  if (!(index >= 0 && index < size)) return false;
+/** The root to which `proof` (hashes as bytes) leads from a leaf's hash (RFC 9162, 2.1.3.2); null where it fits no tree. */
+async function rootBy({ leaf, index, size, proof }) {
+  if (!(index >= 0 && index < size)) return null;
   let at = index;
   let last = size - 1;
-  let found = await sha256(Uint8Array.of(0), hashOf(entry));
-  for (const text of proof) {
-    if (last === 0) return false;
-    const sibling = hashOf(text);
+  let found = leaf;
+  for (const sibling of proof) {
+    if (last === 0) return null;
     if (at % 2 === 1 || at === last) {
       found = await sha256(Uint8Array.of(1), sibling, found);
       while (at % 2 === 0 && at > 0) {
@@ -93,7 +95,14 @@ export async function isIncluded({ entry, index, size, proof, root }) {
     at = Math.floor(at / 2);
     last = Math.floor(last / 2);
   }
-  return last === 0 && hexOf(found) === root;
+  return last === 0 ? found : null;
+}
+
+/** Whether `proof` leads from an entry to the root of the log's first `size` entries. */
+export async function isIncluded({ entry, index, size, proof, root }) {
+  const leaf = await sha256(Uint8Array.of(0), hashOf(entry));
+  const found = await rootBy({ leaf, index, size, proof: proof.map(hashOf) });
+  return found !== null && hexOf(found) === root;
 }
 
 function fromBase64Url(text) {
@@ -110,8 +119,8 @@ export function readReceipt(text) {
   const parts = text.replace(/\s+/g, "").split(".");
   if (parts.length !== 4 || parts[0] !== RECEIPT_KIND) return null;
   const payload = fromBase64Url(parts[2]);
-  const signature = fromBase64Url(parts[3]);
-  if (payload?.length !== RECEIPT_BYTES || signature === null) return null;
+  const seal = fromBase64Url(parts[3]);
+  if (payload?.length !== RECEIPT_BYTES || seal === null) return null;
   const view = new DataView(payload.buffer);
   return {
     room: hexOf(payload.subarray(0, 16)).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5"),
@@ -121,8 +130,21 @@ export function readReceipt(text) {
     root: hexOf(payload.subarray(64, 96)),
     kid: parts[1],
     signed: utf8(parts.slice(0, 3).join(".")),
-    signature,
+    seal,
   };
+}
+
+/** What was signed for all receipts of a batch, and the signature; null for a receipt that is not one of a batch. */
+async function signedOf({ kid, signed, seal }) {
+  if (seal.length < SEAT_BYTES + SIGNATURE_BYTES || (seal.length - SEAT_BYTES - SIGNATURE_BYTES) % HASH_BYTES) return null;
+  const seat = new DataView(seal.buffer);
+  const [index, size] = [seat.getUint32(0), seat.getUint32(4)];
+  const proof = [];
+  for (let at = SEAT_BYTES; at < seal.length - SIGNATURE_BYTES; at += HASH_BYTES) proof.push(seal.subarray(at, at + HASH_BYTES));
+  const root = await rootBy({ leaf: await sha256(Uint8Array.of(0), signed), index, size, proof });
+  if (root === null) return null;
+  const head = utf8(`${RECEIPT_KIND}.${kid}.`);
+  return { all: joined(head, bigEndian(size, 4), root), signature: seal.subarray(-SIGNATURE_BYTES) };
 }
 
 /** Whether one of `keys` (as the API lists them) signed a receipt: true, false, or null where no browser can say. */
@@ -135,5 +157,6 @@ export async function isSigned(receipt, keys) {
   } catch {
     return null;
   }
-  return crypto.subtle.verify({ name: "Ed25519" }, key, receipt.signature, receipt.signed);
+  const own = await signedOf(receipt);
+  return own !== null && crypto.subtle.verify({ name: "Ed25519" }, key, own.signature, own.all);
 }

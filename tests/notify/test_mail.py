@@ -17,7 +17,7 @@ from tidegate.notify.mail import Mail, MailServer, compose
 from tidegate.notify.messages import LINK_TEMPLATES, TEMPLATES, MessageContext, Words, write_inbox, write_mail
 from tidegate.notify.rules import MAX_NAME, BadAddress, display_name, split_address
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings
+from tidegate.platform.settings_notify import MailSettings
 
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
 NAMES = st.text(max_size=200) | st.text(st.sampled_from('a \r\n\t"<>@,;:\\()[]=?.é\u2028'), max_size=200)

@@ -21,7 +21,7 @@ from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseExcepti
 from tidegate.notify.messages import Words
 from tidegate.notify.rules import display_name, split_address
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings
+from tidegate.platform.settings_notify import MailSettings
 
 
 class MailServerAway(Exception):
@@ -29,12 +29,16 @@ class MailServerAway(Exception):
 
 
 class MailRefused(Exception):
-    """The mail server did not take this message. `final`: it never will. The text names no address."""
+    """The mail server did not take this message. `final`: it never will. The text names no address.
 
-    def __init__(self, reason: str, *, final: bool) -> None:
+    `doubtful`: it did not answer, so that it may have taken it all the same.
+    """
+
+    def __init__(self, reason: str, *, final: bool, doubtful: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.final = final
+        self.doubtful = doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def compose(mail: Mail, *, sender: str) -> EmailMessage:
     message["To"] = Address(display_name(mail.name), local, domain)
     message["Subject"] = mail.words.subject
     message["Date"] = format_datetime(mail.written_at)
-    message["Message-ID"] = f"<{mail.key}@{split_address(address)[1]}>"
+    message["Message-ID"] = message_id(mail.key, sender)
     message["Auto-Submitted"] = "auto-generated"
     if mail.unsubscribe_url:
         message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
@@ -73,6 +77,11 @@ def compose(mail: Mail, *, sender: str) -> EmailMessage:
     if mail.words.html:
         message.add_alternative(mail.words.html, subtype="html")
     return message
+
+
+def message_id(key: str, sender: str) -> str:
+    """The Message-ID of the mail with this key."""
+    return f"<{key}@{split_address(parseaddr(sender)[1])[1]}>"
 
 
 class MailServer:
@@ -145,7 +154,7 @@ def _refusal(error: Exception) -> MailRefused:
         return MailRefused("the mail server does not take this kind of address", final=True)
     if isinstance(error, SMTPResponseException):
         return MailRefused(_reason(error), final=error.code >= 500)
-    return MailRefused(_reason(error), final=False)
+    return MailRefused(_reason(error), final=False, doubtful=True)
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,9 @@ from tidegate.notify.contracts import (
     FollowLinkOver,
     FollowsFull,
     InboxMessage,
+    Progress,
+    Send,
+    SendState,
     Topic,
     TopicKind,
 )
@@ -20,6 +23,8 @@ from tidegate.notify.follows import follow, forget_follows, list_follows, unfoll
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, waiting_topics
+from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.views import list_sends
 
 __all__ = [
     "Asked",
@@ -29,10 +34,14 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "Progress",
+    "Send",
+    "SendState",
     "Topic",
     "TopicKind",
     "WaitingTopic",
     "begin_send",
+    "cancel_send",
     "check_address",
     "check_mail_server",
     "count_request",
@@ -44,8 +53,11 @@ __all__ = [
     "forget_follows",
     "list_follows",
     "list_inbox",
+    "list_sends",
     "mail_confirmation",
+    "pause_send",
     "read_confirmation",
+    "resume_send",
     "take_over_messages",
     "unfollow",
     "waiting_topics",

@@ -61,6 +61,8 @@ async def tell_followers(database: Database, settings: Settings, *, event_id: Ev
     while planned := await plan_send(database, settings, event_id=event_id):
         found += planned
         await hand_out_shards(database, settings, event_id=event_id)
+    await finish_send(database, event_id=event_id)
+    await hand_out_shards(database, settings, event_id=event_id)
     return found
 
 

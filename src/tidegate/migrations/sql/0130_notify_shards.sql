@@ -8,6 +8,7 @@ ALTER TABLE notify.sends
         CONSTRAINT sends_lane_known CHECK (lane IN ('receipts', 'within_10s', 'within_1m', 'bulk')),
     ADD COLUMN planned_at timestamptz,
     ADD COLUMN paused_at timestamptz,
+    ADD COLUMN paused_s double precision NOT NULL DEFAULT 0,
     ADD COLUMN cancelled_at timestamptz,
     ADD COLUMN last_error text;
 CREATE INDEX sends_newest ON notify.sends (event_id DESC, topic_id);

@@ -40,13 +40,13 @@ def serve_site() -> None:
     serve(current_settings())
 
 
-def work() -> None:
-    """Celery processes that handle events and deliver messages."""
+def work(*, lanes: Sequence[str] | None = None, processes: int | None = None) -> None:
+    """Celery processes that handle events and deliver messages, of all lanes unless some are named."""
     with importing():
         from tidegate.entrypoints.worker import serve
         from tidegate.platform.settings import current_settings
 
-    serve(current_settings())
+    serve(current_settings(), lanes=lanes, processes=processes)
 
 
 def schedule() -> None:

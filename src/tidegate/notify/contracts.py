@@ -115,6 +115,27 @@ class Asked:
     locale: str
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What staff wrote to the followers of a topic, which is called `topic` and has its page at `path`."""
+
+    post_id: EventId
+    topic_id: UUID
+    kind: str
+    topic: str
+    path: str
+    title: str
+    body: str
+    created_at: datetime
+
+
+class PostDiffers(Problem):
+    """This Idempotency-Key has written another post; use a new one."""
+
+    slug = "post-differs"
+    status = 409
+
+
 class FollowsFull(Problem):
     """You follow as much as one can."""
 

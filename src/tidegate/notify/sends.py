@@ -65,6 +65,21 @@ async def find_followed(conn: Connection, *, topics: Mapping[TopicKind, Sequence
     return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
 
 
+async def list_topics(
+    conn: Connection, *, limit: int, kind: TopicKind | None = None, key: str | None = None
+) -> Sequence[WaitingTopic]:
+    """Topics that somebody has followed, the newest first."""
+    rows = await conn.execute(
+        """
+        SELECT topic_id, kind, key, title, path FROM notify.topics
+        WHERE (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
+        ORDER BY topic_id DESC LIMIT %(limit)s
+        """,
+        {"kind": kind, "key": key, "limit": limit},
+    )
+    return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
+
+
 async def begin_send(
     conn: Connection,
     *,

@@ -88,6 +88,7 @@ def test_templates_escape_what_they_are_given(template: str) -> None:
         "shipment": {"carrier": "<script>x</script>", "tracking_number": "<b>Ada", "tracking_url": "https://a.example"},
         "title": "<script>x</script> {{ 7 * 7 }} %s %(total)s",
         "topic_title": "<i>1</i>",
+        "body": "<script>x</script> {{ 7 * 7 }}\n<b>Ada",
         "url": "http://127.0.0.1:8000/drops/1",
         "unsubscribe_url": 'http://127.0.0.1:8000/unsubscribe?token=a&b="><script>',
     }

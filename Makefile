@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 NAME ?=
 
 # Compiled Python is kept beside its sources: without it every process of the shop compiles its imports at each start.
@@ -22,7 +22,7 @@ up: setup ## Start the shop with demo data on http://127.0.0.1:8000
 dev: setup ## The same, started again whenever the code changes
 	@$(BIN)/tidegate up --demo --reload
 
-test: setup chromium ## Run the tests, two files at a time: make test ARGS="tests/catalog -x"
+test: setup chromium ## Run the tests, three files at a time: make test ARGS="tests/catalog -x"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: setup ## Format, lint, types, layers, migrations, reference pages

@@ -11,7 +11,8 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 COLUMNS = (
     "Handle,Title,Body (HTML),Vendor,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,"
-    "Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Gift Card,Status"
+    "Variant SKU,Variant Inventory Qty,Variant Price,Variant Compare At Price,Image Src,Gift Card,"
+    "SEO Title,SEO Description,Variant Image,Status"
 ).split(",")
 SHORT = {
     "handle": "Handle",
@@ -31,6 +32,9 @@ SHORT = {
     "compare": "Variant Compare At Price",
     "image": "Image Src",
     "gift": "Gift Card",
+    "seo_title": "SEO Title",
+    "seo_text": "SEO Description",
+    "variant_image": "Variant Image",
     "status": "Status",
 }
 

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from tests.catalog.files import product_file, shared
 from tests.catalog.makers import TODAY, Importing, a_product, row_versions, write
-from tidegate.catalog import ExportReport, NewProduct, NewVariant, RowError, Status, demo_catalogue, export_products
+from tidegate.catalog import (
+    ExportReport,
+    NewProduct,
+    NewVariant,
+    RowError,
+    SeoTexts,
+    Status,
+    demo_catalogue,
+    export_products,
+)
 from tidegate.catalog.csv_rows import read_rows
 from tidegate.catalog.html_text import html_text
 from tidegate.catalog.plain_text import plain_text
@@ -88,6 +97,8 @@ def products(draw: st.DrawFn) -> NewProduct:
         tags=tuple(draw(st.lists(titles, max_size=3, unique=True))),
         status=draw(st.sampled_from(Status)),
         variants=variants,
+        seo_title=draw(WORDS | st.just("")),
+        seo_description=draw(WORDS | st.just("")),
         collections=tuple(draw(st.lists(st.sampled_from(["Light", "Winter sale", "Été"]), unique=True))),
     )
 
@@ -108,6 +119,7 @@ def test_whatever_the_format_can_carry_comes_back(product: NewProduct) -> None:
         product.status,
         product.collections,
         offers,
+        SeoTexts(product.seo_title or "", product.seo_description or ""),
     )
     assert unfit(exported) == ""
     target = io.StringIO(newline="")

@@ -10,6 +10,7 @@ import pytest
 from tests.catalog.files import product_file, shared
 from tests.catalog.makers import TODAY, Importing, a_product, row_versions, write
 from tidegate.catalog import (
+    SeoTexts,
     UnusableFile,
     find_product,
     find_variants,
@@ -62,6 +63,23 @@ async def test_a_change_is_written_and_nothing_else(database: Database) -> None:
         assert [c.title for c in lamp.collections] == ["Outdoor"]
         assert [v.price.amount for v in lamp.variants] == [900]
         assert [c.slug for c in await list_collections(conn)] == ["outdoor"]
+
+
+async def test_texts_for_search_engines_are_as_the_file_says(database: Database) -> None:
+    async def texts() -> SeoTexts:
+        async with database.connection() as conn:
+            lamp = await find_product(conn, slug="lamp", currency="GBP")
+        assert lamp is not None
+        return lamp.seo
+
+    said = product_file(LAMP | {"seo_title": "Lamps", "seo_text": "Bright"})
+    assert (await Importing(database).run(said)).created == 1
+    assert await texts() == SeoTexts("Lamps", "Bright")
+    assert (await Importing(database).run(said)).unchanged == 1
+    silent = b"Handle,Title,Variant Price,Variant SKU,SEO Title,Type\nlamp,Lamp,10.00,L,,Indoor\n"
+    assert (await Importing(database).run(silent)).changed == 1
+    assert await texts() == SeoTexts("", "Bright"), "a column that is not there says nothing, an empty cell does"
+    assert (await Importing(database).run(silent)).unchanged == 1
 
 
 async def test_a_variant_gone_from_the_file_stays(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.catalog.files import product_file
 from tests.catalog.makers import TODAY
-from tidegate.catalog.contracts import NewProduct, RowError, Status, UnusableFile
+from tidegate.catalog.contracts import NewProduct, PictureLeft, RowError, Status, UnusableFile
 from tidegate.catalog.csv_rows import read_rows
 from tidegate.catalog.groups import MAX_VARIANTS
 from tidegate.catalog.sources import parse_products
@@ -72,6 +72,31 @@ def test_variants_follow_the_first_row() -> None:
     ]
     assert [v.sku for v in product.variants] == ["TEE_S_RED", "TEE_M_RED"]
     assert [v.price.amount for v in product.variants] == [500, 550]
+
+
+def test_pictures_are_told_and_not_fetched() -> None:
+    rows = (
+        LAMP | {"image": "https://a.example/1.jpg", "variant_image": "https://a.example/1.jpg"},
+        {"handle": "lamp", "image": "https://a.example/2.jpg"},
+        LAMP | {"handle": "broken", "title": "", "image": "https://a.example/3.jpg"},
+    )
+    left: list[PictureLeft] = []
+    read = read_rows(io.BytesIO(product_file(*rows)), max_cell_bytes=131_072)
+    products = list(parse_products(read, currency="GBP", report=lambda _: None, today=TODAY, left=left.append))
+    assert [product.slug for product in products] == ["lamp"]
+    assert left == [
+        PictureLeft(2, "lamp", "https://a.example/1.jpg"),
+        PictureLeft(3, "lamp", "https://a.example/2.jpg"),
+    ]
+
+
+def test_texts_for_search_engines() -> None:
+    product = only(LAMP | {"seo_title": " Lamps,\n bright ", "seo_text": "Light for all."})
+    assert (product.seo_title, product.seo_description) == ("Lamps, bright", "Light for all.")
+    assert parse(product_file(LAMP | {"seo_text": "x" * 501}))[1] == [
+        (2, "SEO Description is longer than 500 characters")
+    ]
+    assert parse(product_file(LAMP | {"seo_title": "x" * 256}))[1] == [(2, "SEO Title is longer than 255 characters")]
 
 
 def test_the_newer_header_is_understood() -> None:

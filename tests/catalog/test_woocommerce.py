@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.catalog.files import shared
 from tests.catalog.makers import TODAY, Importing, row_versions
-from tidegate.catalog import NewProduct, RowError, Status, find_product, list_collections
+from tidegate.catalog import NewProduct, PictureLeft, RowError, Status, find_product, list_collections
 from tidegate.catalog.csv_rows import read_rows
 from tidegate.catalog.sources import parse_products
 from tidegate.platform.database import Database
@@ -65,6 +65,20 @@ def only(*rows: dict[str, str], today: date = TODAY) -> NewProduct:
     assert errors == []
     (product,) = products
     return product
+
+
+def test_pictures_are_told_and_not_fetched() -> None:
+    images = "https://a.example/1,2.jpg, https://a.example/3.jpg"
+    rows = (BELT | {"Images": images}, TEE | {"Images": "https://a.example/4.jpg"}, RED | {"v1": "Red"})
+    left: list[PictureLeft] = []
+    read = read_rows(io.BytesIO(woo(*rows)), max_cell_bytes=131_072)
+    products = list(parse_products(read, currency="GBP", report=lambda _: None, today=TODAY, left=left.append))
+    assert {product.slug for product in products} == {"belt", "tee"}
+    assert sorted((picture.line, picture.slug, picture.address) for picture in left) == [
+        (2, "belt", "https://a.example/1,2.jpg"),
+        (2, "belt", "https://a.example/3.jpg"),
+        (3, "tee", "https://a.example/4.jpg"),
+    ]
 
 
 def test_a_simple_product() -> None:

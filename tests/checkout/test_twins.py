@@ -89,7 +89,9 @@ async def test_a_failure_is_shared_and_another_request_is_refused() -> None:
     with pytest.raises(KeyReused):
         await twins.share(RequestKey(KEY.buyer_id, KEY.key, fingerprint("/", "another")), work)
     work.let_go.set()
-    assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [NotFound] * 3
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [(type(each), str(each)) for each in errors] == [(NotFound, str(errors[0]))] * 3
+    assert len({id(each) for each in errors}) == 3, "nobody raises what another one raises"
     assert work.begun == 1
 
 

@@ -95,9 +95,12 @@ def complaints(visitor: Shopper, form: Form, text: str) -> Iterator[str]:
         if not (answer.headers.get("content-type") or "").startswith("text/html"):
             yield "is answered with no page"
             return
-        with suppress(AssertionError):  # a browser obeys autofocus when it draws the page, maybe after its load
-            wait_until(lambda: page.evaluate("document.activeElement !== document.body"), timeout_s=2)
-        yield from _unhelpful(form, page.evaluate(ANSWER, [form.action, form.names]), text)
+        said = page.evaluate(ANSWER, [form.action, form.names])
+        if said["typed"] is not None and not said["focus"]:
+            with suppress(AssertionError):  # a browser obeys autofocus when it draws the page, maybe after its load
+                wait_until(lambda: page.evaluate("document.activeElement !== document.body"), timeout_s=2)
+            said = page.evaluate(ANSWER, [form.action, form.names])
+        yield from _unhelpful(form, said, text)
     elif text:
         yield "took rubbish"
     if page.get_by_role("heading", level=1).count() != 1:

@@ -1,58 +1,282 @@
-"""A waiting room in a browser: no turn, no goods; a turn, and staff who see the line move; axe finds nothing."""
+"""A waiting room in a browser: lobby, draw, line, turn, and the draw's proof; sold out, a bad network, the staff.
+
+axe finds nothing on any of its pages.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
 
+import msgspec
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Visit
-from tests.e2e.shopper import CHECKOUT, run, sku_of
+from tests.e2e.shopper import CHECKOUT, Shopper, run, sku_of
 from tests.e2e.test_pages import inspect
 from tests.e2e.test_staff import staff_of
+from tests.e2e.waiting_crowd import let_join
+from tests.gate.test_signing import RING
 from tests.servers import Shop, wait_until
+from tidegate.gate import PollAnswer, Receipt, next_poll_s
+from tidegate.gate.draw import Draw, draw_key
+from tidegate.gate.receipts import Sheet
+from tidegate.platform.ids import RoomId, new_id
+from tidegate.web import static_url
 
 pytestmark = pytest.mark.browser
 
-ROOM = "/admin/drops/lit-night/room"
+MARK = "window.sameDocument = true"
+IS_SAME = "() => window.sameDocument === true"
+COUNT_TONES = """
+window.tones = 0;
+const start = OscillatorNode.prototype.start;
+OscillatorNode.prototype.start = function (at) { window.tones += 1; return start.call(this, at); };
+"""
+WITHIN_2_S = 2_000 + 1_000
+"""What a message may take to those who wait, in ms; and a second for a busy machine."""
 
 
-def test_the_line_moves_and_whose_turn_it_is_buys(shop: Shop, visit: Visit) -> None:
-    sku = sku_of(shop, "giant-garden-thermometer")
-    run(shop, "drop", "create", "lit-night", "--sku", sku, "--stock", "2", "--opens-at", "now", "--room", "arrival")
-    stranger, staff = visit(shop), staff_of(shop, visit)
-    stranger.go("/drops/lit-night")
-    stranger.page.get_by_role("link", name="Go to the waiting room").click()
-    wait_until(lambda: stranger.reads("/drops/lit-night/room", "Sign in and take a place"))
+def make_room(shop: Shop, slug: str, product: str, *, mode: str, stock: int, opens_at: str = "now") -> str:
+    """A drop with a room; the SKU that it sells."""
+    sku = sku_of(shop, product)
+    run(shop, "drop", "create", slug, "--sku", sku, "--stock", str(stock), "--opens-at", opens_at, "--room", mode)
+    return sku
+
+
+def take_place(visitor: Shopper, slug: str) -> None:
+    """By the button of the room's page, as soon as this process knows the room."""
+    wait_until(lambda: visitor.reads(f"/drops/{slug}/room", "Waiting room:"), what="the room's page")
+    wait_until(lambda: visitor.reads(f"/drops/{slug}/room", "Take a place"), what="its lobby")
+    visitor.press("Take a place")
+    expect(visitor.page.get_by_role("button", name="Give my place up")).to_be_visible()
+
+
+def step(page: Page, name: str) -> Callable[[str], None]:
+    """What a step of the draw's page says."""
+    return lambda words: expect(page.locator(f"[data-step={name}]")).to_contain_text(words)
+
+
+def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
+    make_room(shop, "moon-night", "giant-garden-thermometer", mode="draw", stock=9, opens_at="+1h")
+    stranger, buyer, staff = visit(shop), staff_of(shop, visit), staff_of(shop, visit)
+    wait_until(lambda: stranger.reads("/drops/moon-night/room", "Sign in and take a place"))
     inspect(stranger, "room-before-sign-in")
     stranger.press("Sign in and take a place")
     stranger.page.wait_for_url(re.compile("/login"))
+    let_join(shop, "moon-night", people=3)
+    take_place(buyer, "moon-night")
+    buyer.sees("You have a place.")
+    expect(buyer.page.get_by_text("Opens in")).to_be_visible()
+    inspect(buyer, "room-lobby")
+    buyer.go("/drops/moon-night/draw")
+    buyer.sees("Note it down now")
+    commitment = buyer.page.locator("[data-draw=commitment]").inner_text()
+    inspect(buyer, "draw-before")
 
-    staff.go(ROOM)
-    staff.sees("Waiting room: Giant Garden")
-    expect(staff.page.locator("#live .badge")).to_have_text("Open")
+    buyer.page.context.clear_cookies()
+    buyer.go("/drops/moon-night/room")
+    buyer.sees("Sign in and take a place")
+    buyer = staff_of(shop, visit)
+    buyer.page.add_init_script(COUNT_TONES)
+    buyer.go("/drops/moon-night/room")
+    buyer.sees("You have a place.")
+    buyer.press("Play a sound when it is my turn")
+    expect(buyer.page.get_by_role("button", name="A sound plays when it is your turn")).to_be_visible()
+    buyer.page.evaluate(MARK)
+
+    staff.go("/admin/drops/moon-night/room")
     staff.press("Pause")
-    staff.go("/drops/lit-night/room")
-    staff.press("Take a place")
-    staff.sees("You are number 1 of 1.")
-    staff.sees("Nobody is let in at the moment.")
-    inspect(staff, "room-in-line")
-    staff.go(ROOM)
-    staff.press("Go on")
-    expect(staff.page.locator(".figures")).to_contain_text("Choosing1")
-    staff.page.get_by_label("Message to all who wait").fill("Two are left.")
-    staff.page.get_by_label("At most so many people a minute").fill("60")
-    staff.press("Save")
-    staff.sees("Saved.")
-    inspect(staff, "admin-room")
-    staff.press("Pause")
+    staff.sees("Nobody is let in.")
+    staff.page.get_by_role("link", name="Open now").click()
+    staff.sees("Lots are drawn among the 4 people who have a place now.")
+    inspect(staff, "admin-room-open")
+    staff.press("Open now")
     expect(staff.page.locator("#live .badge")).to_have_text("Paused")
+    buyer.sees("Nobody is let in at the moment.")
+    buyer.sees(re.compile(r"You are number [1-4] of 4\."))
+    assert buyer.page.evaluate(IS_SAME), "nobody loads the page anew at the draw"
+    inspect(buyer, "room-in-line")
+    number = buyer.page.locator("[data-show=number]").inner_text()
+    check_the_draw(buyer, visit, commitment=commitment, number=number)
 
-    staff.go("/drops/lit-night/room")
-    staff.sees("Choose before the time is over")
-    inspect(staff, "room-turn")
-    staff.press("Buy now")
-    staff.page.wait_for_url(CHECKOUT)
-    staff.go(ROOM)
+    buyer.go("/drops/moon-night/room")
+    buyer.press("Play a sound when it is my turn")
+    before = buyer.page.evaluate("window.tones")
+    assert before == 1, "it is heard at once"
+    buyer.page.evaluate("addEventListener('pagehide', () => sessionStorage.setItem('tones', window.tones))")
+    staff.go("/admin/drops/moon-night/room")
+    staff.press("Go on")
+    buyer.sees("Choose before the time is over")
+    expect(buyer.page).to_have_title(re.compile("^It is your turn: "))
+    assert buyer.page.evaluate("Number(sessionStorage.getItem('tones'))") == before + 3
+    inspect(buyer, "room-turn")
+    buyer.press("Buy now")
+    buyer.page.wait_for_url(CHECKOUT)
+    staff.go("/admin/drops/moon-night/room")
     expect(staff.page.locator(".figures")).to_contain_text("Took something1")
+
+
+def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str) -> None:
+    """The draw's page: one's own receipt, a pasted one, and whatever was tampered with."""
+    page = buyer.page
+    buyer.go("/drops/moon-night/draw")
+    buyer.sees("All of it fits.")
+    step(page, "log")("Your entry is in the log: yes.")
+    step(page, "number")(f"Your number from the published seed: {number}: the same that we gave you.")
+    step(page, "signature")("This shop signed your receipt: yes.")
+    step(page, "seed")("The seed is the one that was committed to before: yes.")
+    buyer.sees("Reproduced: your number comes from the seed and the list of places.")
+    inspect(buyer, "draw-own")
+    receipt = page.get_by_label("Your receipt").input_value()
+
+    stranger = visit(buyer.shop)
+    stranger.go("/drops/moon-night/draw")
+    stranger.sees("Paste the receipt that you were given with your place.")
+    stranger.page.get_by_label("Your receipt").fill(f" {receipt} ")
+    stranger.page.get_by_text("I noted the commitment before it opened").click()
+    stranger.page.get_by_label("The commitment as you noted it").fill(commitment)
+    stranger.press("Check it")
+    stranger.sees("All of it fits.")
+    step(stranger.page, "noted")("The commitment is the one that you noted: yes.")
+    step(stranger.page, "number")(f"Your number from the published seed: {number}: the same that we gave you.")
+    stranger.page.get_by_label("The commitment as you noted it").fill("0" * 64)
+    stranger.press("Check it")
+    step(stranger.page, "noted")("The commitment is the one that you noted: no.")
+    stranger.sees("Something does not fit.")
+    stranger.page.get_by_label("Your receipt").fill("tgr1.nothing")
+    stranger.press("Check it")
+    stranger.sees("This is not a receipt.")
+
+    changed = list(receipt)
+    changed[50] = "A" if changed[50] != "A" else "B"  # somewhere in the entry's hash
+    stranger.page.get_by_label("Your receipt").fill("".join(changed))
+    stranger.page.get_by_label("The commitment as you noted it").fill("")
+    stranger.press("Check it")
+    stranger.sees("Something does not fit.")
+    step(stranger.page, "signature")("This shop signed your receipt: no.")
+    step(stranger.page, "log")("Your entry is in the log: no.")
+    inspect(stranger, "draw-tampered")
+
+    plain = visit(buyer.shop, javascript=False)
+    plain.go("/drops/moon-night/draw")
+    assert "Without JavaScript this page cannot compute." in plain.page.locator("main noscript").inner_text()
+    command = f"tidegate verify-draw {buyer.shop.base_url}/drops/moon-night \\ --commitment {commitment}"
+    expect(plain.page.locator(".command")).to_contain_text(command)
+
+    for name, wrong in (
+        ("seed", {"seed": "no. Its hash is not the commitment.", "number": "which is another one."}),
+        ("root", {"log": "no. The log that was drawn from", "digest": "fits the values of this page: no."}),
+        ("digest", {"digest": "fits the values of this page: no."}),
+        ("commitment", {"seed": "no. Its hash is not the commitment.", "digest": "fits the values of this page: no."}),
+    ):
+        with_another(page, name)
+        buyer.go("/drops/moon-night/draw")
+        buyer.sees("Something does not fit.")
+        for where, words in wrong.items():
+            step(page, where)(words)
+        page.unroute_all()
+    stranger.page.route("**/entries/*", lambda route: route.fulfill(json=lying(route, number=99)))
+    stranger.page.get_by_label("Your receipt").fill(receipt)
+    stranger.press("Check it")
+    step(stranger.page, "number")("We gave you 99, which is another one.")
+
+
+def with_another(page: Page, name: str) -> None:
+    """Let the draw's page show another value of 64 digits."""
+    value = re.compile(rf'(data-draw="{name}">)[0-9a-f]{{64}}')
+
+    def answer(route: Route) -> None:
+        real = route.fetch()
+        route.fulfill(response=real, body=value.sub(rf"\g<1>{'ab' * 32}", real.text(), count=1))
+
+    page.route("**/drops/moon-night/draw", answer)
+
+
+def lying(route: Route, **values: int) -> dict[str, object]:
+    """What the shop answers, with something else in it."""
+    found: dict[str, object] = json.loads(route.fetch().text()) | values
+    return found
+
+
+def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -> None:
+    sku = make_room(shop, "star-night", "party-bunting", mode="arrival", stock=1)
+    [first] = let_join(shop, "star-night", people=1)
+    buyer, staff = staff_of(shop, visit), staff_of(shop, visit)
+    take_place(buyer, "star-night")
+    buyer.sees("You are number 2 of 2.")
+    buyer.page.evaluate(MARK)
+    staff.go("/admin/drops/star-night/room")
+    staff.page.get_by_label("Message to all who wait").fill("One is left.")
+    staff.press("Save")
+    expect(buyer.page.locator("[data-message]")).to_contain_text("One is left.", timeout=WITHIN_2_S)
+    staff.sees("Those who wait read: “One is left.”")
+    inspect(staff, "admin-room")
+
+    buyer.page.context.set_offline(True)
+    buyer.sees("You are offline, or we cannot be reached.")
+    buyer.sees("Your place is kept: it is stored with us, not on this page.")
+    inspect(buyer, "room-offline")
+    buyer.page.context.set_offline(False)
+    expect(buyer.page.locator("[data-offline]")).to_be_hidden()
+
+    first.buy(sku)
+    buyer.sees("All of it is taken. Nothing was charged to those who waited.")
+    assert buyer.page.evaluate(IS_SAME), "neither a lost poll nor the end loads the page anew"
+    inspect(buyer, "room-sold-out")
+    run(shop, "stock", "set", sku, "1")
+    buyer.sees("Choose before the time is over")
+
+
+def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None:
+    visitor = visit(shop)
+    visitor.go("/")
+    module = static_url("storefront/draw.js")
+    seed, root, beacon = "5e" * 32, "0c" * 32, "7 of hearts, 4 of clubs \N{EM DASH} Zürich"
+    key = draw_key(bytes.fromhex(seed), root=bytes.fromhex(root), beacon=beacon)
+    sizes = (1, 2, 3, 15, 16, 17, 257, 98_500, 999_999, 2**40)
+    asked = [(size, index) for size in sizes for index in sorted({0, size // 3, size - 1})]
+    asked += [(12, index) for index in range(12)]
+    computed = visitor.page.evaluate(
+        """async ([module, values, asked]) => {
+            const { numberOf } = await import(module);
+            return Promise.all(asked.map(([size, index]) => numberOf({ ...values, size }, index)));
+        }""",
+        [module, {"seed": seed, "root": root, "beacon": beacon}, asked],
+    )
+    assert computed == [Draw(key, size).number(index) for size, index in asked]
+
+    receipts = [Receipt(RoomId(new_id()), n, hashlib.sha256(bytes([n])).digest(), 7, b"r" * 32) for n in range(7)]
+    sheet = Sheet(receipts)
+    texts = [sheet.text(RING, line) for line in range(7)]
+    cut = [text[:-4] + ("AAAA" if text[-4:] != "AAAA" else "BBBB") for text in texts]
+    swapped = [".".join([*texts[n].split(".")[:3], texts[n - 1].split(".")[3]]) for n in range(7)]
+    keys = [{"kid": kid, "x": urlsafe_b64encode(raw).decode().rstrip("=")} for kid, raw in RING.public_keys.items()]
+    signed = visitor.page.evaluate(
+        """async ([module, keys, texts]) => {
+            const { isSigned, readReceipt } = await import(module);
+            return Promise.all(texts.map((text) => isSigned(readReceipt(text), keys)));
+        }""",
+        [module, keys, [*texts, *cut, *swapped]],
+    )
+    assert signed == [True] * 7 + [False] * 14
+
+    poll = PollAnswer(near_s=1, far_s=60, per_s=40.0, jitter=0.3)
+    places = (None, 1, 40, 41, 2_000, 500_000)
+    wishes = [(number, opens_in_s, draw) for number in places for opens_in_s in (-5, 200, 9_000) for draw in (0, 0.6)]
+    waits = visitor.page.evaluate(
+        """async ([module, poll, wishes]) => {
+            const { nextPoll } = await import(module);
+            return wishes.map(([number, opensIn_s, draw]) => nextPoll({ poll, number, serving: 1, opensIn_s, draw }));
+        }""",
+        [static_url("storefront/poll.js"), msgspec.to_builtins(poll), wishes],
+    )
+    expected = [
+        next_poll_s(poll, number=number, serving=1, opens_in_s=opens_in_s, draw=draw)
+        for number, opens_in_s, draw in wishes
+    ]
+    assert waits == pytest.approx(expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -209,7 +210,8 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     assert before["commitment"] == room.commitment.hex()
     assert [before[name] for name in ("seed", "root", "digest", "size")] == [None] * 4
     assert before["assurance"] == "pending"
-    assert problem(await site.get(f"{DROP}/entries")) == (409, "not-drawn-yet")
+    for early in ("entries", "entries/0"):
+        assert problem(await site.get(f"{DROP}/{early}")) == (409, "not-drawn-yet")
     people = [await account(database) for _ in range(5)]
     places = [await joined(site, who) for who in people]
     async with database.transaction() as conn:
@@ -236,7 +238,12 @@ async def test_a_draw_can_be_checked_from_what_is_public(
         assert is_included(leaf, proof["index"], 5, path, root)
         number = (await site.get(address, headers=with_ticket(who, place))).json()["number"]
         assert number == proof["number"] == order.number(proof["index"])
+        public = await site.get(f"{DROP}/entries/{proof['index']}")
+        assert public.json() == proof
+        assert public.headers["cache-control"] == "public, max-age=3600"
     assert late["number"] == 6
+    for nobody in ("5", "-1", "x", "9" * 30):
+        assert problem(await site.get(f"{DROP}/entries/{nobody}"))[0] == 404
 
 
 async def test_a_long_list_goes_on_at_the_next_address(
@@ -273,7 +280,12 @@ async def test_a_receipt_is_checked_with_the_published_key(
     def raw(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "==")
 
-    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(raw(signature), signed.encode())
+    one = b"\x00\x00\x00\x01"
+    assert raw(signature)[:8] == b"\x00\x00\x00\x00" + one, "the only one of its batch, so the root is its leaf"
+    root = sha256(b"\x00" + signed.encode()).digest()
+    Ed25519PublicKey.from_public_bytes(raw(keys[kid])).verify(
+        raw(signature)[8:], f"{kind}.{kid}.".encode() + one + root
+    )
     assert kind == "tgr1"
     assert raw(payload)[-32:].hex() == place["root"]
     assert json.dumps(place).count("@") == 0

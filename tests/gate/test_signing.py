@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.gate.conftest import somebody
 from tidegate.gate import Place, PlaceState, Receipt, make_key, retire_key
-from tidegate.gate.receipts import read_claim, read_receipt, receipt_text
+from tidegate.gate.mac import Mac
+from tidegate.gate.receipts import Sheet, read_claim, read_receipt
 from tidegate.gate.signing import KeyRing, SigningKey, load_keys
 from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
 from tidegate.platform.database import Database
@@ -62,13 +65,42 @@ def test_a_ticket_names_room_place_and_buyer() -> None:
     assert room_of_ticket(RING, ticket, place_id=PlaceId(new_id()), buyer_id=mine.buyer_id) is None
 
 
-def test_a_receipt_says_what_was_signed() -> None:
-    receipt = Receipt(RoomId(new_id()), 3, entry_of(PlaceId(new_id()), 1), 9, b"r" * 32)
-    text = receipt_text(RING, receipt)
-    assert read_receipt(RING, text) == read_claim(text) == receipt
-    assert read_receipt(KeyRing([key("aaaa0000", 1), key("cccc0000", 2)], now=NOW), text) == receipt
-    assert read_receipt(KeyRing([key("cccc0000")], now=NOW), text) is None
+def unwrapped(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def receipts(count: int) -> list[Receipt]:
+    room = RoomId(new_id())
+    return [Receipt(room, at, entry_of(PlaceId(new_id()), 1), count, b"r" * 32) for at in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 65])
+def test_receipts_of_a_batch_share_a_signature_and_each_is_checked_by_itself(count: int) -> None:
+    batch = receipts(count)
+    sheet = Sheet(batch)
+    texts = [sheet.text(RING, line) for line in range(count)]
+    assert len({unwrapped(text.rpartition(".")[2])[-64:] for text in texts}) == 1, "one signature"
+    longer = KeyRing([key("aaaa0000", 1), key("cccc0000", 2)], now=NOW)
+    for receipt, text in zip(batch, texts, strict=True):
+        assert read_receipt(RING, text) == read_receipt(longer, text) == read_claim(text) == receipt
+        assert read_receipt(KeyRing([key("cccc0000")], now=NOW), text) is None
     assert read_receipt(RING, ticket_of(RING, place())) is None
+
+
+@given(st.integers(1, 9), st.data())
+def test_a_receipt_that_was_changed_is_none(count: int, data: st.DataObject) -> None:
+    sheet = Sheet(receipts(count))
+    line = data.draw(st.integers(0, count - 1))
+    _, kid, payload, seal = sheet.text(RING, line).split(".")
+    if count > 1:
+        other = sheet.text(RING, (line + 1) % count).split(".")
+        assert read_receipt(RING, ".".join(("tgr1", kid, payload, other[3]))) is None
+        assert read_receipt(RING, ".".join(("tgr1", kid, other[2], seal))) is None
+    raw = bytearray(unwrapped(seal))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    changed = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    assert read_receipt(RING, f"tgr1.{kid}.{payload}.{changed}") is None
+    assert read_receipt(RING, f"tgr1.{kid}.{payload}.{seal[:-44]}") is None
 
 
 def test_a_new_key_signs_when_every_process_knows_it() -> None:
@@ -106,3 +138,8 @@ async def test_a_key_is_retired_but_never_the_last(database: Database) -> None:
         assert set(after.public_keys) == {new}
         assert after.open_stamped("tgt1", ticket) is None
         assert not await retire_key(conn, key_id=new)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=300))
+def test_codes_are_those_of_hmac(secret: bytes, text: bytes) -> None:
+    assert Mac(secret).digest(text) == hmac.digest(secret, text, "sha256")

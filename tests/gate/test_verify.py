@@ -155,14 +155,19 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 def test_a_receipt_tells_its_number(verify: Verify) -> None:
     index = 7
-    receipt = receipt_text(RING, Receipt(ROOM, index, ENTRIES[index], 8, b"r" * 32))
+    then = Log().extended(ENTRIES[:8]).root
+    receipt = receipt_text(RING, Receipt(ROOM, index, ENTRIES[index], 8, then))
     code, said = verify("--json", "--receipt", receipt)
     number = Draw(draw_key(SEED, root=ROOT, beacon="9 of clubs"), SIZE).number(index)
     assert (code, json.loads(said)["number"]) == (0, number)
-    lost = receipt_text(RING, Receipt(ROOM, index, ENTRIES[8], 8, b"r" * 32))
+    lost = receipt_text(RING, Receipt(ROOM, index, ENTRIES[8], 8, then))
     code, said = verify("--receipt", lost)
     assert code == 1
     assert "your entry is not in the list" in said
+    moved = receipt_text(RING, Receipt(ROOM, index, ENTRIES[index], 8, b"r" * 32))
+    code, said = verify("--receipt", moved)
+    assert code == 1
+    assert "entries before it were changed or moved" in said
     assert verify("--receipt", "nonsense")[0] == 2
 
 

@@ -88,7 +88,7 @@ def test_importing_twice(file: Path) -> None:
 
 
 def test_the_json_report_and_the_exit_code_of_bad_rows(file: Path) -> None:
-    file.write_bytes(product_file(MUG, CUP | {"price": "?"}))
+    file.write_bytes(product_file(MUG | {"image": "https://a.example/mug.jpg"}, CUP | {"price": "?"}))
     report = json.loads(tidegate("import", "products", str(file), "--json", code=1))
     assert report == {
         "created": 1,
@@ -98,9 +98,18 @@ def test_the_json_report_and_the_exit_code_of_bad_rows(file: Path) -> None:
         "rows": 2,
         "bad_rows": 1,
         "errors": [{"line": 3, "reason": "Variant Price '?' is not a price such as 12.50"}],
+        "pictures": 1,
+        "pictures_left": [{"line": 2, "product": "mug", "address": "https://a.example/mug.jpg"}],
     }
     result = RUNNER.invoke(APP, ["import", "products", str(file)])
-    assert (result.exit_code, result.stderr) == (1, "line 3: Variant Price '?' is not a price such as 12.50\n")
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        1,
+        [
+            "line 3: Variant Price '?' is not a price such as 12.50",
+            "line 2: a picture of mug is not fetched: https://a.example/mug.jpg",
+            "Upload pictures at /admin/products/PRODUCT/pictures.",
+        ],
+    )
 
 
 def test_files_that_cannot_be_used(file: Path, tmp_path: Path) -> None:

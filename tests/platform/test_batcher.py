@@ -241,7 +241,9 @@ async def test_a_batch_that_raises_is_an_error_for_all_and_the_next_one_runs() -
         raise ValueError("broken")
 
     fine, bench.answer = bench.answer, broken
-    assert [str(outcome) for outcome in await outcomes(bench.submit(1, 2))] == ["broken", "broken"]
+    one, two = await outcomes(bench.submit(1, 2))
+    assert (str(one), str(two)) == ("broken", "broken")
+    assert one is not two, "each caller raises an error of their own"
     bench.answer = fine
     assert await outcomes(bench.submit(3)) == [6]
     await bench.batcher.drain()

@@ -165,7 +165,7 @@ def test_a_page_tells_what_was_written_for_people() -> None:
     told = words_of(InvalidRequest(text("Only %(left)s left", left=3)))
     assert translated(told, "de") == "Nur noch 3 übrig"
     for problem in (NotFound("there is no such order"), UnknownProduct()):
-        assert words_of(problem) == "It may be mistyped, or what was here is gone. Nothing in your basket changed."
+        assert words_of(problem) == "It may be mistyped, or what was here is gone. Nothing in your cart changed."
     assert words_of(LimitReached("for programs")) == "You have as many as one person may have"
 
 

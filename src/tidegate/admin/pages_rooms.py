@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import structlog
 from fastapi import Request
@@ -13,12 +14,13 @@ from starlette.responses import Response
 from tidegate import catalog, gate, ops
 from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.admin.pages_shell import staff_member, staff_router
-from tidegate.catalog import Drop, Room
+from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop
-from tidegate.gate import RoomUnknown, RoomView
-from tidegate.ops import DropSample
+from tidegate.gate import Phase, RoomUnknown, RoomView
+from tidegate.ops import DropSample, Sample
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
+from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
@@ -47,6 +49,15 @@ class LiveRoomContext:
     changed: bool
     live_s: int
     max_message: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoomContext:
+    """Context of `admin/room_open.html`: what opening a room before its time means."""
+
+    drop: Drop
+    view: RoomView
+    error: str
 
 
 @router.get("/{slug}/room")
@@ -101,6 +112,50 @@ async def pause(request: Request, slug: str) -> Response:
     return see_other(request, f"/admin/drops/{slug}/room?changed=1")
 
 
+@router.get("/{slug}/room/open")
+async def ask_open(request: Request, slug: str) -> Response:
+    """What opening it now means, and whether to. Of a room that has opened it leads to the room."""
+    return await _ask_open(request, slug)
+
+
+@router.post("/{slug}/room/open")
+async def open_now(request: Request, slug: str) -> Response:
+    """Open the drop and its room before their time: lots are drawn among all who are there."""
+    await read_form(request)
+    shop, person = _shop(request), await staff_member(request)
+    try:
+        async with shop.database.transaction() as conn:
+            drop, _view_of = await _view(conn, shop, slug)
+            await ops.change_drop(
+                conn,
+                slug=drop.slug,
+                title=drop.title,
+                quantity=sum(item.quantity for item in drop.items),
+                opens_at=await database_now(conn),
+                per_buyer=drop.per_buyer,
+                by=PersonId(person.id),
+            )
+    except DropRuns:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    except InvalidRequest as problem:
+        return await _ask_open(request, slug, error=words_of(problem))
+    log.info("room opened", drop=slug, by=str(person.id))
+    return see_other(request, f"/admin/drops/{slug}/room?changed=1")
+
+
+async def _ask_open(request: Request, slug: str, *, error: str = "") -> Response:
+    shop = _shop(request)
+    async with shop.database.connection() as conn:
+        drop = await catalog.find_drop(conn, slug=slug)
+        view = await gate.view_room(conn, slug=slug, settings=shop.settings.admission) if drop else None
+    if drop is None:
+        raise NotFound()
+    if view is None or view.room.cut is not None or view.room.phase is Phase.CLOSED:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    context = OpenRoomContext(drop, view, error)
+    return render(request, "admin/room_open.html", context, status=422 if error else 200, headers=NOT_KEPT)
+
+
 async def _page(
     request: Request,
     slug: str,
@@ -114,14 +169,14 @@ async def _page(
         drop, view = await _view(conn, shop, slug)
         now = await database_now(conn)
     samples = await ops.read_drop_samples(shop.settings, drop_id=drop.id)
-    measured = await ops.read_samples(shop.settings, limit=1)
+    measured = await ops.read_samples(shop.settings)
     limit = view.speed_limit_per_min
     context = LiveRoomContext(
         drop=drop,
         view=view,
         engine_p99_ms=measured[-1].engine_p99_ms if measured else None,
         objective_ms=shop.settings.admission.objective_ms,
-        charts=_charts(samples, end=time.time()),
+        charts=_charts(samples, measured, end=time.time()),
         now=now,
         typed=typed or {"speed": "" if limit is None else str(limit), "message": view.room.message},
         errors=errors or {},
@@ -149,7 +204,7 @@ def _speed(text: str) -> int | None:
     return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 9 else 0
 
 
-def _charts(samples: tuple[DropSample, ...], *, end: float) -> tuple[Chart, ...]:
+def _charts(samples: tuple[DropSample, ...], measured: tuple[Sample, ...], *, end: float) -> tuple[Chart, ...]:
     last = min(end, samples[-1].at) if samples else end
     start = max(last - CHART_S, samples[0].at if samples else last - CHART_S)
     spread = {"start": start, "end": max(last, start + 60), "gap_s": SAMPLE_GAP_S}
@@ -180,6 +235,22 @@ def _charts(samples: tuple[DropSample, ...], *, end: float) -> tuple[Chart, ...]
             ),
             **spread,
         ),
+        draw_chart(_("Let in"), _("people a minute"), (Series(_("Let in"), _let_in(samples)),), **spread),
+        draw_chart(
+            _("How long orders take"),
+            _("ms, slowest percent"),
+            (Series(_("Orders"), tuple((s.at, s.engine_p99_ms) for s in measured)),),
+            **spread,
+        ),
+    )
+
+
+def _let_in(samples: tuple[DropSample, ...]) -> tuple[tuple[float, float], ...]:
+    """How many people a minute were let in between two samples."""
+    return tuple(
+        (now.at, max(0.0, (now.admitted - before.admitted) * 60 / (now.at - before.at)))
+        for before, now in pairwise(samples)
+        if now.admitted is not None and before.admitted is not None and 0 < now.at - before.at <= SAMPLE_GAP_S
     )
 
 

@@ -285,7 +285,7 @@ class NewVariant:
 class NewProduct:
     """A product to be written; `kind` names its collection, `collections` are titles of others that it joins.
 
-    `popularity` None leaves what is there.
+    `popularity` None leaves what is there, and so does None of a text for search engines.
     """
 
     slug: str
@@ -299,6 +299,8 @@ class NewProduct:
     popularity: int | None = None
     collections: tuple[str, ...] = ()
     line: int = 0
+    seo_title: str | None = None
+    seo_description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,15 @@ class RowError:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureLeft:
+    """A picture that the row on this line of a file names by its address, of the product at `slug`; not fetched."""
+
+    line: int
+    slug: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What became of a batch of products. `levels`: the stock that the source gives to written variants."""
 
@@ -347,7 +358,8 @@ class Written:
 class ImportReport:
     """What an import did. Products: created, changed, unchanged. `variants` are those that the file could give.
 
-    `errors` are in order of lines and stop at a bound; `bad_rows` counts them all.
+    `errors` are in order of lines and stop at a bound; `bad_rows` counts them all. `pictures_left` and `pictures`
+    likewise: the pictures that the file names and that nobody fetched.
     """
 
     created: int
@@ -357,6 +369,8 @@ class ImportReport:
     rows: int
     bad_rows: int
     errors: tuple[RowError, ...]
+    pictures: int = 0
+    pictures_left: tuple[PictureLeft, ...] = ()
 
 
 class UnusableFile(InvalidRequest):

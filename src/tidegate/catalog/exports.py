@@ -6,7 +6,7 @@ import csv
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TextIO
 
-from tidegate.catalog.contracts import ExportReport
+from tidegate.catalog.contracts import ExportReport, SeoTexts
 from tidegate.catalog.shopify_rows import COLUMNS, Exported, Offer, product_rows, unfit
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import ProductId, VariantId
@@ -47,8 +47,8 @@ async def _pages(conn: Connection, currency: str, batch: int) -> AsyncIterator[l
     after = ""
     while True:
         found = await conn.execute(
-            "SELECT id, slug, title, description, vendor, kind, tags, status FROM catalog.products"
-            " WHERE slug > %s ORDER BY slug LIMIT %s",
+            "SELECT id, slug, title, description, vendor, kind, tags, status, seo_title, seo_description"
+            " FROM catalog.products WHERE slug > %s ORDER BY slug LIMIT %s",
             (after, batch),
         )
         rows = await found.fetchall()
@@ -58,8 +58,19 @@ async def _pages(conn: Connection, currency: str, batch: int) -> AsyncIterator[l
         ids = [row[0] for row in rows]
         offers, collections = await _offers(conn, ids, currency), await _collections(conn, ids)
         yield [
-            Exported(slug, title, text, vendor, kind, tuple(tags), status, collections.get(id, ()), tuple(offers[id]))
-            for id, slug, title, text, vendor, kind, tags, status in rows
+            Exported(
+                slug,
+                title,
+                text,
+                vendor,
+                kind,
+                tuple(tags),
+                status,
+                collections.get(id, ()),
+                tuple(offers[id]),
+                SeoTexts(*seo),
+            )
+            for id, slug, title, text, vendor, kind, tags, status, *seo in rows
             if id in offers
         ]
 

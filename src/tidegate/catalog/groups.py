@@ -1,7 +1,7 @@
 """Products from the rows of a list: one row a variant, rows of one product together, the product's own cells on any.
 
-Every kind of file (Shopify's, WooCommerce's, any other through a mapping) becomes such rows first. Images are left
-alone; no address in a file is ever fetched.
+Every kind of file (Shopify's, WooCommerce's, any other through a mapping) becomes such rows first. No address in a file
+is ever fetched: what pictures it names is told.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tidegate.catalog.contracts import NewProduct, NewVariant, RowError, Status, UnusableFile
+from tidegate.catalog.contracts import NewProduct, NewVariant, PictureLeft, RowError, Status, UnusableFile
 from tidegate.catalog.csv_rows import Row
 from tidegate.catalog.plain_text import plain_text
-from tidegate.catalog.rules import MAX_SKU, MAX_TEXT, clean_text, made_skus, product_slug
+from tidegate.catalog.rules import MAX_SEO, MAX_SKU, MAX_TEXT, clean_text, made_skus, product_slug
 from tidegate.platform.money import Money, MoneyError, parse_amount
 
 MAX_VARIANTS = 2048
@@ -24,11 +24,19 @@ MAX_COLLECTIONS = 50
 OPTIONS = ("option1", "option2", "option3")
 """A variant may have so many options."""
 
+MAX_ADDRESS = 2_000
+"""Characters of a picture's address that are told."""
+
 Report = Callable[[RowError], None]
+Left = Callable[[PictureLeft], None]
 Header = tuple[int, dict[str, int]]
 """Number of columns, and the column of each field."""
 
-_ONCE = ("title", "description", "vendor", "kind", "collections", "tags", "published", "status", "gift")
+_SEO = ("seo_title", "seo_description")
+_ONCE = ("title", "description", "vendor", "kind", "collections", "tags", "published", "status", "gift", *_SEO)
+_LONGEST = {"title": MAX_TEXT, "vendor": MAX_TEXT, "kind": MAX_TEXT, "seo_title": MAX_TEXT, "seo_description": MAX_SEO}
+_PICTURES = ("picture", "variant_picture")
+"""Cells with addresses of pictures, separated by white space, which no address contains."""
 FIELDS = frozenset({"handle", "sku", "quantity", "price", "compare_at", *_ONCE})
 """What a row may say beside its options; `collections` are separated by `;`, `tags` by commas."""
 _STATUSES = {
@@ -75,15 +83,20 @@ class _Group:
     """Options of its variants -> line."""
     skus: set[str] = field(default_factory=set)
     """SKUs that the file itself says."""
+    said: set[str] = field(default_factory=set)
+    """Those of `_SEO` that the file has a column of."""
+    pictures: dict[str, int] = field(default_factory=dict)
+    """Addresses of its pictures -> line."""
 
 
 def group_products(
-    rows: Iterable[Listed], *, names: Mapping[str, str], currency: str, report: Report
+    rows: Iterable[Listed], *, names: Mapping[str, str], currency: str, report: Report, left: Left
 ) -> Iterator[NewProduct]:
     """The products of a list, in its order; prices are read in minor units of `currency`.
 
     Rows of one product must follow each other. Whatever cannot be taken goes to `report`, in which `names` are the
-    file's own words for the fields, and the rest goes on. Memory: the rows of one product, and the slugs before it.
+    file's own words for the fields, and the rest goes on. The pictures of what was taken go to `left`, each address of
+    a product once. Memory: the rows of one product, and the slugs before it.
     """
     group: _Group | None = None
     seen: set[str] = set()
@@ -94,11 +107,11 @@ def group_products(
             continue
         if group is None or handle != group.handle:
             if group is not None:
-                yield from _finish(group, report)
+                yield from _finish(group, report, left)
             group = _start(handle, row.line, seen, names)
         _take(group, row, currency, report)
     if group is not None:
-        yield from _finish(group, report)
+        yield from _finish(group, report, left)
 
 
 def whole_rows(rows: Iterable[Row | RowError], header: Header, *, report: Report) -> Iterator[Listed]:
@@ -140,6 +153,11 @@ def _take(group: _Group, row: Listed, currency: str, report: Report) -> None:
     group.rows += 1
     for name in _ONCE:
         group.once[name] = group.once[name] or cells.get(name, "")
+    group.said.update(name for name in _SEO if name in cells)
+    for name in _PICTURES:
+        for address in cells.get(name, "").split():
+            if len(group.pictures) < MAX_VARIANTS:
+                group.pictures.setdefault(address[:MAX_ADDRESS], line)
     for name in OPTIONS:
         group.option_names[name] = group.option_names[name] or clean_text(cells.get(f"{name}_name", ""))
     if group.wrong or not any(cells.get(name) for name in ("option1", "sku", "price")):
@@ -215,16 +233,18 @@ def _price(cell: str, column: str, currency: str) -> Money | None:
         raise _BadRow(f"{column}: {error}") from None
 
 
-def _finish(group: _Group, report: Report) -> Iterator[NewProduct]:
+def _finish(group: _Group, report: Report, left: Left) -> Iterator[NewProduct]:
     """The product of a group, unless something about it as a whole is wrong."""
     once = {name: clean_text(text) for name, text in group.once.items() if name != "description"}
     wrong = group.wrong or _wrong_product(group, once)
     if wrong:
-        left = "" if group.rows == 1 else f"; its {group.rows} rows are left out"
-        report(RowError(group.line, wrong + left))
+        rest = "" if group.rows == 1 else f"; its {group.rows} rows are left out"
+        report(RowError(group.line, wrong + rest))
         return
     if not group.variants:
         return
+    for address, line in group.pictures.items():
+        left(PictureLeft(line, group.slug, address))
     status = _STATUSES[once["status"].lower()]
     if status is Status.ACTIVE and once["published"].lower() in _NO:
         status = Status.DRAFT
@@ -239,6 +259,8 @@ def _finish(group: _Group, report: Report) -> Iterator[NewProduct]:
         variants=_apart(group.variants),
         collections=_collections(once["collections"]),
         line=group.line,
+        seo_title=once["seo_title"] if "seo_title" in group.said else None,
+        seo_description=once["seo_description"] if "seo_description" in group.said else None,
     )
 
 
@@ -246,9 +268,9 @@ def _wrong_product(group: _Group, once: dict[str, str]) -> str:
     """What is wrong with the product as a whole, empty if nothing."""
     if not once["title"]:
         return f"no {group.names['title']}"
-    for name in ("title", "vendor", "kind"):
-        if len(once[name]) > MAX_TEXT:
-            return f"{group.names[name]} is longer than {MAX_TEXT} characters"
+    for name, most in _LONGEST.items():
+        if len(once[name]) > most:
+            return f"{group.names[name]} is longer than {most} characters"
     tags = _tags(once["tags"])
     if len(tags) > MAX_TAGS or any(len(tag) > MAX_TEXT for tag in tags):
         return f"more than {MAX_TAGS} {group.names['tags']}, or one longer than {MAX_TEXT} characters"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import BinaryIO
 
-from tidegate.catalog.contracts import ImportReport, NewProduct, RowError, UnusableFile, Written
+from tidegate.catalog.contracts import ImportReport, NewProduct, PictureLeft, RowError, UnusableFile, Written
 from tidegate.catalog.csv_rows import Row, read_rows
 from tidegate.catalog.mapping import Mapped
 from tidegate.catalog.products import plan_products, write_products
@@ -17,7 +17,7 @@ from tidegate.platform.ids import VariantId
 from tidegate.platform.settings import CatalogSettings
 
 MAX_ERRORS = 1_000
-"""Most errors that a report lists; all are counted."""
+"""Most errors, and most pictures, that a report lists; all are counted."""
 VARIANTS_PER_PRODUCT = 10
 """A batch ends when it has so many variants per product of its size, however few products those are."""
 
@@ -41,11 +41,18 @@ class _Tally:
     variants: int = 0
     bad_rows: int = 0
     errors: list[RowError] = field(default_factory=list)
+    pictures: int = 0
+    pictures_left: list[PictureLeft] = field(default_factory=list)
 
     def report(self, error: RowError) -> None:
         self.bad_rows += 1
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
+
+    def leave(self, picture: PictureLeft) -> None:
+        self.pictures += 1
+        if len(self.pictures_left) < MAX_ERRORS:
+            self.pictures_left.append(picture)
 
     def add(self, written: Written) -> None:
         self.created += written.created
@@ -64,6 +71,8 @@ class _Tally:
             rows=self.rows,
             bad_rows=self.bad_rows,
             errors=tuple(sorted(self.errors, key=lambda error: error.line)),
+            pictures=self.pictures,
+            pictures_left=tuple(sorted(self.pictures_left, key=lambda picture: picture.line)),
         )
 
     def counted(self, rows: Iterable[Row | RowError], *, headed: bool) -> Iterator[Row | RowError]:
@@ -98,7 +107,9 @@ async def import_products(
     delimiter, encoding = (mapping.delimiter, mapping.encoding) if mapping else (",", "utf-8")
     rows = read_rows(source, max_cell_bytes=limits.import_max_field_bytes, delimiter=delimiter, encoding=encoding)
     counted = tally.counted(rows, headed=not (mapping and mapping.header))
-    products = parse_products(counted, currency=currency, report=tally.report, today=today, mapping=mapping)
+    products = parse_products(
+        counted, currency=currency, report=tally.report, today=today, mapping=mapping, left=tally.leave
+    )
     taken: dict[str, str] = {}
     for batch in _batches(products, limits.import_batch):
         if dry_run:

@@ -29,19 +29,21 @@ async def find_alike(conn: Connection, products: Mapping[UUID, NewProduct]) -> s
 
 async def _alike_in_words(conn: Connection, products: Mapping[UUID, NewProduct]) -> set[UUID]:
     rows = await conn.execute(
-        "SELECT id, title, vendor, kind, tags, status, description, popularity FROM catalog.products"
-        " WHERE id = ANY(%s)",
+        "SELECT id, title, vendor, kind, tags, status, description, popularity, seo_title, seo_description"
+        " FROM catalog.products WHERE id = ANY(%s)",
         (list(products),),
     )
     return {row[0] for row in await rows.fetchall() if _same_words(row, products[row[0]])}
 
 
 def _same_words(row: tuple[Any, ...], asked: NewProduct) -> bool:
-    _, title, vendor, kind, tags, status, description, popularity = row
+    _, title, vendor, kind, tags, status, description, popularity, seo_title, seo_description = row
     wanted = (asked.title, asked.vendor, asked.kind, asked.tags, asked.status.value)
     if (title, vendor, kind, tuple(tags), status) != wanted:
         return False
     if asked.popularity is not None and asked.popularity != popularity:
+        return False
+    if asked.seo_title not in (None, seo_title) or asked.seo_description not in (None, seo_description):
         return False
     return bool(description == asked.description or plain_text(html_text(description)) == asked.description)
 

@@ -136,6 +136,7 @@ async def _known(conn: Connection, slugs: Sequence[str]) -> dict[str, _Known]:
 async def _write(conn: Connection, work: Sequence[_Work]) -> dict[VariantId, int]:
     """Write products with their collections, variants and prices; returns the source's stock by variant."""
     await _write_rows(conn, work)
+    await _write_seo(conn, work)
     await _write_collections(conn, work)
     ids = await _write_variants(conn, work)
     await _write_prices(conn, work, ids)
@@ -170,6 +171,23 @@ async def _write_rows(conn: Connection, work: Sequence[_Work]) -> None:
         " popularity = CASE WHEN excluded.popularity > 0 THEN excluded.popularity ELSE p.popularity END",
         (_json(rows),),
     )
+
+
+async def _write_seo(conn: Connection, work: Sequence[_Work]) -> None:
+    """The texts for search engines, of those products whose source says something about them."""
+    rows = [
+        (item.id, item.product.seo_title, item.product.seo_description)
+        for item in work
+        if item.product.seo_title is not None or item.product.seo_description is not None
+    ]
+    if rows:
+        await conn.execute(
+            "UPDATE catalog.products AS p SET seo_title = coalesce(r.title, p.seo_title),"
+            " seo_description = coalesce(r.description, p.seo_description)"
+            " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS r (id, title, description)"
+            " WHERE p.id = r.id AND (r.title, r.description) IS DISTINCT FROM (p.seo_title, p.seo_description)",
+            tuple([row[column] for row in rows] for column in range(3)),
+        )
 
 
 async def _write_collections(conn: Connection, work: Sequence[_Work]) -> None:

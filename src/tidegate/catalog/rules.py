@@ -183,7 +183,7 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
 
 def source_hash(product: NewProduct) -> bytes:
     """SHA-256 of everything that an import writes about a product; stock is not among it."""
-    content = [
+    content: list[object] = [
         product.slug,
         product.title,
         product.description,
@@ -199,6 +199,8 @@ def source_hash(product: NewProduct) -> bytes:
     ]
     if product.collections:
         content.append(list(product.collections))
+    if product.seo_title is not None or product.seo_description is not None:
+        content.append(["seo", product.seo_title, product.seo_description])
     return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).digest()
 
 

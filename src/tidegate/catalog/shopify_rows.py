@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from babel.numbers import get_currency_precision
 
-from tidegate.catalog.contracts import Status
+from tidegate.catalog.contracts import SeoTexts, Status
 from tidegate.catalog.groups import OPTIONS
 from tidegate.catalog.html_text import html_text
 from tidegate.catalog.rules import slugify
@@ -19,7 +19,7 @@ COLUMNS = (
     "Handle,Title,Body (HTML),Vendor,Type,Collections,Tags,Published,Option1 Name,Option1 Value,Option2 Name,"
     "Option2 Value,Option3 Name,Option3 Value,Variant SKU,Variant Inventory Tracker,Variant Inventory Qty,"
     "Variant Inventory Policy,Variant Fulfillment Service,Variant Price,Variant Compare At Price,"
-    "Variant Requires Shipping,Variant Taxable,Gift Card,Status"
+    "Variant Requires Shipping,Variant Taxable,Gift Card,SEO Title,SEO Description,Status"
 ).split(",")
 
 
@@ -47,6 +47,7 @@ class Exported:
     status: str
     collections: tuple[str, ...]
     offers: tuple[Offer, ...]
+    seo: SeoTexts
 
 
 def unfit(product: Exported) -> str:
@@ -76,6 +77,8 @@ def product_rows(product: Exported, stock: Mapping[VariantId, int], currency: st
         "Tags": ", ".join(product.tags),
         "Published": "TRUE" if product.status == Status.ACTIVE else "FALSE",
         "Gift Card": "FALSE",
+        "SEO Title": product.seo.title,
+        "SEO Description": product.seo.description,
         "Status": product.status,
     }
     return rows

@@ -7,7 +7,7 @@ from datetime import date
 
 from tidegate.catalog.contracts import NewProduct, RowError, UnusableFile
 from tidegate.catalog.csv_rows import Row
-from tidegate.catalog.groups import Listed, Report, group_products, read_header, whole_rows
+from tidegate.catalog.groups import Left, Listed, Report, group_products, read_header, whole_rows
 from tidegate.catalog.mapping import Mapped
 from tidegate.catalog.shopify import NAMES as SHOPIFY_NAMES
 from tidegate.catalog.shopify import shopify_columns
@@ -16,12 +16,18 @@ from tidegate.catalog.woocommerce import woocommerce_columns, woocommerce_rows
 
 
 def parse_products(
-    rows: Iterable[Row | RowError], *, currency: str, report: Report, today: date, mapping: Mapped | None = None
+    rows: Iterable[Row | RowError],
+    *,
+    currency: str,
+    report: Report,
+    today: date,
+    mapping: Mapped | None = None,
+    left: Left = lambda _picture: None,
 ) -> Iterator[NewProduct]:
     """The products of a file: by `mapping` where there is one, else Shopify's or WooCommerce's, as the header says.
 
     Prices are read in minor units of `currency`; `today` is for sale prices with dates. Whatever cannot be taken goes
-    to `report`, and the rest goes on.
+    to `report`, and the rest goes on; pictures, which are not fetched, to `left`.
     Raises: UnusableFile when the header is that of neither.
     """
     stream = iter(rows)
@@ -42,7 +48,7 @@ def parse_products(
             raise _unknown_kind(missing, width)
         names = dict(SHOPIFY_NAMES)
         listed = whole_rows(stream, (width, places), report=report)
-    yield from group_products(listed, names=names, currency=currency, report=report)
+    yield from group_products(listed, names=names, currency=currency, report=report, left=left)
 
 
 def _unknown_kind(missing: list[str], width: int) -> UnusableFile:

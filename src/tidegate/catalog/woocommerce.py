@@ -37,6 +37,7 @@ _COLUMNS = {
     "price": "Regular price",
     "categories": "Categories",
     "tags": "Tags",
+    "pictures": "Images",
     "vendor": "Brands",
     "parent": "Parent",
     "position": "Position",
@@ -51,6 +52,8 @@ NAMES: Mapping[str, str] = {
     "tags": "Tags",
     "status": "Published",
     "gift": "Type",
+    "seo_title": "SEO title",
+    "seo_description": "SEO description",
     "sku": "SKU",
     "quantity": "Stock",
     "price": "Regular price",
@@ -211,6 +214,7 @@ def _about(row: Listed, handle: str) -> dict[str, str]:
         "collections": ";".join(title.replace(";", ",") for title in categories[1:]),
         "tags": cells.get("tags", ""),
         "status": "active" if published else "draft",
+        "picture": _pictures(cells),
     }
 
 
@@ -219,8 +223,13 @@ def _offer(row: Listed, today: date, about: Mapping[str, str]) -> Listed:
     regular, sale = _price(row.cells["price"]), _price(row.cells.get("sale", ""))
     reduced = bool(sale) and _on_sale(row.cells, today)
     prices = {"price": sale, "compare_at": regular} if reduced else {"price": regular}
-    rest = {"sku": row.cells["sku"], "quantity": row.cells.get("quantity", "")}
+    rest = {"sku": row.cells["sku"], "quantity": row.cells.get("quantity", ""), "picture": _pictures(row.cells)}
     return Listed(row.line, {**about, **prices, **rest})
+
+
+def _pictures(cells: Mapping[str, str]) -> str:
+    """Addresses are separated by a comma and a blank; a comma inside of one has no blank."""
+    return re.sub(r",\s+", " ", cells.get("pictures", ""))
 
 
 def _on_sale(cells: Mapping[str, str], today: date) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tidegate.platform.cancellation import is_cancelled
+from tidegate.platform.failures import outcome_of
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.problems import KeyReused
 
@@ -32,7 +32,7 @@ class Twins:
         if name is not None and key is not None and (running := self._running.get(name)) is not None:
             if running[0] != key.fingerprint:
                 raise KeyReused()
-            outcome: T = await asyncio.shield(running[1])
+            outcome: T = await outcome_of(running[1])
             return outcome, True
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
@@ -54,12 +54,9 @@ class Twins:
         while (running := self._shared.get(name)) is not None:
             if running[0] != key.fingerprint:
                 raise KeyReused()
-            try:
-                outcome: T = await asyncio.shield(running[1])
-            except asyncio.CancelledError:
-                if not running[1].cancelled() or is_cancelled():
-                    raise
-            else:
+            await asyncio.wait([running[1]])
+            if not running[1].cancelled():
+                outcome: T = await outcome_of(running[1])
                 return outcome, True
         promise = asyncio.get_running_loop().create_future()
         self._shared[name] = (key.fingerprint, promise)

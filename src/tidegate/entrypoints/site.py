@@ -57,6 +57,7 @@ from tidegate.notify import pages_posts as notify_pages_posts
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import listen, make_server
@@ -65,14 +66,15 @@ from tidegate.platform.files import LocalFiles
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
+from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import http_follows as storefront_http_follows
-from tidegate.storefront import open_answers
 from tidegate.storefront import pages as storefront_pages
 from tidegate.storefront import pages_addresses as storefront_pages_addresses
 from tidegate.storefront import pages_art as storefront_pages_art
 from tidegate.storefront import pages_cart as storefront_pages_cart
 from tidegate.storefront import pages_checkout as storefront_pages_checkout
+from tidegate.storefront import pages_draw as storefront_pages_draw
 from tidegate.storefront import pages_follow as storefront_pages_follow
 from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_pictures as storefront_pages_pictures
@@ -114,10 +116,10 @@ FORM_BYTES = 65_536
 """What a form with a file holds beside it."""
 
 
-def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASGIApp:
+def create_app(settings: Settings, *, providers: Sequence[Provider] = (), shelf: Shelf | None = None) -> ASGIApp:
     """The site with its edge; its start and stop open and close what it needs (ASGI lifespan).
 
-    `providers` are ways to pay beyond those that the settings name.
+    `providers` are ways to pay beyond those that the settings name. `shelf` is what its server answers by itself.
 
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
@@ -134,6 +136,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = ()) -> ASG
     )
     app.state.settings = settings
     app.state.extra_providers = tuple(providers)
+    app.state.shelf = shelf or Shelf(settings)
     add_routes(app, settings)
     uploads = (Upload(PICTURE_UPLOADS, 2 * settings.pictures.max_bytes + FORM_BYTES),)
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept, uploads=uploads)
@@ -152,13 +155,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
-    app = create_app(settings, providers=providers)
+    shelf = Shelf(settings)
+    app = create_app(settings, providers=providers, shelf=shelf)
     sock = _listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
 
 
 ROUTERS = (
@@ -174,6 +178,7 @@ ROUTERS = (
     storefront_pages_follow.router,
     storefront_pages_orders.router,
     storefront_pages_room.router,
+    storefront_pages_draw.router,
     admin_pages.router,
     admin_pages_texts.router,
     admin_pages_products.router,
@@ -245,7 +250,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         providers = make_providers(database, settings, extra=app.state.extra_providers)
         async with (
             open_shop(database, settings, providers) as shop,
-            open_gate(database, settings) as rooms,
+            open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
         ):
             app.state.shop = shop
@@ -253,6 +258,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
+            app.state.room_drops = RoomDrops(database, answers)
             with open_darkroom(settings.pictures) as darkroom:
                 app.state.darkroom = darkroom
                 yield

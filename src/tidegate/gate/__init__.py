@@ -40,14 +40,18 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.handover import leave_all_rooms, take_over_places
+from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.pass_desk import PassDesk
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_joins
+from tidegate.gate.published import draw_answer
+from tidegate.gate.receipts import receipt_text
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
 from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
 from tidegate.gate.signing import KeyRing, load_keys, make_key, retire_key
 from tidegate.gate.staffing import MAX_MESSAGE, RoomView, limit_speed, tell_waiting, view_room
 from tidegate.gate.status import next_poll_s
+from tidegate.gate.tickets import ticket_of
 
 __all__ = [
     "INVARIANTS",
@@ -55,6 +59,7 @@ __all__ = [
     "AccountNeeded",
     "BeaconWatch",
     "Counts",
+    "DrawAnswer",
     "DrawIsOver",
     "Engine",
     "Gate",
@@ -93,6 +98,7 @@ __all__ = [
     "begin_round",
     "close_room",
     "create_room",
+    "draw_answer",
     "draw_rooms_once",
     "end_round",
     "fetch_beacon",
@@ -107,11 +113,13 @@ __all__ = [
     "open_gate",
     "open_rooms_once",
     "pause_room",
+    "receipt_text",
     "reschedule",
     "retire_key",
     "set_beacon",
     "settle_joins",
     "take_over_places",
     "tell_waiting",
+    "ticket_of",
     "view_room",
 ]

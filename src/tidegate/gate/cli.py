@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tidegate.gate.log import Log
 from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.receipts import read_claim
 from tidegate.gate.verify import NotChecked, Verdict, check_draw, number_in
@@ -41,25 +42,30 @@ def verify_draw_command(
         verdict = check_draw(
             draw, entries, commitment=commitment, digest=digest, on_progress=lambda done: _progress(done, draw.size)
         )
-        own = None if receipt is None else _own_number(draw, entries, receipt)
+        own, wrong = (None, "") if receipt is None else _own_number(draw, entries, receipt)
     except NotChecked as error:
         typer.echo(f"tidegate: the draw was not checked: {error}", err=True)
         raise typer.Exit(UNREADABLE) from None
-    if receipt is not None and own is None:
-        verdict = Verdict(verdict.size, verdict.assurance, (*verdict.wrong, "your entry is not in the list"), "")
+    if wrong:
+        verdict = Verdict(verdict.size, verdict.assurance, (*verdict.wrong, wrong), "")
     _print(draw, verdict, own, as_json=as_json)
     if verdict.wrong:
         raise typer.Exit(WRONG)
 
 
-def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str) -> int | None:
-    """The number of a receipt's entry, or None when it is not where the receipt says."""
+def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str) -> tuple[int | None, str]:
+    """The number of a receipt's entry, or None and what does not fit.
+
+    A receipt from before the draw must fit the list as a whole: its root is that of the first entries.
+    """
     claim = read_claim(receipt)
     if claim is None:
         raise NotChecked("this is not a receipt")
     if str(claim.room_id) != draw.room or claim.index >= len(entries) or entries[claim.index] != claim.entry:
-        return None
-    return number_in(draw, claim.index)
+        return None, "your entry is not in the list"
+    if claim.size <= len(entries) and Log().extended(entries[: claim.size]).root != claim.root:
+        return None, "the list is not the one that your receipt is of: entries before it were changed or moved"
+    return number_in(draw, claim.index), ""
 
 
 def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool) -> None:

@@ -141,7 +141,8 @@ class PollAnswer(Struct, frozen=True):
 class StatusAnswer(Struct, frozen=True):
     """What everybody may know of a room. Numbers below `serving` may buy; `left` is what is left of the goods.
 
-    `joined` is how many entries the room has, so the last number in line. `message`: what staff say to all who wait.
+    `joined` is how many entries the room has, so the last number in line. `pace_per_s`: people let in per second of
+    late. `message`: what staff say to all who wait.
     """
 
     phase: str
@@ -150,6 +151,7 @@ class StatusAnswer(Struct, frozen=True):
     opens_at: str
     drawn: bool
     serving: int
+    pace_per_s: float
     joined: int
     left: int | None
     paused: bool

@@ -12,9 +12,11 @@ that a few more than the three of Luby and Rackoff make it indistinguishable fro
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isqrt
+
+from tidegate.gate.mac import Mac
 
 ROUNDS = 10
 LEAST_BASE = 4
@@ -45,6 +47,17 @@ class Draw:
 
     key: bytes
     size: int
+    base: int = field(init=False, repr=False, compare=False)
+    """Of the two digits."""
+    _mac: Mac = field(init=False, repr=False, compare=False)
+    _labels: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    """What the text of each round begins with."""
+
+    def __post_init__(self) -> None:
+        size = self.size.to_bytes(8, "big")
+        object.__setattr__(self, "base", max(LEAST_BASE, isqrt(self.size - 1) + 1) if self.size else LEAST_BASE)
+        object.__setattr__(self, "_mac", Mac(self.key))
+        object.__setattr__(self, "_labels", tuple(b"%s%c%s" % (LABEL, turn, size) for turn in range(ROUNDS)))
 
     def number(self, index: int) -> int:
         """The number of the entry at `index`."""
@@ -62,11 +75,6 @@ class Draw:
             found = self._backward(found)
         return found
 
-    @property
-    def base(self) -> int:
-        """Of the two digits."""
-        return max(LEAST_BASE, isqrt(self.size - 1) + 1)
-
     def _forward(self, value: int) -> int:
         base = self.base
         left, right = divmod(value, base)
@@ -83,5 +91,4 @@ class Draw:
 
     def _round(self, turn: int, digit: int) -> int:
         """128 bits of HMAC, so that taking them modulo a base is uniform to within 2^-64."""
-        text = b"%s%c%s%s" % (LABEL, turn, self.size.to_bytes(8, "big"), digit.to_bytes(8, "big"))
-        return int.from_bytes(hmac.digest(self.key, text, "sha256")[:16], "big")
+        return int.from_bytes(self._mac.digest(self._labels[turn] + digit.to_bytes(8, "big"))[:16], "big")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from tidegate.gate.contracts import NotDrawnYet, Room
 from tidegate.gate.log import BLOCK, inclusion_proof, leaf_hash, root_of
 from tidegate.gate.messages import ProofAnswer
+from tidegate.gate.rules import draw_of, number_of
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import RoomId
-from tidegate.platform.problems import InvalidRequest, Overloaded
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded
 
 if TYPE_CHECKING:
     from tidegate.gate.places import Joined
@@ -22,6 +23,7 @@ CHUNK = 2_000
 """Entries read and hashed at once: a few milliseconds, after which others have their turn."""
 
 DOWNLOAD_AGAIN_S = 10
+PROOF_AGAIN_S = 2
 
 ENTRIES = """
 SELECT index, id, joins, NULL::bytea FROM gate.places
@@ -82,15 +84,38 @@ async def _lines(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
 
 
 async def prove(conn: Connection, joined: Joined) -> ProofAnswer:
-    """The proof that a place's entry was drawn from: reads one block of entries and the hashes of the others.
-
-    Raises: NotDrawnYet, also for somebody who came after the draw.
-    """
-    room, place = joined.room, joined.place
-    if room.cut is None or room.cut_root is None or not room.has_numbers or place.index >= room.cut:
+    """The proof that a place's entry was drawn from. Raises: NotDrawnYet, also for somebody who came after the draw."""
+    room, index = joined.room, joined.place.index
+    if room.cut is None or index >= room.cut:
         raise NotDrawnYet()
-    assert place.number is not None, "everybody has a number after the draw"
-    mine, last = place.index // BLOCK, (room.cut - 1) // BLOCK
+    return await prove_entry(conn, room, index)
+
+
+async def prove_publicly(gate: Gate, room: Room, index: str) -> ProofAnswer:
+    """The proof of entry `index`, for whoever asks; as many at once as may be.
+
+    Raises: NotDrawnYet; NotFound for what is not the index of an entry that was drawn from; Overloaded.
+    """
+    if room.cut is None or not room.has_numbers:
+        raise NotDrawnYet()
+    if not (index.isascii() and index.isdigit() and len(index) < 16) or int(index) >= room.cut:
+        raise NotFound()
+    if gate.proofs.locked():
+        raise Overloaded(retry_after_s=PROOF_AGAIN_S)
+    async with gate.proofs, gate.database.connection() as conn:
+        return await prove_entry(conn, room, int(index))
+
+
+async def prove_entry(conn: Connection, room: Room, index: int) -> ProofAnswer:
+    """The proof that entry `index` was drawn from: reads one block of entries and the hashes of the others.
+
+    Raises: NotDrawnYet.
+    """
+    if room.cut is None or room.cut_root is None or not room.has_numbers:
+        raise NotDrawnYet()
+    number = number_of(room, index, draw=draw_of(room))
+    assert number is not None, "everybody has a number after the draw"
+    mine, last = index // BLOCK, (room.cut - 1) // BLOCK
     entries = await read_entries(conn, room_id=room.id, start=mine * BLOCK, end=min((mine + 1) * BLOCK, room.cut))
     rows = await conn.execute(
         "SELECT hash FROM gate.log_blocks WHERE room_id = %s AND block < %s ORDER BY block",
@@ -101,12 +126,12 @@ async def prove(conn: Connection, joined: Joined) -> ProofAnswer:
         rest = entries if mine == last else await read_entries(conn, room_id=room.id, start=last * BLOCK, end=room.cut)
         blocks.append(root_of([leaf_hash(entry) for entry in rest]))
     leaves = [leaf_hash(entry) for entry in entries]
-    proof = inclusion_proof(place.index, room.cut, block=leaves, blocks=blocks)
+    proof = inclusion_proof(index, room.cut, block=leaves, blocks=blocks)
     return ProofAnswer(
-        index=place.index,
-        entry=entry_of(place.id, place.joins).hex(),
+        index=index,
+        entry=entries[index % BLOCK].hex(),
         size=room.cut,
         proof=[sibling.hex() for sibling in proof],
         root=room.cut_root.hex(),
-        number=place.number,
+        number=number,
     )

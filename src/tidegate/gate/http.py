@@ -21,17 +21,19 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
-from tidegate.gate.entries import EntriesPage, open_entries, prove
+from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_publicly
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
-from tidegate.gate.receipts import receipt_text
-from tidegate.gate.running import Gate
+from tidegate.gate.running import Gate, Statuses
+from tidegate.gate.status import KeptStatus
 from tidegate.gate.tickets import room_of_ticket, ticket_of
-from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, answer, hot_route
+from tidegate.platform.edge.headers import Header
+from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Link, answer, hot_route
+from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.ids import PlaceId, parse_id
-from tidegate.platform.problems import InvalidRequest, Overloaded, TooManyRequests
+from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import require_person
 from tidegate.web.contracts import Visitor
@@ -89,8 +91,19 @@ async def get_status(request: Request) -> Response:
     kept = _gate(request).kept(request.path_params["slug"])
     if request.headers.get("if-none-match") == kept.etag:
         return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
-    headers = ((b"content-type", b"application/json"), (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
-    return Answer(kept.body, status=200, headers=headers)
+    return Answer(kept.body, status=200, headers=_status_headers(kept))
+
+
+def shelve(shelf: Shelf, statuses: Statuses) -> None:
+    """Let the server itself answer `get_status` for these rooms."""
+    shelf.fill(
+        {
+            get_status.path.replace("{slug}", slug): Ready(
+                get_status.path, kept.body, kept.etag, headers=_status_headers(kept)
+            )
+            for slug, kept in statuses.items()
+        }
+    )
 
 
 @hot_route(
@@ -173,6 +186,21 @@ async def get_entries(request: Request) -> Response:
     return StreamingResponse(open_entries(gate, page), media_type="text/plain", headers=headers)
 
 
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/entries/{index}",
+    returns=(200, ProofAnswer),
+    problems=(RoomUnknown, NotFound, NotDrawnYet, Overloaded),
+    tag="gate",
+)
+async def get_entry(request: Request) -> Response:
+    """One entry that was drawn from, by its index (0 is the first): the proof that it is in the log, and its number."""
+    gate = _gate(request)
+    room = gate.kept(request.path_params["slug"]).room
+    proven = await prove_publicly(gate, room, request.path_params["index"])
+    return answer(proven, headers={"cache-control": "public, max-age=3600"})
+
+
 @hot_route("GET", "/api/v1/gate/keys", returns=(200, KeysAnswer), tag="gate")
 async def get_gate_keys(request: Request) -> Response:
     """The public keys (Ed25519) with which receipts and passes can be checked by anybody."""
@@ -183,7 +211,11 @@ async def get_gate_keys(request: Request) -> Response:
     return answer(KeysAnswer(keys), headers={"cache-control": "public, max-age=30"})
 
 
-ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_gate_keys)
+ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_entry, get_gate_keys)
+
+
+def _status_headers(kept: KeptStatus) -> tuple[Header, ...]:
+    return (*JSON_HEADERS, (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
 
 
 def _gate(request: Request) -> Gate:
@@ -226,7 +258,8 @@ async def _own_place(request: Request) -> Joined:
 
 
 def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
-    place, room = joined.place, joined.room
+    place, room, sheet = joined.place, joined.room, joined.sheet
+    assert sheet is not None, "a join has a receipt"
     return JoinAnswer(
         id=str(place.id),
         ticket=ticket_of(gate.ring, place),
@@ -235,7 +268,7 @@ def _join_answer(gate: Gate, joined: Joined) -> JoinAnswer:
         index=place.index,
         joined=room.size,
         root=room.root.hex(),
-        receipt=receipt_text(gate.ring, joined.receipt),
+        receipt=sheet.text(gate.ring, joined.line),
     )
 
 

@@ -112,6 +112,24 @@ def path_to(hashes: Sequence[bytes], index: int) -> list[bytes]:
     return path
 
 
+def paths_to_root(hashes: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """The root over the hashes of leaves, and the way from each of them to it: what `path_to` says, for all at once."""
+    if not hashes:
+        return EMPTY_ROOT, []
+    row: list[bytes] = list(hashes)
+    paths: list[list[bytes]] = [[] for _ in row]
+    level = 0
+    while len(row) > 1:
+        for at, path in enumerate(paths):
+            sibling = at >> level ^ 1
+            if sibling < len(row):
+                path.append(row[sibling])
+        odd = row[-1:] if len(row) % 2 else []
+        row = [sha256(NODE + row[at] + row[at + 1]).digest() for at in range(0, len(row) - 1, 2)] + odd
+        level += 1
+    return row[0], paths
+
+
 def inclusion_proof(index: int, size: int, *, block: Sequence[bytes], blocks: Sequence[bytes]) -> list[bytes]:
     """The inclusion proof (RFC 9162, 2.1.3) of entry `index` among the first `size`.
 
@@ -125,16 +143,21 @@ def inclusion_proof(index: int, size: int, *, block: Sequence[bytes], blocks: Se
 
 
 def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether `proof` shows that the leaf with this hash is entry `index` of the log with this root.
+    """Whether `proof` shows that the leaf with this hash is entry `index` of the log with this root."""
+    return root_by(leaf, index, size, proof) == root
+
+
+def root_by(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root to which `proof` leads from the leaf with this hash, entry `index` of `size`; None if it leads nowhere.
 
     The algorithm of RFC 9162, 2.1.3.2.
     """
     if not 0 <= index < size:
-        return False
+        return None
     at, last, found = index, size - 1, leaf
     for sibling in proof:
         if last == 0:
-            return False
+            return None
         if at & 1 or at == last:
             found = node_hash(sibling, found)
             while not at & 1 and at:
@@ -144,4 +167,4 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
             found = node_hash(found, sibling)
         at >>= 1
         last >>= 1
-    return last == 0 and found == root
+    return found if last == 0 else None

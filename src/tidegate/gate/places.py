@@ -11,6 +11,7 @@ from psycopg import AsyncCursor
 
 from tidegate.gate.contracts import Place, PlaceState, PlaceUnknown, Receipt, Room, RoomClosed
 from tidegate.gate.log import Log
+from tidegate.gate.receipts import Sheet
 from tidegate.gate.rooms import ROOM, ROOM_COLUMNS, room_of
 from tidegate.gate.rules import GONE, draw_of, keeps_entry, number_of, why_not_join, why_not_return
 from tidegate.gate.tickets import entry_of
@@ -35,14 +36,12 @@ CROSS JOIN LATERAL (
 """  # noqa: S608
 """One look into the index a wish: joined plainly, the room may be read first, and then all of its places."""
 FIND = f"""
-SELECT {PLACE}, {", ".join("r." + column.strip() for column in ROOM.split(","))}
-FROM unnest(%b::uuid[], %b::uuid[]) AS w (room_id, buyer_id)
+SELECT p.* FROM unnest(%b::uuid[], %b::uuid[]) AS w (room_id, buyer_id)
 CROSS JOIN LATERAL (
-    SELECT * FROM gate.places AS p WHERE p.room_id = w.room_id AND p.buyer_id = w.buyer_id OFFSET 0
+    SELECT {PLACE} FROM gate.places AS p WHERE p.room_id = w.room_id AND p.buyer_id = w.buyer_id OFFSET 0
 ) AS p
-JOIN gate.rooms AS r ON r.id = w.room_id
 """  # noqa: S608
-PLACE_COLUMNS = PLACE.count(",") + 1
+ROOMS = f"SELECT {ROOM} FROM gate.rooms WHERE id = ANY(%b)"  # noqa: S608
 
 
 class JoinWish(Struct, frozen=True):
@@ -54,10 +53,15 @@ class JoinWish(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """A place that somebody has now, and its room with everybody of the same batch in it."""
+    """A place that somebody has now, and its room with everybody of the same batch in it.
+
+    `sheet` has the receipts of that batch, this one's on `line`; a place that was only looked up has none.
+    """
 
     place: Place
     room: Room
+    sheet: Sheet | None = None
+    line: int = 0
 
     @property
     def receipt(self) -> Receipt:
@@ -137,10 +141,18 @@ async def settle_joins(conn: Connection, wishes: Sequence[JoinWish], *, max_join
     ]
     for seating in seatings.values():
         await _write(conn, seating)
-    return [
-        refusal if refusal is not None else Joined(seatings[wish.slug].places[wish.buyer_id], seatings[wish.slug].room)
-        for wish, refusal in zip(wishes, refusals, strict=True)
-    ]
+    receipts: list[Receipt] = []
+    sheet = Sheet(receipts)
+    outcomes: list[Joined | Exception] = []
+    for wish, refusal in zip(wishes, refusals, strict=True):
+        if refusal is not None:
+            outcomes.append(refusal)
+            continue
+        seating = seatings[wish.slug]
+        joined = Joined(seating.places[wish.buyer_id], seating.room, sheet, len(receipts))
+        receipts.append(joined.receipt)
+        outcomes.append(joined)
+    return outcomes
 
 
 async def leave(conn: Connection, *, place_id: PlaceId, buyer_id: PersonId) -> PlaceState:
@@ -169,17 +181,16 @@ class PlaceQuestion(Struct, frozen=True):
 async def find_places(conn: Connection, questions: Sequence[PlaceQuestion]) -> list[Joined | None]:
     """The places asked for, as many at a time as ask; None for those that are not there."""
     rooms, buyers = [each.room_id for each in questions], [each.buyer_id for each in questions]
-    rows = await conn.execute(FIND, (rooms, buyers), binary=True)
-    found: dict[PlaceQuestion, Joined] = {}
-    rooms_seen: dict[RoomId, tuple[Room, Any]] = {}
-    for row in await rows.fetchall():
-        if row[1] not in rooms_seen:
-            room = room_of(row[PLACE_COLUMNS:])
-            rooms_seen[row[1]] = (room, draw_of(room))
-        room, draw = rooms_seen[row[1]]
-        place = _place(row, room, number_of(room, row[3], draw=draw))
-        found[PlaceQuestion(place.room_id, place.buyer_id)] = Joined(place, room)
-    return [found.get(question) for question in questions]
+    async with conn.pipeline():
+        places = await conn.execute(FIND, (rooms, buyers), binary=True)
+        about = await conn.execute(ROOMS, (list(set(rooms)),), binary=True)
+    seen = {room.id: (room, draw_of(room)) for room in map(room_of, await about.fetchall())}
+    found: dict[tuple[RoomId, PersonId], Joined] = {}
+    for row in await places.fetchall():
+        if row[1] in seen:  # else it was removed meanwhile, with its places
+            room, draw = seen[row[1]]
+            found[room.id, row[2]] = Joined(_place(row, room, number_of(room, row[3], draw=draw)), room)
+    return [found.get((question.room_id, question.buyer_id)) for question in questions]
 
 
 async def _read_rooms(locked: AsyncCursor[tuple[Any, ...]]) -> dict[str, _Seating]:

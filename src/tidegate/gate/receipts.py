@@ -1,8 +1,12 @@
-"""Receipts: that an entry is in the log under a root, signed, and naming nobody."""
+"""Receipts: that an entry is in the log under a root, signed, and naming nobody.
+
+A signature takes as long as all else in a join's answer, so a batch of joins shares one (`KeyRing.sign_many`).
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from uuid import UUID
 
 from tidegate.gate.contracts import Receipt
@@ -14,20 +18,39 @@ FORMAT = struct.Struct(">16sQ32sQ32s")
 """Room, index, entry, size, root."""
 
 
+class Sheet:
+    """The receipts of one batch of joins, written and signed when the first of them is asked for."""
+
+    __slots__ = ("_receipts", "_texts")
+
+    def __init__(self, receipts: Sequence[Receipt]) -> None:
+        self._receipts = receipts
+        self._texts: list[str] = []
+
+    def text(self, ring: KeyRing, line: int) -> str:
+        """The receipt on that line, as its owner keeps it."""
+        if not self._texts:
+            self._texts = ring.sign_many(KIND, [_packed(receipt) for receipt in self._receipts])
+        return self._texts[line]
+
+
 def receipt_text(ring: KeyRing, receipt: Receipt) -> str:
-    """A receipt as its owner keeps it."""
-    packed = FORMAT.pack(receipt.room_id.bytes, receipt.index, receipt.entry, receipt.size, receipt.root)
-    return ring.sign(KIND, packed)
+    """A receipt that stands alone, as its owner keeps it."""
+    return Sheet([receipt]).text(ring, 0)
 
 
 def read_receipt(ring: KeyRing, text: str) -> Receipt | None:
     """The receipt that was signed, else None."""
-    return _unpacked(ring.open_signed(KIND, text))
+    return _unpacked(ring.open_one_of_many(KIND, text))
 
 
 def read_claim(text: str) -> Receipt | None:
     """What a receipt says, without a look at its signature: to be compared with what is public. None for no receipt."""
     return _unpacked(claimed(KIND, text))
+
+
+def _packed(receipt: Receipt) -> bytes:
+    return FORMAT.pack(receipt.room_id.bytes, receipt.index, receipt.entry, receipt.size, receipt.root)
 
 
 def _unpacked(payload: bytes | None) -> Receipt | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -28,17 +28,28 @@ log = structlog.get_logger(__name__)
 KEYS_EVERY = 20
 """Rounds of the status between two looks for new keys: well within the minute in which a new key does not sign."""
 
+PROOFS_AT_ONCE = 8
+"""Public proofs that a process makes at the same time, each a few milliseconds; more are asked to come again."""
+
+
+Statuses = Mapping[str, KeptStatus]
+"""Rooms and their documents by the drops' slugs."""
+
 
 class Gate:
     """What the gate's use cases stand on. `open_gate` makes one; it belongs to one event loop."""
 
-    def __init__(self, database: Database, settings: Settings, ring: KeyRing) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, ring: KeyRing, *, show: Callable[[Statuses], None]
+    ) -> None:
         self.database = database
         self.settings = settings
         self.ring = ring
+        self._show = show
         self.statuses: dict[str, KeptStatus] = {}
         self.pace = Pace(settings.gate.asks_per_minute)
         self.downloads = asyncio.Semaphore(settings.gate.downloads)
+        self.proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
         self._joins: GroupCommit[JoinWish, Joined] = GroupCommit(
             PostgresTransactions(database.connect, is_race=lambda constraint: constraint == RACE),
             partial(settle_joins, max_joins=settings.gate.max_joins),
@@ -82,6 +93,7 @@ class Gate:
             if with_keys:
                 self.ring = await load_keys(conn)
         self.statuses = keep_statuses(rooms, now=now, limits=limits)
+        self._show(self.statuses)
 
     async def _find(self, questions: Sequence[PlaceQuestion]) -> list[Joined | Exception | None]:
         async with self.database.connection() as conn:
@@ -89,14 +101,18 @@ class Gate:
 
 
 @asynccontextmanager
-async def open_gate(database: Database, settings: Settings) -> AsyncIterator[Gate]:
+async def open_gate(
+    database: Database, settings: Settings, *, show: Callable[[Statuses], None] = lambda _: None
+) -> AsyncIterator[Gate]:
     """A gate for the length of a block; joins that wait at its end are still settled.
+
+    `show` is told of the rooms' status each time that it is read anew.
 
     Raises: OUTAGE when PostgreSQL is away; SealBroken when the keys were sealed with one that is not configured.
     """
     async with database.connection() as conn:
         ring = await load_keys(conn)
-    gate = Gate(database, settings, ring)
+    gate = Gate(database, settings, ring, show=show)
     await gate.refresh()
     gate.start()
     renewing = asyncio.create_task(_renew(gate), name="gate-status")

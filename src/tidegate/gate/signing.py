@@ -5,6 +5,11 @@ before the last dot. Kinds keep a token of one purpose from passing for one of a
 check it (receipts, passes) it is signed with Ed25519; where only the gate itself checks (tickets) with HMAC-SHA-256
 under a key derived from the same secret, which takes a fiftieth of the time.
 
+What is made many at a time (receipts) shares one signature: it is over the root of a tree of all that is signed, hashed
+as RFC 9162, and each token carries the way from itself to that root. The last part of such a token is its place among
+them and how many they are (4 bytes each), the hashes of the way, and the signature of `KIND.KEY.`, their number (4
+bytes) and the root.
+
 Secrets are kept in the database, sealed with the shop's key ring (docs/adr/0007), so that every process has them.
 """
 
@@ -14,7 +19,8 @@ import base64
 import binascii
 import hmac
 import secrets
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tidegate.gate.log import HASH_BYTES, leaf_hash, paths_to_root, root_by
+from tidegate.gate.mac import Mac
 from tidegate.platform.database import Connection
 from tidegate.platform.sealing import current_sealer
 
@@ -31,7 +39,9 @@ SECRET_COLUMN = "gate.signing_keys.secret_sealed"  # noqa: S105
 SPREAD_S = 60
 """A new key signs when it is so old: by then every process knows it, and can check what it signed."""
 
-MAX_TOKEN = 1_000
+MAX_TOKEN = 1_500
+SEAT = struct.Struct(">II")
+SIGNATURE_BYTES = 64
 KEY_ID_BYTES = 4
 MAC_LABEL = b"tidegate gate mac v1"
 KEYS_RACE = 7_420_001
@@ -47,13 +57,13 @@ class SigningKey:
     made_at: datetime
     private: Ed25519PrivateKey = field(init=False, repr=False)
     public: Ed25519PublicKey = field(init=False, repr=False)
-    mac: bytes = field(init=False, repr=False)
+    mac: Mac = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         private = Ed25519PrivateKey.from_private_bytes(self.secret)
         object.__setattr__(self, "private", private)
         object.__setattr__(self, "public", private.public_key())
-        object.__setattr__(self, "mac", HKDF(SHA256(), 32, salt=None, info=MAC_LABEL).derive(self.secret))
+        object.__setattr__(self, "mac", Mac(HKDF(SHA256(), 32, salt=None, info=MAC_LABEL).derive(self.secret)))
 
 
 class KeyRing:
@@ -78,10 +88,22 @@ class KeyRing:
         body = f"{kind}.{self.signer.id}.{_text(payload)}"
         return f"{body}.{_text(self.signer.private.sign(body.encode()))}"
 
+    def sign_many(self, kind: str, payloads: Sequence[bytes]) -> list[str]:
+        """A token for each payload that anybody can check, all of them under one signature."""
+        head = f"{kind}.{self.signer.id}."
+        bodies = [head + _text(payload) for payload in payloads]
+        root, paths = paths_to_root([leaf_hash(body.encode()) for body in bodies])
+        count = len(bodies)
+        signature = self.signer.private.sign(_of_many(head, count, root))
+        return [
+            f"{body}.{_text(SEAT.pack(at, count) + b''.join(path) + signature)}"
+            for at, (body, path) in enumerate(zip(bodies, paths, strict=True))
+        ]
+
     def stamp(self, kind: str, payload: bytes) -> str:
         """A token that only a ring with the same key can check."""
         body = f"{kind}.{self.signer.id}.{_text(payload)}"
-        return f"{body}.{_text(hmac.digest(self.signer.mac, body.encode(), 'sha256'))}"
+        return f"{body}.{_text(self.signer.mac.digest(body.encode()))}"
 
     def open_signed(self, kind: str, token: str) -> bytes | None:
         """The payload of a token that `sign` made for this kind, else None."""
@@ -95,11 +117,29 @@ class KeyRing:
             return None
         return parts[2]
 
+    def open_one_of_many(self, kind: str, token: str) -> bytes | None:
+        """The payload of a token that `sign_many` made for this kind, else None."""
+        parts = _split(kind, token)
+        key = self._keys.get(parts[1]) if parts else None
+        if parts is None or key is None or len(parts[3]) < SEAT.size + SIGNATURE_BYTES:
+            return None
+        path, signature = parts[3][SEAT.size : -SIGNATURE_BYTES], parts[3][-SIGNATURE_BYTES:]
+        proof = [path[at : at + HASH_BYTES] for at in range(0, len(path), HASH_BYTES)]
+        at, count = SEAT.unpack_from(parts[3])
+        root = root_by(leaf_hash(parts[0]), at, count, proof)
+        if root is None:
+            return None
+        try:
+            key.public.verify(signature, _of_many(f"{kind}.{key.id}.", count, root))
+        except InvalidSignature:
+            return None
+        return parts[2]
+
     def open_stamped(self, kind: str, token: str) -> bytes | None:
         """The payload of a token that `stamp` made for this kind, else None."""
         parts = _split(kind, token)
         key = self._keys.get(parts[1]) if parts else None
-        if parts is None or key is None or not hmac.compare_digest(hmac.digest(key.mac, parts[0], "sha256"), parts[3]):
+        if parts is None or key is None or not hmac.compare_digest(key.mac.digest(parts[0]), parts[3]):
             return None
         return parts[2]
 
@@ -160,6 +200,11 @@ async def _read(conn: Connection) -> KeyRing | None:
         for key_id, sealed, made_at, _ in found
     ]
     return KeyRing(keys, now=found[0][3]) if keys else None
+
+
+def _of_many(head: str, count: int, root: bytes) -> bytes:
+    """What is signed of `count` tokens that begin with `head`."""
+    return head.encode() + count.to_bytes(4, "big") + root
 
 
 def _text(raw: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import ceil
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,10 @@ LEAST_PER_S = 10.0
 
 JITTER = 0.3
 
+ASKS_PER_S = 1_000
+"""About how many ask for one room's status a second at most, of those who are far from the front. With few of them
+everybody asks often, and so hears soon of a pause, a message, or that all of it is sold."""
+
 
 class KeptStatus(Struct, frozen=True):
     """A room and its document."""
@@ -32,6 +37,7 @@ class KeptStatus(Struct, frozen=True):
 def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswer:
     """What everybody may know of a room; `now` is the database's."""
     per_s = round(max(room.pace_per_s * POLLS_ON_THE_WAY, LEAST_PER_S), 1)
+    far_s = max(min(limits.poll_far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,
@@ -39,11 +45,12 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         opens_at=_moment(room.opens_at),
         drawn=room.drawn_at is not None,
         serving=room.serving,
+        pace_per_s=round(room.pace_per_s, 3),
         joined=room.size,
         left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
         paused=room.paused,
         message=room.message,
-        poll=PollAnswer(near_s=limits.poll_near_s, far_s=limits.poll_far_s, per_s=per_s, jitter=JITTER),
+        poll=PollAnswer(near_s=limits.poll_near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
     )
 

@@ -20,6 +20,8 @@ from tidegate.platform.problems import StartupError
 
 import_app = typer.Typer(help="Import products.", no_args_is_help=True)
 
+SHOWN_PICTURES = 20
+"""Most pictures that were not fetched which a terminal shows; `--json` lists more."""
 BAD_ROWS = 1
 """Exit code of an import that left rows out, and of an export that left products out."""
 
@@ -40,9 +42,9 @@ def import_products_command(
 ) -> None:
     """Import products from a CSV: Shopify's or WooCommerce's by its header, any other with --mapping.
 
-    The same file again changes nothing. Rows that cannot be taken are reported with their line and reason and the
-    rest goes on. Exit code: 0 when every row was taken, 1 when rows were left out, 2 when the file or the shop
-    cannot be used.
+    The same file again changes nothing. Rows that cannot be taken are reported with their line and reason, and the
+    rest goes on. Pictures are not fetched: their addresses are told. Exit code: 0 when every row was taken, 1 when
+    rows were left out, 2 when the file or the shop cannot be used.
     """
     began = monotonic()
     mapped = _read_mapping(mapping) if mapping else None
@@ -140,6 +142,12 @@ def _print_report(report: ImportReport, took_s: float, *, dry_run: bool) -> None
         typer.echo(f"line {error.line}: {error.reason}", err=True)
     if report.bad_rows > len(report.errors):
         typer.echo(f"and {report.bad_rows - len(report.errors):,} more", err=True)
+    for picture in report.pictures_left[:SHOWN_PICTURES]:
+        typer.echo(f"line {picture.line}: a picture of {picture.slug} is not fetched: {picture.address}", err=True)
+    if report.pictures > SHOWN_PICTURES:
+        typer.echo(f"and {report.pictures - SHOWN_PICTURES:,} more pictures (--json lists the first 1,000)", err=True)
+    if report.pictures:
+        typer.echo("Upload pictures at /admin/products/PRODUCT/pictures.", err=True)
     left_out = f"; {report.bad_rows:,} problems, see above" if report.bad_rows else ""
     tense = "a dry run, nothing is written: " if dry_run else ""
     typer.echo(
@@ -157,6 +165,11 @@ def _report_document(report: ImportReport) -> dict[str, Any]:
         "rows": report.rows,
         "bad_rows": report.bad_rows,
         "errors": [{"line": error.line, "reason": error.reason} for error in report.errors],
+        "pictures": report.pictures,
+        "pictures_left": [
+            {"line": picture.line, "product": picture.slug, "address": picture.address}
+            for picture in report.pictures_left
+        ],
     }
 
 

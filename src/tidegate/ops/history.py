@@ -72,7 +72,7 @@ class Statuses(Struct, frozen=True):
 class DropSample(Struct, frozen=True):
     """A running drop at a moment (Unix time): items held, paid and left.
 
-    Where it has a room: people who wait, who are inside and hold nothing yet, and who never came.
+    Where it has a room: people who wait, who are inside and hold nothing yet, who never came, who were let in so far.
     """
 
     at: float
@@ -82,6 +82,7 @@ class DropSample(Struct, frozen=True):
     waiting: int | None = None
     inside: int | None = None
     absent: int | None = None
+    admitted: int | None = None
 
 
 @asynccontextmanager

@@ -183,6 +183,8 @@ async def _drops(conn: Connection, settings: Settings, *, at: float) -> dict[Dro
         sample = DropSample(at, held, taken - held, sum(level.available for level in known))
         room = await gate.view_room(conn, slug=drop.slug, settings=settings.admission) if drop.room != "none" else None
         if room is not None:
-            sample = replace(sample, waiting=room.waiting, inside=room.inside, absent=room.absent)
+            sample = replace(
+                sample, waiting=room.waiting, inside=room.inside, absent=room.absent, admitted=room.admitted
+            )
         samples[drop.id] = sample
     return samples

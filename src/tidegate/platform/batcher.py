@@ -21,6 +21,7 @@ from typing import Generic, TypeVar
 from prometheus_client import Counter, Histogram
 
 from tidegate.platform.cancellation import is_cancelled
+from tidegate.platform.failures import own_copy
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import BatchSettings
 from tidegate.platform.texts import text as _
@@ -216,11 +217,13 @@ class Batcher(Generic[Request, Result]):
         finally:
             self._run_s.observe(loop.time() - started)
         self._running = ()
+        raised: set[int] = set()
         for waiting, result in zip(batch, results, strict=True):
             if waiting.future.done():
                 continue
             if isinstance(result, Exception):
-                waiting.future.set_exception(result)
+                waiting.future.set_exception(own_copy(result) if id(result) in raised else result)
+                raised.add(id(result))
             else:
                 waiting.future.set_result(result)
 

@@ -211,16 +211,12 @@ class AccountSettings(BaseModel):
     hash_workers: Count = Field(1, description="Threads that hash passwords, per process.")
     hash_queue: Count = Field(16, description="Most log-ins that wait for a thread; more get 503.")
     login_attempts: Count = Field(10, description="Failed log-ins per account in login_window_s.")
-    login_attempts_per_network: Count = Field(
-        100, description="Failed log-ins per network in login_window_s: a carrier's customers may share one address."
-    )
+    login_attempts_per_network: Count = Field(100, description="The same per network, which many people may share.")
     login_window_s: Count = Field(300, description="Window of login_attempts, link_requests and theirs per network.")
     link_requests: Count = Field(
         5, description="Mailed links per e-mail address in login_window_s. Fails open without Valkey."
     )
-    link_requests_per_network: Count = Field(
-        100, description="Mailed links per network in login_window_s. Fails open without Valkey."
-    )
+    link_requests_per_network: Count = Field(100, description="The same per network, which many people may share.")
     link_minutes: Count = Field(30, description="Life of a mailed link.")
     invitation_hours: Count = Field(72, description="Life of an invitation to work in the shop.")
     people_page: Count = Field(50, description="Accounts per page in the list of people.")

@@ -2,5 +2,6 @@
 
 from tidegate.storefront.announcing import Announcer
 from tidegate.storefront.freshness import open_answers
+from tidegate.storefront.room_drops import RoomDrops
 
-__all__ = ["Announcer", "open_answers"]
+__all__ = ["Announcer", "RoomDrops", "open_answers"]

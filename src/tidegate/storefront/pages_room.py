@@ -8,13 +8,14 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tidegate import catalog, gate
+from tidegate import gate
 from tidegate.checkout import Shop
 from tidegate.gate import Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.storefront.contexts import whole_minutes
 from tidegate.storefront.offers import DropOffer, find_drop_offer
 from tidegate.storefront.pages import choice
+from tidegate.storefront.room_drops import RoomDrops
 from tidegate.web import (
     NOT_KEPT,
     SignInFirst,
@@ -58,6 +59,13 @@ class RoomContext:
     """How many are before the visitor; None while nobody has a number."""
     minutes: int | None
     """About how long it will be until the visitor's turn; None when that cannot be told."""
+    prospect: str
+    """See `prospect_of`."""
+    part: str
+    """What is said to those in line: lobby, drawing, number or sold_out."""
+    ticket: str
+    receipt: str
+    """Both are the visitor's own, empty for those without a place."""
 
 
 def stage_of(room: Room, place: Place | None) -> str:
@@ -70,7 +78,7 @@ def stage_of(room: Room, place: Place | None) -> str:
     match room.phase:
         case Phase.CLOSED:
             return "over"
-        case Phase.SOLD_OUT:
+        case Phase.SOLD_OUT if state is not PlaceState.WAITING:
             return "sold_out"
         case Phase.SCHEDULED:
             return "before"
@@ -79,14 +87,33 @@ def stage_of(room: Room, place: Place | None) -> str:
     return {PlaceState.EXPIRED: "missed", PlaceState.LEFT: "left"}.get(state, "line")
 
 
+def part_of(room: Room, place: Place | None) -> str:
+    """What is said to somebody in line: see `RoomContext.part`. The page's script goes from one to the other."""
+    if room.phase is Phase.SOLD_OUT:
+        return "sold_out"
+    if place is not None and place.number is not None:
+        return "number"
+    return "lobby" if room.cut is None else "drawing"
+
+
 def ahead_of(room: Room, place: Place | None) -> int | None:
     """How many are before somebody; None while they have no number."""
     return None if place is None or place.number is None else max(place.number - room.serving, 0)
 
 
+def prospect_of(room: Room, ahead: int | None) -> str:
+    """What somebody in line should know of what is left: held (all of it, by others), short (of them), or nothing."""
+    if ahead is None or room.phase is not Phase.OPEN or room.stock_left is None:
+        return ""
+    if room.stock_left == 0:
+        return "held"
+    return "short" if ahead >= room.stock_left else ""
+
+
 def minutes_until(room: Room, ahead: int | None) -> int | None:
     """About how long it takes to let so many in; None when that cannot be told."""
-    if ahead is None or room.paused or room.phase is not Phase.OPEN or room.pace_per_s < SLOWEST_PER_S:
+    moves = room.phase is Phase.OPEN and not room.paused and room.stock_left != 0
+    if ahead is None or not moves or room.pace_per_s < SLOWEST_PER_S:
         return None
     return whole_minutes(int(ahead / room.pace_per_s) + 1)
 
@@ -127,19 +154,20 @@ async def post_leave(request: Request, slug: str) -> Response:
 
 async def _page(request: Request, slug: str, *, problem: Problem | None = None) -> Response:
     shop: Shop = request.app.state.shop
+    drops: RoomDrops = request.app.state.room_drops
     person = await current_person(request)
     joined = await _joined(request, slug, person) if person else None
     room = joined.room if joined else _gate(request).kept(slug).room
     place = joined.place if joined else None
     sku, most, offer = "", 0, None
-    async with shop.database.connection() as conn:
-        drop = await catalog.find_drop(conn, slug=slug)
-        if drop is None:
-            raise NotFound()
-        if place is not None and place.state is PlaceState.ADMITTED:
+    drop = await drops.find(slug)
+    if drop is None:
+        raise NotFound()
+    if place is not None and place.state is PlaceState.ADMITTED:
+        async with shop.database.connection() as conn:
             offer = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
-            if offer is not None and offer.offer is not None:
-                sku, most = choice(offer.offer, at_most=min(drop.per_buyer, shop.settings.holds.max_quantity))
+        if offer is not None and offer.offer is not None:
+            sku, most = choice(offer.offer, at_most=min(drop.per_buyer, shop.settings.holds.max_quantity))
     ahead = ahead_of(room, place)
     context = RoomContext(
         slug=slug,
@@ -156,6 +184,10 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
         stage=stage_of(room, place),
         ahead=ahead,
         minutes=minutes_until(room, ahead),
+        prospect=prospect_of(room, ahead),
+        part=part_of(room, place),
+        ticket=gate.ticket_of(_gate(request).ring, joined.place) if joined else "",
+        receipt=gate.receipt_text(_gate(request).ring, joined.receipt) if joined else "",
     )
     status = problem.status if problem else 200
     return render(request, "storefront/room.html", context, status=status, headers=NOT_KEPT)

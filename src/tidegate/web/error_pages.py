@@ -17,7 +17,7 @@ from tidegate.web.session import SignInFirst
 CALM_WORDS: dict[str, tuple[str, str]] = {
     "not-found": (
         _("There is nothing at this address"),
-        _("It may be mistyped, or what was here is gone. Nothing in your basket changed."),
+        _("It may be mistyped, or what was here is gone. Nothing in your cart changed."),
     ),
     "method-not-allowed": (
         _("This address only takes forms"),
@@ -29,7 +29,7 @@ CALM_WORDS: dict[str, tuple[str, str]] = {
     ),
     "overloaded": (
         _("The shop is full right now"),
-        _("Nothing was changed, and your place and basket are kept. Wait a few seconds and try again."),
+        _("Nothing was changed, and your place and your cart are kept. Wait a few seconds and try again."),
     ),
     "not-signed-in": (_("You are not signed in here"), _("Start from the shop's first page and try again.")),
     "not-allowed": (_("This is not open to your account"), _("Nothing was changed.")),

@@ -20,6 +20,7 @@ from math import inf
 
 from prometheus_client import Counter
 
+from tidegate.platform.failures import outcome_of
 from tidegate.platform.ids import VariantId
 
 FOUND = Counter("tidegate_kept_answers", "Requests for answers that may be kept, by whether one was there.", ["found"])
@@ -160,7 +161,7 @@ class Answers:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
-        return await asyncio.shield(task)
+        return await outcome_of(task)
 
     def heard(self, revision: int | None) -> None:
         """The catalogue has this revision now; None: it has changed, and the revision is being asked for."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp
 
+from tests.logs import CaughtLogs
+from tests.platform.edge.conftest import small_settings
+from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.edge.server import listen, make_server
 from tidegate.platform.settings import HttpSettings
 
@@ -50,9 +53,9 @@ def serving(edge: Callable[..., ASGIApp]) -> Serving:
     """`async with serving(max_header_bytes=500) as connect`: the small shop on a real port."""
 
     @asynccontextmanager
-    async def serve(**http: Any) -> AsyncIterator[Callable[[], Any]]:
+    async def serve(*, shelf: Shelf | None = None, **http: Any) -> AsyncIterator[Callable[[], Any]]:
         sock = listen("127.0.0.1", 0)
-        server = make_server(edge(**http), HttpSettings(shutdown_grace_s=1, **http))
+        server = make_server(edge(**http), HttpSettings(shutdown_grace_s=1, **http), shelf=shelf)
         running = asyncio.create_task(server._serve([sock]))
         port = sock.getsockname()[1]
         opened: list[asyncio.StreamWriter] = []
@@ -190,3 +193,125 @@ def test_a_port_can_be_shared() -> None:
     with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
         assert first.getsockname() == second.getsockname()
         assert first.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
+SHELVED = b"/api/v1/baskets/b1"
+LOOK = b"GET " + SHELVED + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+FROM_SHELF = b'{"id":"b1","quantity":1}'
+
+
+def shelf() -> Shelf:
+    """Holds the same answer as the route `get_basket` gives, with an ETag."""
+    made = Shelf(small_settings())
+    headers = ((b"content-type", b"application/json"), (b"etag", b'W/"1"'))
+    made.fill({SHELVED.decode(): Ready("/api/v1/baskets/{basket_id}", FROM_SHELF, 'W/"1"', headers)})
+    return made
+
+
+async def test_what_is_on_the_shelf_looks_like_the_long_way(serving: Serving, logs: CaughtLogs) -> None:
+    async with serving(shelf=shelf()) as connect:
+        connection = await connect()
+        await connection.send(LOOK + b"\r\n")
+        status, headers, body = await connection.answer()
+        assert headers.pop("etag") == 'W/"1"'
+        await connection.send(LOOK + b"Content-Length: 0\r\n\r\n")
+        long_status, long_headers, long_body = await connection.answer()
+        assert "etag" not in long_headers, "that was the route"
+        assert (status, body) == (long_status, long_body)
+        assert headers.pop("x-request-id") != long_headers.pop("x-request-id")
+        assert headers == long_headers
+    lines = [line for line in logs.lines() if line.get("event") == "request"]
+    assert [(line["method"], line["route"], line["status"]) for line in lines] == [
+        ("GET", "/api/v1/baskets/{basket_id}", 200)
+    ] * 2
+
+
+async def test_who_has_what_is_on_the_shelf_is_told_so(serving: Serving) -> None:
+    async with serving(shelf=shelf()) as connect:
+        connection = await connect()
+        await connection.send(LOOK + b'If-None-Match: W/"1"\r\n\r\n')
+        status, headers, body = await connection.answer()
+        assert (status, headers["etag"], body) == (304, 'W/"1"', b"")
+        assert "content-length" not in headers
+        await connection.send(LOOK + b'If-None-Match: W/"0"\r\n\r\n')
+        assert (await connection.answer())[::2] == (200, FROM_SHELF)
+
+
+async def test_the_shelf_keeps_the_order_of_requests(serving: Serving) -> None:
+    async with serving(shelf=shelf()) as connect:
+        connection = await connect()
+        slow = b"POST /count HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\nabc"
+        await connection.send(slow + (LOOK + b"\r\n") * 2 + GET + b"\r\n" + LOOK + b"\r\n")
+        bodies = [(await connection.answer())[2] for _ in range(5)]
+        assert bodies == [b'{"bytes":3}', FROM_SHELF, FROM_SHELF, b"<p>home</p>", FROM_SHELF]
+
+
+async def test_who_may_not_have_it_now_goes_the_long_way(serving: Serving) -> None:
+    asked = []
+    filled = shelf()
+
+    def never(address: str, headers: Mapping[bytes, bytes]) -> bool:
+        asked.append((address, headers[b"authorization"]))
+        return False
+
+    filled.may = never
+    async with serving(shelf=filled) as connect:
+        connection = await connect()
+        await connection.send(LOOK + b"Authorization: Bearer abc\r\n\r\n")
+        assert "etag" not in (await connection.answer())[1]
+    assert asked == [("127.0.0.1", b"Bearer abc")]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "expected"),
+    [
+        (b"GET " + SHELVED + b" HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n", 400),
+        (b"GET " + SHELVED + b" HTTP/1.1\r\n\r\n", 400),
+        (LOOK + b"Host: 127.0.0.1\r\n\r\n", 400),
+        (LOOK + b"X-Filler: " + b"x" * 2_000 + b"\r\n\r\n", 431),
+        (LOOK.replace(b"GET", b"DELETE") + b"\r\n", 405),
+        (LOOK.replace(b"baskets/b1", b"baskets/b1?x=1") + b"\r\n", 200),
+    ],
+)
+async def test_the_shelf_lets_nothing_pass_that_the_edge_would_stop(
+    serving: Serving, request_bytes: bytes, expected: int
+) -> None:
+    filled = Shelf(small_settings(max_header_bytes=1_000))
+    filled.fill({SHELVED.decode(): Ready("shelf", b"from the shelf", "1", ())})
+    async with serving(shelf=filled, max_header_bytes=1_000) as connect:
+        connection = await connect()
+        await connection.send(request_bytes)
+        status, _, body = await connection.answer()
+        assert status == expected
+        assert body != b"from the shelf"
+
+
+async def test_a_connection_ends_when_its_client_says_so(serving: Serving) -> None:
+    async with serving(shelf=shelf(), keep_alive_s=1) as connect:
+        for head in (LOOK, GET):
+            connection = await connect()
+            await connection.send(head + b"Connection: close\r\n\r\n")
+            status, headers, _ = await connection.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert await connection.closed()
+        idle = await connect()
+        await idle.send(LOOK + b"\r\n")
+        assert (await idle.answer())[0] == 200
+        assert await idle.closed(), "an idle connection ends after the time that it may be kept"
+
+
+async def test_a_body_in_parts_comes_as_it_is_made(serving: Serving) -> None:
+    async with serving() as connect:
+        connection = await connect()
+        await connection.send(b"GET /cut HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            head = await connection.reader.readuntil(b"\r\n\r\n")
+            assert b"transfer-encoding: chunked" in head
+            assert await connection.reader.readexactly(9) == b"4\r\nhalf\r\n"
+        assert await connection.closed()
+        connection = await connect()
+        await connection.send(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + GET + b"\r\n")
+        async with asyncio.timeout(10):
+            head = await connection.reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 11\r\n" in head
+        assert (await connection.answer())[2] == b"<p>home</p>"

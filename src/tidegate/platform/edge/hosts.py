@@ -35,11 +35,19 @@ class HostList:
         if scope["path"] in PROBE_PATHS:
             return
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        name = host_name(hosts[0].decode("latin-1")) if len(hosts) == 1 else ""
-        if not name or not (self._any or name in self._exact or name.endswith(self._suffixes)):
+        if len(hosts) != 1 or not self.is_allowed(hosts[0]):
             raise UnknownHost()
+
+    def is_allowed(self, host: bytes) -> bool:
+        """Whether a request may carry this Host header."""
+        if host in self._known:
+            return True
+        name = host_name(host.decode("latin-1"))
+        if not name or not (self._any or name in self._exact or name.endswith(self._suffixes)):
+            return False
         if len(self._known) < MAX_KNOWN:
-            self._known.add(hosts[0])
+            self._known.add(host)
+        return True
 
 
 def host_name(authority: str) -> str:

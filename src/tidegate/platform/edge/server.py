@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tidegate.platform.edge.headers import Header
+from tidegate.platform.edge.lean import Shelf, WholeCycle
 from tidegate.platform.problems import HeadersTooLarge, MalformedBody, Overloaded, Problem
 from tidegate.platform.settings import HttpSettings
 
@@ -21,11 +24,15 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. The parser would collect an endless head; an idle stranger could keep a socket for ever."""
 
     limits: ClassVar[HttpSettings] = HttpSettings()
+    shelf: ClassVar[Shelf | None] = None
+    cycles: ClassVar[type[WholeCycle]]
     _head_bytes = 0
     _head_open = True
     _only_head = True
     """Whether nothing but one unfinished head was in the bytes that were just parsed."""
     _head_timer: asyncio.TimerHandle | None = None
+    _answered = False
+    """Whether the request that is being read has its answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or tell it at once that there are too many."""
@@ -59,12 +66,39 @@ class BoundedProtocol(HttpToolsProtocol):
         self._only_head = False
         self._head_bytes = 0
         self._stop_timer()
-        super().on_headers_complete()
+        if self.shelf is None or not self._answer_at_once(self.shelf):
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
-        super().on_message_complete()
+        if self._answered:
+            self._answered = False
+            self.on_response_complete()
+        else:
+            super().on_message_complete()
         self._head_open = True
+
+    def _answer_at_once(self, shelf: Shelf) -> bool:
+        """Send what is on the shelf for this request, if anything, and nothing before it waits for its answer."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        busy = cycle is not None and not cycle.response_complete
+        if busy or self.pipeline or self.flow.write_paused or self.transport.is_closing():
+            return False
+        parser = self.parser
+        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+            return False
+        client = self.client[0] if self.client else ""
+        response = shelf.answer(self.url, self.headers, client=client, date=self.server_state.default_headers)
+        if response is None:
+            return False
+        self.transport.write(response)
+        self._answered = True
+        return True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to serve a request; uvicorn makes the cycle in the midst of its own work."""
+        cycle.__class__ = self.cycles
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the bytes are no HTTP."""
@@ -96,9 +130,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_server(app: ASGIApp, limits: HttpSettings) -> Server:
-    """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log."""
-    protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits})
+def make_server(app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None) -> Server:
+    """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
+
+    What is on the `shelf` is answered without `app`.
+    """
+    lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
+    cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
+    protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits, "shelf": shelf, "cycles": cycles})
     return Server(
         Config(
             _typed(app),

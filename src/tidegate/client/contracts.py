@@ -1,0 +1,88 @@
+"""What the shop's API says of waiting rooms. Fields that a newer shop adds are passed over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+
+class Phase(StrEnum):
+    """scheduled -> lobby -> open <-> sold_out; all of them -> closed."""
+
+    SCHEDULED = "scheduled"
+    LOBBY = "lobby"
+    OPEN = "open"
+    SOLD_OUT = "sold_out"
+    CLOSED = "closed"
+
+
+class PlaceState(StrEnum):
+    """waiting -> admitted -> (spent | expired); waiting | admitted -> left."""
+
+    WAITING = "waiting"
+    ADMITTED = "admitted"
+    SPENT = "spent"
+    EXPIRED = "expired"
+    LEFT = "left"
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """How to work out when to ask again; `next_poll_s` is the rule. Times in seconds, `per_s` in places a second."""
+
+    near_s: float
+    far_s: float
+    per_s: float
+    jitter: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A room as everybody may know it. Numbers below `serving` may buy; `left` is what is left of the goods.
+
+    `at` is the shop's own clock when it said so.
+    """
+
+    phase: Phase
+    mode: str
+    lobby_opens_at: datetime
+    opens_at: datetime
+    drawn: bool
+    serving: int
+    joined: int
+    left: int | None
+    paused: bool
+    poll: Poll
+    at: datetime
+    message: str = ""
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A place, and what shows whose it is. Keep all of it: `WaitingRoom(..., joined=...)` goes on from there.
+
+    `receipt` is signed and names nobody: with it the draw can be checked afterwards (`tidegate verify-draw --receipt`).
+    """
+
+    id: UUID
+    ticket: str
+    number: int | None
+    index: int
+    receipt: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A place as it stands. `admission` is the pass that buys, while it is this person's turn."""
+
+    id: UUID
+    number: int | None
+    state: PlaceState
+    admission: str | None = msgspec.field(name="pass", default=None)
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """It is this person's turn until `ends_at`: buy with the header `Tidegate-Pass` set to `admission`."""
+
+    place: Place
+    admission: str
+    ends_at: datetime

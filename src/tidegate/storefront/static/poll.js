@@ -1,0 +1,10 @@
+// When to ask for a room's status again: the rule that its `poll` stands for, as `tidegate.gate.next_poll_s` has it.
+
+/**
+ * In seconds. With a number: the distance to the front over `per_s`. Without one: a tenth of the time until the room
+ * opens. Both within `near_s` and `far_s`, give or take `jitter`; `draw` is chance, 0 to 1.
+ */
+export function nextPoll({ poll, number, serving, opensIn_s, draw }) {
+  const far = number === null ? Math.max(opensIn_s, 0) / 10 : Math.max(number - serving, 0) / poll.per_s;
+  return Math.min(Math.max(far, poll.near_s), poll.far_s) * (1 + poll.jitter * (2 * draw - 1));
+}

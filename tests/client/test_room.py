@@ -1,0 +1,235 @@
+"""The Python client waits in a real room: from before the lobby to its turn, asking no more than the room wants."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import msgspec
+import pytest
+
+from tests.client.conftest import Site
+from tests.gate.conftest import MakeRoom, let_open, room_of
+from tidegate import client, gate
+from tidegate.gate import PassDesk, RoomMode, close_room
+from tidegate.gate.pace import Pace
+from tidegate.platform.database import Database
+from tidegate.platform.problems import NotSignedIn, Overloaded, Problem, TooManyRequests
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def open_lobby(database: Database, settings: Settings) -> None:
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp()")
+    await gate.open_rooms_once(database, settings.gate)
+
+
+async def let_in(database: Database, *, state: str = "admitted") -> None:
+    """It is the turn of everybody who waits."""
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET serving = size + 1")
+        await conn.execute(
+            "UPDATE gate.places SET state = %s, admitted_at = clock_timestamp(),"
+            " expires_at = clock_timestamp() + interval '5 minutes'",
+            (state,),
+        )
+
+
+async def test_from_before_the_lobby_to_the_turn(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room(opens_in_s=1_200, lobby_in_s=300)
+    await site.gate.refresh()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    site.time.events += [
+        partial(open_lobby, database, settings),
+        partial(let_open, database, settings),
+        partial(let_in, database),
+    ]
+    turn = await room.wait_for_turn()
+    assert [round(each) for each in site.time.slept] == [30, 60, 1], (
+        "a tenth of 300 s; at most 60 s; 1 s near the front"
+    )
+    assert [asked[:2] for asked in site.asked if asked[1] == "places"] == [
+        ("POST", "places"),
+        ("GET", "places"),
+        ("GET", "places"),
+    ], "joined once; asked for the place at the draw and at its turn only"
+    assert (turn.place.number, turn.place.state) == (1, client.PlaceState.ADMITTED)
+    assert timedelta(minutes=4) < turn.ends_at - datetime.now(UTC) <= timedelta(minutes=5)
+    desk = PassDesk()
+    async with database.connection() as conn:
+        await desk.prepare(conn, [turn.admission])
+    found = desk.read(turn.admission)
+    assert found is not None
+    assert (found.drop_id, found.place_id) == ((await room_of(database)).drop_id, turn.place.id)
+
+
+async def test_in_order_of_arrival_the_number_comes_with_the_place(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room(mode=RoomMode.ARRIVAL)
+    await site.gate.refresh()
+    first, second = [client.WaitingRoom(await site.shop(), "boots") for _ in range(2)]
+    assert ((await first.join()).number, (await second.join()).number) == (1, 2)
+    await let_open(database, settings)
+    site.time.events += [partial(let_in, database)]
+    await site.gate.refresh()
+    assert (await second.wait_for_turn()).place.number == 2
+    assert [asked for asked in site.asked if asked[0] == "GET"].count(("GET", "places", 200)) == 1
+
+
+async def test_a_status_is_used_as_long_as_it_may_be(site: Site, make_room: MakeRoom, database: Database) -> None:
+    await make_room()
+    await site.gate.refresh()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    first = await room.status()
+    site.time.now_s += 0.9
+    assert await room.status() is first
+    site.time.now_s += 0.2
+    assert await room.status() is first, "nothing has changed"
+    assert site.asked == [("GET", "status", 200), ("GET", "status", 304)]
+    await close_room_of(database)
+    await site.gate.refresh()
+    site.time.now_s += 1.0
+    assert (await room.status()).phase is client.Phase.CLOSED
+
+
+async def close_room_of(database: Database) -> None:
+    async with database.transaction() as conn:
+        await close_room(conn, slug="boots")
+
+
+async def test_who_asks_too_often_waits_as_long_as_the_shop_says(
+    site: Site, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    await site.gate.refresh()
+    site.gate.pace = Pace(per_minute=2)
+    room = client.WaitingRoom(await site.shop(), "boots")
+    joined = await room.join()
+    await room.place()
+
+    async def a_while_later() -> None:
+        site.gate.pace = Pace(per_minute=120)
+
+    site.time.events += [a_while_later]
+    assert (await room.place()).id == joined.id
+    assert site.asked[-2:] == [("GET", "places", 429), ("GET", "places", 200)]
+    assert 30 < site.time.slept[0] < 40, "half a minute, and a little by chance"
+    site.gate.pace = Pace(per_minute=1)
+    hasty = client.WaitingRoom(await site.shop(patience_s=10), "boots")
+    await hasty.join()
+    with pytest.raises(client.TooManyRequests) as refused:
+        await hasty.place()
+    assert refused.value.retry_after_s == 60
+
+
+async def test_a_place_is_kept_by_whoever_lost_their_ticket(site: Site, make_room: MakeRoom) -> None:
+    await make_room()
+    await site.gate.refresh()
+    shop = await site.shop()
+    joined = await client.WaitingRoom(shop, "boots").join()
+    broken = msgspec.structs.replace(joined, ticket="tgt1.aaaa0000.AAAA.AAAA")
+    again = client.WaitingRoom(shop, "boots", joined=broken)
+    assert (await again.place()).id == joined.id
+    assert again.joined == joined
+    await again.leave()
+    assert again.joined is None
+    assert (await client.WaitingRoom(shop, "boots", joined=joined).place()).state is client.PlaceState.LEFT
+
+
+async def test_refusals_are_types(site: Site, make_room: MakeRoom, database: Database, settings: Settings) -> None:
+    shop = await site.shop()
+    with pytest.raises(client.RoomUnknown):
+        await client.WaitingRoom(shop, "nothing").status()
+    await make_room(lobby_in_s=600)
+    await site.gate.refresh()
+    room = client.WaitingRoom(shop, "boots")
+    with pytest.raises(client.LobbyNotOpen) as closed:
+        await room.join()
+    assert "opens_at" in closed.value.extra
+    with pytest.raises(client.NotSignedIn):
+        await client.WaitingRoom(await site.shop(token=None), "boots").join()
+    guest = await site.shop(token=None)
+    await guest.become_guest()
+    await open_lobby(database, settings)
+    await site.gate.refresh()
+    with pytest.raises(client.AccountNeeded):
+        await client.WaitingRoom(guest, "boots").join()
+    await room.join()
+    with pytest.raises(client.WrongCredentials):
+        await guest.sign_in("ada@example.com", "not the password")
+    await guest.sign_out()
+    assert guest.token is None
+    site.time.events += [partial(close_room_of, database)]
+    with pytest.raises(client.RoomClosed):
+        await room.wait_for_turn()
+
+
+@pytest.mark.parametrize("state", ["spent", "expired", "left"])
+async def test_a_place_that_is_over_ends_the_wait(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings, state: str
+) -> None:
+    await make_room()
+    await site.gate.refresh()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    await room.join()
+    await let_open(database, settings)
+    await let_in(database, state=state)
+    await site.gate.refresh()
+    with pytest.raises(client.PlaceOver, match=state):
+        await room.wait_for_turn()
+
+
+async def test_sold_out_ends_the_wait_unless_one_stays(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await site.gate.refresh()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    await room.join()
+    await let_open(database, settings)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET phase = 'sold_out'")
+    await site.gate.refresh()
+    with pytest.raises(client.RoomSoldOut):
+        await room.wait_for_turn()
+    site.time.events += [partial(let_in, database)]
+    assert (await room.wait_for_turn(stay=True)).place.number == 1
+
+
+async def test_a_shop_that_is_away_is_waited_for_and_not_for_ever(site: Site, make_room: MakeRoom) -> None:
+    await make_room()
+    await site.gate.refresh()
+    away = client.Shop("http://127.0.0.1:1", pace=site.time.pace, patience_s=10)
+    with pytest.raises(client.ShopUnreachable):
+        await client.WaitingRoom(away, "boots").status()
+    assert site.time.slept == pytest.approx([1.15, 2.3, 4.6]), "doubling, and a little by chance"
+    await away.aclose()
+
+
+def test_kinds_of_refusals_are_those_of_the_shop() -> None:
+    named = [getattr(gate, name) for name in gate.__all__]
+    of_gate: list[type[Problem]] = [each for each in named if isinstance(each, type) and issubclass(each, Problem)]
+    kinds: list[type[Problem]] = [*of_gate, NotSignedIn, TooManyRequests, Overloaded]
+    slugs = {each.__name__: (each.slug, each.status) for each in kinds}
+    for name in ("RoomUnknown", "RoomClosed", "RoomSoldOut", "LobbyNotOpen", "AccountNeeded", "JoinedTooOften",
+                 "TicketNotGood", "PlaceUnknown", "NotSignedIn", "TooManyRequests", "Overloaded"):  # fmt: skip
+        slug, status = slugs[name]
+        kind = type(client.ShopProblem.of({"type": f"/problems/{slug}"}, status=status, retry_after_s=None))
+        assert kind.__name__ == {"Overloaded": "ShopBusy"}.get(name, name)
+
+
+def test_the_client_imports_nothing_of_the_server() -> None:
+    code = (
+        "import sys, tidegate.client\n"
+        "names = [n for n in sys.modules if n.startswith('tidegate.') and not n.startswith('tidegate.client')]\n"
+        "print(names, 'starlette' in sys.modules, 'psycopg' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False False"

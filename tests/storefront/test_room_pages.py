@@ -1,0 +1,100 @@
+"""The pages of a waiting room and of its draw: what they say, and what they ask of the database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.gate.rooms import a_room
+from tests.statements import statements
+from tests.storefront.conftest import Open, Reader, Sell, open_drop, reader, sell, text_of
+from tests.storefront.test_kept import app
+from tests.waiting import eventually
+from tidegate import accounts
+from tidegate.gate import Phase, Place, PlaceState, Room, RoomMode
+from tidegate.platform.database import Database
+from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
+from tidegate.storefront.pages_room import ahead_of, minutes_until, part_of, prospect_of, stage_of
+
+__all__ = ["app", "open_drop", "reader", "sell"]
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ROOM = Room(
+    id=RoomId(new_id()), drop_id=DropId(new_id()), slug="boots", mode=RoomMode.DRAW, guests=False, phase=Phase.OPEN,
+    paused=False, lobby_opens_at=NOW, opens_at=NOW + timedelta(hours=1), size=500, cut=400, serving=101, pace_per_s=0.5,
+    stock_left=50, commitment=b"", seed=None, beacon_source="", beacon=None, root=b"", cut_root=b"", drawn_at=NOW,
+)  # fmt: skip
+PLACE = Place(PlaceId(new_id()), ROOM.id, PersonId(new_id()), 7, 221, PlaceState.WAITING, 1)
+
+
+def room(**other: Any) -> Room:
+    return Room(**{name: getattr(ROOM, name) for name in ROOM.__struct_fields__} | other)
+
+
+def test_what_somebody_in_line_is_told() -> None:
+    assert (ahead_of(ROOM, PLACE), minutes_until(ROOM, 120)) == (120, 4)
+    assert prospect_of(ROOM, 120) == "short"
+    assert prospect_of(ROOM, 49) == ""
+    assert prospect_of(room(stock_left=0), 1) == "held"
+    for silent in (room(paused=True), room(stock_left=0), room(pace_per_s=0.0), room(phase=Phase.SOLD_OUT)):
+        assert minutes_until(silent, 120) is None
+    assert part_of(ROOM, PLACE) == "number"
+    assert part_of(room(phase=Phase.SOLD_OUT), PLACE) == "sold_out"
+    assert stage_of(room(phase=Phase.SOLD_OUT), PLACE) == "line", "whoever waits keeps their place"
+    assert stage_of(room(phase=Phase.SOLD_OUT), None) == "sold_out"
+    unnumbered = Place(PLACE.id, ROOM.id, PLACE.buyer_id, 7, None, PlaceState.WAITING, 1)
+    assert part_of(room(phase=Phase.LOBBY, cut=None), unnumbered) == "lobby"
+    assert part_of(room(drawn_at=None), unnumbered) == "drawing"
+
+
+@pytest.mark.anyio
+async def test_a_crowd_reads_next_to_nothing(
+    app: Any, reader: Reader, sell: Sell, open_drop: Open, database: Database
+) -> None:
+    await open_drop("lamp-night", (await sell("Night Lamp")).upper(), stock=3, in_s=-1)
+    async with database.transaction() as conn:
+        made = await accounts.make_guest(conn, session_days=1)
+        await conn.execute(
+            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
+            " WHERE id = %s",
+            (made.person.id,),
+        )
+        await a_room(conn, slug="lamp-night", buyers=[PersonId(new_id()), made.person.id])
+
+    async def shown() -> bool:
+        return "Sign in and take a place" in text_of(await reader.get("/drops/lamp-night/room"))
+
+    await eventually(shown, timeout_s=5)
+
+    async def from_memory() -> bool:
+        with statements() as seen:
+            for address in ("/drops/lamp-night/room", "/drops/lamp-night/draw"):
+                await reader.get(address)
+        return not by_pages(seen)
+
+    await eventually(from_memory, timeout_s=5)
+    reader.client.cookies.set("tidegate_session", made.token)
+    page = await reader.get("/drops/lamp-night/room")
+    assert "You are number 2 of 2 ." in text_of(page)
+    with statements() as seen:
+        await reader.get("/drops/lamp-night/room")
+    assert len(by_pages(seen)) == 1, by_pages(seen)
+    draw = await reader.get("/drops/lamp-night/draw")
+    assert "tgr1." in draw.text
+    assert "Order of arrival" in text_of(draw)
+
+
+def by_pages(seen: list[str]) -> list[str]:
+    """What was not asked by what runs in the background, once a second for everybody."""
+    return [each for each in seen if "gate.places" in each or ("catalog." in each and "revision" not in each)]
+
+
+@pytest.mark.anyio
+async def test_a_drop_without_a_room_is_led_to(reader: Reader, sell: Sell, open_drop: Open) -> None:
+    await open_drop("lamp-night", (await sell("Night Lamp")).upper(), stock=3, in_s=-1)
+    for page in ("room", "draw"):
+        answer = await reader.client.get(f"/drops/lamp-night/{page}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/drops/lamp-night")
+    assert (await reader.get("/drops/nothing/draw")).status_code == 404

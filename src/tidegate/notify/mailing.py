@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
-from tidegate.notify.messages import MessageContext, write_mail
+from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
 from tidegate.notify.rules import BadAddress, display_name
 from tidegate.platform.database import Connection, Database
@@ -42,6 +43,7 @@ async def deliver_mails(
     if not deliveries:
         return
     give_up_at = time.monotonic() + within_s
+    writer = Writer(settings)
     waiting = list(deliveries)
     away: MailServerAway | None = None
     async with AsyncExitStack() as stack:
@@ -54,7 +56,7 @@ async def deliver_mails(
             stopped = [each for each in some if each.key not in begun]
             results = await asyncio.gather(
                 *(
-                    _send(server, each, settings)
+                    _send(server, each, writer)
                     for server, each in zip(servers, (each for each in some if each.key in begun), strict=False)
                 )
             )
@@ -104,11 +106,11 @@ async def _begin(conn: Connection, settings: Settings, deliveries: Sequence[Deli
 
 
 async def _send(
-    server: MailServer, delivery: Delivery, settings: Settings
+    server: MailServer, delivery: Delivery, writer: Writer
 ) -> tuple[Delivery, str | Failure | MailServerAway]:
     """The Message-ID, or what went wrong: one broken message must not hold up the others."""
     try:
-        return delivery, await server.send(mail_of(delivery, settings))
+        return delivery, await server.send(writer.mail(delivery))
     except MailServerAway as error:
         return delivery, error
     except BadAddress as error:
@@ -119,25 +121,51 @@ async def _send(
         return delivery, Failure(describe_error(error))
 
 
-def mail_of(delivery: Delivery, settings: Settings) -> Mail:
-    """The mail that a delivery is."""
-    address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
-    name = display_name(address["name"])
-    own: dict[str, Any] = {secret: address[secret] for secret in SECRETS if secret in address}
-    unsubscribe = ""
-    if "topic_id" in delivery.variables:
-        topic_id = UUID(delivery.variables["topic_id"])
-        unsubscribe = unsubscribe_link(settings.base_url, topic_id=topic_id, email=address["email"])
-        own["unsubscribe_url"] = unsubscribe
-    context = message_context(settings, delivery)
-    return Mail(
-        key=_key(delivery),
-        email=address["email"],
-        name=name,
-        words=write_mail(delivery.template, delivery.variables | own, name=name, context=context),
-        written_at=delivery.created_at,
-        unsubscribe_url=unsubscribe,
-    )
+LINK_TO_COME: Final = "link.to.come"
+"""Stands in a mail's words for the token of each recipient's own link."""
+
+
+class Writer:
+    """Writes the mails of a batch: what the recipients of a send share is rendered once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shared: dict[tuple[UUID, str, str, str], Words] = {}
+
+    def mail(self, delivery: Delivery) -> Mail:
+        """The mail that a delivery is."""
+        address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
+        name = display_name(address["name"])
+        unsubscribe = ""
+        if "topic_id" in delivery.variables:
+            topic_id = delivery.variables["topic_id"]
+            unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
+            words = self._shared_words(delivery, name, unsubscribe)
+        else:
+            words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
+        return Mail(
+            key=_key(delivery),
+            email=address["email"],
+            name=name,
+            words=words,
+            written_at=delivery.created_at,
+            unsubscribe_url=unsubscribe,
+        )
+
+    def _shared_words(self, delivery: Delivery, name: str, unsubscribe: str) -> Words:
+        page, token = unsubscribe.rsplit("=", 1)
+        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")), name)
+        words = self._shared.get(key)
+        if words is None:
+            words = self._words(delivery, name, {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            self._shared[key] = words
+        return replace(
+            words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)
+        )
+
+    def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
+        context = message_context(self._settings, delivery)
+        return write_mail(delivery.template, delivery.variables | own, name=name, context=context)
 
 
 def message_context(settings: Settings, delivery: Delivery) -> MessageContext:

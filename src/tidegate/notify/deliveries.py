@@ -29,7 +29,7 @@ from tidegate.platform.outbox import Event
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
-BULK_BATCH_S: Final = 8.0
+BULK_BATCH_S: Final = 4.0
 """Longest that one batch of a send goes on handing over mails: others wait for its worker."""
 
 DOUBTFUL = Counter("tidegate_mails_doubtful", "Mails that were handed over again since nobody knew how it had ended.")

@@ -15,4 +15,5 @@ def test_every_follower_is_told_once_and_counted() -> None:
     assert figures.keys() >= KEYS
     assert [figures[key] for key in ("lost", "duplicated", "uncounted")] == [0, 0, 0]
     assert min(figures[key] for key in KEYS) > 0
+    assert figures["transactional_p99_s"] <= 10, "a receipt does not wait behind a send to many"
     assert figures["queue_peak"] <= 1_000

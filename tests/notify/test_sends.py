@@ -14,12 +14,13 @@ from benchmarks.followers import add_followers, email_of
 from tests.notify.postbox import Postbox
 from tests.notify.telling import in_shards_of, tell
 from tidegate import notify
+from tidegate.entrypoints import worker
 from tidegate.notify.deliveries import deliver_shard
 from tidegate.notify.rules import left_s
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
-from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.problems import InvalidRequest, NotFound, StartupError
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +200,11 @@ async def test_a_send_whose_words_cannot_be_written_fails_at_once(
         await conn.execute("UPDATE notify.sends SET template = 'nothing_of_the_kind'")
     assert await plan_send(database, settings, event_id=begun.event_id) == 0
     assert (await begun.now()).state is notify.SendState.FAILED
+
+
+def test_a_worker_of_a_lane_that_does_not_exist_says_so(settings: Settings) -> None:
+    with pytest.raises(StartupError, match="no lane called fast; there are receipts"):
+        worker.serve(settings, lanes=["bulk", "fast"])
 
 
 @given(done=st.integers(0, 10**8), rest=st.integers(0, 10**8), elapsed_s=st.floats(0, 10**6, allow_nan=False))

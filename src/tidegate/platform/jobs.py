@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
+import uvloop
 from celery import Celery
 from celery.app import app_or_default
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_ready
@@ -218,7 +219,7 @@ class Runtime:
         self.settings = settings.model_copy(
             update={"database": settings.database.model_copy(update={"pool_max": POOL_MAX})}
         )
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="use-cases", daemon=True)
         self._thread.start()
         self._database = self._wait(self._open(), timeout_s=10)

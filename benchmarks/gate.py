@@ -12,7 +12,8 @@ answers the same bytes. After `--http-places` the room is filled to `--places` t
 (`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second.
 `bytes_per_place`: what the gate's tables and indexes take on disk, and what the site processes grew by, over all
 places; `table_bytes_per_place` without the processes. `growth` are rows of (places, microseconds of a join without
-HTTP, status a second). `lost` are joins that were answered and are not there, `doubled` places beyond one a person.
+HTTP, status a second). `polling_p99_ratio`: see `benchmarks.polling`. `lost` are joins that were answered and are not
+there, `doubled` places beyond one a person.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import httpx
 import psycopg
 import uvloop
 
+from benchmarks import polling
 from benchmarks.bare import ANSWER_VARIABLE
 from benchmarks.goods import add_buyers
 from benchmarks.load import Plan, Report
@@ -147,6 +149,9 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     paced = going.status(rate_per_s=status.per_s * SHARE)
     bare_per_s = _bare(going, asked.processes)
     say(f"status: {status.per_s:,.0f}/s against {bare_per_s:,.0f}/s, p99 {paced.p99_ms} ms")
+    path = f"/api/v1/drops/{SLUG}/status"
+    rounds = 1 if asked.smoke else polling.ROUNDS
+    pollers = polling.measure(port=site.port, path=path, folder=going.these.home, seconds=asked.seconds, rounds=rounds)
     uvloop.run(_fill(going, asked.places))
     full = going.status(rate_per_s=status.per_s * SHARE)
     draw_s = uvloop.run(_draw(going))
@@ -155,26 +160,30 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     tables = _table_bytes(conn)
     places = _count(conn)
     grown = max(_rss_bytes(site) - rss_before, 0)
-    return {
-        "places": places,
-        "joins_per_s": joins.per_s,
-        "join_p99_ms": paced_joins.p99_ms,
-        "join_p50_ms": paced_joins.p50_ms,
-        "status_per_s": status.per_s,
-        "status_p99_ms": paced.p99_ms,
-        "status_p99_full_ms": full.p99_ms,
-        "status_framework_ratio": round(status.per_s / bare_per_s, 3),
-        "bare_per_s": bare_per_s,
-        "draw_s": round(draw_s, 4),
-        "number_per_s": numbers.per_s,
-        "number_p99_ms": paced_numbers.p99_ms,
-        "bytes_per_place": round((tables + grown) / places),
-        "table_bytes_per_place": round(tables / places),
-        "growth": going.growth,
-        "http_places": len(going.told),
-        "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
-        "generator_share": joins.cpu_share,
-    } | _books(going)
+    return (
+        {
+            "places": places,
+            "joins_per_s": joins.per_s,
+            "join_p99_ms": paced_joins.p99_ms,
+            "join_p50_ms": paced_joins.p50_ms,
+            "status_per_s": status.per_s,
+            "status_p99_ms": paced.p99_ms,
+            "status_p99_full_ms": full.p99_ms,
+            "status_framework_ratio": round(status.per_s / bare_per_s, 3),
+            "bare_per_s": bare_per_s,
+            "draw_s": round(draw_s, 4),
+            "number_per_s": numbers.per_s,
+            "number_p99_ms": paced_numbers.p99_ms,
+            "bytes_per_place": round((tables + grown) / places),
+            "table_bytes_per_place": round(tables / places),
+            "growth": going.growth,
+            "http_places": len(going.told),
+            "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
+            "generator_share": joins.cpu_share,
+        }
+        | pollers
+        | _books(going)
+    )
 
 
 def _request(method: str, path: str, port: int, headers: str = "") -> str:

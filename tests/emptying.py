@@ -16,6 +16,7 @@ def empty(url: str) -> str:
             "notify.recipients",
             "gate.former_entries",
             "gate.log_blocks",
+            "gate.kept_entries",
             "gate.places",
             "gate.rooms",
             "accounts.links",

@@ -12,7 +12,7 @@ from tests.admin.test_orders import send_form
 from tests.admin.test_pages import sign_in
 from tests.gate.rooms import a_room
 from tests.storefront.conftest import Sell, app, open_drop, reading, sell, text_of
-from tidegate.entrypoints.admission import Admission
+from tidegate.entrypoints.admission import shop_admission
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings
@@ -54,7 +54,7 @@ async def test_a_drop_is_made_with_its_room_and_led_from_there(
         await conn.execute("DELETE FROM gate.rooms")
         await conn.execute("UPDATE catalog.drops SET opens_at = now()")
         await a_room(conn, slug="lamp-night", buyers=[PersonId(new_id()) for _ in range(5)])
-    await Admission(database, settings).once()
+    await shop_admission(database, settings).once()
     assert "Waiting 2 Let in 3 Choosing 3 Took something 0 Never came 0 Held 0 Sold 0 Left 3" in text_of(
         await client.get(PAGE)
     )

@@ -14,8 +14,8 @@ import pytest
 from tests.architecture.sources import ROOT
 
 SKELETON = [
-    "__main__", "accounts", "admin", "catalog", "checkout", "entrypoints", "gate", "inventory", "migrations", "notify",
-    "ops", "payments", "platform", "storefront", "web",
+    "__main__", "accounts", "admin", "catalog", "checkout", "client", "entrypoints", "gate", "inventory", "migrations",
+    "notify", "ops", "payments", "platform", "storefront", "web",
 ]  # fmt: skip
 
 # Contract: (imports it must refuse, imports it must let pass), each as importing module -> imported module.
@@ -27,6 +27,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             "platform.outbox": "tidegate.notify",
             "web.layout": "tidegate.catalog",
             "storefront.shelf": "tidegate.admin",
+            "client.shop": "tidegate.platform",
             "checkout.orders": "tidegate.entrypoints",
         },
         {"checkout.basket": "tidegate.inventory", "admin.desk": "tidegate.ops", "gate.rooms": "tidegate.catalog"},

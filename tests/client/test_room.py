@@ -51,9 +51,7 @@ async def test_from_before_the_lobby_to_the_turn(
         partial(let_in, database),
     ]
     turn = await room.wait_for_turn()
-    assert [round(each) for each in site.time.slept] == [30, 60, 1], (
-        "a tenth of 300 s; at most 60 s; 1 s near the front"
-    )
+    assert [round(each) for each in site.time.slept] == [30, 1, 1], "a tenth of 300 s; then often: nobody else is there"
     assert [asked[:2] for asked in site.asked if asked[1] == "places"] == [
         ("POST", "places"),
         ("GET", "places"),
@@ -67,6 +65,20 @@ async def test_from_before_the_lobby_to_the_turn(
     found = desk.read(turn.admission)
     assert found is not None
     assert (found.drop_id, found.place_id) == ((await room_of(database)).drop_id, turn.place.id)
+
+
+async def test_a_large_room_is_asked_seldom(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.gate.status.ASKS_PER_S", 0.001)
+    await make_room(opens_in_s=300)
+    await site.gate.refresh()
+    await client.WaitingRoom(await site.shop(), "boots").join()
+    await site.gate.refresh()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    site.time.events += [partial(let_open, database, settings), partial(let_in, database)]
+    await room.wait_for_turn()
+    assert [round(each) for each in site.time.slept] == [30, 1], "a tenth of 300 s, and 1 s near the front"
 
 
 async def test_in_order_of_arrival_the_number_comes_with_the_place(

@@ -45,6 +45,7 @@ OWNED = {
 """Routes of things that belong to somebody."""
 
 PUBLIC = {
+    ("GET", "/api/v1/drops/{slug}/entries/{index}"): "one of a list that is public and names nobody",
     ("POST", "/api/v1/payments/webhooks/{provider}"): "signed by the provider",
     ("GET", "/dev/mail/{mail_id}"): "the demo's mailbox",
     ("GET", "/dev/mail/{mail_id}/html"): "the demo's mailbox",

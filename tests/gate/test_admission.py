@@ -13,7 +13,7 @@ from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import a_key, a_pass, a_room, database_url
 from tests.waiting import eventually
 from tidegate.checkout import FreshHold, HoldWish, Line, Shop, expire_holds_once, open_shop, settle_hold
-from tidegate.entrypoints.admission import Admission
+from tidegate.entrypoints.admission import shop_admission
 from tidegate.gate.contracts import Room
 from tidegate.gate.rooms import find_room
 from tidegate.gate.rules import draw_of, number_of
@@ -33,7 +33,7 @@ class Queue:
 
     def __init__(self, database: Database, settings: Settings, shop: Shop, sku: str) -> None:
         self.database, self.shop, self.sku, self.slug = database, shop, sku, f"{sku.lower()}-drop"
-        self.loop = Admission(database, settings)
+        self.loop = shop_admission(database, settings)
         self.people: list[PersonId] = []
         self.places: list[PlaceId] = []
         self.room_id: RoomId
@@ -157,7 +157,7 @@ async def test_a_line_of_people_who_never_come_moves_on_to_its_end(line: Queue) 
 
 async def test_two_schedulers_at_once_let_in_no_more_than_one(line: Queue, settings: Settings) -> None:
     await line.begin(people=60, stock=25)
-    others = [Admission(line.database, settings) for _ in range(4)]
+    others = [shop_admission(line.database, settings) for _ in range(4)]
     for _ in range(5):
         await asyncio.gather(*(each.once() for each in others))
     assert await line.states() == "a" * 25 + "w" * 35
@@ -228,7 +228,7 @@ async def test_one_broken_room_stops_no_other_and_mends_itself(
             update={"admission": settings.admission.model_copy(update={"round_timeout_s": 1})}
         )
         await line.change("UPDATE gate.admissions SET memory = NULL WHERE room_id = %s", line.room_id)
-        await Admission(database, hurried).once()
+        await shop_admission(database, hurried).once()
     assert await line.states() == "aawww", "a room that somebody has locked holds up no other"
     await other.let_lapse(0)
     await other.tick(2)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tests.checkout.buying import problem
@@ -294,3 +295,25 @@ async def test_a_receipt_is_checked_with_the_published_key(
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 async def test_other_methods_are_refused(site: httpx.AsyncClient, method: str) -> None:
     assert problem(await site.request(method, f"{DROP}/status")) == (405, "method-not-allowed")
+
+
+async def test_who_asks_for_the_status_a_hundred_times_too_often_is_slowed_down_and_nobody_else(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    eager, calm = await account(database), await account(database)
+    place = await joined(site, eager)
+    most = settings.gate.status_per_minute
+    with redis.Redis.from_url(settings.require_valkey_url()) as valkey:
+        before = valkey.info("stats")["total_commands_processed"]
+        answers = await asyncio.gather(*(site.get(f"{DROP}/status", headers=eager) for _ in range(most + 100)))
+        asked = valkey.info("stats")["total_commands_processed"] - before
+    assert asked <= 1, "no status asks Valkey; the one command is this test's"
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 90 <= len(refused) <= 100
+    assert {problem(answer) for answer in refused} == {(429, "too-many-requests")}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    for headers in (calm, {}, {}):
+        assert (await site.get(f"{DROP}/status", headers=headers)).status_code == 200
+    assert (await joined(site, eager))["id"] == place["id"], "it costs nothing but speed"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.gate.conftest import somebody
 from tidegate.gate import PollAnswer, next_poll_s
-from tidegate.gate.pace import Pace
+from tidegate.gate.pace import FollowersPace, Pace
 
 
 def test_who_asks_too_often_waits_and_nobody_else_does() -> None:
@@ -26,6 +26,20 @@ def test_memory_is_bounded() -> None:
     for _ in range(10):
         pace.wait_s(somebody(), now_s=0)
     assert pace.wait_s(first, now_s=0) == 0, "forgotten"
+
+
+def test_a_network_has_room_for_many_and_this_machine_is_nobody() -> None:
+    pace = FollowersPace(per_minute=2, per_minute_per_network=6)
+
+    def refused(address: str, sessions: list[str | None]) -> int:
+        return sum(pace.wait_s(address=address, session=session, now_s=0) > 0 for session in sessions)
+
+    assert refused("192.0.2.1", ["one"] * 5) == 3
+    assert refused("192.0.2.2", ["one"]) == 1, "a session is the same from everywhere"
+    assert refused("192.0.2.3", [f"made up {turn}" for turn in range(10)]) == 4, "made-up sessions do not help"
+    assert refused("2001:db8::1", [None] * 6) + refused("2001:db8::2", [None]) == 1, "one network of IPv6"
+    assert refused("127.0.0.1", [None] * 100) == 0
+    assert refused("", [None] * 100) == 0
 
 
 POLL = PollAnswer(near_s=1, far_s=60, per_s=40.0, jitter=0.3)

@@ -11,7 +11,7 @@ from tests.checkout.buying import guest, problem
 from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import a_key, a_room, database_url
 from tests.waiting import eventually
-from tidegate.entrypoints.admission import Admission
+from tidegate.entrypoints.admission import Admission, shop_admission
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.sealing import current_sealer
@@ -56,7 +56,7 @@ async def test_the_room_by_the_api(
     changed = (await site.patch(ROOM, json=change, headers=staff)).json()
     assert (changed["paused"], changed["speed_limit_per_min"]) == (True, 90)
     assert changed["message"] == "We begin in a minute."
-    line = Admission(database, settings)
+    line = shop_admission(database, settings)
     await line.once()
     assert (await site.get(ROOM, headers=staff)).json()["admitted"] == 0
     changed = (await site.patch(ROOM, json={"paused": False, "speed_limit_per_min": None}, headers=staff)).json()

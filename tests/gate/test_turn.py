@@ -13,7 +13,7 @@ from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import database_url
 from tidegate import gate
 from tidegate.catalog import Room, close_drop, find_drop
-from tidegate.entrypoints.admission import Admission
+from tidegate.entrypoints.admission import shop_admission
 from tidegate.ops import change_drop, replay_drop, start_drop
 from tidegate.ops.books import check_books
 from tidegate.platform.clock import database_now
@@ -67,7 +67,7 @@ async def test_wait_be_let_in_and_buy(site: httpx.AsyncClient, database: Databas
     (ada, ada_s), (bob, bob_s) = await joined(site), await joined(site)
     assert (ada_s["number"], bob_s["number"]) == (1, 2)
     assert (await place(site, ada, ada_s))["pass"] is None
-    line = Admission(database, settings)
+    line = shop_admission(database, settings)
     await line.once()
     first, second = await place(site, ada, ada_s), await place(site, bob, bob_s)
     assert (first["state"], second["state"], second["pass"]) == ("admitted", "waiting", None)
@@ -104,7 +104,7 @@ async def test_a_room_follows_its_drop(database: Database, settings: Settings) -
         assert moved is not None
         assert (moved.id, moved.opens_at, moved.commitment) == (room.id, later, room.commitment)
         await close_drop(conn, slug="lamp-drop")
-    await Admission(database, settings).once()
+    await shop_admission(database, settings).once()
     async with database.transaction() as conn:
         closed = await gate.find_room(conn, slug="lamp-drop")
         assert closed is not None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from psycopg import AsyncConnection
-
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
+from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.transactions import NAME_IT, Mark, PostgresTransactions, Work
 
 TABLES = """
@@ -30,16 +29,16 @@ CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON public.slow
 """COMMIT of a transaction that wrote to `slow` waits for advisory lock 1."""
 
 
-Connect = Callable[[], Awaitable[Connection]]
+Connect = Callable[[], Awaitable[PipelinedConnection]]
 
 
 def connector(*urls: str, options: str = "") -> Connect:
     """Connects to one URL after the other, and then to the last one again and again."""
     left = list(urls)
 
-    async def connect() -> Connection:
+    async def connect() -> PipelinedConnection:
         url = left.pop(0) if len(left) > 1 else left[0]
-        return await AsyncConnection.connect(url, autocommit=True, options=options, connect_timeout=5)
+        return await PipelinedConnection.connect(url, autocommit=True, options=options, connect_timeout=5)
 
     return connect
 

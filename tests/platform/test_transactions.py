@@ -26,6 +26,7 @@ from tests.proxy import Proxy
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
+from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.transactions import (
     NAME_IT,
     CommitUnknown,
@@ -292,9 +293,25 @@ async def test_a_backend_that_is_ended_in_the_middle_interrupts(
         await write(1)(conn)
         await direct.execute("SELECT pg_terminate_backend(%s, 5000)", (await backend(conn),))
         await write(2)(conn)
+        await value(conn, "SELECT 1")
 
     with pytest.raises(Interrupted):
         await transactions.run(work)
+    assert await transactions.run(write(3)) == "written"
+    assert await rows(direct) == [3]
+
+
+async def test_a_backend_that_is_ended_while_the_last_writes_wait_with_commit_leaves_nothing(
+    transactions: PostgresTransactions, direct: Connection
+) -> None:
+    async def work(conn: Connection) -> None:
+        await write(1)(conn)
+        await direct.execute("SELECT pg_terminate_backend(%s, 5000)", (await backend(conn),))
+        await write(2)(conn)
+
+    with pytest.raises(CommitUnknown) as caught:
+        await transactions.run(work)
+    assert await transactions.resolve(caught.value.mark) is False
     assert await transactions.run(write(3)) == "written"
     assert await rows(direct) == [3]
 
@@ -443,7 +460,7 @@ async def test_the_longest_time_is_that_of_one_transaction(entries_url: str) -> 
     await transactions.close()
 
 
-class Forgetful(AsyncConnection[tuple[Any, ...]]):
+class Forgetful(PipelinedConnection):
     """A connection whose client runs out of memory after it sent COMMIT."""
 
     async def execute(self, query: Any, *args: Any, **options: Any) -> Any:

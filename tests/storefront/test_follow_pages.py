@@ -12,6 +12,7 @@ import pytest
 
 from tests.notify.telling import tell
 from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
+from tests.storefront.test_options import tees
 from tidegate import accounts, catalog, notify
 from tidegate.inventory import set_stock
 from tidegate.notify.follow_links import unsubscribe_link
@@ -119,6 +120,37 @@ async def test_a_product_that_comes_back_is_told_once_until_it_is_asked_for_agai
     await reader.client.put("/api/v1/follows/product/red-lamp", headers={"origin": BASE_URL})
     assert await announced(database, settings) == once
     await restock(database, "RED-LAMP", 1)
+    assert await announced(database, settings) == sorted(once * 2)
+
+
+async def test_of_several_variants_one_is_waited_for_or_any(
+    reader: Reader, database: Database, settings: Settings
+) -> None:
+    await tees(database, {("S", "Red"): 0, ("M", "Red"): 0, ("L", "Red"): 4})
+    page = await reader.get("/products/tee")
+    assert re.findall(r'<option value="tee:([A-Z-]+)">([^<]+)<', page.text) == [
+        ("TEE-S-RED", "S, Red"),
+        ("TEE-M-RED", "M, Red"),
+    ], "what is there need not be waited for"
+    await sign_in(reader, database)
+    pressed = await reader.send("/products/tee", "/follow", kind="product", slug="tee:TEE-S-RED")
+    assert "We tell you when Tee, Size: S, Colour: Red is back." in text_of(
+        await reader.get(pressed.headers["location"])
+    )
+    there = await reader.send("/products/tee", "/follow", kind="product", slug="tee:TEE-L-RED")
+    assert there.headers["location"].endswith("/products/tee"), "nothing to wait for"
+    assert (await reader.send("/products/tee", "/follow", kind="product", slug="tee:OTHER")).status_code == 404
+    await restock(database, "TEE-M-RED", 1)
+    assert await announced(database, settings) == [], "another one is back"
+    await restock(database, "TEE-S-RED", 1)
+    once = [("product_back", "email"), ("product_back", "inbox")]
+    assert await announced(database, settings) == once
+
+    for sku in ("TEE-S-RED", "TEE-M-RED", "TEE-L-RED"):
+        await restock(database, sku, 0)
+    assert '<option value="tee">Any of them</option>' in (await reader.get("/products/tee")).text
+    await reader.send("/products/tee", "/follow", kind="product", slug="tee")
+    await restock(database, "TEE-L-RED", 1)
     assert await announced(database, settings) == sorted(once * 2)
 
 

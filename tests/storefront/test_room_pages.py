@@ -14,8 +14,10 @@ from tests.storefront.test_kept import app
 from tests.waiting import eventually
 from tidegate import accounts
 from tidegate.gate import Phase, Place, PlaceState, Room, RoomMode
+from tidegate.gate.status import status_of
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
+from tidegate.platform.settings_gate import GateSettings
 from tidegate.storefront.pages_room import ahead_of, minutes_until, part_of, prospect_of, stage_of
 
 __all__ = ["app", "open_drop", "reader", "sell"]
@@ -98,3 +100,14 @@ async def test_a_drop_without_a_room_is_led_to(reader: Reader, sell: Sell, open_
         answer = await reader.client.get(f"/drops/lamp-night/{page}")
         assert (answer.status_code, answer.headers["location"]) == (303, "/drops/lamp-night")
     assert (await reader.get("/drops/nothing/draw")).status_code == 404
+
+
+def test_the_more_people_wait_the_rarer_each_asks() -> None:
+    limits = GateSettings()
+
+    def far_s(phase: Phase, size: int) -> int:
+        return status_of(room(phase=phase, size=size), now=ROOM.opens_at, limits=limits).poll.far_s
+
+    sizes = (0, 1_000, 1_001, 30_000, 1_000_000)
+    assert [far_s(Phase.LOBBY, size) for size in sizes] == [1, 1, 2, 30, 60]
+    assert far_s(Phase.SCHEDULED, 0) == 60, "nobody knows how many look before the lobby opens"

@@ -125,7 +125,7 @@ from tidegate.catalog.rates import (
     unusual_tax_classes,
 )
 from tidegate.catalog.revision import CHANGED, read_revision
-from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, is_slug, parse_moment, slugify
+from tidegate.catalog.rules import MAX_BULK, MAX_QUANTITY, clean_code, is_slug, options_text, parse_moment, slugify
 from tidegate.catalog.shelf import list_variants
 from tidegate.catalog.snapshot import Snapshot
 from tidegate.catalog.standard_vat import apply_standard_vat, standard_vat
@@ -267,6 +267,7 @@ __all__ = [
     "open_darkroom",
     "opened",
     "opened_lately",
+    "options_text",
     "parse_mapping",
     "parse_moment",
     "pictures_to_edit",

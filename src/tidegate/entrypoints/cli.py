@@ -40,6 +40,14 @@ def serve_site() -> None:
     serve(current_settings())
 
 
+def serve_gate() -> None:
+    """Waiting rooms on their own, before shops elsewhere; with a PostgreSQL of its own unless the settings name one."""
+    with importing():
+        from tidegate.entrypoints.gate import serve
+
+    serve()
+
+
 def work(*, lanes: Sequence[str] | None = None, processes: int | None = None) -> None:
     """Celery processes that handle events and deliver messages, of all lanes unless some are named."""
     with importing():

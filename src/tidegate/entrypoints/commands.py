@@ -29,6 +29,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     serve = typer.Typer(help="Run one server process in the foreground.", no_args_is_help=True)
     serve.callback()(_servers)
     serve.command("site", help=cli.serve_site.__doc__)(cli.serve_site)
+    serve.command("gate", help=cli.serve_gate.__doc__)(cli.serve_gate)
     app.add_typer(serve, name="serve")
     app.command("worker")(worker)
     app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)

@@ -22,7 +22,7 @@ from tidegate.checkout import (
     open_shop,
     reconcile_once,
 )
-from tidegate.entrypoints.admission import Admission
+from tidegate.entrypoints.admission import clear_rooms, shop_admission
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.gate import BeaconWatch, draw_rooms_once, fetch_beacon, open_rooms_once
 from tidegate.notify import tasks as notify_tasks
@@ -101,7 +101,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
-        Loop("admission", Admission(database, settings).once, settings.admission.interval_ms / 1000),
+        Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("fingerprint-orders", partial(fingerprint_orders_once, shop), MINUTE_S),
@@ -118,6 +118,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("delete-commits", _in_transaction(database, _delete_commits), MINUTE_S),
         Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
         Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
+        Loop("clear-rooms", _in_transaction(database, partial(clear_rooms, settings)), HOUR_S),
         Loop("delete-follows", _in_transaction(database, _delete_follows), HOUR_S),
         Loop("sweep-pictures", partial(_sweep_pictures, database, settings), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),

@@ -46,6 +46,7 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.gate import http as gate_http
+from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
@@ -149,15 +150,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
 
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)  # until uvicorn takes over, and again when it raises the signal at its end
+    stop_on(signal.SIGTERM, signal.SIGINT)
     name = os.environ.get(PROCESS_NAME_VARIABLE, "site")
     configure_logging(settings, process_name=name)
     settings.require_database_url()
     settings.require_valkey_url()
     shelf = Shelf(settings)
     app = create_app(settings, providers=providers, shelf=shelf)
-    sock = _listening_socket(settings)
+    sock = listening_socket(settings)
     start_metrics(settings, process_name=name)
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
@@ -255,6 +255,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         ):
             app.state.shop = shop
             app.state.gate = rooms
+            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
@@ -281,7 +282,8 @@ async def _make_guest(database: Database, settings: Settings) -> SignedIn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
 
 
-def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    """Whether the database answers and is of this program's revision."""
     revision = known_revisions()[-1]
 
     async def database_answers() -> None:
@@ -294,19 +296,30 @@ def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
         if row is None or row[0] != revision:
             raise StartupError("the database has another revision than this program")
 
+    return {"database": database_answers, "migrations": migrations_are_done}
+
+
+def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
     async def valkey_answers() -> None:
         await app.state.valkey.ping()
 
-    return {"database": database_answers, "migrations": migrations_are_done, "valkey": valkey_answers}
+    return {**database_checks(app), "valkey": valkey_answers}
 
 
-def _listening_socket(settings: Settings) -> socket.socket:
+def listening_socket(settings: Settings) -> socket.socket:
+    """The inherited socket, else one on the settings' address. Raises: StartupError."""
     inherited = os.environ.get(LISTEN_FD_VARIABLE)
     try:
         return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
     except (OSError, ValueError) as error:
         place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def stop_on(*signals: signal.Signals) -> None:
+    """Leave at these signals until uvicorn takes over, and again when it raises them at its end."""
+    for number in signals:
+        signal.signal(number, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

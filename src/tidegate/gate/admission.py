@@ -23,7 +23,7 @@ from tidegate.gate.rooms import ROOM, room_of
 from tidegate.gate.rules import draw_of, index_of
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import DropId, PlaceId, RoomId
-from tidegate.platform.settings import AdmissionSettings
+from tidegate.platform.settings_gate import AdmissionSettings
 
 SCAN_MOST = 20_000
 """Most numbers that one round looks at: where many have left, the next round goes on."""

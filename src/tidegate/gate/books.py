@@ -6,13 +6,13 @@ from tidegate.platform.invariants import Invariant
 
 ROOM_LOG_WHOLE = Invariant(
     name="room-log-whole",
-    says="Every entry of a room's log belongs to a place, or is one that its owner gave up for a later one.",
+    says="Every entry of a room's log belongs to a place, was given up for a later one, or left with an old room.",
     sql="""
-    SELECT r.id AS room_id, r.size, coalesce(p.entries, 0) + coalesce(f.entries, 0) AS entries
+    SELECT r.id AS room_id, r.size, r.cleared, coalesce(p.entries, 0) + coalesce(f.entries, 0) AS entries
     FROM gate.rooms AS r
     LEFT JOIN (SELECT room_id, count(*) AS entries FROM gate.places GROUP BY room_id) AS p ON p.room_id = r.id
     LEFT JOIN (SELECT room_id, count(*) AS entries FROM gate.former_entries GROUP BY room_id) AS f ON f.room_id = r.id
-    WHERE r.size <> coalesce(p.entries, 0) + coalesce(f.entries, 0)
+    WHERE r.size - r.cleared <> coalesce(p.entries, 0) + coalesce(f.entries, 0)
     """,
 )
 

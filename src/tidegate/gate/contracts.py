@@ -73,6 +73,8 @@ class Room(Struct, frozen=True):
     drawn_at: datetime | None
     message: str = ""
     """What staff say to all who wait."""
+    entries_gone: bool = False
+    """Whether the room is over for so long that its entries are no longer kept."""
 
     @property
     def has_numbers(self) -> bool:
@@ -230,6 +232,13 @@ class NotDrawnYet(Problem):
     status = 409
 
 
+class EntriesGone(Problem):
+    """The entries of this draw are no longer kept: it is over for too long."""
+
+    slug = "entries-gone"
+    status = 410
+
+
 class DrawIsOver(Problem):
     """The lots are drawn, so nothing that went into the draw can be changed."""
 
@@ -263,3 +272,10 @@ class PassSpent(Problem):
 
     slug = "pass-spent"
     status = 409
+
+
+class ShopKeyNotGood(Problem):
+    """This needs a token that the shop of this room signed within the last minutes."""
+
+    slug = "shop-key-not-good"
+    status = 401

@@ -57,6 +57,9 @@ SETTLE_LEAST_S, SETTLE_MOST_S = 5.0, 60.0
 BURST_S = 2.0
 """Seconds of the rate that may be admitted at once after a pause of the loop."""
 
+CLOCK_STEP_S = 60.0
+"""A measurement older than the last one by less is another scheduler's and tells nothing; by more, a clock was set."""
+
 RATE_LEAST = 1.0
 """The rate never falls below this, in people a second: an engine that is slow for other reasons wedges no line."""
 
@@ -203,7 +206,7 @@ def _with_chance(free: int, each: float, variance: float, show: float) -> float:
 
 def _pace(facts: Facts, memory: Memory, limits: Limits) -> Memory:
     """The rate after what was measured of the engine since the last round; unchanged when nothing new was measured."""
-    if facts.engine_p99_ms is None or facts.measured_s <= memory.measured_s:
+    if facts.engine_p99_ms is None or 0.0 <= memory.measured_s - facts.measured_s < CLOCK_STEP_S:
         return memory
     seen = replace(memory, measured_s=facts.measured_s, sampled_s=facts.now_s, sampled_spent=memory.spent)
     load = facts.engine_p99_ms / limits.objective_ms
@@ -215,7 +218,7 @@ def _pace(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         known = 0.0 if mark is None or memory.calm else mark  # what it got done at best since it became too much
         return replace(changed, rate_per_s=slower, mark_per_s=max(done, known, RATE_LEAST), calm=0)
     settle_s = min(max(memory.finish_s, SETTLE_LEAST_S), SETTLE_MOST_S)
-    if memory.changed_s is not None and facts.now_s - memory.changed_s < settle_s:
+    if memory.changed_s is not None and 0.0 <= facts.now_s - memory.changed_s < settle_s:
         return seen
     if load > CALM or memory.credit >= rate:
         return seen  # nothing to win, or something else than the pace holds people back, and calm says nothing

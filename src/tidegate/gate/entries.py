@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.gate.contracts import NotDrawnYet, Room
-from tidegate.gate.log import BLOCK, inclusion_proof, leaf_hash, root_of
+from tidegate.gate.contracts import EntriesGone, NotDrawnYet, Room
+from tidegate.gate.log import BLOCK, HASH_BYTES, inclusion_proof, leaf_hash, root_of
 from tidegate.gate.messages import ProofAnswer
 from tidegate.gate.rules import draw_of, number_of
 from tidegate.gate.tickets import entry_of
@@ -50,9 +50,11 @@ class EntriesPage:
 
     @classmethod
     def of(cls, room: Room, start: str, *, most: int) -> EntriesPage:
-        """The page that begins at `start`. Raises: NotDrawnYet; InvalidRequest for what is no entry's number."""
+        """The page that begins at `start`. Raises: NotDrawnYet; EntriesGone; InvalidRequest for no entry's number."""
         if room.cut is None or not room.has_numbers:
             raise NotDrawnYet()
+        if room.entries_gone:
+            raise EntriesGone()
         if not (start.isascii() and start.isdigit() and len(start) < 16) or not 0 <= int(start) <= room.cut:
             raise InvalidRequest(f"`from` is a whole number from 0 to {room.cut}.")
         return cls(room.id, int(start), min(int(start) + most, room.cut), room.cut)
@@ -61,10 +63,29 @@ class EntriesPage:
 async def read_entries(conn: Connection, *, room_id: RoomId, start: int, end: int) -> list[bytes]:
     """Entries `start` to `end` (not included), in their order. Raises: EntriesLost."""
     rows = await conn.execute(ENTRIES, {"room": room_id, "start": start, "end": end})
-    found = await rows.fetchall()
-    if [row[0] for row in found] != list(range(start, end)):
-        raise EntriesLost(f"{len(found)} entries from {start} to {end}")
-    return [entry_of(place_id, joins) if entry is None else entry for _, place_id, joins, entry in found]
+    found = {
+        index: entry_of(place_id, joins) if entry is None else entry
+        for index, place_id, joins, entry in await rows.fetchall()
+    }
+    if len(found) < end - start:
+        found |= await _kept(conn, room_id=room_id, start=start, end=end)
+    try:
+        return [found[index] for index in range(start, end)]
+    except KeyError as missing:
+        raise EntriesLost(f"{missing} of {start} to {end}") from None
+
+
+async def _kept(conn: Connection, *, room_id: RoomId, start: int, end: int) -> dict[int, bytes]:
+    """Entries whose places have left by now; asked for after the places, which leave in between."""
+    rows = await conn.execute(
+        "SELECT block, entries FROM gate.kept_entries WHERE room_id = %s AND block BETWEEN %s AND %s",
+        (room_id, start // BLOCK, (end - 1) // BLOCK),
+    )
+    return {
+        block * BLOCK + at // HASH_BYTES: entries[at : at + HASH_BYTES]
+        for block, entries in await rows.fetchall()
+        for at in range(0, len(entries), HASH_BYTES)
+    }
 
 
 def open_entries(gate: Gate, page: EntriesPage) -> AsyncIterator[bytes]:
@@ -109,10 +130,12 @@ async def prove_publicly(gate: Gate, room: Room, index: str) -> ProofAnswer:
 async def prove_entry(conn: Connection, room: Room, index: int) -> ProofAnswer:
     """The proof that entry `index` was drawn from: reads one block of entries and the hashes of the others.
 
-    Raises: NotDrawnYet.
+    Raises: NotDrawnYet, EntriesGone.
     """
     if room.cut is None or room.cut_root is None or not room.has_numbers:
         raise NotDrawnYet()
+    if room.entries_gone:
+        raise EntriesGone()
     number = number_of(room, index, draw=draw_of(room))
     assert number is not None, "everybody has a number after the draw"
     mine, last = index // BLOCK, (room.cut - 1) // BLOCK

@@ -9,6 +9,9 @@ A pass is verified offline: the gate is asked for its public keys only, now and 
 `Tidegate-Pass`, or once in the address as the room sends people back (`?tidegate_pass=`); then it is put into a cookie
 and taken out of the address. What it says is in `scope["tidegate.pass"]` or `environ["tidegate.pass"]`: that one is
 spent once is the site's to enforce, by keeping `place_id` with what it sold, unique.
+
+With `who`, which tells who is signed in, the room gives one place to each of the site's accounts, and a pass is good
+for its own account only. With a `Desk` the site says what it has left and which passes were spent.
 """
 
 from __future__ import annotations
@@ -29,11 +32,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tidegate.gate.contracts import Pass
 from tidegate.gate.passes import HEADER, PassReader, key_of
+from tidegate.gate.shop_words import REPORT, VISITOR, ShopKey
 from tidegate.platform.ids import DropId
 
 COOKIE = "tidegate_pass"
 PARAMETER = "tidegate_pass"
 RETURN_TO = "return_to"
+VISITOR_PARAMETER = "visitor"
 PASS_KEY = "tidegate.pass"  # noqa: S105 - a name, not a secret
 
 KEYS_PATH = "/api/v1/gate/keys"
@@ -44,6 +49,9 @@ Keys = Callable[[], Mapping[str, str]]
 
 Start = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], Start], Iterable[bytes]]
+Who = Callable[[dict[str, Any]], str | None]
+"""Who is signed in, as the site names its accounts, by a request's `scope` or `environ`; None for strangers."""
+
 AsgiApp = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
@@ -62,11 +70,16 @@ class Guard:
 
     `keys` is asked again when a pass names an unknown key, and every `keep_s` seconds, so that a retired key is good no
     longer; at most every `again_s` seconds. While it fails, the keys that were known stay.
+
+    `key` is what `tidegate room create` printed, with which the site vouches for whom `who` names. A pass is then good
+    for the account only for which it was given.
     """
 
     keys: Keys
     drop: DropId
     room: str
+    key: str = ""
+    who: Who | None = None
     keep_s: float = 300.0
     again_s: float = 5.0
     now_s: Callable[[], float] = time.time
@@ -74,6 +87,12 @@ class Guard:
     _known: frozenset[str] = frozenset()
     _asked_s: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _shop: ShopKey | None = None
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a wrong key, or none where people are to be vouched for."""
+        if self.key or self.who is not None:
+            self._shop = ShopKey(self.key)
 
     def wants_keys(self, token: str) -> bool:
         """Whether `renew` should be called before `admit`."""
@@ -92,16 +111,81 @@ class Guard:
             if public.keys() != self._known:
                 self._known, self._reader = frozenset(public), PassReader(public)
 
-    def admit(self, token: str) -> Pass | None:
-        """What the pass says, when it is good here and now."""
+    def asks(self, around: dict[str, Any]) -> str | None:
+        """Who asks, by the request's `scope` or `environ`."""
+        return None if self.who is None else self.who(around)
+
+    def admit(self, token: str, who: str | None = None) -> Pass | None:
+        """What the pass says, when it is good here and now, and `who` is whom it was given to."""
         held = self._reader.read(token)
         if held is None or held.drop_id != self.drop or held.ends_s <= self.now_s():
             return None
+        if self.who is not None and (who is None or self._shop is None or self._shop.buyer_id(who) != held.buyer_id):
+            return None
         return held
 
-    def way_to_room(self, address: str) -> str:
-        """The room's address, from which people come back to `address`."""
-        return f"{self.room}{'&' if '?' in self.room else '?'}{RETURN_TO}={quote(address, safe='')}"
+    def way_to_room(self, address: str, who: str | None = None) -> str:
+        """The room's address, from which people come back to `address`; `who` they are is said under a pseudonym."""
+        query = {RETURN_TO: address}
+        if self._shop is not None and who is not None:
+            query[VISITOR_PARAMETER] = self._shop.say(VISITOR, drop=self.drop, now_s=self.now_s(), who=who)
+        return f"{self.room}{'&' if '?' in self.room else '?'}{urlencode(query, quote_via=quote, safe='')}"
+
+
+@dataclass(slots=True)
+class Desk:
+    """Says to the gate at the address `gate` what the site has; `slug` is the room's, `key` the site's own.
+
+    Call `report` about once a second while the room is open, from a thread or a job of the site.
+    """
+
+    gate: str
+    slug: str
+    drop: DropId
+    key: str
+    timeout_s: float = 5.0
+    now_s: Callable[[], float] = time.time
+    _shop: ShopKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError for a wrong key or address."""
+        self._shop = ShopKey(self.key)
+        if not self.gate.startswith(("https://", "http://")):
+            raise ValueError("the gate's address begins with https://")
+
+    def report(
+        self,
+        *,
+        left: int,
+        held: int = 0,
+        sold: int = 0,
+        spent: Mapping[Any, int] | None = None,
+        p99_ms: float | None = None,
+    ) -> list[str]:
+        """Items that nobody has, those in baskets, those sold; `spent`: items by the `place_id` of passes that bought.
+
+        Returns places that the gate does not know. Saying the same again does no harm, so a report that failed is
+        repeated with the next. Raises: OSError when the gate does not answer or refuses.
+        """
+        body = {
+            "left": left,
+            "held": held,
+            "sold": sold,
+            "p99_ms": p99_ms,
+            "spent": [{"place": str(place), "items": items} for place, items in (spent or {}).items()],
+        }
+        request = urllib.request.Request(  # noqa: S310 - checked above
+            f"{self.gate.rstrip('/')}/api/v1/drops/{quote(self.slug)}/goods",
+            data=json.dumps(body).encode(),
+            method="PUT",
+            headers={
+                "content-type": "application/json",
+                "authorization": f"Bearer {self._shop.say(REPORT, drop=self.drop, now_s=self.now_s())}",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310 - checked above
+            unknown: list[str] = json.loads(answer.read(MAX_KEYS_BYTES))["unknown"]
+        return unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +199,7 @@ class _Visit:
     cookies: str
     header: str
     secure: bool
+    who: str | None
 
     def token(self) -> tuple[str, bool]:
         """The pass that was sent, and whether it stands in the address."""
@@ -146,7 +231,7 @@ class _Reply:
 def _decide(guard: Guard, visit: _Visit) -> Pass | _Reply:
     """Let somebody through, or answer them."""
     token, in_address = visit.token()
-    held = guard.admit(token) if token else None
+    held = guard.admit(token, visit.who) if token else None
     if held is not None and not in_address:
         return held
     if held is not None and visit.method in ("GET", "HEAD"):
@@ -158,7 +243,7 @@ def _decide(guard: Guard, visit: _Visit) -> Pass | _Reply:
         return held
     if visit.method in ("GET", "HEAD"):
         address = visit.address.partition("?")[0] + _query_of(visit.without_token())
-        return _Reply(303, "See Other", [("location", guard.way_to_room(address)), *UNKEPT])
+        return _Reply(303, "See Other", [("location", guard.way_to_room(address, visit.who)), *UNKEPT])
     problem = {
         "type": "about:blank",
         "title": "Pass required",
@@ -186,7 +271,7 @@ class AsgiGuard:
         if scope["type"] != "http" or not _below(scope["path"], self._paths):
             await self._app(scope, receive, send)
             return
-        visit = _asgi_visit(scope)
+        visit = _asgi_visit(scope, self._guard.asks(scope))
         if self._guard.wants_keys(visit.token()[0]):
             await asyncio.to_thread(self._guard.renew)
         decided = _decide(self._guard, visit)
@@ -207,9 +292,9 @@ class WsgiGuard:
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         """Pass on, or answer."""
-        visit = _wsgi_visit(environ)
-        if not _below(visit.path, self._paths):
+        if not _below(_wsgi_path(environ), self._paths):
             return self._app(environ, start_response)
+        visit = _wsgi_visit(environ, self._guard.asks(environ))
         if self._guard.wants_keys(visit.token()[0]):
             self._guard.renew()
         decided = _decide(self._guard, visit)
@@ -221,7 +306,7 @@ class WsgiGuard:
         return [decided.body]
 
 
-def _asgi_visit(scope: dict[str, Any]) -> _Visit:
+def _asgi_visit(scope: dict[str, Any], who: str | None) -> _Visit:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope.get("query_string", b"").decode("latin-1")
     scheme, path = scope.get("scheme", "http"), scope["path"]
@@ -234,14 +319,14 @@ def _asgi_visit(scope: dict[str, Any]) -> _Visit:
         cookies=headers.get("cookie", ""),
         header=headers.get(HEADER.lower(), ""),
         secure=scheme == "https",
+        who=who,
     )
 
 
-def _wsgi_visit(environ: dict[str, Any]) -> _Visit:
+def _wsgi_visit(environ: dict[str, Any], who: str | None) -> _Visit:
     query = environ.get("QUERY_STRING", "")
     scheme = environ.get("wsgi.url_scheme", "http")
-    spelled = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    path = spelled.encode("latin-1", "replace").decode("utf-8", "replace")
+    path = _wsgi_path(environ)
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
     return _Visit(
         method=environ.get("REQUEST_METHOD", "GET"),
@@ -251,7 +336,13 @@ def _wsgi_visit(environ: dict[str, Any]) -> _Visit:
         cookies=environ.get("HTTP_COOKIE", ""),
         header=environ.get("HTTP_TIDEGATE_PASS", ""),
         secure=scheme == "https",
+        who=who,
     )
+
+
+def _wsgi_path(environ: dict[str, Any]) -> str:
+    spelled = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return str(spelled).encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _below(path: str, roots: Sequence[str]) -> bool:

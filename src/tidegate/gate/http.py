@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import time
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tidegate.gate.contracts import (
     AccountNeeded,
+    EntriesGone,
     JoinedTooOften,
     LobbyNotOpen,
     NotDrawnYet,
@@ -22,6 +22,7 @@ from tidegate.gate.contracts import (
     TicketNotGood,
 )
 from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_publicly
+from tidegate.gate.http_pace import count, keep_pace, keep_session_pace
 from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
@@ -34,7 +35,6 @@ from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Li
 from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, TooManyRequests
-from tidegate.platform.texts import text as _
 from tidegate.web import require_person
 from tidegate.web.contracts import Visitor
 
@@ -79,7 +79,7 @@ async def post_place(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/status",
     returns=(200, StatusAnswer),
-    problems=(RoomUnknown,),
+    problems=(RoomUnknown, TooManyRequests),
     tag="gate",
 )
 async def get_status(request: Request) -> Response:
@@ -87,7 +87,9 @@ async def get_status(request: Request) -> Response:
 
     With a number, wait its distance to `serving` divided by `poll.per_s` seconds; without one a tenth of the time until
     `opens_at`; at least `near_s` and at most `far_s`, each time give or take the share `jitter`, by chance.
+    Whoever asks much oftener than that gets 429, a second late, with `Retry-After`: it costs no place.
     """
+    await keep_pace(request)
     kept = _gate(request).kept(request.path_params["slug"])
     if request.headers.get("if-none-match") == kept.etag:
         return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
@@ -169,7 +171,7 @@ async def get_draw(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/entries",
     returns=(200, None),
-    problems=(RoomUnknown, NotDrawnYet, InvalidRequest, Overloaded),
+    problems=(RoomUnknown, NotDrawnYet, EntriesGone, InvalidRequest, Overloaded),
     tag="gate",
 )
 async def get_entries(request: Request) -> Response:
@@ -190,7 +192,7 @@ async def get_entries(request: Request) -> Response:
     "GET",
     "/api/v1/drops/{slug}/entries/{index}",
     returns=(200, ProofAnswer),
-    problems=(RoomUnknown, NotFound, NotDrawnYet, Overloaded),
+    problems=(RoomUnknown, NotFound, NotDrawnYet, EntriesGone, Overloaded),
     tag="gate",
 )
 async def get_entry(request: Request) -> Response:
@@ -225,17 +227,9 @@ def _gate(request: Request) -> Gate:
 
 async def _person(request: Request) -> Visitor:
     """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
+    await keep_session_pace(request)
     person = await require_person(request)
-    wait_s = _gate(request).pace.wait_s(person.id, now_s=time.monotonic())
-    if wait_s:
-        raise TooManyRequests(
-            _(
-                "You have asked too often. Your place is kept, and nothing was changed; ask again in %(wait_s)s"
-                " seconds.",
-                wait_s=wait_s,
-            ),
-            retry_after_s=wait_s,
-        )
+    await count(_gate(request), person.id)
     return person
 
 

@@ -27,7 +27,7 @@ STAFF = "staff"
 ROOM = (
     "id, drop_id, slug, mode, guests, phase, paused, lobby_opens_at, opens_at, size, cut, serving, pace_per_s,"
     " stock_left, commitment, seed, beacon_source, beacon, root, cut_root, drawn_at,"
-    " message"
+    " message, entries_gone"
 )
 ROOM_COLUMNS = ROOM.count(",") + 1
 

@@ -14,7 +14,7 @@ from tidegate.gate.rooms import STAFF, draw_room, due_rooms, open_lobbies, open_
 from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import RoomId
-from tidegate.platform.settings import GateSettings
+from tidegate.platform.settings_gate import GateSettings
 
 log = structlog.get_logger(__name__)
 

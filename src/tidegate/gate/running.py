@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from tidegate.gate.contracts import RoomUnknown
-from tidegate.gate.pace import Pace
+from tidegate.gate.pace import FollowersPace, Pace
 from tidegate.gate.places import RACE, Joined, JoinWish, PlaceQuestion, find_places, settle_joins
 from tidegate.gate.rooms import list_rooms
 from tidegate.gate.signing import KeyRing, load_keys
@@ -48,6 +48,12 @@ class Gate:
         self._show = show
         self.statuses: dict[str, KeptStatus] = {}
         self.pace = Pace(settings.gate.asks_per_minute)
+        self.followers = FollowersPace(
+            per_minute=settings.gate.status_per_minute,
+            per_minute_per_network=settings.gate.status_per_minute_per_network,
+        )
+        self.slowed = 0
+        """Refusals that are held back."""
         self.downloads = asyncio.Semaphore(settings.gate.downloads)
         self.proofs = asyncio.Semaphore(PROOFS_AT_ONCE)
         self._joins: GroupCommit[JoinWish, Joined] = GroupCommit(

@@ -10,7 +10,7 @@ from tidegate.gate.controller import Limits, Memory, begin
 from tidegate.gate.rooms import find_room, lock_room
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import InvalidRequest
-from tidegate.platform.settings import AdmissionSettings
+from tidegate.platform.settings_gate import AdmissionSettings
 from tidegate.platform.texts import text as _
 
 MAX_MESSAGE = 500

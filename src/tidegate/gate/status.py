@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from tidegate.gate.contracts import Phase, PollAnswer, Room, StatusAnswer
-from tidegate.platform.settings import GateSettings
+from tidegate.platform.settings_gate import GateSettings
 
 POLLS_ON_THE_WAY = 4
 """How often somebody asks on the way to the front when they follow the rule: at each quarter of what is left."""
@@ -23,7 +23,8 @@ JITTER = 0.3
 
 ASKS_PER_S = 1_000
 """About how many ask for one room's status a second at most, of those who are far from the front. With few of them
-everybody asks often, and so hears soon of a pause, a message, or that all of it is sold."""
+everybody asks often, and so hears soon of a pause, a message, or that all of it is sold. How many look before the
+lobby opens is not known."""
 
 
 class KeptStatus(Struct, frozen=True):
@@ -37,7 +38,9 @@ class KeptStatus(Struct, frozen=True):
 def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswer:
     """What everybody may know of a room; `now` is the database's."""
     per_s = round(max(room.pace_per_s * POLLS_ON_THE_WAY, LEAST_PER_S), 1)
-    far_s = max(min(limits.poll_far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
+    far_s = limits.poll_far_s
+    if room.phase is not Phase.SCHEDULED:
+        far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,

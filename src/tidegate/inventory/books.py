@@ -132,7 +132,7 @@ HOLD_ENDS_IN_TIME = Invariant(
 ROOM_HOLD_HAS_PASS = Invariant(
     name="room-hold-has-pass",
     says="Every hold in a drop with a room spent exactly one pass of that room, and every spent pass has its hold.",
-    # That it is at most one is said by the table's keys.
+    # That it is at most one is said by the table's keys. Places of rooms that are long over have left.
     sql="""
     SELECT hold_id, p.place_id, coalesce(h.drop_id, p.drop_id) AS drop_id
     FROM (
@@ -142,8 +142,10 @@ ROOM_HOLD_HAS_PASS = Invariant(
     FULL JOIN inventory.spent_passes AS p USING (hold_id)
     LEFT JOIN gate.places AS l ON l.id = p.place_id
     LEFT JOIN gate.rooms AS r ON r.id = l.room_id
-    WHERE h.hold_id IS NULL OR p.place_id IS NULL OR r.drop_id IS DISTINCT FROM h.drop_id
-        OR p.drop_id IS DISTINCT FROM h.drop_id
+    WHERE h.hold_id IS NULL OR p.place_id IS NULL OR p.drop_id IS DISTINCT FROM h.drop_id
+        OR r.drop_id IS DISTINCT FROM h.drop_id AND NOT (
+            l.id IS NULL AND EXISTS (SELECT FROM gate.rooms AS o WHERE o.drop_id = h.drop_id AND o.cleared > 0)
+        )
     """,
 )
 

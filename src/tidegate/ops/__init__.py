@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidegate.ops.contracts import UpOptions
+from tidegate.ops.endpoints import write_endpoints
 from tidegate.ops.findings import Finding
 from tidegate.ops.history import (
     DropSample,
@@ -13,6 +14,7 @@ from tidegate.ops.history import (
     read_samples,
     read_statuses,
 )
+from tidegate.ops.local_database import database_at_hand
 from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
 from tidegate.ops.overview import SettingRow, SettingSection, production_findings, settings_sections
 from tidegate.ops.sampling import Sampler
@@ -29,6 +31,7 @@ __all__ = [
     "Statuses",
     "UpOptions",
     "change_drop",
+    "database_at_hand",
     "import_file",
     "production_findings",
     "read_drop_samples",
@@ -39,4 +42,5 @@ __all__ = [
     "set_available",
     "settings_sections",
     "start_drop",
+    "write_endpoints",
 ]

@@ -37,7 +37,10 @@ def demo_remove(
 
     settings = load_settings()
     if settings.demo:
-        raise StartupError("the shop runs in demo mode and would make the demo again: stop it, start it without --demo")
+        raise StartupError(
+            "the shop runs in demo mode and would make the demo again: stop it, then run this again;"
+            " `tidegate up` starts it without the demo"
+        )
     if not yes:
         typer.confirm("Remove the demo's products, and all orders and people of the sandbox?", abort=True)
     with database_at_hand(settings, may_make=False) as at_hand:

@@ -53,8 +53,7 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ChargeRef:
+class ChargeRef(Struct, frozen=True, order=True, cache_hash=True):
     """One attempt to pay an order; attempts count from 1."""
 
     order_id: OrderId

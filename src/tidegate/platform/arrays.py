@@ -8,7 +8,7 @@ first index; then each element after its length.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -22,37 +22,64 @@ from psycopg.types.array import ListBinaryDumper
 HEAD: Final = Struct("!iiIii")
 LENGTH: Final = Struct("!i")
 BIGINT: Final = Struct("!q")
+NULL: Final = LENGTH.pack(-1)
+EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""PostgreSQL's: moments are microseconds since then."""
 LEAST, MOST = -(2**63), 2**63 - 1
 
 
 class _ArrayDumper(Dumper):
-    """A one-dimensional array without nulls."""
+    """A one-dimensional array. `dump` takes lists without nulls, `dump_with_nulls` any."""
 
     format = Format.BINARY
     element_oid: int
 
+    def element(self, value: Any) -> bytes:
+        """One value as the server takes it."""
+        raise NotImplementedError
+
+    def dump_with_nulls(self, obj: list[Any]) -> bytes:
+        """A list some of whose elements are None."""
+        parts = [HEAD.pack(1, 1, self.element_oid, len(obj), 1)]
+        for value in obj:
+            if value is None:
+                parts.append(NULL)
+            else:
+                raw = self.element(value)
+                parts += (LENGTH.pack(len(raw)), raw)
+        return b"".join(parts)
+
 
 class _Uuids(_ArrayDumper):
     oid, element_oid = 2951, 2950
-    raw = attrgetter("bytes")
+
+    def element(self, value: UUID) -> bytes:
+        return value.int.to_bytes(16)
 
     def dump(self, obj: list[UUID]) -> Buffer:
         each = LENGTH.pack(16)
-        return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(map(_Uuids.raw, obj))
+        values = [value.int.to_bytes(16) for value in obj]
+        return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(values)
 
 
 class _Bigints(_ArrayDumper):
     oid, element_oid = 1016, 20
 
+    def element(self, value: int) -> bytes:
+        _check_range(value, value)
+        return BIGINT.pack(value)
+
     def dump(self, obj: list[int]) -> Buffer:
-        if min(obj) < LEAST or max(obj) > MOST:
-            raise DataError("an integer beyond bigint cannot be an element of bigint[]")
+        _check_range(min(obj), max(obj))
         each = LENGTH.pack(8)
         return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(map(BIGINT.pack, obj))
 
 
 class _ByteStrings(_ArrayDumper):
     oid, element_oid = 1001, 17
+
+    def element(self, value: bytes) -> bytes:
+        return value
 
     def dump(self, obj: list[bytes]) -> Buffer:
         parts = [HEAD.pack(1, 0, self.element_oid, len(obj), 1)]
@@ -64,22 +91,48 @@ class _ByteStrings(_ArrayDumper):
 class _Texts(_ArrayDumper):
     oid, element_oid = 1009, 25
 
+    def element(self, value: str) -> bytes:
+        if "\0" in value:
+            raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        return value.encode()
+
     def dump(self, obj: list[str]) -> Buffer:
         parts = [HEAD.pack(1, 0, self.element_oid, len(obj), 1)]
-        for value in map(str.encode, obj):
+        for value in map(self.element, obj):
             parts += (LENGTH.pack(len(value)), value)
-        if any("\0" in value for value in obj):
-            raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
         return b"".join(parts)
 
 
 class _Flags(_ArrayDumper):
     oid, element_oid = 1000, 16
 
+    def element(self, value: bool) -> bytes:
+        return b"\x01" if value else b"\x00"
+
     def dump(self, obj: list[bool]) -> Buffer:
         each = LENGTH.pack(1)
         values = (b"\x01" if value else b"\x00" for value in obj)
         return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(values)
+
+
+class _Moments(_ArrayDumper):
+    """Moments of a time zone. In a batch most are the same."""
+
+    oid, element_oid = 1185, 1184
+
+    def element(self, value: datetime) -> bytes:
+        since = value - EPOCH
+        return BIGINT.pack((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+    def dump(self, obj: list[datetime]) -> Buffer:
+        each = LENGTH.pack(8)
+        known = {value: self.element(value) for value in set(obj)}
+        return HEAD.pack(1, 0, self.element_oid, len(obj), 1) + each + each.join(map(known.__getitem__, obj))
+
+
+def _check_range(least: int, most: int) -> None:
+    if least < LEAST or most > MOST:
+        raise DataError("an integer beyond bigint cannot be an element of bigint[]")
 
 
 FAST: Final[dict[type, type[_ArrayDumper]]] = {
@@ -89,6 +142,27 @@ FAST: Final[dict[type, type[_ArrayDumper]]] = {
     bytes: _ByteStrings,
     bool: _Flags,
 }
+
+
+WRITERS: Final[dict[type, _ArrayDumper]] = {kind: dumper(list) for kind, dumper in FAST.items()} | {
+    datetime: _Moments(list)
+}
+NOTHING: Final = type(None)
+
+
+def array_of(values: list[Any]) -> tuple[int, Buffer | None] | None:
+    """A list of one of these types, some of them None, as type and value of an array; None for others."""
+    kinds = set(map(type, values))
+    nulls = NOTHING in kinds and len(kinds) == 2
+    if nulls:
+        kinds.remove(NOTHING)
+    if len(kinds) != 1:
+        return None
+    kind = kinds.pop()
+    writer = WRITERS.get(kind)
+    if writer is None or (kind is datetime and any(each is not None and each.tzinfo is None for each in values)):
+        return None
+    return writer.oid, writer.dump_with_nulls(values) if nulls else writer.dump(values)
 
 
 class _Lists(ListBinaryDumper):

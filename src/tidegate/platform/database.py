@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tidegate.platform.arrays import write_lists_fast
+from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
@@ -71,10 +72,10 @@ class Database:
         """Give all connections back."""
         await self._pool.close()
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> PipelinedConnection:
         """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""
         arguments = {**self._arguments, "options": f"{self._arguments['options']} {SETTLED_PLANS}"}
-        conn = await AsyncConnection.connect(self._url, **arguments)
+        conn = await PipelinedConnection.connect(self._url, **arguments)
         write_lists_fast(conn)
         return conn
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import BaseModel, Field
 
-Count = Annotated[int, Field(ge=1)]
+from tidegate.platform.settings_bounds import Count
 
 
 class MailSettings(BaseModel):

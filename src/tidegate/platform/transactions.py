@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
+from tidegate.platform.pipelines import PipelinedConnection
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -130,7 +131,7 @@ class PostgresTransactions:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Connection]],
+        connect: Callable[[], Awaitable[PipelinedConnection]],
         *,
         is_race: Callable[[str], bool] = lambda _: False,
         longest_s: float = LONGEST_S,
@@ -143,7 +144,7 @@ class PostgresTransactions:
         self._connect = connect
         self._is_race = is_race
         self._longest_s = longest_s
-        self._conn: Connection | None = None
+        self._conn: PipelinedConnection | None = None
 
     async def run(self, work: Work[T]) -> T:
         """See `Transactions.run`."""
@@ -176,7 +177,7 @@ class PostgresTransactions:
         """See `Transactions.close`."""
         await self._drop()
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> PipelinedConnection:
         if self._conn is not None and self._conn.closed:
             await self._drop()
         if self._conn is None:
@@ -226,15 +227,9 @@ class _Attempt(Generic[T]):
     result: T
     committing = False
 
-    async def run(self, conn: Connection, work: Work[T]) -> None:
-        async with conn.pipeline() as pipeline:
-            try:
-                done = await self._send(conn, work)
-            except Exception:
-                # psycopg would write what is still to come into its log, with the keys of the rows concerned.
-                with suppress(pg.Error, OSError):
-                    await pipeline.sync()
-                raise
+    async def run(self, conn: PipelinedConnection, work: Work[T]) -> None:
+        async with conn.together():
+            done = await self._send(conn, work)
         if done.statusmessage != "COMMIT":
             raise _RolledBack(f"COMMIT was answered with {done.statusmessage}")
 

@@ -56,14 +56,17 @@ class Announcer:
 
     async def _products(self, conn: Connection) -> int:
         waiting = await self._waiting(conn, TopicKind.PRODUCT)
-        slugs = [each.topic.key for each in waiting]
-        if not slugs:
+        wanted = {each.topic.key: each.topic.key.partition(":") for each in waiting}
+        if not wanted:
             return 0
+        slugs = sorted({slug for slug, _, _ in wanted.values()})
         variants = await catalog.loose_variants(conn, slugs=slugs, currency=self._settings.currency)
+        named = await catalog.find_variants(conn, skus=[sku for _, _, sku in wanted.values() if sku])
         left = await inventory.available(conn, variant_ids=[each for ids in variants.values() for each in ids])
         begun = 0
         for each in waiting:
-            if any(left[variant] > 0 for variant in variants.get(each.topic.key, ())):
+            slug, _, sku = wanted[each.topic.key]
+            if any(left[id] > 0 for id in variants.get(slug, ()) if not sku or id == named.get(sku)):
                 begun += await notify.begin_send(
                     conn,
                     event_id=EventId(new_id()),

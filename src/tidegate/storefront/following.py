@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidegate import accounts, catalog, notify
+from tidegate.catalog import options_text
 from tidegate.checkout import Shop
 from tidegate.notify import Topic, TopicKind
 from tidegate.platform.clock import database_now
@@ -15,6 +16,10 @@ from tidegate.platform.problems import NotFound, Problem
 from tidegate.platform.texts import text as _
 from tidegate.storefront.announcing import SHOP_KEY
 from tidegate.storefront.offers import find_offer
+
+MAX_KEY = 300
+MAX_TITLE = 1000
+"""Characters of a topic's key and title that are kept."""
 
 
 class NothingToWaitFor(Problem):
@@ -100,12 +105,16 @@ async def _drop(conn: Connection, slug: str) -> Followable | None:
     return Followable(Topic(TopicKind.DROP, drop.slug, drop.title, f"/drops/{drop.slug}"), here)
 
 
-async def _product(conn: Connection, slug: str, *, currency: str) -> Followable | None:
+async def _product(conn: Connection, key: str, *, currency: str) -> Followable | None:
+    """A product, or one of its variants: `SLUG`, `SLUG:SKU`."""
+    slug, _colon, sku = key.partition(":")
     offer = await find_offer(conn, slug=slug, currency=currency)
-    if offer is None:
+    wanted = [each for each in offer.variants if sku in ("", each.variant.sku)] if offer else []
+    if offer is None or not wanted or len(key) > MAX_KEY:
         return None
-    here = any(each.left > 0 for each in offer.variants if each.drop is None)
-    return Followable(Topic(TopicKind.PRODUCT, slug, offer.product.title, f"/products/{slug}"), here)
+    here = any(each.left > 0 for each in wanted if each.drop is None)
+    title = ", ".join(filter(None, (offer.product.title, options_text(wanted[0].variant.options) if sku else "")))
+    return Followable(Topic(TopicKind.PRODUCT, key, title[:MAX_TITLE], f"/products/{slug}"), here)
 
 
 async def _collection(conn: Connection, slug: str) -> Followable | None:

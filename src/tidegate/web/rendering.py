@@ -61,6 +61,8 @@ class Frame:
     request_id: str
     now: datetime
     """The server's clock, which countdowns follow."""
+    bare: bool
+    """Whether there is no shop around the page: a gate on its own has no search, cart or account."""
 
 
 def render(
@@ -154,6 +156,7 @@ def _frame(request: Request, settings: Settings, locale: str, now: datetime) -> 
         demo=settings.demo,
         request_id=exchange_of(request.scope).request_id,
         now=now,
+        bare=getattr(request.app.state, "bare", False),
     )
 
 

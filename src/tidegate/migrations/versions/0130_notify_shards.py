@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0130"
-down_revision: str | None = "0111"
+down_revision: str | None = "0122"
 
 
 def upgrade() -> None:

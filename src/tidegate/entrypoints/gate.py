@@ -1,0 +1,157 @@
+"""The gate on its own: waiting rooms before shops elsewhere, in one process that needs PostgreSQL only.
+
+It serves the rooms' API and pages and moves their lines, and reads and writes no tables but the gate's. Several such
+processes may share a database and a port. Without TIDEGATE_DATABASE_URL it runs a PostgreSQL of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from tidegate import __version__
+from tidegate.entrypoints.admission import clear_rooms, gate_admission
+from tidegate.entrypoints.prepare import migrate_database
+from tidegate.entrypoints.site import PROCESS_NAME_VARIABLE, database_checks, listening_socket, stop_on
+from tidegate.gate import (
+    BeaconWatch,
+    GateVisitor,
+    VisitorTokens,
+    draw_rooms_once,
+    fetch_beacon,
+    http_pace,
+    open_gate,
+    open_rooms_once,
+)
+from tidegate.gate import http as gate_http
+from tidegate.gate import http_shop as gate_http_shop
+from tidegate.ops import database_at_hand, write_endpoints
+from tidegate.platform.database import Database, open_database
+from tidegate.platform.edge.health import health_router
+from tidegate.platform.edge.lean import Shelf
+from tidegate.platform.edge.openapi import describe, openapi_router
+from tidegate.platform.edge.server import make_server
+from tidegate.platform.edge.stack import make_app
+from tidegate.platform.loops import Loop, run_loops
+from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.settings import Settings, current_settings
+from tidegate.storefront import pages_gate
+from tidegate.web import StaticTree, error_page, form_key, pages_language, pages_problems
+
+HOT_ROUTES = (*gate_http.ROUTES, *gate_http_shop.ROUTES)
+
+
+def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
+    """The gate with its edge; its start and stop open and close what it needs (ASGI lifespan).
+
+    `shelf` is what its server answers by itself.
+    Raises: StartupError when a key or a setting of the edge is missing or wrong.
+    """
+    form_key(settings.security)
+    app = FastAPI(
+        title=settings.shop_name,
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=_running,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    app.state.bare = True
+    app.state.shelf = shelf or Shelf(settings)
+    app.include_router(health_router(database_checks(app)))
+    app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
+    for router in (pages_gate.router, pages_problems.router, pages_language.router):
+        app.include_router(router)
+    app.mount("/static", StaticTree())
+    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
+
+
+def serve() -> None:
+    """Serve until SIGTERM or SIGINT, with a PostgreSQL of its own unless the settings name one.
+
+    Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
+    """
+    stop_on(signal.SIGTERM, signal.SIGINT)
+    with database_at_hand(Settings(), may_make=True) as found, _told_to_commands(found):
+        settings = current_settings()
+        name = os.environ.get(PROCESS_NAME_VARIABLE, "gate")
+        configure_logging(settings, process_name=name)
+        shelf = Shelf(settings)
+        app = create_app(settings, shelf=shelf)
+        sock = listening_socket(settings)
+        start_metrics(settings, process_name=name)
+        sys.stdout.write(f"The gate is at {settings.base_url}; `tidegate room create` makes a room.\n")
+        sys.stdout.flush()
+        make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
+
+
+@contextmanager
+def _told_to_commands(found: Settings) -> Iterator[None]:
+    """Where commands find the database, if it is our own; it is brought to this version first."""
+    if Settings().database_url.get_secret_value():
+        yield
+        return
+    urls = {"database_url": found.require_database_url(), "base_url": found.base_url}
+    write_endpoints(found.endpoints_file, urls=urls, demo=False, supervisor_pid=os.getpid(), processes=[])
+    try:
+        migrate_database(found)
+        yield
+    finally:
+        found.endpoints_file.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    tokens = VisitorTokens(form_key(settings.security), days=settings.accounts.session_days)
+    app.state.visitor_tokens = tokens
+
+    async def resolve_person(token: str) -> GateVisitor | None:
+        return tokens.read(token, now_s=time.time())
+
+    async def make_guest() -> object:
+        return tokens.make_guest(now_s=time.time())
+
+    app.state.resolve_person = resolve_person
+    app.state.make_guest = make_guest
+    stop = asyncio.Event()
+    show = partial(gate_http.shelve, app.state.shelf)
+    async with open_database(settings) as database, open_gate(database, settings, show=show) as rooms:
+        app.state.database = database
+        app.state.gate = rooms
+        app.state.shelf.may = partial(http_pace.may_follow, rooms)
+        moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
+        try:
+            yield
+        finally:
+            stop.set()
+            await moving
+
+
+def make_loops(database: Database, settings: Settings) -> list[Loop]:
+    """What the gate does by itself; the same as a shop's scheduler does for its rooms, and both at once do no harm."""
+    rooms = settings.gate
+    beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
+
+    async def clear() -> int:
+        async with database.transaction() as conn:
+            return await clear_rooms(settings, conn)
+
+    return [
+        Loop("clear-rooms", clear, 3_600.0),
+        Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
+        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
+        Loop("admission", gate_admission(database, settings).once, settings.admission.interval_ms / 1000),
+    ]

@@ -127,7 +127,7 @@ def servers(*, durable: bool = True) -> Iterator[Servers]:
         valkey_process = stack.enter_context(running(valkey, log=home / "valkey.log"))
         upgrade(postgres.url())
         stack.enter_context(
-            _environment(
+            environment(
                 {
                     "TIDEGATE_HOME": str(home),
                     "TIDEGATE_DATABASE_URL": postgres.url(),
@@ -249,7 +249,7 @@ def used_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables for the length of a block; settings and keys that were read before are forgotten."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

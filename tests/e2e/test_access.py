@@ -94,11 +94,24 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     staff.go("/admin/customers")
     customers = staff.page.locator("main a[href^='/admin/customers/']")
     known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
+    known["/posts/{post_id}"] = _written(staff)
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
         known[path] = address
     return {path: known[path] for path in pages()}
+
+
+def _written(staff: Shopper) -> str:
+    """The address of a post to the followers of a collection."""
+    staff.go("/collections/lights")
+    staff.press("Follow")
+    staff.go("/admin/sends")
+    staff.page.get_by_label("Title").fill("News")
+    staff.page.get_by_label("Text").fill("Lamps are here.")
+    staff.press("Send it")
+    staff.go("/posts")
+    return staff.page.locator("main a[href^='/posts/']").first.get_attribute("href") or ""
 
 
 def _bought(shopper: Shopper) -> dict[str, str]:

@@ -314,7 +314,7 @@ async def test_a_server_that_hangs_in_mid_dialogue_is_left_in_time(
     postbox.stall = True
     await paid(database, mailing, order_paid(), order_paid("other@example.com"))
     async with asyncio.timeout(10):
-        await deliver_due(database, with_mail(mailing, timeout_s=1, lease_s=2), limit=10)
+        await deliver_due(database, with_mail(mailing, timeout_s=1, lease_s=2, connections=1), limit=10)
     async with database.connection() as conn:
         found = await conn.execute(
             "SELECT state, attempts FROM notify.deliveries WHERE channel = 'email' ORDER BY attempts"

@@ -10,12 +10,14 @@ from uuid import UUID
 import pytest
 
 from tests.notify.postbox import Postbox
+from tests.notify.telling import in_shards_of, tell
 from tidegate import notify
 from tidegate.notify.deliveries import deliver_due
 from tidegate.notify.follow_links import read_unsubscribe, unsubscribe_link
 from tidegate.notify.follows import end_follow
-from tidegate.notify.sends import Page, delete_spent, find_stopped, tell_page
-from tidegate.notify.tasks import sweep, tell_followers
+from tidegate.notify.sends import delete_spent, find_stopped
+from tidegate.notify.shards import Expanded, claim_due_shards, expand_shard, plan_send
+from tidegate.notify.tasks import sweep, tell_followers, work_on_shard
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.jobs import BULK, RECEIPTS, lane_depths, make_app
@@ -49,14 +51,6 @@ async def begin(database: Database, event_id: EventId, *topics: notify.Topic) ->
         return begun
 
 
-async def tell(database: Database, settings: Settings, event_id: EventId) -> list[Page]:
-    """Every page of a send."""
-    pages = []
-    while not (page := await tell_page(database, settings, event_id=event_id)).over:
-        pages.append(page)
-    return pages
-
-
 async def told(database: Database) -> list[tuple[Any, ...]]:
     """(event, recipient, channel) of all deliveries."""
     async with database.connection() as conn:
@@ -67,10 +61,6 @@ async def told(database: Database) -> list[tuple[Any, ...]]:
         )
 
 
-def in_pages_of(settings: Settings, batch: int) -> Settings:
-    return settings.model_copy(update={"follows": settings.follows.model_copy(update={"batch": batch})})
-
-
 async def test_an_account_is_told_by_mail_and_in_the_inbox_and_an_address_by_mail(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:
@@ -79,8 +69,8 @@ async def test_an_account_is_told_by_mail_and_in_the_inbox_and_an_address_by_mai
     await follows(database, NIGHT, "guest@example.com")
     event_id = EventId(new_id())
     assert await begin(database, event_id, NIGHT) == 1
-    assert [page.followers for page in await tell(database, mailing, event_id)] == [2, 0]
-    assert await deliver_due(database, mailing, limit=10) == 3
+    assert await tell(database, mailing, event_id) == [2]
+    assert await deliver_due(database, mailing, limit=10) == 2
     (mail,) = postbox.mails_to(ADA)
     assert mail["Subject"] == "Lamp Night is open"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -104,7 +94,7 @@ async def test_pages_tell_everybody_once_whoever_works_on_them(
         await follows(database, NIGHT, f"f{number}@example.com")
     event_id = EventId(new_id())
     await begin(database, event_id, NIGHT)
-    paged = in_pages_of(settings, batch)
+    paged = in_shards_of(settings, batch)
     await asyncio.gather(*(tell(database, paged, event_id) for _ in range(3)))
     await tell(database, paged, event_id)
     assert len(await told(database)) == 10
@@ -133,11 +123,15 @@ async def test_a_send_that_was_left_lying_is_found_and_goes_on(database: Databas
         await follows(database, NIGHT, f"f{number}@example.com")
     event_id = EventId(new_id())
     await begin(database, event_id, NIGHT)
-    first = await tell_page(database, in_pages_of(settings, 2), event_id=event_id)
-    assert first == Page(2, 2, over=False)
     async with database.connection() as conn:
-        assert await find_stopped(conn, limit=10, overdue_s=60) == []
         assert await find_stopped(conn, limit=10, overdue_s=0) == [event_id]
+    assert await plan_send(database, in_shards_of(settings, 2), event_id=event_id) == 5
+    first = await expand_shard(database, settings, event_id=event_id, shard_no=1)
+    assert first == Expanded(2, inbox=0, mails=2)
+    async with database.connection() as conn:
+        due = await claim_due_shards(conn, limit=10, lease_s=60)
+        assert [(each.shard_no, each.waiting) for each in due] == [(1, 2), (2, 0), (3, 0)]
+        assert await claim_due_shards(conn, limit=10, lease_s=60) == [], "leased"
     await tell(database, settings, event_id)
     assert len(await told(database)) == 5
 
@@ -270,7 +264,7 @@ async def test_what_waits_to_be_sent_is_withdrawn_when_it_is_stopped(
     async with database.transaction() as conn:
         await end_follow(conn, topic_id=topic_id, email_fingerprint=fingerprint)
         assert await notify.unfollow(conn, kind=LIGHTS.kind, key=LIGHTS.key, person_id=person, email=ADA)
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert await deliver_due(database, mailing, limit=10) == 1
     assert postbox.mails_to("guest@example.com") == []
     assert len(postbox.mails_to(ADA)) == 1
 
@@ -293,11 +287,14 @@ async def test_sends_and_their_messages_wait_in_the_lane_for_many(database: Data
     await begin(database, event_id, NIGHT)
     async with database.connection() as conn:
         await conn.execute("UPDATE notify.sends SET due_at = clock_timestamp() - interval '1 minute'")
-    await sweep(database, settings)
+    many = settings.model_copy(update={"follows": settings.follows.model_copy(update={"batch": 2, "bulk_from": 3})})
+    await sweep(database, many)
     assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 1), "the send goes on"
-    assert await tell_followers(database, in_pages_of(settings, 2), event_id=event_id) == 3
-    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 3), "a task for the messages of each page"
+    assert await tell_followers(database, many, event_id=event_id) == 3
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 3), "a task for each shard"
+    assert await work_on_shard(database, many, event_id=event_id, shard_no=1) == 0, "no inboxes, two mails that wait"
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 4), "a task for a batch of its mails"
     async with database.connection() as conn:
-        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp() - interval '1 hour'")
-    await sweep(database, settings)
-    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 4), "what was left lying is handed out again"
+        await conn.execute("UPDATE notify.send_shards SET due_at = clock_timestamp() - interval '1 hour'")
+    await sweep(database, many)
+    assert (lane_depths()[RECEIPTS], lane_depths()[BULK]) == (0, 6), "what was left lying is handed out again"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import email
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
-from email.policy import SMTP
 from email.policy import default as default_policy
 
 import pytest
@@ -17,7 +17,7 @@ from tidegate.notify.mail import Mail, MailServer, compose
 from tidegate.notify.messages import LINK_TEMPLATES, TEMPLATES, MessageContext, Words, write_inbox, write_mail
 from tidegate.notify.rules import MAX_NAME, BadAddress, display_name, split_address
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings
+from tidegate.platform.settings_notify import MailSettings
 
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
 NAMES = st.text(max_size=200) | st.text(st.sampled_from('a \r\n\t"<>@,;:\\()[]=?.é\u2028'), max_size=200)
@@ -30,7 +30,7 @@ def mail(*, address: str = "ada@example.com", name: str = "Ada", subject: str = 
 @examples(max_examples=40)
 @given(NAMES, NAMES)
 def test_no_name_changes_who_gets_the_mail(name: str, sender: str) -> None:
-    sent = compose(mail(name=name), sender=f"{display_name(sender)} <shop@shop.example>").as_bytes(policy=SMTP)
+    sent = compose(mail(name=name), sender=f"{display_name(sender)} <shop@shop.example>")
     read = email.message_from_bytes(sent, policy=default_policy)
     assert [key for key in read if not key.startswith("Content-T")] == HEADERS[:-1]
     assert [address.addr_spec for address in read["To"].addresses] == ["ada@example.com"]
@@ -46,11 +46,28 @@ def test_an_address_is_one_address_or_none(text: str) -> None:
         return
     assert f"{local}@{domain}".count("@") == 1
     assert f"{local}@{domain}".isprintable()
-    read = email.message_from_bytes(
-        compose(mail(address=text), sender="shop@shop.example").as_bytes(policy=SMTP.clone(utf8=True)),
-        policy=default_policy,
-    )
-    assert len(read["To"].addresses) == 1
+    for name in ("Ada", ""):
+        sent = compose(mail(address=text, name=name), sender="shop@shop.example")
+        assert len(email.message_from_bytes(sent, policy=default_policy)["To"].addresses) == 1
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_words_arrive_as_they_were_written(text: str, html: str) -> None:
+    words = Words("Grüße", text, f"<p>{html}</p>", "")
+    sent = compose(replace(mail(), words=words), sender="shop@shop.example")
+    assert max(map(len, sent.split(b"\r\n"))) <= 998
+    read = email.message_from_bytes(sent, policy=default_policy)
+    assert read["Subject"] == "Grüße"
+    for kind, written in (("plain", text), ("html", f"<p>{html}</p>")):
+        part = read.get_body((kind,))
+        assert part is not None
+        assert part.get_content().splitlines() == written.splitlines() or not written
+
+
+def test_the_link_that_mail_programs_post_to_stays_in_one_piece() -> None:
+    url = f"https://shop.example/unsubscribe?token={'a' * 86}"
+    sent = compose(replace(mail(), unsubscribe_url=url), sender="shop@shop.example")
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in sent
 
 
 @given(NAMES)
@@ -88,6 +105,7 @@ def test_templates_escape_what_they_are_given(template: str) -> None:
         "shipment": {"carrier": "<script>x</script>", "tracking_number": "<b>Ada", "tracking_url": "https://a.example"},
         "title": "<script>x</script> {{ 7 * 7 }} %s %(total)s",
         "topic_title": "<i>1</i>",
+        "body": "<script>x</script> {{ 7 * 7 }}\n<b>Ada",
         "url": "http://127.0.0.1:8000/drops/1",
         "unsubscribe_url": 'http://127.0.0.1:8000/unsubscribe?token=a&b="><script>',
     }

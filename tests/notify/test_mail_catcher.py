@@ -21,7 +21,8 @@ from tidegate.notify.mail_catcher import MAX_CONNECTIONS, run_catcher
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings, Settings
+from tidegate.platform.settings import Settings
+from tidegate.platform.settings_notify import MailSettings
 from tidegate.web import error_page
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,11 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psutil
+import psycopg
 import pytest
+import redis
 
+from benchmarks.followers import add_followers, email_of
 from tests.notify.postbox import Postbox, open_postbox
 from tests.waiting import eventually
 from tidegate import notify
@@ -178,3 +181,70 @@ async def test_a_round_of_the_sweeper_hands_out_what_is_late_and_no_more_than_on
     for _ in range(3):
         assert await sweep(database, settings) == 0
     assert lane_depths()[RECEIPTS] == 1
+
+
+async def begin(database: Database, key: str) -> EventId:
+    """Begin to tell the followers of a collection."""
+    event_id = EventId(new_id())
+    async with database.transaction() as conn:
+        (topic,) = await notify.find_followed(conn, topics={notify.TopicKind.COLLECTION: [key]})
+        variables = {"title": "Lamps", "url": "http://127.0.0.1:8000/drops/lamps"}
+        await notify.begin_send(conn, event_id=event_id, topic=topic, template="drop_open", variables=variables)
+    return event_id
+
+
+async def progress(database: Database, event_id: EventId) -> notify.Progress:
+    async with database.connection() as conn:
+        (send,) = await notify.list_sends(conn, limit=10, event_id=event_id)
+    return send.progress
+
+
+async def inboxes(database: Database, event_id: EventId) -> int:
+    async with database.connection() as conn:
+        found = await conn.execute("SELECT count(*) FROM notify.inbox_messages WHERE event_id = %s", (event_id,))
+        row = await found.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_send_survives_the_death_of_its_worker_and_of_its_broker_and_tells_nobody_twice(
+    postbox: Postbox, database: Database, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = current_settings()
+    small = {**processes.environment, "TIDEGATE_FOLLOWS__BATCH": "150", "TIDEGATE_MAIL__BATCH": "40"}
+    processes.environment = small
+    crowd = 600
+    with psycopg.connect(settings.require_database_url(), autocommit=True) as conn:
+        add_followers(conn, kind="collection", key="lamps", count=crowd)
+    gone = {email_of("lamps", number) for number in range(0, crowd, 100)}
+    postbox.refusals.update(dict.fromkeys(gone, "550 no such mailbox"))
+    for _ in range(2):
+        processes.start("scheduler")
+    worker = processes.start("worker")
+    event_id = await begin(database, "lamps")
+
+    async def half_told() -> bool:
+        return len(postbox.taken) >= crowd // 4
+
+    await eventually(half_told, timeout_s=60)
+    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+    worker.kill()
+    worker.wait()
+    processes.running.remove(worker)
+    await eventually(lambda: not any(one.is_running() for one in family))
+    assert len(postbox.taken) < crowd - len(gone), "killed in the middle"
+    with redis.Redis.from_url(settings.require_broker_url()) as broker:
+        broker.flushall()
+    processes.start("worker")
+
+    async def over() -> bool:
+        return (await progress(database, event_id)).over
+
+    await eventually(over, timeout_s=60)
+    done = await progress(database, event_id)
+    assert (done.followers, done.messages) == (crowd, 2 * crowd)
+    assert (done.delivered, done.failed, done.suppressed) == (2 * crowd - len(gone), len(gone), 0)
+    assert await inboxes(database, event_id) == crowd
+    told = [recipient for recipient, _ in postbox.taken]
+    assert set(told) == {email_of("lamps", number) for number in range(crowd)} - gone
+    assert len(told) - len(set(told)) <= done.doubtful <= 2 * settings.mail.connections, "only what nobody can know"

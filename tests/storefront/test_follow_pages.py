@@ -10,12 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.notify.telling import tell
 from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
 from tests.storefront.test_options import tees
 from tidegate import accounts, catalog, notify
 from tidegate.inventory import set_stock
 from tidegate.notify.follow_links import unsubscribe_link
-from tidegate.notify.sends import tell_page
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId
@@ -65,10 +65,9 @@ async def announced(database: Database, settings: Settings) -> list[tuple[str, s
         found = await conn.execute("SELECT DISTINCT event_id FROM notify.sends WHERE finished_at IS NULL")
         events = [EventId(row[0]) for row in await found.fetchall()]
     for event_id in events:
-        while not (await tell_page(database, settings, event_id=event_id)).over:
-            pass
+        await tell(database, settings, event_id)
     async with database.connection() as conn:
-        found = await conn.execute("SELECT template, channel FROM notify.deliveries WHERE bulk ORDER BY 1, 2")
+        found = await conn.execute("SELECT template, channel FROM notify.deliveries WHERE shard_no > 0 ORDER BY 1, 2")
         return [(row[0], row[1]) for row in await found.fetchall()]
 
 

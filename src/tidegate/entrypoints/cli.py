@@ -48,13 +48,13 @@ def serve_gate() -> None:
     serve()
 
 
-def work() -> None:
-    """Celery processes that handle events and deliver messages."""
+def work(*, lanes: Sequence[str] | None = None, processes: int | None = None) -> None:
+    """Celery processes that handle events and deliver messages, of all lanes unless some are named."""
     with importing():
         from tidegate.entrypoints.worker import serve
         from tidegate.platform.settings import current_settings
 
-    serve(current_settings())
+    serve(current_settings(), lanes=lanes, processes=processes)
 
 
 def schedule() -> None:

@@ -31,7 +31,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     serve.command("site", help=cli.serve_site.__doc__)(cli.serve_site)
     serve.command("gate", help=cli.serve_gate.__doc__)(cli.serve_gate)
     app.add_typer(serve, name="serve")
-    app.command("worker", help=cli.work.__doc__)(cli.work)
+    app.command("worker")(worker)
     app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)
     app.command("mail-catcher", help=cli.catch_mail.__doc__)(cli.catch_mail)
     app.command("prepare", help=cli.prepare_shop.__doc__, hidden=True)(cli.prepare_shop)
@@ -77,6 +77,23 @@ def up(
         from tidegate.ops import UpOptions, run_up
 
     run_up(UpOptions(demo=demo, reload=reload, verbose=verbose))
+
+
+def worker(
+    lane: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lane",
+            help="Work on this lane only: receipts, within_10s, within_1m or bulk. May be given several times; "
+            "without it all lanes are worked on, the most urgent first.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Processes; TIDEGATE_JOBS__WORKER_PROCESSES by default.")
+    ] = None,
+) -> None:
+    """Celery processes that handle events and deliver messages; one for urgent lanes only keeps them free of bulk."""
+    cli.work(lanes=lane, processes=processes)
 
 
 def migrate() -> None:

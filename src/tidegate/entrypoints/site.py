@@ -34,6 +34,7 @@ from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
 from tidegate.admin import pages_rooms as admin_pages_rooms
+from tidegate.admin import pages_sends as admin_pages_sends
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
@@ -49,9 +50,11 @@ from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.migrations.run import known_revisions
+from tidegate.notify import http_staff as notify_http_staff
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
+from tidegate.notify import pages_posts as notify_pages_posts
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -188,6 +191,7 @@ ROUTERS = (
     admin_pages_customers.router,
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
+    admin_pages_sends.router,
     admin_pages_status.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
@@ -205,6 +209,8 @@ ROUTERS = (
     gate_http_staff.router,
     notify_pages.router,
     notify_pages_follow.router,
+    notify_pages_posts.router,
+    notify_http_staff.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,
@@ -254,6 +260,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.freshness = freshness
             app.state.answers = answers
             app.state.room_drops = RoomDrops(database, answers)
+            app.state.room_title = app.state.room_drops.title
             with open_darkroom(settings.pictures) as darkroom:
                 app.state.darkroom = darkroom
                 yield

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from tidegate.notify import tasks as notify_tasks
-from tidegate.platform.jobs import BULK, RECEIPTS, Subscription
+from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_10S, Subscription
 
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
-    "account.link": Subscription(RECEIPTS, (notify_tasks.account_link,)),
-    "follow.asked": Subscription(RECEIPTS, (notify_tasks.follow_asked,)),
+    "account.link": Subscription(WITHIN_10S, (notify_tasks.account_link,)),
+    "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follow_asked,)),
     "follow.send": Subscription(BULK, (notify_tasks.send,)),
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.platform.jobs import LANES, run_worker
 from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 
 NAME = "worker"
 
 
-def serve(settings: Settings, *, lanes: Sequence[str] = LANES) -> None:
+def serve(settings: Settings, *, lanes: Sequence[str] | None = None, processes: int | None = None) -> None:
     """Work on `lanes`, the most urgent first, until SIGTERM; ends the process with the worker's exit code.
 
-    Raises: StartupError when a URL or a key is missing.
+    Raises: StartupError when a URL or a key is missing, or when there is no such lane.
     """
+    if unknown := set(lanes or ()) - set(LANES):
+        raise StartupError(f"there is no lane called {sorted(unknown)[0]}; there are {', '.join(LANES)}")
+    if processes is not None:
+        jobs = settings.jobs.model_copy(update={"worker_processes": processes})
+        settings = settings.model_copy(update={"jobs": jobs})
     configure_logging(settings, process_name=NAME)
     start_metrics(settings, process_name=NAME)
-    sys.exit(run_worker(settings, SUBSCRIPTIONS, lanes=lanes))
+    sys.exit(run_worker(settings, SUBSCRIPTIONS, lanes=[lane for lane in LANES if not lanes or lane in lanes]))

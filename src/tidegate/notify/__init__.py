@@ -11,6 +11,11 @@ from tidegate.notify.contracts import (
     FollowLinkOver,
     FollowsFull,
     InboxMessage,
+    Post,
+    PostDiffers,
+    Progress,
+    Send,
+    SendState,
     Topic,
     TopicKind,
 )
@@ -19,9 +24,14 @@ from tidegate.notify.follow_links import check_address, count_request, mail_conf
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
-from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, waiting_topics
+from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
+from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
+from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.views import list_sends
 
 __all__ = [
+    "MAX_BODY",
+    "MAX_TITLE",
     "Asked",
     "CaughtMail",
     "Channel",
@@ -29,10 +39,16 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "Post",
+    "PostDiffers",
+    "Progress",
+    "Send",
+    "SendState",
     "Topic",
     "TopicKind",
     "WaitingTopic",
     "begin_send",
+    "cancel_send",
     "check_address",
     "check_mail_server",
     "count_request",
@@ -40,13 +56,20 @@ __all__ = [
     "delete_spent",
     "erase_messages",
     "find_followed",
+    "find_post",
     "follow",
     "forget_follows",
     "list_follows",
     "list_inbox",
+    "list_posts",
+    "list_sends",
+    "list_topics",
     "mail_confirmation",
+    "pause_send",
     "read_confirmation",
+    "resume_send",
     "take_over_messages",
     "unfollow",
     "waiting_topics",
+    "write_post",
 ]

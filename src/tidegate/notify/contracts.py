@@ -54,6 +54,57 @@ class Follow:
     since: datetime
 
 
+class SendState(StrEnum):
+    """Where a send stands."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+    FAILED = "failed"
+    """Its words could not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a send has come: followers found so far, and messages (one per follower and channel) by what became of
+    them. `expected` are all messages as far as one knows yet; `doubtful` ones may have come twice by mail. `left_s` is
+    how long the rest takes at the pace so far, in seconds; None where that cannot be said.
+    """
+
+    followers: int
+    messages: int
+    delivered: int
+    failed: int
+    suppressed: int
+    doubtful: int
+    expected: int
+    over: bool
+    left_s: float | None
+
+    @property
+    def done(self) -> int:
+        """Messages of which nothing is left to do."""
+        return self.delivered + self.failed + self.suppressed
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message to the followers of a topic. `about` names what it tells of; times in UTC."""
+
+    event_id: EventId
+    topic_id: UUID
+    kind: TopicKind
+    title: str
+    about: str
+    channels: tuple[str, ...]
+    lane: str
+    begun_at: datetime
+    state: SendState
+    last_error: str
+    progress: Progress
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a mailed link confirms: that an address follows something. `locale` is the language to write in."""
@@ -62,6 +113,27 @@ class Asked:
     kind: TopicKind
     key: str
     locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What staff wrote to the followers of a topic, which is called `topic` and has its page at `path`."""
+
+    post_id: EventId
+    topic_id: UUID
+    kind: str
+    topic: str
+    path: str
+    title: str
+    body: str
+    created_at: datetime
+
+
+class PostDiffers(Problem):
+    """This Idempotency-Key has written another post; use a new one."""
+
+    slug = "post-differs"
+    status = 409
 
 
 class FollowsFull(Problem):

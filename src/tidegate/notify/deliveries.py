@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import json
 import random
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 from uuid import UUID
 
+from prometheus_client import Counter
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import Channel
-from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.notify.inbox import Note, add_notes
-from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
-from tidegate.notify.messages import MessageContext, write_inbox, write_mail
-from tidegate.notify.rules import BadAddress, display_name
-from tidegate.platform.backoff import backoff_s
+from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.messages import write_inbox
+from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_failed, mark_sent, suppress
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -33,46 +29,10 @@ from tidegate.platform.outbox import Event
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
-AWAY_PAUSE_S = 10.0
-"""Pause before the mail server is tried again when it could not be reached; costs no attempt."""
+BULK_BATCH_S: Final = 4.0
+"""Longest that one batch of a send goes on handing over mails: others wait for its worker."""
 
-
-Draw = Callable[[], float]
-"""A number drawn uniformly from [0, 1)."""
-
-SECRETS = ("link", "address", "billing")
-"""What a mail says besides its variables and an inbox does not: it is kept with the recipient's address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A claimed delivery.
-
-    `address_sealed` holds {"email", "name"} and what only a mail says (`SECRETS`): a secret link, addresses.
-    """
-
-    event_id: UUID
-    recipient_id: UUID
-    channel: str
-    template: str
-    variables: dict[str, Any]
-    address_sealed: bytes | None = field(repr=False)
-    attempts: int
-    created_at: datetime
-
-    @property
-    def key(self) -> tuple[UUID, UUID, str]:
-        """The row's key."""
-        return (self.event_id, self.recipient_id, self.channel)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why a delivery did not happen. `final`: no use in trying again. `counts`: it used up an attempt."""
-
-    reason: str
-    final: bool = False
-    counts: bool = True
+DOUBTFUL = Counter("tidegate_mails_doubtful", "Mails that were handed over again since nobody knew how it had ended.")
 
 
 async def on_order_event(database: Database, settings: Settings, event: Event) -> None:
@@ -154,201 +114,158 @@ async def deliver_due(
 
     Ends before the lease does; what is left is due again at once.
     """
+    values = {"events": None if event_ids is None else list(event_ids)}
     async with database.connection() as conn:
-        claimed = await _claim(conn, limit=limit, lease_s=settings.mail.lease_s, event_ids=event_ids)
-    used_up = [delivery for delivery in claimed if delivery.attempts > settings.mail.max_attempts]
-    alive = [delivery for delivery in claimed if delivery.attempts <= settings.mail.max_attempts]
-    await _mark_failed(
-        database, settings, draw, [(d, _Failure("its worker died on every attempt", final=True)) for d in used_up]
-    )
-    await _deliver_inbox(
-        database, settings, draw, [delivery for delivery in alive if delivery.channel == Channel.INBOX]
-    )
-    await _deliver_mails(
-        database, settings, draw, [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
-    )
+        claimed = await _claim(conn, settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=limit, values=values)
+    within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
+    await _deliver(database, settings, claimed, draw=draw, within_s=within_s)
     return len(claimed)
 
 
-async def find_overdue(conn: Connection, *, limit: int, overdue_s: float, bulk: bool = False) -> list[EventId]:
-    """Events with deliveries that have been due for `overdue_s` seconds: their task was lost, or it is a retry.
+async def deliver_shard(
+    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, draw: Draw = random.random
+) -> int:
+    """Deliver a batch of what is due of an expanded shard; returns how many messages were taken on.
 
-    Messages to many are asked for apart, so that they hide none that one person waits for.
+    Of a cancelled send nothing is sent any more: what waits is suppressed.
     """
-    of_many = "bulk" if bulk else "NOT bulk"
-    rows = await (
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                """
+                SELECT h.after_id, h.upto_id, s.cancelled_at IS NOT NULL
+                FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+                WHERE h.event_id = %s AND h.shard_no = %s AND h.done_at IS NULL AND h.expanded_at IS NOT NULL
+                    AND s.paused_at IS NULL
+                """,
+                (event_id, shard_no),
+            )
+        ).fetchone()
+        if row is None:
+            return 0
+        after, upto, cancelled = row
+        values = {"event": event_id, "shard": shard_no, "after": after, "upto": upto}
+        if cancelled:
+            whom = f"{OF_SHARD} AND d.next_attempt_at <= clock_timestamp()"
+            await suppress(conn, whom=whom, values=values, reason="its send was ended")
+            claimed = []
+        else:
+            claimed = await _claim(
+                conn, settings, whom=OF_SHARD, order="recipient_id", limit=settings.mail.batch, values=values
+            )
+    within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
+    await _deliver(database, settings, claimed, draw=draw, within_s=within_s)
+    await _look_again(database, values)
+    return len(claimed)
+
+
+async def _look_again(database: Database, values: dict[str, Any]) -> None:
+    """A shard is due again when the first of its messages is."""
+    async with database.connection() as conn:
         await conn.execute(
             f"""
+            UPDATE notify.send_shards AS h SET due_at = (
+                SELECT coalesce(min(d.next_attempt_at), clock_timestamp()) FROM notify.deliveries AS d
+                WHERE d.state = 'pending' AND {OF_SHARD}
+            ) WHERE h.event_id = %(event)s AND h.shard_no = %(shard)s AND h.done_at IS NULL
+            """,  # noqa: S608 - a constant
+            values,
+        )
+
+
+async def _deliver(
+    database: Database, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, within_s: float
+) -> None:
+    used_up = [delivery for delivery in claimed if delivery.attempts > settings.mail.max_attempts]
+    alive = [delivery for delivery in claimed if delivery.attempts <= settings.mail.max_attempts]
+    lost = Failure("its worker died on every attempt", final=True)
+    await mark_failed(database, settings, draw, [(delivery, lost) for delivery in used_up])
+    inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
+    await _deliver_inbox(database, settings, draw, inbox)
+    mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
+    await deliver_mails(database, settings, draw, mails, within_s=within_s)
+
+
+async def find_overdue(
+    conn: Connection, *, limit: int, overdue_s: float, templates: Sequence[str] = (), others: bool = True
+) -> list[EventId]:
+    """Events with messages to one person that have been due for `overdue_s` seconds: their task was lost, or it is a
+    retry.
+
+    Of these templates, or where `others`, of all but these.
+    """
+    rows = await (
+        await conn.execute(
+            """
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND {of_many}
+                WHERE state = 'pending' AND shard_no IS NULL AND (template = ANY (%s::text[])) <> %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
-            """,  # noqa: S608 - one of two words
-            (overdue_s, limit),
+            """,
+            (list(templates), others, overdue_s, limit),
         )
     ).fetchall()
     return [EventId(row[0]) for row in rows]
 
 
+ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+OF_SHARD: Final = """
+    d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
+"""
+
+
 async def _claim(
-    conn: Connection, *, limit: int, lease_s: float, event_ids: Sequence[EventId] | None
+    conn: Connection, settings: Settings, *, whom: str, order: str, limit: int, values: dict[str, Any]
 ) -> list[Delivery]:
+    """Lease due deliveries for which `whom` (SQL about `d`) holds. A send's own words come with each of its mails."""
     async with conn.cursor(row_factory=class_row(Delivery)) as cursor:
         await cursor.execute(
-            """
+            f"""
             WITH due AS MATERIALIZED (
-                SELECT event_id, recipient_id, channel FROM notify.deliveries
-                WHERE state = 'pending' AND next_attempt_at <= clock_timestamp()
-                  AND (%(events)s::uuid[] IS NULL OR event_id = ANY (%(events)s::uuid[]))
-                ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                SELECT d.event_id, d.recipient_id, d.channel FROM notify.deliveries AS d
+                WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp() AND {whom}
+                ORDER BY d.{order} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            ), claimed AS (
+                UPDATE notify.deliveries d SET attempts = attempts + 1,
+                    next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
+                FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
+                RETURNING d.*
+            ), doubtful AS (
+                UPDATE notify.send_shards AS h SET doubtful = h.doubtful + c.mails
+                FROM (
+                    SELECT event_id, shard_no, count(*) AS mails FROM claimed
+                    WHERE provider_id IS NOT NULL AND shard_no IS NOT NULL GROUP BY event_id, shard_no
+                ) AS c WHERE (h.event_id, h.shard_no) = (c.event_id, c.shard_no)
             )
-            UPDATE notify.deliveries d
-            SET attempts = attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-            FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
-            RETURNING d.event_id, d.recipient_id, d.channel, d.template, d.variables, d.address_sealed, d.attempts,
-                      d.created_at
-            """,
-            {"events": None if event_ids is None else list(event_ids), "limit": limit, "lease_s": lease_s},
+            SELECT c.event_id, c.recipient_id, c.channel, c.template,
+                coalesce(s.variables || c.variables, c.variables) AS variables, c.address_sealed, c.attempts,
+                c.created_at, c.shard_no, c.provider_id
+            FROM claimed AS c LEFT JOIN notify.send_shards AS h USING (event_id, shard_no)
+                LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
+            """,  # noqa: S608 - constants
+            values | {"limit": limit, "lease_s": settings.mail.lease_s},
         )
-        return await cursor.fetchall()
+        claimed = await cursor.fetchall()
+    DOUBTFUL.inc(sum(delivery.provider_id is not None for delivery in claimed))
+    return claimed
 
 
 async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery]) -> None:
     notes: list[Note] = []
-    failed: list[tuple[Delivery, _Failure]] = []
+    failed: list[tuple[Delivery, Failure]] = []
     written: list[Delivery] = []
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=_context(settings, delivery))
+            words = write_inbox(delivery.template, delivery.variables, context=message_context(settings, delivery))
         except Exception as error:  # one broken message must not hold up the others
-            failed.append((delivery, _Failure(describe_error(error))))
+            failed.append((delivery, Failure(describe_error(error))))
             continue
         notes.append(Note(EventId(delivery.event_id), PersonId(delivery.recipient_id), words))
         written.append(delivery)
     if written:
         async with database.transaction() as conn:
             await add_notes(conn, notes)
-            await _mark_sent(conn, written, provider_id=None)
-    await _mark_failed(database, settings, draw, failed)
-
-
-async def _deliver_mails(database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery]) -> None:
-    if not deliveries:
-        return
-    give_up_at = time.monotonic() + settings.mail.lease_s - settings.mail.timeout_s
-    waiting = list(deliveries)
-    away: MailServerAway | None = None
-    async with MailServer(settings.mail) as server:
-        while waiting and away is None and (time.monotonic() < give_up_at or len(waiting) == len(deliveries)):
-            delivery = waiting.pop(0)
-            try:
-                message_id = await server.send(_mail(delivery, settings))
-            except MailServerAway as error:
-                waiting.insert(0, delivery)
-                away = error
-            except Exception as error:  # one broken message must not hold up the others
-                await _mark_failed(database, settings, draw, [(delivery, _failure(error))])
-            else:
-                async with database.connection() as conn:
-                    await _mark_sent(conn, [delivery], provider_id=message_id)
-    reason = "no time left" if away is None else f"mail server away: {away}"
-    await _mark_failed(database, settings, draw, [(delivery, _Failure(reason, counts=False)) for delivery in waiting])
-
-
-def _mail(delivery: Delivery, settings: Settings) -> Mail:
-    address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
-    name = display_name(address["name"])
-    own = {name: address[name] for name in SECRETS if name in address}
-    unsubscribe = ""
-    if "topic_id" in delivery.variables:
-        topic_id = UUID(delivery.variables["topic_id"])
-        unsubscribe = unsubscribe_link(settings.base_url, topic_id=topic_id, email=address["email"])
-        own["unsubscribe_url"] = unsubscribe
-    return Mail(
-        key=f"{delivery.event_id.hex}.{delivery.recipient_id.hex}",
-        email=address["email"],
-        name=name,
-        words=write_mail(delivery.template, delivery.variables | own, name=name, context=_context(settings, delivery)),
-        written_at=delivery.created_at,
-        unsubscribe_url=unsubscribe,
-    )
-
-
-def _failure(error: Exception) -> _Failure:
-    match error:
-        case BadAddress():
-            return _Failure(str(error), final=True)
-        case MailRefused():
-            return _Failure(error.reason, final=error.final)
-        case _:
-            return _Failure(describe_error(error))
-
-
-def _context(settings: Settings, delivery: Delivery) -> MessageContext:
-    """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
-    wanted = delivery.variables.get("locale")
-    locale = wanted if wanted in settings.locales else settings.locale
-    return MessageContext(shop_name=settings.shop_name, locale=locale)
-
-
-async def _mark_sent(conn: Connection, deliveries: Sequence[Delivery], *, provider_id: str | None) -> None:
-    await conn.execute(
-        """
-        UPDATE notify.deliveries d
-        SET state = 'sent', sent_at = clock_timestamp(), provider_id = %s, last_error = NULL
-        FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS done (event_id, recipient_id, channel)
-        WHERE (d.event_id, d.recipient_id, d.channel) = (done.event_id, done.recipient_id, done.channel)
-          AND d.state = 'pending'
-        """,
-        (provider_id, *_columns(deliveries)),
-    )
-
-
-async def _mark_failed(
-    database: Database, settings: Settings, draw: Draw, failures: Sequence[tuple[Delivery, _Failure]]
-) -> None:
-    """Note why; due again after a growing pause, or failed for good."""
-    if not failures:
-        return
-    limits = settings.mail
-    final = [why.final or (why.counts and d.attempts >= limits.max_attempts) for d, why in failures]
-    pauses = [
-        backoff_s(
-            failures=d.attempts,
-            base_s=settings.jobs.retry_base_s,
-            cap_s=settings.jobs.retry_cap_s,
-            draw=draw(),
-        )
-        if why.counts
-        else AWAY_PAUSE_S * (0.5 + draw() / 2)
-        for d, why in failures
-    ]
-    async with database.connection() as conn:
-        await conn.execute(
-            """
-            UPDATE notify.deliveries d
-            SET state = CASE WHEN failure.final THEN 'failed' ELSE 'pending' END,
-                attempts = CASE WHEN failure.counts THEN d.attempts ELSE greatest(d.attempts - 1, 0) END,
-                next_attempt_at = clock_timestamp() + make_interval(secs => failure.pause_s),
-                last_error = failure.reason
-            FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::boolean[], %s::boolean[], %s::float8[], %s::text[])
-                AS failure (event_id, recipient_id, channel, final, counts, pause_s, reason)
-            WHERE (d.event_id, d.recipient_id, d.channel)
-                  = (failure.event_id, failure.recipient_id, failure.channel)
-              AND d.state = 'pending'
-            """,
-            (
-                *_columns([delivery for delivery, _ in failures]),
-                final,
-                [why.counts for _, why in failures],
-                pauses,
-                [why.reason for _, why in failures],
-            ),
-        )
-
-
-def _columns(deliveries: Sequence[Delivery]) -> tuple[list[UUID], list[UUID], list[str]]:
-    keys = [delivery.key for delivery in deliveries]
-    return [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
+            await mark_sent(conn, written)
+    await mark_failed(database, settings, draw, failed)

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 
 from tidegate.notify.addresses import fingerprint, sealed_address
 from tidegate.notify.contracts import Follow, FollowsFull, Topic, TopicKind
+from tidegate.notify.outcomes import suppress
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import NotFound
@@ -131,14 +132,14 @@ async def end_follow(conn: Connection, *, topic_id: UUID, email_fingerprint: byt
 
 async def _withdraw(conn: Connection, *, topic_id: UUID, recipient_id: UUID) -> None:
     """Send nothing of a topic that waits to be sent to somebody who stopped it."""
-    await conn.execute(
-        """
-        UPDATE notify.deliveries AS d SET state = 'failed', last_error = 'stopped by its recipient'
-        FROM notify.sends AS s
-        WHERE s.topic_id = %(topic)s AND d.event_id = s.event_id AND d.recipient_id = %(recipient)s
-            AND d.state = 'pending' AND d.variables ->> 'topic_id' = %(topic)s::text
+    await suppress(
+        conn,
+        whom="""
+            d.event_id = ANY (ARRAY(SELECT s.event_id FROM notify.sends AS s WHERE s.topic_id = %(topic)s))
+            AND d.recipient_id = %(recipient)s AND d.variables ->> 'topic_id' = %(topic)s::text
         """,
-        {"topic": topic_id, "recipient": recipient_id},
+        values={"topic": topic_id, "recipient": recipient_id},
+        reason="stopped by its recipient",
     )
 
 

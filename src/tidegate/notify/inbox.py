@@ -52,9 +52,11 @@ async def list_inbox(
     async with conn.cursor(row_factory=class_row(InboxMessage)) as cursor:
         await cursor.execute(
             """
-            SELECT event_id, subject, body, link, created_at, read_at FROM notify.inbox_messages
-            WHERE recipient_id = %(recipient)s AND (%(before)s::uuid IS NULL OR event_id < %(before)s)
-            ORDER BY event_id DESC LIMIT %(limit)s
+            SELECT m.event_id, coalesce(w.subject, m.subject) AS subject, coalesce(w.body, m.body) AS body,
+                coalesce(w.link, m.link) AS link, m.created_at, m.read_at
+            FROM notify.inbox_messages AS m LEFT JOIN notify.words AS w USING (words_id)
+            WHERE m.recipient_id = %(recipient)s AND (%(before)s::uuid IS NULL OR m.event_id < %(before)s)
+            ORDER BY m.event_id DESC LIMIT %(limit)s
             """,
             {"recipient": recipient_id, "before": before, "limit": limit},
         )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+from binascii import b2a_qp
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -21,7 +23,7 @@ from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseExcepti
 from tidegate.notify.messages import Words
 from tidegate.notify.rules import display_name, split_address
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings
+from tidegate.platform.settings_notify import MailSettings
 
 
 class MailServerAway(Exception):
@@ -29,12 +31,16 @@ class MailServerAway(Exception):
 
 
 class MailRefused(Exception):
-    """The mail server did not take this message. `final`: it never will. The text names no address."""
+    """The mail server did not take this message. `final`: it never will. The text names no address.
 
-    def __init__(self, reason: str, *, final: bool) -> None:
+    `doubtful`: it did not answer, so that it may have taken it all the same.
+    """
+
+    def __init__(self, reason: str, *, final: bool, doubtful: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.final = final
+        self.doubtful = doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +56,65 @@ class Mail:
     """Where a POST ends what this mail is part of (RFC 8058); empty for mails that somebody's own doing caused."""
 
 
-def compose(mail: Mail, *, sender: str) -> EmailMessage:
-    """The message with a text and an HTML part.
+def compose(mail: Mail, *, sender: str) -> bytes:
+    """The message with a text and an HTML part, as it is sent.
 
-    Headers are made of parsed parts and the library refuses line breaks in them. Message-ID comes from the delivery,
-    so that a repeat after a lost answer is recognisable as one.
+    What many mails share is made once; only address, ids and the encoding of the words are each mail's own. Headers are
+    made of parsed parts, and the library refuses line breaks in those that people's words go into. Message-ID comes
+    from the delivery, so that a repeat after a lost answer is recognisable as one. The link in List-Unsubscribe stays
+    in one piece: mail programs do not decode it (RFC 8058).
     Raises: BadAddress.
     """
     local, domain = split_address(mail.email)
-    name, address = parseaddr(sender)
-    message = EmailMessage(policy=SMTP_POLICY)
-    message["From"] = Address(display_name(name), *split_address(address))
-    message["To"] = Address(display_name(mail.name), local, domain)
-    message["Subject"] = mail.words.subject
-    message["Date"] = format_datetime(mail.written_at)
-    message["Message-ID"] = f"<{mail.key}@{split_address(address)[1]}>"
-    message["Auto-Submitted"] = "auto-generated"
+    boundary = f"=_{mail.key}"
+    heads = [
+        _header("From", sender),
+        _header("To", str(Address(display_name(mail.name), local, domain)))
+        if mail.name
+        else f"To: {local}@{domain}{EOL}",
+        _header("Subject", mail.words.subject),
+        f"Date: {format_datetime(mail.written_at)}{EOL}",
+        f"Message-ID: {message_id(mail.key, sender)}{EOL}",
+        f"Auto-Submitted: auto-generated{EOL}MIME-Version: 1.0{EOL}",
+    ]
     if mail.unsubscribe_url:
-        message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(mail.words.text)
-    if mail.words.html:
-        message.add_alternative(mail.words.html, subtype="html")
-    return message
+        assert not set(mail.unsubscribe_url) & set("\r\n<>"), "links are percent-encoded"
+        heads.append(f"List-Unsubscribe: <{mail.unsubscribe_url}>{EOL}")
+        heads.append(f"List-Unsubscribe-Post: List-Unsubscribe=One-Click{EOL}")
+    text = _part("plain", mail.words.text)
+    if not mail.words.html:
+        return "".join(heads).encode() + text
+    heads.append(f'Content-Type: multipart/alternative; boundary="{boundary}"{EOL}{EOL}')
+    between = f"{EOL}--{boundary}".encode()
+    html = _part("html", mail.words.html)
+    return b"".join(("".join(heads).encode(), between, b"\r\n", text, between, b"\r\n", html, between, b"--\r\n"))
+
+
+EOL: Final = "\r\n"
+
+
+@lru_cache(maxsize=256)
+def _header(name: str, value: str) -> str:
+    """A header as the library folds and encodes it. Raises: ValueError for a line break in it."""
+    message = EmailMessage(policy=SMTP_POLICY.clone(utf8=True) if name == "To" and not value.isascii() else SMTP_POLICY)
+    if name == "From":
+        known, address = parseaddr(value)
+        message[name] = Address(display_name(known), *split_address(address))
+    else:
+        message[name] = value
+    return message.policy.fold(name, message[name])
+
+
+def _part(kind: str, words: str) -> bytes:
+    """A part in quoted-printable, in which no line can look like a boundary."""
+    lines = "\r\n".join(words.splitlines()) + "\r\n"
+    head = f'Content-Type: text/{kind}; charset="utf-8"{EOL}Content-Transfer-Encoding: quoted-printable{EOL}{EOL}'
+    return head.encode() + b2a_qp(lines.encode())
+
+
+def message_id(key: str, sender: str) -> str:
+    """The Message-ID of the mail with this key."""
+    return f"<{key}@{split_address(parseaddr(sender)[1])[1]}>"
 
 
 class MailServer:
@@ -83,6 +125,7 @@ class MailServer:
         if url.scheme not in ("smtp", "smtps") or not url.hostname:
             raise StartupError("TIDEGATE_MAIL__SMTP_URL must look like smtp://USER:PASSWORD@HOST:PORT (or smtps://)")
         self._sender = settings.sender
+        self._address = "@".join(split_address(parseaddr(settings.sender)[1]))
         self._timeout_s = settings.timeout_s
         self._client = aiosmtplib.SMTP(
             hostname=url.hostname,
@@ -111,16 +154,21 @@ class MailServer:
         """Hand one mail over and return its Message-ID. Raises: BadAddress, MailRefused, MailServerAway."""
         message = compose(mail, sender=self._sender)
         local, domain = split_address(mail.email)
+        address = f"{local}@{domain}"
         if not self._client.is_connected:
             await self._connect()
+        if not address.isascii() and not self._client.supports_extension("smtputf8"):
+            raise MailRefused("the mail server does not take this kind of address", final=True)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._client.send_message(message, recipients=[f"{local}@{domain}"])
+                await self._client.sendmail(
+                    self._address, [address], message, mail_options=[] if address.isascii() else ["SMTPUTF8"]
+                )
         except (SMTPException, OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
             raise _refusal(error) from None
-        return str(message["Message-ID"])
+        return message_id(mail.key, self._sender)
 
     async def greet(self) -> None:
         """Connect and log in; nothing is sent. Raises: MailServerAway."""
@@ -145,7 +193,7 @@ def _refusal(error: Exception) -> MailRefused:
         return MailRefused("the mail server does not take this kind of address", final=True)
     if isinstance(error, SMTPResponseException):
         return MailRefused(_reason(error), final=error.code >= 500)
-    return MailRefused(_reason(error), final=False)
+    return MailRefused(_reason(error), final=False, doubtful=True)
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,8 @@ from tidegate.notify.caught import folder_of, mail_files
 from tidegate.notify.contracts import CaughtMail
 from tidegate.platform.ids import new_id
 from tidegate.platform.problems import StartupError
-from tidegate.platform.settings import MailSettings, Settings
+from tidegate.platform.settings import Settings
+from tidegate.platform.settings_notify import MailSettings
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.platform.settings import MailSettings
+from tidegate.platform.settings_notify import MailSettings
 
 
 async def check_mail_server(settings: MailSettings) -> str:

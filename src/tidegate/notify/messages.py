@@ -18,7 +18,15 @@ from tidegate.platform.countries import country_name
 from tidegate.platform.money import Money
 from tidegate.platform.texts import catalogue_of, translated
 
-TEMPLATES = ("drop_open", "order_paid", "order_partly_refunded", "order_refunded", "order_sent", "product_back")
+TEMPLATES = (
+    "drop_open",
+    "order_paid",
+    "order_partly_refunded",
+    "order_refunded",
+    "order_sent",
+    "post",
+    "product_back",
+)
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
 LINK_TEMPLATES = ("account_invite", "account_login", "account_register", "account_reset", "follow_confirm")

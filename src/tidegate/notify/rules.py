@@ -37,6 +37,13 @@ def split_address(email: str) -> tuple[str, str]:
         raise BadAddress("the domain cannot be written in ASCII") from None
 
 
+def left_s(*, done: int, expected: int, elapsed_s: float) -> float | None:
+    """Seconds that the rest of `expected` takes at the pace of the `done` in `elapsed_s`; None before there is one."""
+    if done >= expected:
+        return 0.0
+    return None if not done else (expected - done) * max(elapsed_s, 0.0) / done
+
+
 def display_name(name: str) -> str:
     """A person's name as it may stand in a header: one line, bounded, and no character that has a meaning there.
 

@@ -1,7 +1,6 @@
-"""Messages to the followers of a topic: told in pages of the followers' list, each page in a transaction.
+"""Messages to the followers of a topic: what is told of which event, to whom, and how far it has come.
 
-A send is a row that says how far it has come, so that any worker goes on where the last one ended. A page writes its
-deliveries and marks who was told of a thing that is told once; both or neither are committed.
+A send is a row; its audience is cut into shards (`shards`), so that any worker goes on where the last one ended.
 """
 
 from __future__ import annotations
@@ -12,36 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from tidegate.notify.contracts import ONCE, Topic, TopicKind
-from tidegate.platform.database import Connection, Database
+from tidegate.notify.contracts import ONCE, Channel, Topic, TopicKind
+from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.outbox import Event, write_events
-from tidegate.platform.settings import Settings
 
 SEND_TOPIC: Final = "follow.send"
 
-PAGE: Final = """
-WITH page AS MATERIALIZED (
-    SELECT f.recipient_id FROM notify.follows AS f
-    WHERE f.topic_id = %(topic)s AND f.told_at IS NULL AND f.since <= %(begun)s
-        AND (%(told_to)s::uuid IS NULL OR f.recipient_id > %(told_to)s)
-    ORDER BY f.recipient_id LIMIT %(limit)s FOR UPDATE
-), told AS (
-    UPDATE notify.follows AS f SET told_at = clock_timestamp() FROM page
-    WHERE %(once)s AND f.topic_id = %(topic)s AND f.recipient_id = page.recipient_id
-), written AS (
-    INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed, bulk)
-    SELECT %(event)s, r.recipient_id, channel, %(template)s,
-        %(variables)s::jsonb || jsonb_build_object('locale', r.locale, 'topic_id', %(topic)s::uuid),
-        CASE channel WHEN 'email' THEN r.address_sealed END, true
-    FROM page JOIN notify.recipients AS r USING (recipient_id), unnest(ARRAY['email', 'inbox']) AS channel
-    WHERE channel = 'email' OR r.has_inbox
-    ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
-    RETURNING 1
-)
-SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM written),
-    (SELECT recipient_id FROM page ORDER BY recipient_id DESC LIMIT 1)
-"""
+TELLING: Final = """(s.finished_at IS NULL AND (s.planned_at IS NULL OR EXISTS (
+    SELECT FROM notify.send_shards AS h
+    WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL AND h.expanded_at IS NULL
+)))"""
+"""Of a send `s`: whether it will still tell more followers, rather than only deliver what it has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +33,18 @@ class WaitingTopic:
     topic: Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What one page of a send came to: followers told, deliveries written, and whether nothing is left of the event."""
-
-    followers: int
-    deliveries: int
-    over: bool
-
-
 async def waiting_topics(
     conn: Connection, *, kind: TopicKind, after: UUID | None, limit: int
 ) -> Sequence[WaitingTopic]:
     """Topics of a kind with followers whom no running send will tell, in order, behind the topic `after`."""
     rows = await conn.execute(
-        """
+        f"""
         SELECT t.topic_id, t.kind, t.key, t.title, t.path FROM notify.topics AS t
         WHERE t.kind = %(kind)s AND (%(after)s::uuid IS NULL OR t.topic_id > %(after)s)
             AND EXISTS (SELECT FROM notify.follows AS f WHERE f.topic_id = t.topic_id AND f.told_at IS NULL)
-            AND NOT EXISTS (SELECT FROM notify.sends AS s WHERE s.topic_id = t.topic_id AND s.finished_at IS NULL)
+            AND NOT EXISTS (SELECT FROM notify.sends AS s WHERE s.topic_id = t.topic_id AND {TELLING})
         ORDER BY t.topic_id LIMIT %(limit)s
-        """,
+        """,  # noqa: S608 - a constant
         {"kind": kind, "after": after, "limit": limit},
     )
     return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
@@ -93,30 +65,56 @@ async def find_followed(conn: Connection, *, topics: Mapping[TopicKind, Sequence
     return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
 
 
+async def list_topics(
+    conn: Connection, *, limit: int, kind: TopicKind | None = None, key: str | None = None
+) -> Sequence[WaitingTopic]:
+    """Topics that somebody has followed, the newest first."""
+    rows = await conn.execute(
+        """
+        SELECT topic_id, kind, key, title, path FROM notify.topics
+        WHERE (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
+        ORDER BY topic_id DESC LIMIT %(limit)s
+        """,
+        {"kind": kind, "key": key, "limit": limit},
+    )
+    return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
+
+
 async def begin_send(
-    conn: Connection, *, event_id: EventId, topic: WaitingTopic, template: str, variables: Mapping[str, Any]
+    conn: Connection,
+    *,
+    event_id: EventId,
+    topic: WaitingTopic,
+    template: str,
+    variables: Mapping[str, Any],
+    channels: Sequence[Channel] = tuple(Channel),
+    once: bool | None = None,
 ) -> bool:
     """Begin to tell a topic's followers of an event, in the caller's transaction; says whether that is new.
+
+    `once` says whether a follower who is told is told no more; the topic's kind knows unless it is said.
 
     An event is told to a topic once; where it is told once to each follower, whoever came later is told it, too, by
     beginning again. Whoever follows several topics of one event is told by the first.
     """
-    once = topic.topic.kind in ONCE
+    once = topic.topic.kind in ONCE if once is None else once
     done = await conn.execute(
-        """
-        INSERT INTO notify.sends AS s (event_id, topic_id, template, variables)
-        SELECT %(event)s, topic_id, %(template)s, %(variables)s FROM notify.topics
+        f"""
+        INSERT INTO notify.sends AS s (event_id, topic_id, template, variables, channels, once)
+        SELECT %(event)s, topic_id, %(template)s, %(variables)s, %(channels)s, %(once)s FROM notify.topics
         WHERE topic_id = %(topic)s FOR NO KEY UPDATE
         ON CONFLICT (event_id, topic_id) DO UPDATE
-        SET finished_at = NULL, told_to = NULL, created_at = clock_timestamp(), due_at = clock_timestamp()
-        WHERE s.finished_at IS NOT NULL AND %(once)s
-        """,
+        SET finished_at = NULL, planned_at = NULL, told_to = NULL, created_at = clock_timestamp(),
+            due_at = clock_timestamp()
+        WHERE NOT {TELLING} AND s.cancelled_at IS NULL AND %(once)s
+        """,  # noqa: S608 - a constant
         {
             "event": event_id,
             "topic": topic.topic_id,
             "template": template,
             "variables": json.dumps({**variables, "topic_title": topic.topic.title}),
             "once": once,
+            "channels": [channel.value for channel in channels],
         },
     )
     if not done.rowcount:
@@ -125,58 +123,13 @@ async def begin_send(
     return True
 
 
-async def tell_page(database: Database, settings: Settings, *, event_id: EventId) -> Page:
-    """Tell the next page of followers of an event; one worker at a time does, and another finds nothing to do."""
-    async with database.transaction() as conn:
-        row = await (
-            await conn.execute(
-                """
-                SELECT s.topic_id, s.template, s.variables, s.told_to, s.created_at, t.kind
-                FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id)
-                WHERE s.event_id = %s AND s.finished_at IS NULL
-                ORDER BY s.topic_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED
-                """,
-                (event_id,),
-            )
-        ).fetchone()
-        if row is None:
-            return Page(0, 0, over=True)
-        topic_id, template, variables, told_to, begun, kind = row
-        counted = await (
-            await conn.execute(
-                PAGE,
-                {
-                    "event": event_id,
-                    "topic": topic_id,
-                    "template": template,
-                    "variables": json.dumps(variables),
-                    "told_to": told_to,
-                    "begun": begun,
-                    "once": TopicKind(kind) in ONCE,
-                    "limit": settings.follows.batch,
-                },
-            )
-        ).fetchone()
-        assert counted is not None
-        followers, deliveries, last = counted
-        await conn.execute(
-            """
-            UPDATE notify.sends SET told = told + %(followers)s, told_to = coalesce(%(last)s::uuid, told_to),
-                due_at = clock_timestamp(), finished_at = CASE WHEN %(last)s::uuid IS NULL THEN clock_timestamp() END
-            WHERE event_id = %(event)s AND topic_id = %(topic)s
-            """,
-            {"followers": followers, "last": last, "event": event_id, "topic": topic_id},
-        )
-    return Page(followers, deliveries, over=False)
-
-
 async def find_stopped(conn: Connection, *, limit: int, overdue_s: float) -> list[EventId]:
     """Events whose followers nobody has told on for `overdue_s` seconds: the task was lost."""
     rows = await conn.execute(
         """
         SELECT DISTINCT event_id FROM (
             SELECT event_id FROM notify.sends
-            WHERE finished_at IS NULL AND due_at <= clock_timestamp() - make_interval(secs => %s)
+            WHERE finished_at IS NULL AND planned_at IS NULL AND due_at <= clock_timestamp() - make_interval(secs => %s)
             ORDER BY due_at LIMIT %s
         ) AS stopped
         """,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,16 +11,26 @@ from uuid import UUID
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_account_link, on_follow_asked, on_order_event
-from tidegate.notify.sends import find_stopped, tell_page
+from tidegate.notify.deliveries import (
+    deliver_due,
+    deliver_shard,
+    find_overdue,
+    on_account_link,
+    on_follow_asked,
+    on_order_event,
+)
+from tidegate.notify.messages import LINK_TEMPLATES
+from tidegate.notify.sends import find_stopped
+from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
-from tidegate.platform.jobs import BULK, RECEIPTS, Call, free_room, lane_depths, publish, run_async
+from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
 DELIVER_TASK = "notify.deliver"
 TELL_TASK = "notify.tell"
+SHARD_TASK = "notify.shard"
 
 
 @shared_task(name=DELIVER_TASK)
@@ -40,24 +49,61 @@ def tell(event_id: str) -> int:
     return run_async(partial(tell_followers, event_id=EventId(UUID(event_id))))
 
 
-async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    """Tell page after page of followers and hand out their messages, for `follows.slice_s`; returns the pages.
+@shared_task(name=SHARD_TASK)
+def shard(event_id: str, shard_no: str) -> int:
+    """Work on a shard of a send: expand it, or deliver a batch of it."""
+    return run_async(partial(work_on_shard, event_id=EventId(UUID(event_id)), shard_no=int(shard_no)))
 
-    Stops while the broker has no room for more: the sweeper goes on.
+
+async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
+    """Cut the followers of an event into shards and hand these out; returns how many people were found."""
+    found = 0
+    while planned := await plan_send(database, settings, event_id=event_id):
+        found += planned
+        await hand_out_shards(database, settings, event_id=event_id)
+    await finish_send(database, event_id=event_id)
+    await hand_out_shards(database, settings, event_id=event_id)
+    return found
+
+
+async def work_on_shard(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
+    """Expand a shard into messages or deliver a batch of it, and hand out what is due next; how many messages."""
+    expanded = await expand_shard(database, settings, event_id=event_id, shard_no=shard_no)
+    if expanded is None:
+        done = await deliver_shard(database, settings, event_id=event_id, shard_no=shard_no)
+    else:
+        done = expanded.inbox
+    await finish_send(database, event_id=event_id)
+    with suppress(OperationalError):  # the broker is away: the sweeper goes on
+        await hand_out_shards(database, settings)
+    return done
+
+
+async def hand_out_shards(
+    database: Database, settings: Settings, *, event_id: EventId | None = None, ahead_s: float = 0.0
+) -> int:
+    """Hand out shards that are due, while there is room for tasks of sends in the broker; returns how many tasks.
+
+    Few wait there, so that a pause is felt at once and what a broker forgets is little.
     """
-    ends_at = time.monotonic() + settings.follows.slice_s
-    pages = 0
-    while time.monotonic() < ends_at:
-        if not await asyncio.to_thread(free_room, settings):
-            return pages
-        page = await tell_page(database, settings, event_id=event_id)
-        if page.over:
-            return pages
-        pages += 1
-        if page.deliveries:
-            await hand_out([event_id] * -(-page.deliveries // settings.mail.batch), lane=BULK)
-    await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK)])
-    return pages
+    depths = await asyncio.to_thread(lane_depths)
+    waiting = depths[BULK] + depths[WITHIN_1M]
+    room = min(settings.follows.ahead - waiting, settings.jobs.queue_max - sum(depths.values()))
+    if room < settings.follows.ahead / 2:
+        return 0
+    batch = settings.mail.batch
+    limit = max(room * batch // settings.follows.batch, 1)
+    async with database.connection() as conn:
+        due = await claim_due_shards(
+            conn, limit=limit, lease_s=settings.mail.lease_s, ahead_s=ahead_s, event_id=event_id
+        )
+    calls = [
+        Call(SHARD_TASK, (str(each.event_id), str(each.shard_no)), each.lane)
+        for each in due
+        for _ in range(max(-(-each.waiting // batch), 1))
+    ]
+    await asyncio.to_thread(publish, calls)
+    return len(calls)
 
 
 async def send(database: Database, settings: Settings, event: Event) -> None:
@@ -70,7 +116,7 @@ async def follow_asked(database: Database, settings: Settings, event: Event) -> 
     """Subscriber of follows to be confirmed: writes the mail, and when that is committed, hands it out."""
     await on_follow_asked(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id])
+        await hand_out([event.id], lane=WITHIN_10S)
 
 
 async def order_event(database: Database, settings: Settings, event: Event) -> None:
@@ -84,28 +130,31 @@ async def account_link(database: Database, settings: Settings, event: Event) -> 
     """Subscriber of the links of accounts: writes the mail, and when that is committed, hands it out."""
     await on_account_link(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id])
+        await hand_out([event.id], lane=WITHIN_10S)
 
 
 async def sweep(database: Database, settings: Settings) -> int:
     """Hand out again what was left lying: its task was lost with the broker, or its pause is over.
 
-    While tasks still wait in the lane, what is late is likely among them, and only what is very late is sent again.
+    While tasks still wait in a lane, what is late is likely among them, and only what is very late is sent again.
     Returns 0, since a round must not be followed at once by another: what it found is due until a worker takes it.
     Raises: kombu's OperationalError when the broker is away.
     """
     depths = await asyncio.to_thread(lane_depths)
     limits = settings.jobs
-    room = max(limits.queue_max - sum(depths.values()), 0)
-    limit = min(settings.mail.batch, room)
-    first_s, bulk_s = (settings.mail.lease_s if depths[lane] else limits.notify_sweep_s for lane in (RECEIPTS, BULK))
+    lease_s = settings.mail.lease_s
+    limit = min(settings.mail.batch, max(limits.queue_max - sum(depths.values()), 0))
+    links_s, first_s, bulk_s = (
+        lease_s if depths[lane] else limits.notify_sweep_s for lane in (WITHIN_10S, RECEIPTS, BULK)
+    )
     async with database.connection() as conn:
-        first = await find_overdue(conn, limit=limit, overdue_s=first_s)
-        many = await find_overdue(conn, limit=limit, overdue_s=bulk_s, bulk=True)
+        links = await find_overdue(conn, limit=limit, overdue_s=links_s, templates=LINK_TEMPLATES, others=False)
+        first = await find_overdue(conn, limit=limit, overdue_s=first_s, templates=LINK_TEMPLATES)
         stopped = await find_stopped(conn, limit=limit, overdue_s=bulk_s)
+    await hand_out(links, lane=WITHIN_10S)
     await hand_out(first)
-    await hand_out(many, lane=BULK)
     await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK) for event_id in stopped])
+    await hand_out_shards(database, settings, ahead_s=max(lease_s - bulk_s, 0))
     return 0
 
 

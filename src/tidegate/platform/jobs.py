@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
+import uvloop
 from celery import Celery
 from celery.app import app_or_default
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown, worker_ready
@@ -218,7 +219,7 @@ class Runtime:
         self.settings = settings.model_copy(
             update={"database": settings.database.model_copy(update={"pool_max": POOL_MAX})}
         )
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="use-cases", daemon=True)
         self._thread.start()
         self._database = self._wait(self._open(), timeout_s=10)
@@ -280,7 +281,7 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
     app = make_worker_app(settings, subscriptions)
-    worker_ready.connect(partial(_on_ready, settings), weak=False, dispatch_uid="tidegate.ready")
+    worker_ready.connect(partial(_on_ready, settings, tuple(lanes)), weak=False, dispatch_uid="tidegate.ready")
     worker = app.Worker(
         hostname=f"tidegate@{socket.gethostname()}",
         queues=list(lanes),
@@ -294,16 +295,17 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
     return int(worker.exitcode or 0)
 
 
-def _on_ready(settings: Settings, **_signal: object) -> None:
+def _on_ready(settings: Settings, lanes: Sequence[str], **_signal: object) -> None:
     log.info("worker ready")
     # Celery's own SIGTERM waits for running tasks without a bound; its SIGQUIT is the bounded "soft" shutdown. It
     # remaps one to the other only by an environment variable that is read when it is first imported.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGQUIT))
-    threading.Thread(target=_watch_progress, args=(settings.jobs.stall_s,), name="progress", daemon=True).start()
+    arguments = (settings.jobs.stall_s, lanes)
+    threading.Thread(target=_watch_progress, args=arguments, name="progress", daemon=True).start()
 
 
-def _watch_progress(stall_s: float) -> None:
-    """End the process when it takes nothing from queues that are not empty, for `stall_s` seconds, while it is idle.
+def _watch_progress(stall_s: float, lanes: Sequence[str]) -> None:
+    """End the process when it takes nothing from its filled queues for `stall_s` seconds, while it is idle.
 
     Workers have been seen to live on without consuming after a reconnect (celery#8030, #8091, #9054). A worker that
     cannot reach the broker is not judged: Celery tries again by itself.
@@ -321,7 +323,8 @@ def _watch_progress(stall_s: float) -> None:
         RUNNING.set(running)
         for lane, depth in depths.items():
             WAITING.labels(lane).set(depth)
-        if progress.stalled(waiting=sum(depths.values()), running=running, taken=taken, now_s=time.monotonic()):
+        waiting = sum(depths[lane] for lane in lanes)
+        if progress.stalled(waiting=waiting, running=running, taken=taken, now_s=time.monotonic()):
             log.critical("worker takes no tasks though some wait, and ends itself to be started anew")
             os._exit(STALLED_EXIT)
 

@@ -19,6 +19,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
+from tidegate.platform.settings_notify import FollowSettings, MailSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
 """A language, and perhaps a country: `de`, `en_GB`."""
@@ -132,6 +133,8 @@ class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
     provider_timeout_s: float = Field(15.0, gt=0, description="Longest wait for an answer of a provider.")
+    breaker_failures: Count = Field(20, description="Calls in a row without an answer, after which no more are made.")
+    breaker_pause_s: float = Field(5.0, gt=0, description="Pause until one call finds out whether it answers again.")
     reconcile_after_s: Count = Field(5, description="Age at which an unsettled charge is asked about.")
     reconcile_batch: Count = Field(100, description="Most charges asked about in one round.")
     ask_at_once: Count = Field(24, description="Most questions to providers in flight at once.")
@@ -175,39 +178,6 @@ class BooksSettings(BaseModel):
     order_late_s: Count = Field(300, description="An unpaid order this long past its time should be cancelled.")
     unresolved_s: Count = Field(
         1_800, description="A charge, refund or key this much older than a payment window should be settled."
-    )
-
-
-class MailSettings(BaseModel):
-    """Outgoing mail."""
-
-    smtp_url: str = Field("", description="smtp://USER:PASSWORD@HOST:PORT; `tidegate up` sets it to its mail catcher.")
-    sender: str = Field("Tidegate <shop@localhost>", description="From address.")
-    timeout_s: Count = Field(20, description="Longest dialogue with the mail server.")
-    batch: Count = Field(200, description="Most messages of one delivery task.")
-    lease_s: Count = Field(120, description="How long a delivery task has before its messages are handed out again.")
-    max_attempts: Count = Field(10, description="Attempts before a message is set aside as failed.")
-    catcher_keep: Count = Field(1_000, description="How many mails the mail catcher keeps.")
-    catcher_max_bytes: Count = Field(1_048_576, description="Largest mail that the mail catcher takes.")
-
-
-class FollowSettings(BaseModel):
-    """What people ask to be told of."""
-
-    max_per_recipient: Count = Field(500, description="Most drops, products and collections that one address follows.")
-    requests: Count = Field(
-        5, description="Follows to be confirmed per e-mail address in window_s, and ten times as many per network."
-    )
-    window_s: Count = Field(3_600, description="Window of requests. It fails open: without Valkey nothing is counted.")
-    link_hours: Count = Field(72, description="Life of a link that confirms a follow.")
-    batch: Count = Field(500, description="Followers that are told in one transaction.")
-    slice_s: Count = Field(20, description="How long one task goes on telling followers before the next one does.")
-    announce_s: Count = Field(
-        2, description="Pause between two looks for drops that opened and products that are back."
-    )
-    announce_batch: Count = Field(200, description="Followed drops, and products, that one look takes on.")
-    opened_within_s: Count = Field(
-        3_600, description="How long after a drop's opening the followers of its collections are still told."
     )
 
 

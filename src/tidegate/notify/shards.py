@@ -1,0 +1,339 @@
+"""Shards: a send's audience in parts, each expanded into messages in one transaction.
+
+A send is cut into ranges of its followers' ids by keyset. A shard's transaction writes the inboxes and their deliveries
+with one INSERT ... SELECT, and the mails as deliveries that wait; both or neither are committed, so a worker that dies
+in the middle leaves nothing half done. Tasks only carry the ids of an event and a shard: `due_at` brings a shard back
+whose task was lost, and a task that comes twice finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tidegate.notify.contracts import ONCE, TopicKind
+from tidegate.notify.messages import MessageContext, Words, write_inbox
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.failures import describe_error
+from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.jobs import BULK, WITHIN_1M
+from tidegate.platform.settings import Settings
+
+PLANNED_AT_ONCE: Final = 50
+"""Most shards that one transaction cuts."""
+
+NOBODY: Final = UUID(int=0)
+"""Before all recipients."""
+
+CUT: Final = """
+WITH followers AS MATERIALIZED (
+    SELECT recipient_id, row_number() OVER (ORDER BY recipient_id) AS place FROM (
+        SELECT recipient_id FROM notify.follows
+        WHERE topic_id = %(topic)s AND told_at IS NULL AND recipient_id > %(after)s
+        ORDER BY recipient_id LIMIT %(limit)s
+    ) AS page
+), known AS (
+    SELECT count(*) AS followers FROM followers
+), ends AS (
+    SELECT recipient_id, row_number() OVER (ORDER BY place) AS part,
+        lag(recipient_id, 1, %(after)s) OVER (ORDER BY place) AS after_id,
+        place - lag(place, 1, 0) OVER (ORDER BY place) AS followers
+    FROM followers WHERE place %% %(size)s = 0 OR place = (SELECT k.followers FROM known AS k)
+), last AS (
+    SELECT coalesce(max(shard_no), 0) AS shard_no FROM notify.send_shards WHERE event_id = %(event)s
+), cut AS (
+    INSERT INTO notify.send_shards (event_id, shard_no, topic_id, after_id, upto_id, followers)
+    SELECT %(event)s, last.shard_no + part, %(topic)s, after_id, recipient_id, followers FROM ends, last
+)
+SELECT (SELECT k.followers FROM known AS k), (SELECT recipient_id FROM ends ORDER BY part DESC LIMIT 1)
+"""
+
+ALL_OF_THEM: Final = """
+    SELECT recipient_id FROM notify.follows
+    WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
+        AND recipient_id > %(after)s AND recipient_id <= %(upto)s
+"""
+
+MARKED_AS_TOLD: Final = """
+    UPDATE notify.follows SET told_at = clock_timestamp()
+    WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
+        AND recipient_id > %(after)s AND recipient_id <= %(upto)s
+    RETURNING recipient_id
+"""
+
+EXPAND: Final = """
+WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
+    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed
+    FROM page JOIN notify.recipients AS r USING (recipient_id) ORDER BY r.recipient_id
+), noted AS (
+    INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, sent_at, shard_no)
+    SELECT %(event)s, recipient_id, 'inbox', %(template)s, '{{}}', 'sent', clock_timestamp(), %(shard)s
+    FROM people WHERE has_inbox AND %(inbox)s
+    ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING recipient_id
+), shown AS (
+    INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, words_id)
+    SELECT %(event)s, recipient_id, '', '', w.words_id
+    FROM noted JOIN people AS p USING (recipient_id) JOIN notify.words AS w
+        ON w.event_id = %(event)s AND w.topic_id = %(topic)s
+        AND w.locale = CASE WHEN p.locale = ANY (%(locales)s::text[]) THEN p.locale ELSE %(locale)s END
+    ON CONFLICT (recipient_id, event_id) DO NOTHING
+), mailed AS (
+    INSERT INTO notify.deliveries
+        (event_id, recipient_id, channel, template, variables, address_sealed, bulk, shard_no)
+    SELECT %(event)s, recipient_id, 'email', %(template)s,
+        jsonb_build_object('locale', locale, 'topic_id', %(topic)s::uuid), address_sealed, true, %(shard)s
+    FROM people WHERE %(email)s
+    ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """What came of a shard: followers told, messages put into inboxes, mails that wait."""
+
+    followers: int
+    inbox: int
+    mails: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    topic_id: UUID
+    after_id: UUID
+    upto_id: UUID
+    template: str
+    channels: list[str]
+    begun: datetime
+    once: bool
+
+
+async def plan_send(database: Database, settings: Settings, *, event_id: EventId) -> int:
+    """Cut the audience of an event into shards, `PLANNED_AT_ONCE` of them for each topic; how many people they hold.
+
+    A worker that plans the same event meanwhile waits, and goes on behind. 0 says that nothing is left to plan.
+    """
+    planned = 0
+    async with database.transaction() as conn:
+        rows = await conn.execute(
+            """
+            SELECT s.topic_id, s.template, s.variables, s.told_to, s.planned_at IS NULL AND s.cancelled_at IS NULL
+                AND s.finished_at IS NULL
+            FROM notify.sends AS s WHERE s.event_id = %s ORDER BY s.topic_id FOR UPDATE
+            """,
+            (event_id,),
+        )
+        for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
+            if not unplanned:
+                continue
+            error = await _write_words(conn, settings, event_id, topic_id, template, variables)
+            if error:
+                await _give_up(conn, event_id, topic_id, error)
+                continue
+            planned += await _cut(conn, settings, event_id, topic_id, after=told_to)
+    return planned
+
+
+async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id: UUID, *, after: UUID | None) -> int:
+    """The next shards of a send. Few followers are told in the faster lane, many in the bulk lane."""
+    limits = settings.follows
+    limit = PLANNED_AT_ONCE * limits.batch
+    values = {"event": event_id, "topic": topic_id, "after": after or NOBODY, "limit": limit, "size": limits.batch}
+    row = await (await conn.execute(CUT, values)).fetchone()
+    assert row is not None
+    followers, last = row
+    over = followers < limit
+    await conn.execute(
+        """
+        UPDATE notify.sends SET told_to = coalesce(%(last)s::uuid, told_to), due_at = clock_timestamp(),
+            planned_at = CASE WHEN %(over)s THEN clock_timestamp() END,
+            lane = CASE WHEN told_to IS NULL AND %(over)s AND %(followers)s < %(many)s THEN %(fast)s ELSE %(slow)s END,
+            finished_at = CASE WHEN %(over)s AND NOT EXISTS (
+                SELECT FROM notify.send_shards AS h
+                WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
+            ) THEN clock_timestamp() END
+        FROM (SELECT %(event)s::uuid AS event_id, %(topic)s::uuid AS topic_id) AS s
+        WHERE sends.event_id = s.event_id AND sends.topic_id = s.topic_id
+        """,
+        {
+            **values,
+            "last": last,
+            "over": over,
+            "followers": followers,
+            "many": limits.bulk_from,
+            "fast": WITHIN_1M,
+            "slow": BULK,
+        },
+    )
+    return int(followers)
+
+
+async def _write_words(
+    conn: Connection,
+    settings: Settings,
+    event_id: EventId,
+    topic_id: UUID,
+    template: str,
+    variables: Mapping[str, Any],
+) -> str:
+    """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
+    written: dict[str, Words] = {}
+    for locale in {settings.locale, *settings.locales}:
+        context = MessageContext(shop_name=settings.shop_name, locale=locale)
+        try:
+            written[locale] = write_inbox(template, variables, context=context)
+        except Exception as error:  # a broken template ends this send, not its worker
+            return describe_error(error)
+    await conn.execute(
+        """
+        INSERT INTO notify.words (words_id, event_id, topic_id, locale, subject, body, link)
+        SELECT id, %s, %s, locale, subject, body, link
+        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+            AS w (id, locale, subject, body, link)
+        ON CONFLICT (event_id, topic_id, locale) DO NOTHING
+        """,
+        (
+            event_id,
+            topic_id,
+            [new_id() for _ in written],
+            list(written),
+            [words.subject for words in written.values()],
+            [words.text for words in written.values()],
+            [words.link for words in written.values()],
+        ),
+    )
+    return ""
+
+
+async def _give_up(conn: Connection, event_id: EventId, topic_id: UUID, error: str) -> None:
+    await conn.execute(
+        """
+        UPDATE notify.sends SET planned_at = clock_timestamp(), finished_at = clock_timestamp(), last_error = %s
+        WHERE event_id = %s AND topic_id = %s
+        """,
+        (error, event_id, topic_id),
+    )
+
+
+async def expand_shard(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> Expanded | None:
+    """Write all messages of a shard, inboxes at once and mails to be sent; None where there is nothing to expand.
+
+    That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled.
+    """
+    async with database.transaction() as conn:
+        shard = await _lock_shard(conn, event_id, shard_no)
+        if shard is None:
+            return None
+        row = await (
+            await conn.execute(
+                EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM),
+                {
+                    "event": event_id,
+                    "topic": shard.topic_id,
+                    "shard": shard_no,
+                    "after": shard.after_id,
+                    "upto": shard.upto_id,
+                    "begun": shard.begun,
+                    "template": shard.template,
+                    "inbox": "inbox" in shard.channels,
+                    "email": "email" in shard.channels,
+                    "locales": list(settings.locales),
+                    "locale": settings.locale,
+                },
+            )
+        ).fetchone()
+        assert row is not None
+        followers, inbox, mails = row
+        await conn.execute(
+            """
+            UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, due_at = clock_timestamp(),
+                expanded_at = clock_timestamp(), done_at = CASE WHEN %s = 0 THEN clock_timestamp() END
+            WHERE event_id = %s AND shard_no = %s
+            """,
+            (followers, inbox + mails, inbox, mails, event_id, shard_no),
+        )
+        await conn.execute(
+            "UPDATE notify.sends SET told = told + %s WHERE event_id = %s AND topic_id = %s",
+            (followers, event_id, shard.topic_id),
+        )
+    if not mails:
+        await finish_send(database, event_id=event_id)
+    return Expanded(followers, inbox, mails)
+
+
+async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Shard | None:
+    row = await (
+        await conn.execute(
+            """
+            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind
+            FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+                JOIN notify.topics AS t ON t.topic_id = h.topic_id
+            WHERE h.event_id = %s AND h.shard_no = %s AND h.expanded_at IS NULL
+                AND s.paused_at IS NULL AND s.cancelled_at IS NULL
+            FOR UPDATE OF h SKIP LOCKED
+            """,
+            (event_id, shard_no),
+        )
+    ).fetchone()
+    if row is None:
+        return None
+    once = TopicKind(row[7]) in ONCE if row[6] is None else row[6]
+    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once)
+
+
+async def finish_send(database: Database, *, event_id: EventId) -> None:
+    """Close the event's sends of which nothing is left to do."""
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            UPDATE notify.sends AS s SET finished_at = clock_timestamp()
+            WHERE s.event_id = %s AND s.planned_at IS NOT NULL AND s.finished_at IS NULL AND NOT EXISTS (
+                SELECT FROM notify.send_shards AS h
+                WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
+            )
+            """,
+            (event_id,),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DueShard:
+    """A shard that somebody should work on. `waiting` are its messages not sent yet; 0 before it is expanded."""
+
+    event_id: EventId
+    shard_no: int
+    lane: str
+    waiting: int
+
+
+async def claim_due_shards(
+    conn: Connection, *, limit: int, lease_s: float, ahead_s: float = 0.0, event_id: EventId | None = None
+) -> list[DueShard]:
+    """Take up to `limit` shards that are due (or will be within `ahead_s` seconds); due again after `lease_s`.
+
+    Shards of paused sends are not due. Two sweepers at once take different ones.
+    """
+    rows = await conn.execute(
+        """
+        WITH due AS MATERIALIZED (
+            SELECT h.event_id, h.shard_no, s.lane FROM notify.send_shards AS h
+                JOIN notify.sends AS s USING (event_id, topic_id)
+            WHERE h.done_at IS NULL AND h.due_at <= clock_timestamp() + make_interval(secs => %(ahead)s)
+                AND s.paused_at IS NULL AND (%(event)s::uuid IS NULL OR h.event_id = %(event)s)
+            ORDER BY h.due_at LIMIT %(limit)s FOR UPDATE OF h SKIP LOCKED
+        )
+        UPDATE notify.send_shards AS h SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
+        FROM due WHERE (h.event_id, h.shard_no) = (due.event_id, due.shard_no)
+        RETURNING h.event_id, h.shard_no, due.lane, h.messages - h.delivered - h.failed - h.suppressed
+        """,
+        {"ahead": ahead_s, "event": event_id, "limit": limit, "lease": lease_s},
+    )
+    return sorted((DueShard(EventId(row[0]), *row[1:]) for row in await rows.fetchall()), key=_in_order)
+
+
+def _in_order(due: DueShard) -> tuple[EventId, int]:
+    return due.event_id, due.shard_no

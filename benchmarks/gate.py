@@ -10,10 +10,14 @@ answers the same bytes. After `--http-places` the room is filled to `--places` t
 
 `draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
 (`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second.
-`bytes_per_place`: what the gate's tables and indexes take on disk, and what the site processes grew by, over all
-places; `table_bytes_per_place` without the processes. `growth` are rows of (places, microseconds of a join without
-HTTP, status a second). `polling_p99_ratio`: see `benchmarks.polling`. `lost` are joins that were answered and are not
-there, `doubled` places beyond one a person.
+`admit_lag_ms`: see `benchmarks.turns`; the longest of some, and `admit_lag_p50_ms`. `cpu_us` are microseconds of the
+site processes for one request, which say more than rates where others use the machine.
+`bytes_per_place`: what the gate's tables and indexes take on disk, and what site processes, Valkey and PostgreSQL's own
+grew by in memory, over all places; `table_bytes_per_place` without the processes. `growth` are rows of (places,
+microseconds of PostgreSQL and Python for a join without HTTP, microseconds of a site process for one status, status a
+second); what is less than `--places` without `--http-places` is measured before anybody comes over HTTP.
+`polling_p99_ratio`: see `benchmarks.polling`. `lost` are joins that were answered and are not there, `doubled` places
+beyond one a person.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from benchmarks.goods import add_buyers
 from benchmarks.load import Plan, Report
 from benchmarks.probes import run_crowd, say
 from benchmarks.servers import Fleet, Servers, fleet, machine, servers
+from benchmarks.turns import Spent, admit_lags_ms, used_bytes
 from benchmarks.visits import TOKEN_FORMAT, token_of
 from tidegate.gate import Gate, JoinWish, RoomMode, create_room, find_room, open_gate, open_rooms_once
 from tidegate.gate.places import PlaceQuestion
@@ -52,6 +57,12 @@ SHARE = 0.6
 IN_FLIGHT = 2_000
 MOST_JOINS_PER_S = 12_000
 MILESTONES = (1_000, 10_000, 100_000, 1_000_000)
+AT_ONCE, LONGEST_S = 50_000, 120.0
+"""What is missing of `--http-places` joins so many at once, for so long at most."""
+LAGS = 15
+"""How often it is measured how long the next one waits."""
+SAMPLED = 20_000
+"""Joins whose cost is measured at each milestone."""
 LOOKED_UP = 50_000
 """People whose numbers are asked for after the draw, over and over."""
 
@@ -67,18 +78,32 @@ class Run:
     connections: int
     people: list[UUID] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    growth: list[tuple[int, float, float]] = field(default_factory=list)
+    growth: list[tuple[int, float, float, float]] = field(default_factory=list)
+    cpu_us: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def status_path(self) -> str:
+        """Where the status is."""
+        return f"/api/v1/drops/{SLUG}/status"
 
     def ask(
-        self, request: str, *, rate_per_s: float = 0.0, most: int, first: int = 0, port: int = 0, fills: str = ""
+        self,
+        request: str,
+        *,
+        rate_per_s: float = 0.0,
+        most: int,
+        first: int = 0,
+        port: int = 0,
+        fills: str = "",
+        seconds: float = 0.0,
     ) -> tuple[Report, Path]:
-        """Let requests come for `seconds`: with a rate at random, else as fast as they are answered."""
+        """Let requests come for a while: with a rate at random, else as fast as they are answered."""
         ids = self.these.home / f"ids-{new_id().hex}"
         plan = Plan(
             port=port or self.site.port,
             kind="ask",
             rate_per_s=rate_per_s,
-            seconds=self.seconds,
+            seconds=seconds or self.seconds,
             first_buyer=first,
             buyers=most,
             connections=self.connections,
@@ -95,18 +120,26 @@ class Run:
     def status(self, *, rate_per_s: float = 0.0) -> Report:
         """Requests for the status."""
         most = int((rate_per_s or 60_000) * self.seconds * 1.2) + 100
-        request = _request("GET", f"/api/v1/drops/{SLUG}/status", self.site.port)
-        return self.ask(request, rate_per_s=rate_per_s, most=most)[0]
+        before = self.spent()
+        report = self.ask(_request("GET", self.status_path, self.site.port), rate_per_s=rate_per_s, most=most)[0]
+        self.cpu_us["status"] = self.spent().request_us(before, report)
+        return report
 
-    def join(self, *, rate_per_s: float = 0.0, most: int = 0) -> Report:
+    def spent(self) -> Spent:
+        """CPU time so far."""
+        return Spent.now(self.these, self.site)
+
+    def join(self, *, rate_per_s: float = 0.0, most: int = 0, seconds: float = 0.0) -> Report:
         """New people who join, at most `most` of them."""
-        wanted = int((rate_per_s or MOST_JOINS_PER_S) * self.seconds * 1.1) + 100
+        wanted = int((rate_per_s or MOST_JOINS_PER_S) * (seconds or self.seconds) * 1.1) + 100
         count, first = min(most or wanted, wanted), len(self.people)
         self.people += add_buyers(self.conn, first=first, count=count)
         token = TOKEN_FORMAT.replace("%010d", "%b")
         headers = f"authorization: Bearer {token}\r\ncontent-length: 0\r\n"
         request = _request("POST", f"/api/v1/drops/{SLUG}/places", self.site.port, headers)
-        report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first)
+        before = self.spent()
+        report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first, seconds=seconds)
+        self.cpu_us["join"] = self.spent().request_us(before, report)
         self.told += ids.read_text().split()
         return report
 
@@ -135,55 +168,63 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
 
 def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     site, conn = going.site, going.conn
-    rss_before = _rss_bytes(site)
+    memory = used_bytes(going.these, site)
+    uvloop.run(_fill(going, [each for each in MILESTONES if each <= asked.places - asked.http_places]))
     joins = going.join(most=asked.http_places)
-    say(f"joins: {joins.per_s:,.0f}/s, {joins.problems or 'no errors'}")
+    say(f"joins: {joins.per_s:,.0f}/s, {going.cpu_us['join']} us each, {joins.problems or 'no errors'}")
     paced_joins = going.join(rate_per_s=joins.per_s * SHARE)
     say(f"joins at {SHARE:.0%} of it: p99 {paced_joins.p99_ms} ms")
     while len(going.told) < asked.http_places:
         before = len(going.told)
-        going.join(most=asked.http_places - before)
+        going.join(most=min(asked.http_places - before, AT_ONCE), seconds=LONGEST_S)
         if len(going.told) == before:
             break
     status = going.status()
     paced = going.status(rate_per_s=status.per_s * SHARE)
     bare_per_s = _bare(going, asked.processes)
     say(f"status: {status.per_s:,.0f}/s against {bare_per_s:,.0f}/s, p99 {paced.p99_ms} ms")
-    path = f"/api/v1/drops/{SLUG}/status"
     rounds = 1 if asked.smoke else polling.ROUNDS
-    pollers = polling.measure(port=site.port, path=path, folder=going.these.home, seconds=asked.seconds, rounds=rounds)
-    uvloop.run(_fill(going, asked.places))
+    folder, path = going.these.home, going.status_path
+    pollers = polling.measure(port=site.port, path=path, folder=folder, seconds=asked.seconds, rounds=rounds)
+    uvloop.run(_fill(going, [*MILESTONES, asked.places]))
     full = going.status(rate_per_s=status.per_s * SHARE)
     draw_s = uvloop.run(_draw(going))
     say(f"{_count(conn):,} places drawn in {draw_s * 1000:.1f} ms")
     numbers, paced_numbers = _numbers(going)
-    tables = _table_bytes(conn)
-    places = _count(conn)
-    grown = max(_rss_bytes(site) - rss_before, 0)
-    return (
-        {
-            "places": places,
-            "joins_per_s": joins.per_s,
-            "join_p99_ms": paced_joins.p99_ms,
-            "join_p50_ms": paced_joins.p50_ms,
-            "status_per_s": status.per_s,
-            "status_p99_ms": paced.p99_ms,
-            "status_p99_full_ms": full.p99_ms,
-            "status_framework_ratio": round(status.per_s / bare_per_s, 3),
-            "bare_per_s": bare_per_s,
-            "draw_s": round(draw_s, 4),
-            "number_per_s": numbers.per_s,
-            "number_p99_ms": paced_numbers.p99_ms,
-            "bytes_per_place": round((tables + grown) / places),
-            "table_bytes_per_place": round(tables / places),
-            "growth": going.growth,
-            "http_places": len(going.told),
-            "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
-            "generator_share": joins.cpu_share,
-        }
-        | pollers
-        | _books(going)
-    )
+    lags = admit_lags_ms(conn, status_url=f"http://127.0.0.1:{site.port}{path}", rounds=1 if asked.smoke else LAGS)
+    say(f"the next one is let in within {lags[-1]:.0f} ms")
+    rates = {
+        "joins_per_s": joins.per_s,
+        "join_p99_ms": paced_joins.p99_ms,
+        "join_p50_ms": paced_joins.p50_ms,
+        "status_per_s": status.per_s,
+        "status_p99_ms": paced.p99_ms,
+        "status_p99_full_ms": full.p99_ms,
+        "status_framework_ratio": round(status.per_s / bare_per_s, 3),
+        "bare_per_s": bare_per_s,
+        "draw_s": round(draw_s, 4),
+        "number_per_s": numbers.per_s,
+        "number_p99_ms": paced_numbers.p99_ms,
+        "admit_lag_ms": lags[-1],
+        "admit_lag_p50_ms": lags[len(lags) // 2],
+        "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
+        "generator_share": joins.cpu_share,
+    }
+    grown = max(used_bytes(going.these, site) - memory, 0)
+    return rates | pollers | _sizes(going, grown) | _books(going)
+
+
+def _sizes(going: Run, grown: int) -> dict[str, object]:
+    """How many places there are and what they cost; `grown` bytes of memory came with them."""
+    tables, places = _table_bytes(going.conn), _count(going.conn)
+    return {
+        "places": places,
+        "http_places": len(going.told),
+        "bytes_per_place": round((tables + grown) / places),
+        "table_bytes_per_place": round(tables / places),
+        "growth": going.growth,
+        "cpu_us": going.cpu_us,
+    }
 
 
 def _request(method: str, path: str, port: int, headers: str = "") -> str:
@@ -192,7 +233,7 @@ def _request(method: str, path: str, port: int, headers: str = "") -> str:
 
 def _bare(going: Run, processes: int) -> float:
     """Requests a second of a bare route that answers the status's bytes."""
-    body = httpx.get(f"http://127.0.0.1:{going.site.port}/api/v1/drops/{SLUG}/status").text
+    body = httpx.get(f"http://127.0.0.1:{going.site.port}{going.status_path}").text
     with fleet(going.these.home, "benchmarks.bare", processes=processes, environment={ANSWER_VARIABLE: body}) as bare:
         request = _request("GET", "/look", bare.port)
         return going.ask(request, most=int(120_000 * going.seconds), port=bare.port)[0].per_s
@@ -214,24 +255,27 @@ async def _make_room() -> None:
         await open_rooms_once(database, settings.gate)
 
 
-async def _fill(going: Run, places: int) -> None:
-    """Fill the room to `places` through the use case of joining, and time it between milestones."""
+async def _fill(going: Run, milestones: Sequence[int]) -> None:
+    """Fill the room through the use case of joining, and measure at each milestone what its last joins cost."""
     settings = current_settings()
     async with open_database(settings) as database, open_gate(database, settings) as gate:
         size = gate.kept(SLUG).room.size
-        for milestone in (*(each for each in MILESTONES if size < each < places), places):
-            missing = milestone - size
-            if missing <= 0:
-                continue
-            began = time.perf_counter()
-            for start in range(0, missing, IN_FLIGHT):
-                await asyncio.gather(*(_join_once(gate) for _ in range(min(IN_FLIGHT, missing - start))))
-            took_s = time.perf_counter() - began
+        for milestone in sorted(each for each in set(milestones) if size < each <= max(milestones[-1], size)):
+            sampled = min((milestone - size + 1) // 2, SAMPLED)
+            await _join_many(gate, milestone - size - sampled)
+            before = going.spent()
+            await _join_many(gate, sampled)
+            join_us = going.spent().join_us(before, sampled)
             size = milestone
             await asyncio.sleep(settings.gate.status_refresh_ms / 500)
-            per_s = (await asyncio.to_thread(going.status)).per_s
-            going.growth.append((size, round(took_s / missing * 1e6, 1), per_s))
-            say(f"{size:,} places: {took_s / missing * 1e6:.1f} us a join, status {per_s:,.0f}/s")
+            status = await asyncio.to_thread(going.status)
+            going.growth.append((size, join_us, going.cpu_us["status"], status.per_s))
+            say(f"{size:,} places: {join_us} us a join, {going.cpu_us['status']} us a status, {status.per_s:,.0f}/s")
+
+
+async def _join_many(gate: Gate, count: int) -> None:
+    for start in range(0, count, IN_FLIGHT):
+        await asyncio.gather(*(_join_once(gate) for _ in range(min(IN_FLIGHT, count - start))))
 
 
 async def _join_once(gate: Gate) -> None:
@@ -260,7 +304,9 @@ def _numbers(going: Run) -> tuple[Report, Report]:
     fills.write_text("\n".join(uvloop.run(_tickets(going))))
     headers = "authorization: Bearer %b\r\ntidegate-ticket: %b\r\n"
     request = _request("GET", f"/api/v1/drops/{SLUG}/places/%b", going.site.port, headers)
+    before = going.spent()
     fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
+    going.cpu_us["number"] = going.spent().request_us(before, fast)
     rate = fast.per_s * SHARE
     paced, _ = going.ask(request, rate_per_s=rate, most=int(rate * going.seconds * 1.2) + 100, fills=str(fills))
     return fast, paced
@@ -296,10 +342,6 @@ def _table_bytes(conn: psycopg.Connection[tuple[Any, ...]]) -> int:
     ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _rss_bytes(site: Fleet) -> int:
-    return int(site.rss_mb() * 2**20) * len(site.processes)
 
 
 def _books(going: Run) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""What a waiting person costs and how long the next one waits, in a room that the benchmark `gate` has filled.
+"""What one person costs a room that the benchmark `gate` fills, and how long the next one in line waits.
 
-`admit_lag_ms`: somebody who was let in leaves, and the status, which is all that those who wait look at, then says that
-the next one may buy. It holds the scheduler's pause between two rounds (`TIDEGATE_ADMISSION__INTERVAL_MS`), the status's
-own (`TIDEGATE_GATE__STATUS_REFRESH_MS`), and what both take to do their work.
+`admit_lag_ms`: from when somebody who was let in leaves until the status, which is all that those who wait look at,
+says that the next one may buy. It holds the scheduler's pause between two rounds (`TIDEGATE_ADMISSION__INTERVAL_MS`),
+the status's own (`TIDEGATE_GATE__STATUS_REFRESH_MS`), and what both take to do their work.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ import psycopg
 from benchmarks.load import Report
 from benchmarks.servers import ROOT, Fleet, Servers, used_s
 from tidegate.platform.embedded.children import Program, launch_command
+from tidegate.platform.embedded.orphans import processes_in
 from tidegate.platform.embedded.running import stop
 
 INSIDE = 20
@@ -58,7 +59,7 @@ def used_bytes(these: Servers, site: Fleet) -> int:
     """Memory of the processes that know of places: what belongs to the site's and PostgreSQL's alone, and Valkey's."""
     found = sum(psutil.Process(each.pid).memory_info().rss for each in site.processes)
     found += psutil.Process(these.valkey_pid).memory_info().rss
-    for process in these.postgres():
+    for process in processes_in(these.data):
         try:
             found += process.memory_full_info().uss
         except psutil.Error:  # it has ended meanwhile
@@ -75,16 +76,15 @@ def admit_lags_ms(conn: psycopg.Connection[tuple[Any, ...]], *, status_url: str,
             answer: int = http.get(status_url).json()["serving"]
             return answer
 
-        _wait(lambda: _settled(conn))
         for _ in range(rounds):
-            _wait(lambda: serving() == _served(conn))
+            _wait(lambda: _settled(conn) and serving() == _served(conn))
             before = serving()
             conn.execute(
                 "UPDATE gate.places SET state = 'left' WHERE id = (SELECT id FROM gate.places WHERE state = 'admitted'"
                 " ORDER BY id LIMIT 1)"
             )
             began = time.perf_counter()
-            _wait(lambda before=before: serving() > before)
+            _wait(lambda last=before: serving() > last)  # type: ignore[misc]
             lags.append(round((time.perf_counter() - began) * 1000, 1))
     return sorted(lags)
 
@@ -102,7 +102,7 @@ def _settled(conn: psycopg.Connection[tuple[Any, ...]]) -> bool:
     return int(row[0]) >= INSIDE
 
 
-def _wait(condition: Any) -> None:
+def _wait(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONGEST_S
     while not condition():
         if time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def _wait(condition: Any) -> None:
 @contextmanager
 def _scheduler(environment: Mapping[str, str]) -> Iterator[None]:
     """The scheduler as `tidegate up` starts it, for the length of a block."""
-    program = Program(argv=(sys.executable, "-m", "tidegate", "serve", "scheduler"))
+    program = Program(argv=(sys.executable, "-m", "tidegate", "scheduler"))
     process = subprocess.Popen(
         launch_command(program),
         cwd=ROOT,

@@ -6,7 +6,7 @@ from tests.benchmarks.smoke import run_benchmark
 
 KEYS = {
     "places", "joins_per_s", "join_p99_ms", "status_per_s", "status_p99_ms", "status_framework_ratio", "draw_s",
-    "number_p99_ms", "bytes_per_place", "growth",
+    "number_p99_ms", "bytes_per_place", "admit_lag_ms", "growth", "cpu_us",
 }  # fmt: skip
 
 
@@ -16,4 +16,7 @@ def test_every_answered_join_has_its_place() -> None:
     assert (figures["lost"], figures["doubled"], figures["log_off"], figures["errors"]) == (0, 0, 0, {})
     assert figures["places"] >= 1_000
     assert figures["http_places"] >= 600
-    assert min(figures[key] for key in KEYS - {"growth"}) > 0
+    assert min(figures[key] for key in KEYS - {"growth", "cpu_us"}) > 0
+    assert min(figures["cpu_us"][kind] for kind in ("join", "status", "number")) > 0
+    assert all(min(row) > 0 for row in figures["growth"])
+    assert figures["growth"][-1][0] == figures["places"]

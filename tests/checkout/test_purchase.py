@@ -279,6 +279,31 @@ async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: P
     assert json.loads(repeat.answer.body) == order_document(unsure), "the first answer, not a newer one"
 
 
+async def test_a_provider_that_is_not_asked_leaves_its_orders_to_the_reconciler(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    variant = await sell("LAMP", stock=2)
+    now = 0.0
+    held_back = payments.Providers(
+        [shop.providers["sandbox"]], timeout_s=5, breaker_failures=1, breaker_pause_s=5, clock=lambda: now
+    )
+    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0})
+    away = replace(shop, providers=held_back, settings=shop.settings.model_copy(update={"payments": quick}))
+    unsure = await order(away, buyer, (await hold(away, buyer)).id, "tok_error_after_charge")
+    waiting = await order(away, buyer, (await hold(away, buyer)).id)
+    assert [(each.state, each.processing) for each in (unsure, waiting)] == [(OrderState.AWAITING_PAYMENT, True)] * 2
+    await run_out(shop, waiting.id)
+    assert await checkout.expire_orders_once(away) == 0, "what may still be paid keeps its stock"
+    await checkout.reconcile_once(away)
+    assert await stock(shop, variant) == (0, 2, 0)
+    now = 5.0
+    for _ in range(3):  # the first one tries for all
+        await checkout.reconcile_once(away)
+    found = [await checkout.find_order(shop, buyer_id=buyer, order_id=each.id) for each in (unsure, waiting)]
+    assert [each.state for each in found] == [OrderState.PAID] * 2
+    assert await stock(shop, variant) == (0, 0, 2)
+
+
 async def test_a_provider_that_is_gone_stops_no_other_order_from_ending(
     shop: Shop, sell: Stock, buyer: PersonId
 ) -> None:

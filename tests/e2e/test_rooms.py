@@ -37,6 +37,14 @@ window.tones = 0;
 const start = OscillatorNode.prototype.start;
 OscillatorNode.prototype.start = function (at) { window.tones += 1; return start.call(this, at); };
 """
+NO_CRYPTO = "Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined })"
+NO_SIGNATURES = """
+const importKey = SubtleCrypto.prototype.importKey;
+SubtleCrypto.prototype.importKey = function (format, key, kind, ...more) {
+  if (kind.name === "Ed25519") return Promise.reject(new DOMException("", "NotSupportedError"));
+  return importKey.call(this, format, key, kind, ...more);
+};
+"""
 WITHIN_2_S = 2_000 + 1_000
 """What a message may take to those who wait, in ms; and a second for a busy machine."""
 
@@ -102,7 +110,8 @@ def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
     assert buyer.page.evaluate(IS_SAME), "nobody loads the page anew at the draw"
     inspect(buyer, "room-in-line")
     number = buyer.page.locator("[data-show=number]").inner_text()
-    check_the_draw(buyer, visit, commitment=commitment, number=number)
+    receipt = check_the_draw(buyer, visit, commitment=commitment, number=number)
+    check_with_less(shop, visit, commitment=commitment, receipt=receipt)
 
     buyer.go("/drops/moon-night/room")
     buyer.press("Play a sound when it is my turn")
@@ -121,8 +130,8 @@ def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
     expect(staff.page.locator(".figures")).to_contain_text("Took something1")
 
 
-def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str) -> None:
-    """The draw's page: one's own receipt, a pasted one, and whatever was tampered with."""
+def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str) -> str:
+    """The draw's page: one's own receipt, which is returned, a pasted one, and whatever was tampered with."""
     page = buyer.page
     buyer.go("/drops/moon-night/draw")
     buyer.sees("All of it fits.")
@@ -162,12 +171,6 @@ def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str
     step(stranger.page, "log")("Your entry is in the log: no.")
     inspect(stranger, "draw-tampered")
 
-    plain = visit(buyer.shop, javascript=False)
-    plain.go("/drops/moon-night/draw")
-    assert "Without JavaScript this page cannot compute." in plain.page.locator("main noscript").inner_text()
-    command = f"tidegate verify-draw {buyer.shop.base_url}/drops/moon-night \\ --commitment {commitment}"
-    expect(plain.page.locator(".command")).to_contain_text(command)
-
     for name, wrong in (
         ("seed", {"seed": "no. Its hash is not the commitment.", "number": "which is another one."}),
         ("root", {"log": "no. The log that was drawn from", "digest": "fits the values of this page: no."}),
@@ -184,6 +187,26 @@ def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str
     stranger.page.get_by_label("Your receipt").fill(receipt)
     stranger.press("Check it")
     step(stranger.page, "number")("We gave you 99, which is another one.")
+    return receipt
+
+
+def check_with_less(shop: Shop, visit: Visit, *, commitment: str, receipt: str) -> None:
+    """The draw's page in browsers that lack something."""
+    for script, words in ((NO_SIGNATURES, "this browser cannot check signatures"), (NO_CRYPTO, "over https only")):
+        lesser = visit(shop)
+        lesser.page.add_init_script(script)
+        lesser.go("/drops/moon-night/draw")
+        if script is NO_SIGNATURES:
+            lesser.page.get_by_label("Your receipt").fill(receipt)
+            lesser.press("Check it")
+            lesser.sees("Nothing is wrong, but not all of it could be checked.")
+        lesser.sees(words)
+
+    plain = visit(shop, javascript=False)
+    plain.go("/drops/moon-night/draw")
+    assert "Without JavaScript this page cannot compute." in plain.page.locator("main noscript").inner_text()
+    command = f"tidegate verify-draw {shop.base_url}/drops/moon-night \\ --commitment {commitment}"
+    expect(plain.page.locator(".command")).to_contain_text(command)
 
 
 def with_another(page: Page, name: str) -> None:
@@ -280,3 +303,12 @@ def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None
         for number, opens_in_s, draw in wishes
     ]
     assert waits == pytest.approx(expected)
+    pauses = visitor.page.evaluate(
+        """async (module) => {
+            const { retryPause } = await import(module);
+            const after = (failures, draw, retryAfter_s = 0) => retryPause({ failures, draw, retryAfter_s });
+            return [after(1, 0), after(1, 1), after(3, 1), after(40, 0), after(40, 1), after(1, 1, 30)];
+        }""",
+        static_url("storefront/poll.js"),
+    )
+    assert pauses == [1, 2, 8, 30, 60, 30]

@@ -24,10 +24,12 @@ from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.site import PROCESS_NAME_VARIABLE, database_checks, listening_socket, stop_on
 from tidegate.gate import (
     BeaconWatch,
+    Gate,
     GateVisitor,
     VisitorTokens,
     draw_rooms_once,
     fetch_beacon,
+    find_foreign_room,
     http_pace,
     open_gate,
     open_rooms_once,
@@ -44,7 +46,7 @@ from tidegate.platform.edge.stack import make_app
 from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.settings import Settings, current_settings
-from tidegate.storefront import pages_gate
+from tidegate.storefront import pages_draw, pages_gate
 from tidegate.web import StaticTree, error_page, form_key, pages_language, pages_problems
 
 HOT_ROUTES = (*gate_http.ROUTES, *gate_http_shop.ROUTES)
@@ -72,7 +74,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
     app.state.shelf = shelf or Shelf(settings)
     app.include_router(health_router(database_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
-    for router in (pages_gate.router, pages_problems.router, pages_language.router):
+    for router in (pages_gate.router, pages_draw.router, pages_problems.router, pages_language.router):
         app.include_router(router)
     app.mount("/static", StaticTree())
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
@@ -131,6 +133,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     async with open_database(settings) as database, open_gate(database, settings, show=show) as rooms:
         app.state.database = database
         app.state.gate = rooms
+        app.state.room_title = partial(_title, database, rooms)
         app.state.shelf.may = partial(http_pace.may_follow, rooms)
         moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
         try:
@@ -138,6 +141,12 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         finally:
             stop.set()
             await moving
+
+
+async def _title(database: Database, rooms: Gate, slug: str) -> str | None:
+    async with database.connection() as conn:
+        found = await find_foreign_room(conn, room_id=rooms.kept(slug).room.id)
+    return None if found is None else found.title
 
 
 def make_loops(database: Database, settings: Settings) -> list[Loop]:

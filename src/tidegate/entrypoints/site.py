@@ -260,6 +260,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.freshness = freshness
             app.state.answers = answers
             app.state.room_drops = RoomDrops(database, answers)
+            app.state.room_title = app.state.room_drops.title
             with open_darkroom(settings.pictures) as darkroom:
                 app.state.darkroom = darkroom
                 yield

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TypeVar
 
 import psycopg
-from prometheus_client import Counter, Histogram
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
 
 from tidegate.payments.contracts import (
     Answer,
@@ -24,10 +25,20 @@ from tidegate.payments.contracts import (
 )
 from tidegate.payments.rules import may_be_method
 from tidegate.payments.sandbox import SandboxProvider
+from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import Database
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
+
+log = structlog.get_logger()
+
+HELD_BACK = Gauge(
+    "tidegate_payments_provider_held_back",
+    "Whether calls to a provider are held back since it does not answer: 0 no, 1 all but one that tries, 2 all.",
+    ("provider",),
+)
+STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 CALLS = Counter(
     "tidegate_payments_provider_calls", "Calls to payment providers by outcome.", ("provider", "call", "outcome")
@@ -51,10 +62,21 @@ Said = TypeVar("Said")
 class Providers(Mapping[str, Provider]):
     """Providers by name."""
 
-    def __init__(self, providers: Iterable[Provider], *, timeout_s: float) -> None:
-        """`timeout_s` bounds each call."""
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        *,
+        timeout_s: float,
+        breaker_failures: int = 20,
+        breaker_pause_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`timeout_s` bounds each call; after `breaker_failures` in a row without an answer see `Breaker`."""
         self._by_name = {provider.name: provider for provider in providers}
         self._timeout_s = timeout_s
+        self._breakers = {
+            name: Breaker(failures=breaker_failures, pause_s=breaker_pause_s, clock=clock) for name in self._by_name
+        }
 
     def __getitem__(self, name: str) -> Provider:
         return self._by_name[name]
@@ -77,26 +99,47 @@ class Providers(Mapping[str, Provider]):
     ) -> Said:
         """Run one call of provider `name` within the time bound and count it as `call`.
 
-        Raises: OutcomeUnknown when it did not answer in time; ProviderRefused; UnknownProvider.
+        Raises: OutcomeUnknown when it did not answer in time, or was not asked since it has not answered for a while;
+        ProviderRefused; UnknownProvider.
         """
         provider = self.pick(name)
+        if not self._breakers[name].admits():
+            _calls(name, call, "held_back").inc()
+            raise OutcomeUnknown(f"{name} has not answered for a while and was not asked for {call}")
+        if self._breakers[name].state is BreakerState.HALF_OPEN:
+            HELD_BACK.labels(name).set(STATES[BreakerState.HALF_OPEN])
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout_s):
                 said = await run(provider)
         except NO_ANSWER as error:
             CALLS.labels(name, call, "no_answer").inc()
+            self._note(name, answered=False)
             raise OutcomeUnknown(f"{name} did not answer {call}: {type(error).__name__}") from error
         except OutcomeUnknown:
             CALLS.labels(name, call, "no_answer").inc()
+            self._note(name, answered=False)
             raise
         except ProviderRefused:
             CALLS.labels(name, call, "refused").inc()
+            self._note(name, answered=True)
             raise
         finally:
             _seconds(name, call).observe(time.perf_counter() - started)
         _calls(name, call, outcome(said)).inc()
+        self._note(name, answered=True)
         return said
+
+    def _note(self, name: str, *, answered: bool) -> None:
+        breaker = self._breakers[name]
+        before = breaker.state
+        if answered:
+            breaker.succeeded()
+        else:
+            breaker.failed()
+        if breaker.state is not before:
+            log.warning("provider_held_back" if breaker.state is BreakerState.OPEN else "provider_answers", name=name)
+            HELD_BACK.labels(name).set(STATES[breaker.state])
 
     async def close(self) -> None:
         """Let go of the providers' connections."""
@@ -127,7 +170,13 @@ def make_providers(database: Database, settings: Settings, *, extra: Iterable[Pr
         providers.append(StripeProvider(settings))
     if settings.demo:
         providers.append(SandboxProvider(database, settings))
-    return Providers([*providers, *extra], timeout_s=settings.payments.provider_timeout_s)
+    limits = settings.payments
+    return Providers(
+        [*providers, *extra],
+        timeout_s=limits.provider_timeout_s,
+        breaker_failures=limits.breaker_failures,
+        breaker_pause_s=limits.breaker_pause_s,
+    )
 
 
 def check_method(providers: Providers, *, provider: str, method: str) -> None:

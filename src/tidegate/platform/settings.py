@@ -133,6 +133,8 @@ class PaymentSettings(BaseModel):
     """Towards payment providers."""
 
     provider_timeout_s: float = Field(15.0, gt=0, description="Longest wait for an answer of a provider.")
+    breaker_failures: Count = Field(20, description="Calls in a row without an answer, after which no more are made.")
+    breaker_pause_s: float = Field(5.0, gt=0, description="Pause until one call finds out whether it answers again.")
     reconcile_after_s: Count = Field(5, description="Age at which an unsettled charge is asked about.")
     reconcile_batch: Count = Field(100, description="Most charges asked about in one round.")
     ask_at_once: Count = Field(24, description="Most questions to providers in flight at once.")

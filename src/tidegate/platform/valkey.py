@@ -33,6 +33,11 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
 
 
+def packed(parts: Sequence[bytes]) -> bytes:
+    """A command as Valkey's protocol has it (RESP): the client's own packing looks at each part's type and size."""
+    return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)])
+
+
 class ScriptLine:
     """One connection that runs `scripts`; one call at a time. It connects by itself, and again after a failure."""
 
@@ -108,8 +113,8 @@ class ScriptLine:
                 log.warning("valkey_refused", use=self._name, error=str(error)[:100])
 
     async def _send(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> None:
-        command = self._connection.pack_command(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
-        await self._connection.send_packed_command(command, check_health=False)
+        command = packed((b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments))
+        await self._connection.send_packed_command([command], check_health=False)
 
     async def _connect(self) -> None:
         await self._connection.connect()

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate import gate
-from tidegate.checkout import Shop
 from tidegate.gate import DrawAnswer, Gate, PlaceQuestion
 from tidegate.platform.problems import NotFound
-from tidegate.storefront.room_drops import RoomDrops
+from tidegate.platform.settings import Settings
+from tidegate.storefront.room_drops import RoomTitle
 from tidegate.web import NOT_KEPT, current_person, render, see_other
 
 router = APIRouter(include_in_schema=False)
@@ -41,12 +41,12 @@ class DrawContext:
 async def show_draw(request: Request, slug: str) -> Response:
     """What a draw was made of; before, what is public of it. Of a drop without a room it leads to the drop."""
     rooms: Gate = request.app.state.gate
-    drops: RoomDrops = request.app.state.room_drops
-    shop: Shop = request.app.state.shop
+    settings: Settings = request.app.state.settings
+    title_of: RoomTitle = request.app.state.room_title
     if slug not in rooms.statuses:
         return see_other(request, f"/drops/{slug}")
-    drop = await drops.find(slug)
-    if drop is None:
+    title = await title_of(slug)
+    if title is None:
         raise NotFound()
     room = rooms.kept(slug).room
     person = await current_person(request)
@@ -55,12 +55,12 @@ async def show_draw(request: Request, slug: str) -> Response:
     draw = gate.draw_answer(room)
     context = DrawContext(
         slug=slug,
-        title=drop.title,
+        title=title,
         draw=draw,
         opens_at=room.opens_at,
         drawn_at=room.drawn_at,
         over=draw.assurance != "pending",
-        address=f"{shop.settings.base_url}/drops/{slug}",
+        address=f"{settings.base_url}/drops/{slug}",
         receipt=gate.receipt_text(rooms.ring, joined.receipt) if joined else "",
         number=joined.place.number if joined else None,
     )

@@ -12,13 +12,14 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from fastapi import APIRouter, Request
+from msgspec import structs
 from starlette.responses import RedirectResponse, Response
 
 from tidegate import gate
 from tidegate.gate import ForeignRoom, Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.platform.settings import Settings
-from tidegate.storefront.pages_room import GUEST, LOOK_AGAIN_S, ahead_of, minutes_until, stage_of
+from tidegate.storefront.pages_room import GUEST, LOOK_AGAIN_S, ahead_of, minutes_until, part_of, prospect_of, stage_of
 from tidegate.web import (
     NOT_KEPT,
     Visitor,
@@ -51,13 +52,16 @@ class GateRoomContext:
     known: bool
     """Whether the visitor may take a place without being sent by the shop first."""
     vouched: bool
-    said: bool
-    """Whether the shop said what it has left."""
     problem: str
     look_again_s: int
     stage: str
     ahead: int | None
     minutes: int | None
+    prospect: str
+    part: str
+    """Both as in `RoomContext`."""
+    ticket: str
+    receipt: str
     back: str
     """Where the visitor came from, or the shop's first page."""
     onward: str
@@ -162,6 +166,8 @@ async def _page(request: Request, room: Room, foreign: ForeignRoom, *, problem: 
     person = await current_person(request)
     joined = await _joined(request, room, person)
     room, place = (joined.room, joined.place) if joined else (room, None)
+    if foreign.free is None:
+        room = structs.replace(room, stock_left=None)  # nobody has said what is left
     stage, ahead = stage_of(room, place), ahead_of(room, place)
     wanted = request.cookies.get(RETURN_COOKIE, "")
     back = wanted if of_shop(foreign, wanted) else f"{foreign.shop}/"
@@ -173,12 +179,15 @@ async def _page(request: Request, room: Room, foreign: ForeignRoom, *, problem: 
         place=place,
         known=_known(room, person),
         vouched=person is not None and person.role != GUEST,
-        said=foreign.free is not None,
         problem=words_of(problem) if problem else "",
         look_again_s=LOOK_AGAIN_S,
         stage=stage,
         ahead=ahead,
         minutes=minutes_until(room, ahead),
+        prospect=prospect_of(room, ahead),
+        part=part_of(room, place),
+        ticket=gate.ticket_of(_gate(request).ring, joined.place) if joined else "",
+        receipt=gate.receipt_text(_gate(request).ring, joined.receipt) if joined else "",
         back=back,
         onward=_onward(request, room, place, back) if place is not None and stage == "turn" else "",
     )

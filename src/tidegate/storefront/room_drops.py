@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tidegate import catalog
@@ -12,6 +13,9 @@ from tidegate.web import Answers
 
 MOST_KEPT = 1_000
 
+RoomTitle = Callable[[str], Awaitable[str | None]]
+"""What a room is for, by its drop's address; `app.state.room_title`."""
+
 
 @dataclass(slots=True)
 class RoomDrops:
@@ -20,6 +24,11 @@ class RoomDrops:
     database: Database
     answers: Answers
     _kept: dict[str, tuple[int, Drop]] = field(default_factory=dict)
+
+    async def title(self, slug: str) -> str | None:
+        """What a drop is called, or None."""
+        drop = await self.find(slug)
+        return None if drop is None else drop.title
 
     async def find(self, slug: str) -> Drop | None:
         """The drop, or None."""

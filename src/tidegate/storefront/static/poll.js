@@ -8,3 +8,11 @@ export function nextPoll({ poll, number, serving, opensIn_s, draw }) {
   const far = number === null ? Math.max(opensIn_s, 0) / 10 : Math.max(number - serving, 0) / poll.per_s;
   return Math.min(Math.max(far, poll.near_s), poll.far_s) * (1 + poll.jitter * (2 * draw - 1));
 }
+
+const RETRY_S = { first: 1, most: 60 };
+
+/** In seconds, after so many failures in a row: twice as long each time, by chance, and as long as the shop asks for. */
+export function retryPause({ failures, retryAfter_s, draw }) {
+  const most = Math.min(RETRY_S.first * 2 ** Math.min(failures, 10), RETRY_S.most);
+  return Math.max(most * (0.5 + draw / 2), retryAfter_s);
+}

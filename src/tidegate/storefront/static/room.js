@@ -2,9 +2,10 @@
 // own place only near the front. The page is loaded anew only when there is something to do. Nobody who waits asks for
 // their number: it follows from what is published at the draw. Without JavaScript the page reloads by itself.
 
+import { clockOffset } from "../web/countdown.js";
 import { makeChime } from "./chime.js";
 import { canCompute, numberOf } from "./draw.js";
-import { nextPoll } from "./poll.js";
+import { nextPoll, retryPause } from "./poll.js";
 
 const room = document.querySelector("[data-room]");
 const { room: address, stage, opens, place, ticket } = room.dataset;
@@ -14,13 +15,13 @@ const plurals = new Intl.PluralRules(lang);
 const title = document.title;
 
 const PATIENCE_MS = 10_000;
-const RETRY_S = { first: 1, most: 60 };
 const SPREAD_MS = 2000;
 /** Asks a second that a room takes where all who wait have one reason: pages, and places of those who cannot compute. */
 const ASKS_PER_S = 2000;
 const LEAST_PACE = 0.001;
 const SPEAK_EVERY_MS = 60_000;
 
+const offset = clockOffset();
 let number = room.dataset.number ? Number(room.dataset.number) : null;
 let failures = 0;
 let timer = 0;
@@ -64,7 +65,7 @@ function reload(status = null) {
 }
 
 function pauseOf(status) {
-  const opensIn_s = (Date.parse(opens) - Date.parse(status.at)) / 1000;
+  const opensIn_s = (Date.parse(opens) - Date.now() - offset) / 1000; // an unchanged status has an old `at`
   return nextPoll({ poll: status.poll, number, serving: status.serving, opensIn_s, draw: Math.random() });
 }
 
@@ -118,7 +119,8 @@ function showStand(status) {
 }
 
 async function ask(path, headers = {}) {
-  const answer = await fetch(`${address}${path}`, { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+  const options = { headers, cache: "no-cache", signal: AbortSignal.timeout(PATIENCE_MS) };
+  const answer = await fetch(`${address}${path}`, options);
   if (answer.ok) return answer.json();
   const error = new Error(String(answer.status));
   error.status = answer.status;
@@ -204,12 +206,6 @@ function offline(is) {
   if (is) say(wordsOf("[data-offline]"), { now: true });
 }
 
-/** Twice as long after each failure, within bounds, by chance, and as long as the shop asks for. */
-function retryPause(error) {
-  const most = Math.min(RETRY_S.first * 2 ** Math.min(failures, 10), RETRY_S.most);
-  return Math.max(most * (0.5 + Math.random() / 2), error.retryAfter_s ?? 0);
-}
-
 function plan(pause_s) {
   clearTimeout(timer);
   if (!over) timer = setTimeout(look, pause_s * 1000);
@@ -226,7 +222,7 @@ async function look() {
   } catch (error) {
     failures += 1;
     offline(true);
-    pause_s = retryPause(error);
+    pause_s = retryPause({ failures, retryAfter_s: error.retryAfter_s ?? 0, draw: Math.random() });
   }
   plan(pause_s);
 }

@@ -10,7 +10,7 @@ const RELOAD_SPREAD_MS = 1500;
 const SPOKEN_AT_S = [3600, 1800, 600, 300, 120, 60, 30, 10];
 
 /** How far this device's clock is behind the server's, in ms: the page was made when its first byte arrived here. */
-function clockOffset() {
+export function clockOffset() {
   const served = Date.parse(document.documentElement.dataset.serverTime ?? "");
   if (Number.isNaN(served)) return 0;
   const entry = performance.getEntriesByType("navigation")[0];

@@ -171,13 +171,19 @@ async def test_a_round_of_the_sweeper_hands_out_what_is_late_and_no_more_than_on
     postbox: Postbox, database: Database
 ) -> None:
     settings = current_settings()
+    settings = settings.model_copy(
+        update={
+            "jobs": settings.jobs.model_copy(update={"notify_sweep_s": 60}),
+            "mail": settings.mail.model_copy(update={"lease_s": 3_600}),
+        }
+    )
     make_app(settings)
     event = order_paid(1)
     await on_order_event(database, settings, event)
     assert await sweep(database, settings) == 0
     assert lane_depths()[RECEIPTS] == 0
     async with database.connection() as conn:
-        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp() - interval '2 seconds'")
+        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp() - interval '61 seconds'")
     for _ in range(3):
         assert await sweep(database, settings) == 0
     assert lane_depths()[RECEIPTS] == 1

@@ -154,6 +154,7 @@ def make_plausible(case: Case[Any]) -> None:
         body["shipping_address"] = ADDRESS
 
 
+@pytest.mark.timeout(300)
 def test_chains_of_requests_meet_the_document(api: Api) -> None:
     # What has no links to buying would only thin the chains out. Single requests try it.
     machine: Any = api.schema().include(tag=CHAINED).as_state_machine()
@@ -188,6 +189,7 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
         assert statuses <= api.seen(name), name
 
 
+@pytest.mark.timeout(300)
 def test_single_requests_meet_the_document(api: Api) -> None:
     for found in api.schema().get_all_operations():
         operation = found.ok()

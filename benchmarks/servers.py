@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +55,11 @@ class Servers:
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far by kind of process; backends that have ended are counted with their parent."""
-        postgres = processes_in(self.data)
-        used = {"postgres": sum(used_s(each) for each in postgres), "valkey": used_s(psutil.Process(self.valkey_pid))}
-        for process in postgres:
-            times = process.cpu_times()
-            used["postgres"] += times.children_user + times.children_system
+        used = {"postgres": 0.0, "valkey": used_s(psutil.Process(self.valkey_pid))}
+        for process in processes_in(self.data):
+            with suppress(psutil.NoSuchProcess):  # a backend or a worker of autovacuum that has just ended
+                times = process.cpu_times()
+                used["postgres"] += times.user + times.system + times.children_user + times.children_system
         return used
 
     def durability(self) -> dict[str, str]:

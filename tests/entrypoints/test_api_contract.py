@@ -180,7 +180,7 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
 
     # What a chain meets depends on ids and on time, which differ from run to run: other chains until all was seen.
     for again in range(CHAIN_ROUNDS):
-        chosen = hypothesis.settings(BOUNDED, derandomize=not again, max_examples=30, stateful_step_count=12)
+        chosen = hypothesis.settings(BOUNDED, derandomize=not again, max_examples=40, stateful_step_count=12)
         Buyer.run(settings=chosen)
         if all(statuses <= api.seen(name) for name, statuses in REACHED.items()):
             break

@@ -260,8 +260,6 @@ async def expand_shard(database: Database, settings: Settings, *, event_id: Even
             "UPDATE notify.sends SET told = told + %s WHERE event_id = %s AND topic_id = %s",
             (followers, event_id, shard.topic_id),
         )
-    if not mails:
-        await finish_send(database, event_id=event_id)
     return Expanded(followers, inbox, mails)
 
 

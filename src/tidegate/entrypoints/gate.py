@@ -18,10 +18,15 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from tidegate import __version__
 from tidegate.entrypoints.admission import clear_rooms, gate_admission
 from tidegate.entrypoints.prepare import migrate_database
-from tidegate.entrypoints.site import PROCESS_NAME_VARIABLE, database_checks, listening_socket, stop_on
+from tidegate.entrypoints.serving import (
+    PROCESS_NAME_VARIABLE,
+    bare_app,
+    database_checks,
+    listening_socket,
+    stop_on,
+)
 from tidegate.gate import (
     BeaconWatch,
     Gate,
@@ -59,17 +64,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
     form_key(settings.security)
-    app = FastAPI(
-        title=settings.shop_name,
-        version=__version__,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
-        lifespan=_running,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
-    app.state.settings = settings
+    app = bare_app(settings, lifespan=_running)
     app.state.bare = True
     app.state.shelf = shelf or Shelf(settings)
     app.include_router(health_router(database_checks(app)))

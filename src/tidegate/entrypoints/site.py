@@ -6,17 +6,15 @@ import gc
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from types import FrameType
 
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import __version__, accounts, checkout, gate, notify
+from tidegate import accounts, checkout, gate, notify
 from tidegate.accounts import SignedIn, TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import http_account as accounts_http_account
@@ -45,11 +43,17 @@ from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
+from tidegate.entrypoints.serving import (
+    PROCESS_NAME_VARIABLE,
+    bare_app,
+    database_checks,
+    listening_socket,
+    stop_on,
+)
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
-from tidegate.migrations.run import known_revisions
 from tidegate.notify import http_staff as notify_http_staff
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -61,11 +65,10 @@ from tidegate.platform.edge.health import HealthCheck, health_router
 from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
-from tidegate.platform.edge.server import listen, make_server
+from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.files import LocalFiles
 from tidegate.platform.observability import configure_logging, start_metrics
-from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
@@ -93,13 +96,8 @@ from tidegate.web import (
     pages_shop,
 )
 
-LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
-"""How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
-
 GC_THRESHOLDS = (50_000, 20, 100)
 """What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
-
-PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
 
 TAKE_OVER: tuple[TakeOver, ...] = (
     checkout.take_over_purchases,
@@ -125,17 +123,7 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = (), shelf:
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
     form_key(settings.security)
-    app = FastAPI(
-        title=settings.shop_name,
-        version=__version__,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
-        lifespan=_running,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-    )
-    app.state.settings = settings
+    app = bare_app(settings, lifespan=_running)
     app.state.extra_providers = tuple(providers)
     app.state.shelf = shelf or Shelf(settings)
     add_routes(app, settings)
@@ -283,45 +271,8 @@ async def _make_guest(database: Database, settings: Settings) -> SignedIn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
 
 
-def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
-    """Whether the database answers and is of this program's revision."""
-    revision = known_revisions()[-1]
-
-    async def database_answers() -> None:
-        async with app.state.database.connection() as conn:
-            await conn.execute("SELECT 1")
-
-    async def migrations_are_done() -> None:
-        async with app.state.database.connection() as conn:
-            row = await (await conn.execute("SELECT version_num FROM public.alembic_version")).fetchone()
-        if row is None or row[0] != revision:
-            raise StartupError("the database has another revision than this program")
-
-    return {"database": database_answers, "migrations": migrations_are_done}
-
-
 def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
     async def valkey_answers() -> None:
         await app.state.valkey.ping()
 
     return {**database_checks(app), "valkey": valkey_answers}
-
-
-def listening_socket(settings: Settings) -> socket.socket:
-    """The inherited socket, else one on the settings' address. Raises: StartupError."""
-    inherited = os.environ.get(LISTEN_FD_VARIABLE)
-    try:
-        return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
-    except (OSError, ValueError) as error:
-        place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
-        raise StartupError(f"cannot listen on {place}: {error}") from None
-
-
-def stop_on(*signals: signal.Signals) -> None:
-    """Leave at these signals until uvicorn takes over, and again when it raises them at its end."""
-    for number in signals:
-        signal.signal(number, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)

@@ -1,0 +1,77 @@
+"""What every serving process of ours begins with: its app, its socket, its end, and whether its database is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import FrameType
+
+from fastapi import FastAPI
+
+from tidegate import __version__
+from tidegate.migrations.run import known_revisions
+from tidegate.platform.edge.health import HealthCheck
+from tidegate.platform.edge.server import listen
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import Settings
+
+LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
+"""How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
+
+PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
+
+
+def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """An app without routes, which documents itself by our own pages only."""
+    app = FastAPI(
+        title=settings.shop_name,
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    return app
+
+
+def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    """Whether the database answers and is of this program's revision."""
+    revision = known_revisions()[-1]
+
+    async def database_answers() -> None:
+        async with app.state.database.connection() as conn:
+            await conn.execute("SELECT 1")
+
+    async def migrations_are_done() -> None:
+        async with app.state.database.connection() as conn:
+            row = await (await conn.execute("SELECT version_num FROM public.alembic_version")).fetchone()
+        if row is None or row[0] != revision:
+            raise StartupError("the database has another revision than this program")
+
+    return {"database": database_answers, "migrations": migrations_are_done}
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """The inherited socket, else one on the settings' address. Raises: StartupError."""
+    inherited = os.environ.get(LISTEN_FD_VARIABLE)
+    try:
+        return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
+    except (OSError, ValueError) as error:
+        place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
+        raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def stop_on(*signals: signal.Signals) -> None:
+    """Leave at these signals until uvicorn takes over, and again when it raises them at its end."""
+    for number in signals:
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

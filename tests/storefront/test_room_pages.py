@@ -18,7 +18,7 @@ from tidegate.gate.status import status_of
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
 from tidegate.platform.settings_gate import GateSettings
-from tidegate.storefront.pages_room import ahead_of, minutes_until, part_of, prospect_of, stage_of
+from tidegate.storefront.room_line import ahead_of, minutes_until, part_of, prospect_of, stage_of
 
 __all__ = ["app", "open_drop", "reader", "sell"]
 

@@ -19,7 +19,7 @@ from tidegate import gate
 from tidegate.gate import ForeignRoom, Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.platform.settings import Settings
-from tidegate.storefront.pages_room import GUEST, LOOK_AGAIN_S, ahead_of, minutes_until, part_of, prospect_of, stage_of
+from tidegate.storefront.room_line import GUEST, LineContext, stage_of
 from tidegate.web import (
     NOT_KEPT,
     Visitor,
@@ -39,29 +39,13 @@ PASS_PARAMETER: Final = "tidegate_pass"  # noqa: S105 - a name, not a secret
 MAX_ADDRESS: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class GateRoomContext:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRoomContext(LineContext):
     """Context of `storefront/gate_room.html`."""
 
-    slug: str
-    title: str
     shop_name: str
     """Host name of the shop that people wait for."""
-    room: Room
-    place: Place | None
-    known: bool
-    """Whether the visitor may take a place without being sent by the shop first."""
     vouched: bool
-    problem: str
-    look_again_s: int
-    stage: str
-    ahead: int | None
-    minutes: int | None
-    prospect: str
-    part: str
-    """Both as in `RoomContext`."""
-    ticket: str
-    receipt: str
     back: str
     """Where the visitor came from, or the shop's first page."""
     onward: str
@@ -168,28 +152,20 @@ async def _page(request: Request, room: Room, foreign: ForeignRoom, *, problem: 
     room, place = (joined.room, joined.place) if joined else (room, None)
     if foreign.free is None:
         room = structs.replace(room, stock_left=None)  # nobody has said what is left
-    stage, ahead = stage_of(room, place), ahead_of(room, place)
     wanted = request.cookies.get(RETURN_COOKIE, "")
     back = wanted if of_shop(foreign, wanted) else f"{foreign.shop}/"
     context = GateRoomContext(
         slug=room.slug,
         title=foreign.title,
-        shop_name=urlsplit(foreign.shop).netloc,
         room=room,
-        place=place,
+        joined=joined,
+        ring=_gate(request).ring,
         known=_known(room, person),
-        vouched=person is not None and person.role != GUEST,
         problem=words_of(problem) if problem else "",
-        look_again_s=LOOK_AGAIN_S,
-        stage=stage,
-        ahead=ahead,
-        minutes=minutes_until(room, ahead),
-        prospect=prospect_of(room, ahead),
-        part=part_of(room, place),
-        ticket=gate.ticket_of(_gate(request).ring, joined.place) if joined else "",
-        receipt=gate.receipt_text(_gate(request).ring, joined.receipt) if joined else "",
+        shop_name=urlsplit(foreign.shop).netloc,
+        vouched=person is not None and person.role != GUEST,
         back=back,
-        onward=_onward(request, room, place, back) if place is not None and stage == "turn" else "",
+        onward=_onward(request, room, place, back) if place is not None and stage_of(room, place) == "turn" else "",
     )
     status = problem.status if problem else 200
     return render(request, "storefront/gate_room.html", context, status=status, headers=NOT_KEPT)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate import gate
 from tidegate.checkout import Shop
-from tidegate.gate import Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
+from tidegate.gate import Gate, Joined, JoinWish, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.storefront.contexts import whole_minutes
 from tidegate.storefront.offers import DropOffer, find_drop_offer
 from tidegate.storefront.pages import choice
 from tidegate.storefront.room_drops import RoomDrops
+from tidegate.storefront.room_line import GUEST, LineContext
 from tidegate.web import (
     NOT_KEPT,
     SignInFirst,
@@ -29,93 +29,16 @@ from tidegate.web import (
 
 router = APIRouter(include_in_schema=False)
 
-GUEST: Final = "guest"
-LOOK_AGAIN_S: Final = 10
-"""How often a browser without JavaScript loads the page of a room anew."""
-SLOWEST_PER_S: Final = 0.001
-"""Below this pace no time is told: nobody is being let in."""
 
-
-@dataclass(frozen=True, slots=True)
-class RoomContext:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomContext(LineContext):
     """Context of `storefront/room.html`."""
 
-    slug: str
-    title: str
-    room: Room
-    place: Place | None
-    known: bool
-    """Whether the visitor may take a place without signing in first."""
     drop: DropOffer | None
     """What there is to buy; only for those whose turn it is."""
     sku: str
     most: int
     hold_minutes: int
-    problem: str
-    look_again_s: int
-    stage: str
-    """See `stage_of`."""
-    ahead: int | None
-    """How many are before the visitor; None while nobody has a number."""
-    minutes: int | None
-    """About how long it will be until the visitor's turn; None when that cannot be told."""
-    prospect: str
-    """See `prospect_of`."""
-    part: str
-    """What is said to those in line: lobby, drawing, number or sold_out."""
-    ticket: str
-    receipt: str
-    """Both are the visitor's own, empty for those without a place."""
-
-
-def stage_of(room: Room, place: Place | None) -> str:
-    """What the page is about: before, join, line, turn, spent, missed, left, sold_out or over."""
-    state = place.state if place else None
-    if state is PlaceState.ADMITTED and room.phase is not Phase.CLOSED:
-        return "turn"
-    if state is PlaceState.SPENT:
-        return "spent"
-    match room.phase:
-        case Phase.CLOSED:
-            return "over"
-        case Phase.SOLD_OUT if state is not PlaceState.WAITING:
-            return "sold_out"
-        case Phase.SCHEDULED:
-            return "before"
-    if state is None:
-        return "join"
-    return {PlaceState.EXPIRED: "missed", PlaceState.LEFT: "left"}.get(state, "line")
-
-
-def part_of(room: Room, place: Place | None) -> str:
-    """What is said to somebody in line: see `RoomContext.part`. The page's script goes from one to the other."""
-    if room.phase is Phase.SOLD_OUT:
-        return "sold_out"
-    if place is not None and place.number is not None:
-        return "number"
-    return "lobby" if room.cut is None else "drawing"
-
-
-def ahead_of(room: Room, place: Place | None) -> int | None:
-    """How many are before somebody; None while they have no number."""
-    return None if place is None or place.number is None else max(place.number - room.serving, 0)
-
-
-def prospect_of(room: Room, ahead: int | None) -> str:
-    """What somebody in line should know of what is left: held (all of it, by others), short (of them), or nothing."""
-    if ahead is None or room.phase is not Phase.OPEN or room.stock_left is None:
-        return ""
-    if room.stock_left == 0:
-        return "held"
-    return "short" if ahead >= room.stock_left else ""
-
-
-def minutes_until(room: Room, ahead: int | None) -> int | None:
-    """About how long it takes to let so many in; None when that cannot be told."""
-    moves = room.phase is Phase.OPEN and not room.paused and room.stock_left != 0
-    if ahead is None or not moves or room.pace_per_s < SLOWEST_PER_S:
-        return None
-    return whole_minutes(int(ahead / room.pace_per_s) + 1)
 
 
 @router.get("/drops/{slug}/room")
@@ -168,26 +91,18 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
             offer = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
         if offer is not None and offer.offer is not None:
             sku, most = choice(offer.offer, at_most=min(drop.per_buyer, shop.settings.holds.max_quantity))
-    ahead = ahead_of(room, place)
     context = RoomContext(
         slug=slug,
         title=drop.title,
         room=room,
-        place=place,
+        joined=joined,
+        ring=_gate(request).ring,
         known=_known(room, person),
+        problem=words_of(problem) if problem else "",
         drop=offer,
         sku=sku,
         most=most,
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
-        problem=words_of(problem) if problem else "",
-        look_again_s=LOOK_AGAIN_S,
-        stage=stage_of(room, place),
-        ahead=ahead,
-        minutes=minutes_until(room, ahead),
-        prospect=prospect_of(room, ahead),
-        part=part_of(room, place),
-        ticket=gate.ticket_of(_gate(request).ring, joined.place) if joined else "",
-        receipt=gate.receipt_text(_gate(request).ring, joined.receipt) if joined else "",
     )
     status = problem.status if problem else 200
     return render(request, "storefront/room.html", context, status=status, headers=NOT_KEPT)

@@ -227,7 +227,7 @@ def lying(route: Route, **values: int) -> dict[str, object]:
 
 
 def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -> None:
-    sku = make_room(shop, "star-night", "party-bunting", mode="arrival", stock=1)
+    sku = make_room(shop, "star-night", "enamel-flower-jug-cream", mode="arrival", stock=1)
     [first] = let_join(shop, "star-night", people=1)
     buyer, staff = staff_of(shop, visit), staff_of(shop, visit)
     take_place(buyer, "star-night")

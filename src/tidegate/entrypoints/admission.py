@@ -199,7 +199,7 @@ class ForeignGoods:
 
 async def foreign_goods(settings: Settings, conn: Connection, room: gate.LiveRoom) -> ForeignGoods | None:
     """What a room before another shop stands before; None for other rooms."""
-    found = await gate.find_foreign_room(conn, room_id=room.id)
+    found = (await gate.find_foreign_rooms(conn, room_ids=[room.id])).get(room.id)
     return None if found is None else ForeignGoods(conn, found, settings.admission.inside_max)
 
 

@@ -34,7 +34,6 @@ from tidegate.gate import (
     VisitorTokens,
     draw_rooms_once,
     fetch_beacon,
-    find_foreign_room,
     http_pace,
     open_gate,
     open_rooms_once,
@@ -128,7 +127,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     async with open_database(settings) as database, open_gate(database, settings, show=show) as rooms:
         app.state.database = database
         app.state.gate = rooms
-        app.state.room_title = partial(_title, database, rooms)
+        app.state.room_title = partial(_title, rooms)
         app.state.shelf.may = partial(http_pace.may_follow, rooms)
         moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
         try:
@@ -138,10 +137,8 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             await moving
 
 
-async def _title(database: Database, rooms: Gate, slug: str) -> str | None:
-    async with database.connection() as conn:
-        found = await find_foreign_room(conn, room_id=rooms.kept(slug).room.id)
-    return None if found is None else found.title
+async def _title(rooms: Gate, slug: str) -> str | None:
+    return rooms.kept_foreign(slug)[1].title
 
 
 def make_loops(database: Database, settings: Settings) -> list[Loop]:

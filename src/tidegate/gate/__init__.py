@@ -57,7 +57,7 @@ from tidegate.gate.shops import (
     ForeignRoom,
     GoodsReport,
     add_foreign_room,
-    find_foreign_room,
+    find_foreign_rooms,
     foreign_spends,
     report_goods,
 )
@@ -125,7 +125,7 @@ __all__ = [
     "draw_rooms_once",
     "end_round",
     "fetch_beacon",
-    "find_foreign_room",
+    "find_foreign_rooms",
     "find_room",
     "foreign_spends",
     "leave",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from tidegate.gate.contracts import AccountNeeded, RoomUnknown, ShopKeyNotGood
 from tidegate.gate.running import Gate
 from tidegate.gate.shop_words import MAX_CHARS, may_report, read_visitor
-from tidegate.gate.shops import MAX_SPENDS, GoodsReport, find_foreign_room, report_goods
+from tidegate.gate.shops import MAX_SPENDS, GoodsReport, report_goods
 from tidegate.gate.visitors import VisitorTokens
 from tidegate.platform.edge.hot import HeaderParameter, answer, hot_route
 from tidegate.platform.ids import PlaceId, parse_id
@@ -69,15 +69,12 @@ async def put_goods(request: Request, body: GoodsBody) -> Response:
     the same moment together. Saying the same again changes nothing.
     """
     gate: Gate = request.app.state.gate
-    room = gate.kept(request.path_params["slug"]).room
+    room, foreign = gate.kept_foreign(request.path_params["slug"])
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    good = may_report(token.strip(), shop_key=foreign.shop_key, drop=room.drop_id, now_s=time.time())
+    if scheme.lower() != "bearer" or not good:
+        raise ShopKeyNotGood()
     async with gate.database.transaction() as conn:
-        foreign = await find_foreign_room(conn, room_id=room.id)
-        if foreign is None:
-            raise RoomUnknown()
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        good = may_report(token.strip(), shop_key=foreign.shop_key, drop=room.drop_id, now_s=time.time())
-        if scheme.lower() != "bearer" or not good:
-            raise ShopKeyNotGood()
         unknown = await report_goods(conn, room_id=room.id, report=_report(body))
     return answer(GoodsAnswer(len(body.spent) - len(unknown), [str(place) for place in unknown]))
 
@@ -122,10 +119,7 @@ async def post_visitor(request: Request, body: VisitorBody) -> Response:
         if not room.guests:
             raise AccountNeeded()
         return answer(VisitorAnswer(tokens.make_guest(now_s=now_s).token), status=201)
-    async with gate.database.connection() as conn:
-        foreign = await find_foreign_room(conn, room_id=room.id)
-    if foreign is None:
-        raise RoomUnknown()
+    _room, foreign = gate.kept_foreign(room.slug)
     person_id = read_visitor(body.visitor, shop_key=foreign.shop_key, drop=room.drop_id, now_s=now_s)
     if person_id is None:
         raise ShopKeyNotGood()

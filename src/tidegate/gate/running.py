@@ -9,10 +9,11 @@ from functools import partial
 
 import structlog
 
-from tidegate.gate.contracts import RoomUnknown
+from tidegate.gate.contracts import Room, RoomUnknown
 from tidegate.gate.pace import FollowersPace, Pace
 from tidegate.gate.places import RACE, Joined, JoinWish, PlaceQuestion, find_places, settle_joins
 from tidegate.gate.rooms import list_rooms
+from tidegate.gate.shops import ForeignRoom, find_foreign_rooms
 from tidegate.gate.signing import KeyRing, load_keys
 from tidegate.gate.status import KeptStatus, keep_statuses
 from tidegate.platform.batcher import Batcher
@@ -20,6 +21,7 @@ from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.group_commit import GroupCommit
+from tidegate.platform.ids import RoomId
 from tidegate.platform.settings import Settings
 from tidegate.platform.transactions import PostgresTransactions
 
@@ -47,6 +49,8 @@ class Gate:
         self.ring = ring
         self._show = show
         self.statuses: dict[str, KeptStatus] = {}
+        self.foreign: dict[RoomId, ForeignRoom] = {}
+        """Those of the rooms that stand before other shops."""
         self.pace = Pace(settings.gate.asks_per_minute)
         self.followers = FollowersPace(
             per_minute=settings.gate.status_per_minute,
@@ -82,6 +86,14 @@ class Gate:
             raise RoomUnknown()
         return found
 
+    def kept_foreign(self, slug: str) -> tuple[Room, ForeignRoom]:
+        """A room before another shop, and what that is and said, as of the last second. Raises: RoomUnknown."""
+        room = self.kept(slug).room
+        found = self.foreign.get(room.id)
+        if found is None:
+            raise RoomUnknown()
+        return room, found
+
     async def join(self, wish: JoinWish) -> Joined:
         """Give somebody their place, with whatever batch it lands in. Raises: as `why_not_join`, JoinedTooOften."""
         return await self._joins.submit(wish)
@@ -95,9 +107,11 @@ class Gate:
         limits = self.settings.gate
         async with self.database.connection() as conn:
             rooms = await list_rooms(conn, limit=limits.rooms_max)
+            foreign = await find_foreign_rooms(conn, room_ids=[room.id for room in rooms])
             now = await database_now(conn)
             if with_keys:
                 self.ring = await load_keys(conn)
+        self.foreign = foreign
         self.statuses = keep_statuses(rooms, now=now, limits=limits)
         self._show(self.statuses)
 

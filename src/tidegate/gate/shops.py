@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 
@@ -25,7 +24,7 @@ MAX_SPENDS = 1_000
 
 FIND = """
 SELECT room_id, title, shop, shop_key, per_buyer, free, held, sold, p99_ms, reported_at FROM gate.foreign_rooms
-WHERE room_id = %s
+WHERE room_id = ANY(%s)
 """
 LATE = """
 UPDATE gate.places SET state = 'spent' WHERE id = ANY(%s) AND state IN ('expired', 'left', 'waiting')
@@ -82,11 +81,10 @@ async def add_foreign_room(
     )
 
 
-async def find_foreign_room(conn: Connection, *, room_id: RoomId) -> ForeignRoom | None:
-    """What the shop before which a room stands is and said; None for a room of our own."""
-    rows = await conn.execute(FIND, (room_id,))
-    row: Any = await rows.fetchone()
-    return None if row is None else ForeignRoom(*row)
+async def find_foreign_rooms(conn: Connection, *, room_ids: Sequence[RoomId]) -> dict[RoomId, ForeignRoom]:
+    """Those of these rooms that stand before another shop, and what it is and said."""
+    rows = await conn.execute(FIND, (list(room_ids),))
+    return {row[0]: ForeignRoom(*row) for row in await rows.fetchall()}
 
 
 async def report_goods(conn: Connection, *, room_id: RoomId, report: GoodsReport) -> list[PlaceId]:

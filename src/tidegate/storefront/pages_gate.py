@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from tidegate import gate
 from tidegate.gate import ForeignRoom, Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
-from tidegate.platform.problems import NotFound, Problem
+from tidegate.platform.problems import Problem
 from tidegate.platform.settings import Settings
 from tidegate.storefront.room_line import GUEST, LineContext, stage_of
 from tidegate.web import (
@@ -37,6 +37,7 @@ router = APIRouter(include_in_schema=False)
 RETURN_COOKIE: Final = "tidegate_return"
 PASS_PARAMETER: Final = "tidegate_pass"  # noqa: S105 - a name, not a secret
 MAX_ADDRESS: Final = 2_000
+MOST_LISTED: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +64,15 @@ class GateRoomsContext:
 async def show_rooms(request: Request) -> Response:
     """Rooms that are not closed."""
     live = [kept.room for kept in _gate(request).statuses.values() if kept.room.phase is not Phase.CLOSED]
-    async with _gate(request).database.connection() as conn:
-        found = [(room.slug, await gate.find_foreign_room(conn, room_id=room.id)) for room in live[:50]]
-    rooms = tuple((slug, foreign.title) for slug, foreign in found if foreign is not None)
+    foreign = _gate(request).foreign
+    rooms = tuple((room.slug, foreign[room.id].title) for room in live[:MOST_LISTED] if room.id in foreign)
     return render(request, "storefront/gate_rooms.html", GateRoomsContext(rooms))
 
 
 @router.get("/drops/{slug}/room")
 async def show_room(request: Request, slug: str, return_to: str = "", visitor: str = "") -> Response:
     """The room as its visitor sees it; what the shop said in the address is noted first."""
-    room, foreign = await _found(request, slug)
+    room, foreign = _gate(request).kept_foreign(slug)
     if return_to or visitor:
         return _arrived(request, room, foreign, return_to, visitor)
     return await _page(request, room, foreign)
@@ -82,7 +82,7 @@ async def show_room(request: Request, slug: str, return_to: str = "", visitor: s
 async def post_room(request: Request, slug: str) -> Response:
     """Take a place, or one at the end again; a stranger becomes a guest where the room takes guests."""
     await read_form(request)
-    room, foreign = await _found(request, slug)
+    room, foreign = _gate(request).kept_foreign(slug)
     if not _known(room, await current_person(request)):
         return see_other(request, f"/drops/{slug}/room")
     person, token = await ensure_buyer(request)
@@ -97,7 +97,7 @@ async def post_room(request: Request, slug: str) -> Response:
 async def post_leave(request: Request, slug: str) -> Response:
     """Give a place up."""
     await read_form(request)
-    room, _foreign = await _found(request, slug)
+    room, _foreign = _gate(request).kept_foreign(slug)
     joined = await _joined(request, room, await current_person(request))
     if joined is not None:
         async with _gate(request).database.transaction() as conn:
@@ -182,16 +182,6 @@ def _onward(request: Request, room: Room, place: Place, back: str) -> str:
         ends_at=place.expires_at,
     )
     return with_pass(back, token)
-
-
-async def _found(request: Request, slug: str) -> tuple[Room, ForeignRoom]:
-    """The room and what it stands before. Raises: RoomUnknown, NotFound for a room of our own."""
-    room = _gate(request).kept(slug).room
-    async with _gate(request).database.connection() as conn:
-        foreign = await gate.find_foreign_room(conn, room_id=room.id)
-    if foreign is None:
-        raise NotFound()
-    return room, foreign
 
 
 def _known(room: Room, person: Visitor | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tidegate import gate
-from tidegate.catalog import parse_moment
+from tidegate.catalog import is_slug, parse_moment
 from tidegate.ops.merchant_cli import AsJson, Moment, Slug, print_json, with_database
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
@@ -21,8 +20,6 @@ from tidegate.platform.settings import Settings, current_settings
 room_app = typer.Typer(
     help="Waiting rooms: before shops elsewhere, a draw's value from outside, and keys.", no_args_is_help=True
 )
-
-SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+){0,50}")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="As `tidegate room keys` names it.")]
 
@@ -116,7 +113,7 @@ def room_create(
     as_json: AsJson = False,
 ) -> None:
     """Make a waiting room before a shop that is not Tidegate's, and print the shop's key for it, once."""
-    if not SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise StartupError(f"{slug!r} is no address of a room: small letters, digits and hyphens")
     origin = _origin(shop)
     key = gate.make_shop_key()
@@ -165,8 +162,7 @@ def room_list(as_json: AsJson = False) -> None:
         print_json({"rooms": [_room_document(view) for view in views]})
         return
     for view in views:
-        line = ", ".join(f"{name} {value}" for name, value in _room_document(view).items() if value not in (None, ""))
-        typer.echo(line)
+        typer.echo(_room_line(view))
     if not views:
         typer.echo("There are no rooms.")
 
@@ -202,11 +198,10 @@ def room_lead(
     view = with_database(lead)
     if view is None:
         raise StartupError(f"there is no waiting room for {slug}: `tidegate room list` shows what there is")
-    document = _room_document(view)
     if as_json:
-        print_json(document)
+        print_json(_room_document(view))
     else:
-        typer.echo(", ".join(f"{name} {value}" for name, value in document.items() if value not in (None, "")))
+        typer.echo(_room_line(view))
 
 
 def _origin(text: str) -> str:
@@ -232,3 +227,8 @@ def _room_document(view: gate.RoomView) -> dict[str, Any]:
         "speed_limit_per_min": view.speed_limit_per_min,
         "message": room.message,
     }
+
+
+def _room_line(view: gate.RoomView) -> str:
+    """What there is to say of a room, in one line."""
+    return ", ".join(f"{name} {value}" for name, value in _room_document(view).items() if value not in (None, ""))

@@ -8,6 +8,7 @@ first index; then each element after its length.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, Final
@@ -34,9 +35,9 @@ class _ArrayDumper(Dumper):
     format = Format.BINARY
     element_oid: int
 
+    @abstractmethod
     def element(self, value: Any) -> bytes:
         """One value as the server takes it."""
-        raise NotImplementedError
 
     def dump_with_nulls(self, obj: list[Any]) -> bytes:
         """A list some of whose elements are None."""

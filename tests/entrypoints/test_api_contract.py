@@ -48,7 +48,7 @@ SERVE = (
     "from tidegate.entrypoints.site import serve\n"
     "serve(load_settings())"
 )
-CHAIN_ROUNDS = 6
+CHAIN_ROUNDS = 12
 REACHED = {
     "post_hold": {201, 409},
     "post_purchase": {201, 409},
@@ -180,7 +180,7 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
 
     # What a chain meets depends on ids and on time, which differ from run to run: other chains until all was seen.
     for again in range(CHAIN_ROUNDS):
-        chosen = hypothesis.settings(BOUNDED, derandomize=not again, max_examples=40, stateful_step_count=12)
+        chosen = hypothesis.settings(BOUNDED, derandomize=not again, max_examples=20, stateful_step_count=12)
         Buyer.run(settings=chosen)
         if all(statuses <= api.seen(name) for name, statuses in REACHED.items()):
             break
@@ -205,7 +205,7 @@ def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:
     cases = operation.as_strategy(generation_mode=mode)
     small = not APART.isdisjoint(operation.definition.raw["tags"])
 
-    @hypothesis.settings(BOUNDED, max_examples=5 if small else 12)
+    @hypothesis.settings(BOUNDED, max_examples=4 if small else 8)
     @hypothesis.given(case=cases)
     def ask(case: Case[Any]) -> None:
         make_plausible(case)

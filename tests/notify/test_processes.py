@@ -217,8 +217,9 @@ async def test_a_send_survives_the_death_of_its_worker_and_of_its_broker_and_tel
     postbox: Postbox, database: Database, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = current_settings()
-    small = {**processes.environment, "TIDEGATE_FOLLOWS__BATCH": "150", "TIDEGATE_MAIL__BATCH": "40"}
-    processes.environment = small
+    small = {"TIDEGATE_FOLLOWS__BATCH": "150", "TIDEGATE_MAIL__BATCH": "40"}
+    outlived_by_no_handful = {"TIDEGATE_MAIL__LEASE_S": "12"}
+    processes.environment = {**processes.environment, **small, **outlived_by_no_handful}
     crowd = 600
     with psycopg.connect(settings.require_database_url(), autocommit=True) as conn:
         add_followers(conn, kind="collection", key="lamps", count=crowd)

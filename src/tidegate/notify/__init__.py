@@ -37,7 +37,15 @@ from tidegate.notify.preferences import (
     set_follow_channels,
     set_preferences,
 )
-from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
+from tidegate.notify.sends import (
+    WaitingTopic,
+    begin_send,
+    delete_spent,
+    expire_sends,
+    find_followed,
+    list_topics,
+    waiting_topics,
+)
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.views import list_sends
 
@@ -71,6 +79,7 @@ __all__ = [
     "delete_spent",
     "ensure_recipient",
     "erase_messages",
+    "expire_sends",
     "find_account",
     "find_followed",
     "find_post",

@@ -44,8 +44,8 @@ class FollowSettings(BaseModel):
         "UTC", description="Time zone (an IANA name) of recipients who have chosen none: their quiet hours are in it."
     )
     back_matters_h: Count = Field(
-        12, description="Hours after which it is too late to tell that a product is back; it may be gone again."
+        12, description="Hours after which it is too late to tell that a product is back: it may be gone again."
     )
     open_matters_h: Count = Field(
-        24, description="Hours after its opening after which it is too late to tell of a drop, if it is open that long."
+        24, description="Hours after which it is too late to tell that a drop is open; its end makes it so at once."
     )

@@ -54,6 +54,7 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
+from tidegate.notify import http_inbox as notify_http_inbox
 from tidegate.notify import http_staff as notify_http_staff
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -66,7 +67,7 @@ from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
-from tidegate.platform.edge.stack import make_app
+from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.settings import Settings
@@ -150,7 +151,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+
+
+def end_streams(app: ASGIApp) -> None:
+    """Let go whoever listens to the site: nobody's stream holds up its stop."""
+    listeners = getattr(app.app.state, "listeners", None) if isinstance(app, OnlyHttp) else None
+    if listeners is not None:
+        listeners.close()
 
 
 ROUTERS = (
@@ -198,6 +206,7 @@ ROUTERS = (
     notify_pages.router,
     notify_pages_follow.router,
     notify_pages_posts.router,
+    notify_http_inbox.router,
     notify_http_staff.router,
     pages_docs.router,
     pages_problems.router,
@@ -240,7 +249,9 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             open_shop(database, settings, providers) as shop,
             open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
+            notify.open_listeners(database, settings, valkey=valkey) as listeners,
         ):
+            app.state.listeners = listeners
             app.state.shop = shop
             app.state.gate = rooms
             app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)

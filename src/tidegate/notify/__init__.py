@@ -23,6 +23,7 @@ from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
+from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
@@ -94,6 +95,7 @@ __all__ = [
     "list_topics",
     "mail_confirmation",
     "offered_zones",
+    "open_listeners",
     "pause_send",
     "read_confirmation",
     "resume_send",

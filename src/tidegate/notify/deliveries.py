@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import Channel
+from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
 from tidegate.notify.messages import write_inbox
@@ -279,4 +280,5 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
         async with database.transaction() as conn:
             await add_notes(conn, notes)
             await mark_sent(conn, written)
+        await hint_from_worker(settings, people=[note.recipient_id for note in notes])
     await mark_failed(database, settings, draw, failed)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.notify.contracts import InboxMessage
+from tidegate.notify.hints import hint_people
 from tidegate.notify.inbox import count_unread, list_inbox, mark_all_read, mark_read
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
@@ -100,6 +101,7 @@ async def post_read(request: Request) -> Response:
             await mark_all_read(conn, recipient_id=person.id, shown_at=shown_at)
         elif event_id is None or not await mark_read(conn, recipient_id=person.id, event_id=EventId(event_id)):
             raise NotFound()
+    await hint_people(request.app.state.valkey, [person.id])
     before = parse_id(form.get("before"))
     return see_other(request, HOME if before is None else f"{HOME}?{urlencode({'before': before})}")
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.contracts import ONCE, Channel, TopicKind
+from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.messages import MessageContext, Words, write_inbox
 from tidegate.notify.preferences import unwanted_word
 from tidegate.platform.database import Connection, Database
@@ -279,6 +280,8 @@ async def expand_shard(database: Database, settings: Settings, *, event_id: Even
             "UPDATE notify.sends SET told = told + %s WHERE event_id = %s AND topic_id = %s",
             (followers, event_id, shard.topic_id),
         )
+    if inbox:
+        await hint_from_worker(settings, between=(shard.after_id, shard.upto_id))
     return Expanded(followers, inbox, mails, unwanted)
 
 

@@ -60,6 +60,7 @@ from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.notify import pages_posts as notify_pages_posts
+from tidegate.notify import pages_preferences as notify_pages_preferences
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -69,6 +70,7 @@ from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
+from tidegate.platform.ids import PersonId
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
@@ -206,6 +208,7 @@ ROUTERS = (
     notify_pages.router,
     notify_pages_follow.router,
     notify_pages_posts.router,
+    notify_pages_preferences.router,
     notify_http_inbox.router,
     notify_http_staff.router,
     pages_docs.router,
@@ -242,6 +245,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.forget_person = (checkout.forget_person, notify.forget_follows, gate.leave_all_rooms)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
+        app.state.address_of = partial(_address_of, database)
         app.state.files = LocalFiles(settings.pictures_folder)
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
@@ -280,6 +284,11 @@ async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
 async def _make_guest(database: Database, settings: Settings) -> SignedIn:
     async with database.transaction() as conn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
+
+
+async def _address_of(database: Database, person_id: PersonId) -> str | None:
+    async with database.connection() as conn:
+        return (await accounts.addresses_of(conn, people=[person_id])).get(person_id)
 
 
 def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:

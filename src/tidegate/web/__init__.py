@@ -1,11 +1,12 @@
 """What all pages share: rendering, layout, static files, forms, sessions, error pages."""
 
+from tidegate.platform.texts import language_of
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
-from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
+from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
 from tidegate.web.session import (

@@ -11,65 +11,85 @@ from tidegate.notify.contracts import (
     FollowLinkOver,
     FollowsFull,
     InboxMessage,
+    MessageText,
     Post,
     PostDiffers,
     Progress,
     Send,
     SendState,
+    TextChanged,
     Topic,
     TopicKind,
 )
+from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
+from tidegate.notify.message_kinds import Variable, variables_of
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
+from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 
 __all__ = [
     "MAX_BODY",
+    "MAX_SUBJECT",
+    "MAX_TEXT",
     "MAX_TITLE",
     "Asked",
     "CaughtMail",
     "Channel",
+    "Edited",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "MessageText",
     "Post",
     "PostDiffers",
+    "Preview",
     "Progress",
     "Send",
     "SendState",
+    "TextChanged",
     "Topic",
     "TopicKind",
+    "Variable",
     "WaitingTopic",
     "begin_send",
+    "bring_built_in_back",
     "cancel_send",
     "check_address",
     "check_mail_server",
     "count_request",
+    "count_trial",
     "count_unread",
     "delete_spent",
     "erase_messages",
+    "find_edited",
     "find_followed",
     "find_post",
     "follow",
     "forget_follows",
+    "list_edited",
     "list_follows",
     "list_inbox",
     "list_posts",
     "list_sends",
     "list_topics",
     "mail_confirmation",
+    "mail_trial",
     "pause_send",
     "read_confirmation",
     "resume_send",
+    "save_text",
     "take_over_messages",
     "unfollow",
+    "variables_of",
     "waiting_topics",
     "write_post",
 ]

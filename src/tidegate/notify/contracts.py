@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from tidegate.platform.ids import EventId
@@ -158,6 +159,11 @@ class MessageText:
     def part(self, name: str) -> str:
         """The text of a part by its name."""
         return str(getattr(self, name))
+
+    def with_parts(self, parts: Mapping[str, str]) -> MessageText:
+        """It with these parts, by their names; the others stay."""
+        changes: dict[str, Any] = dict(parts)
+        return replace(self, **changes)
 
     @property
     def is_built_in(self) -> bool:

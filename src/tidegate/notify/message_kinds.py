@@ -21,7 +21,6 @@ from tidegate.platform.money import Money
 from tidegate.platform.texts import Text
 from tidegate.platform.texts import text as _
 
-
 MANY: Final = msgspec.Meta(max_length=500)
 """Longest list: texts may go through two of them, one inside the other."""
 
@@ -298,9 +297,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             Kind("order_paid", _("An order is paid"), OrderNote, OrderMail, OrderMail(**_ORDER)),
-            Kind(
-                "order_sent", _("A parcel is on its way"), SentNote, SentMail, SentMail(**_ORDER, shipment=_SHIPMENT)
-            ),
+            Kind("order_sent", _("A parcel is on its way"), SentNote, SentMail, SentMail(**_ORDER, shipment=_SHIPMENT)),
             Kind(
                 "order_partly_refunded",
                 _("A part of the money goes back"),
@@ -392,7 +389,7 @@ def _variables(context: type[Any], example: Any, path: str, locale: str) -> Iter
 
 
 @lru_cache(maxsize=64)
-def declared(context: type[Any]) -> Mapping[str, tuple[Any, Text]]:
+def declared(context: Any) -> Mapping[str, tuple[Any, Text]]:
     """The fields of a context: the type of each without None, and what it is."""
     hints = typing.get_type_hints(context, include_extras=True)
     found: dict[str, tuple[Any, Text]] = {}

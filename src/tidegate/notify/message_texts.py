@@ -133,10 +133,7 @@ async def keep_text(conn: Connection, text: MessageText) -> MessageText:
     """
     await _change(conn)
     values = {name: getattr(text, name) for name in ("template", "language", *MessageText.PARTS, "revision")}
-    if text.is_built_in:
-        statement = REMOVE
-    else:
-        statement = INSERT if text.revision == 0 else UPDATE
+    statement = REMOVE if text.is_built_in else INSERT if text.revision == 0 else UPDATE
     async with conn.cursor(row_factory=class_row(MessageText)) as cursor:
         await cursor.execute(statement, values)
         kept = await cursor.fetchone()
@@ -148,12 +145,12 @@ async def keep_text(conn: Connection, text: MessageText) -> MessageText:
 REMOVE: Final = f"""
 DELETE FROM notify.message_texts WHERE template = %(template)s AND language = %(language)s AND revision = %(revision)s
 RETURNING {COLUMNS}
-"""  # noqa: S608 - constants
+"""  # noqa: S608 - a constant
 INSERT: Final = f"""
 INSERT INTO notify.message_texts (template, language, subject, txt, html, inbox)
 VALUES (%(template)s, %(language)s, %(subject)s, %(txt)s, %(html)s, %(inbox)s)
 ON CONFLICT (template, language) DO NOTHING RETURNING {COLUMNS}
-"""
+"""  # noqa: S608 - a constant
 UPDATE: Final = f"""
 UPDATE notify.message_texts SET subject = %(subject)s, txt = %(txt)s, html = %(html)s, inbox = %(inbox)s,
     revision = revision + 1, changed_at = clock_timestamp()

@@ -59,7 +59,9 @@ async def write_post(
         (post_id, topic.topic_id, author_id, request_key, title, body, [channel.value for channel in channels]),
     )
     if not done.rowcount:
-        return await _written_before(conn, author_id, request_key, topic=topic, title=title, body=body, channels=channels)
+        return await _written_before(
+            conn, author_id, request_key, topic=topic, title=title, body=body, channels=channels
+        )
     await begin_send(
         conn,
         event_id=post_id,

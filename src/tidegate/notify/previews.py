@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tidegate.notify.contracts import MessageText
@@ -46,7 +46,10 @@ def _part(kind: Kind, part: str, example: Any, context: MessageContext) -> str:
 
 
 def try_text(kind: Kind, text: MessageText, *, shop_name: str, locale: str) -> Preview:
-    """The message with example values and this text. Raises: InvalidRequest, whose `errors` say what is wrong by part."""
+    """The message with example values and this text.
+
+    Raises: InvalidRequest, whose `errors` say what is wrong by part, and its `lines` where.
+    """
     context = MessageContext(shop_name=shop_name, locale=locale)
     written: dict[str, str] = {}
     wrong: dict[str, str] = {}
@@ -57,9 +60,7 @@ def try_text(kind: Kind, text: MessageText, *, shop_name: str, locale: str) -> P
         except TextWrong as error:
             wrong[part], lines[part] = _said(error), error.line
     if wrong:
-        raise InvalidRequest(
-            _("The text cannot be used like this. Nothing was saved."), errors=wrong, lines=lines
-        )
+        raise InvalidRequest(_("The text cannot be used like this. Nothing was saved."), errors=wrong, lines=lines)
     return _shown(written)
 
 
@@ -98,9 +99,7 @@ def _shown(parts: Mapping[str, str]) -> Preview:
 
 def as_typed(kind: Kind, text: MessageText, *, locale: str) -> MessageText:
     """A text with its empty parts filled with the built-in ones, to be edited."""
-    return replace(
-        text, **{part: text.part(part) or starting_text(kind.name, part, locale) for part in kind.parts}
-    )
+    return text.with_parts({part: text.part(part) or starting_text(kind.name, part, locale) for part in kind.parts})
 
 
 def as_kept(kind: Kind, text: MessageText, *, locale: str) -> MessageText:
@@ -109,4 +108,4 @@ def as_kept(kind: Kind, text: MessageText, *, locale: str) -> MessageText:
     for part, typed in kept.items():
         if typed.strip() == starting_text(kind.name, part, locale).strip():
             kept[part] = ""
-    return replace(text, **{part: "" for part in MessageText.PARTS} | kept)
+    return text.with_parts(dict.fromkeys(MessageText.PARTS, "") | kept)

@@ -16,9 +16,12 @@ VALUE: Final = re.compile(r"%\((\w+)\)s")
 
 @lru_cache(maxsize=256)
 def starting_text(template: str, part: str, locale: str) -> str:
-    """The built-in text of a part, its translated texts written out: it renders to the same, to the letter."""
+    """The built-in text of a part, its translated texts written out: it renders to the same, to the letter.
+
+    A subject is one line, without the end of the file's.
+    """
     source = files("tidegate.notify").joinpath("templates", f"{template}.{part}").read_text(encoding="utf-8")
-    return CALL.sub(lambda found: _written_out(found[1], locale), source)
+    return CALL.sub(lambda found: _written_out(found[1], locale), source.strip() if part == "subject" else source)
 
 
 def _written_out(expression: str, locale: str) -> str:

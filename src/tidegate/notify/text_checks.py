@@ -31,7 +31,8 @@ COMMON: Final[Mapping[str, Any]] = MappingProxyType({"shop_name": str, "lang": s
 
 FUNCTIONS: Final = frozenset({"money", "country", "super"})
 FILTERS: Final = frozenset(
-    "abs capitalize count d default e escape first int last length lines lower title trim truncate upper urlencode".split()
+    "abs capitalize count d default e escape first int last length lines lower title trim truncate upper"
+    " urlencode".split()
 )
 """None of them makes a text much longer than it is."""
 TESTS: Final = frozenset("defined eq equalto even ge gt in le lt ne none odd undefined".split())
@@ -101,9 +102,7 @@ def check_tree(tree: nodes.Template, context: type[Any], environment: ImmutableS
             _type_of(node, _Place(names))
 
 
-def _check_extending(
-    tree: nodes.Template, extends: nodes.Extends, environment: ImmutableSandboxedEnvironment
-) -> None:
+def _check_extending(tree: nodes.Template, extends: nodes.Extends, environment: ImmutableSandboxedEnvironment) -> None:
     """What stands outside of the blocks that a frame has would be left out without a word."""
     frame = extends.template
     if not isinstance(frame, nodes.Const) or frame.value not in FRAMES or extends not in tree.body:

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import default as default_policy
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.notify.postbox import Postbox
+from tidegate.notify.addresses import sealed_address
 from tidegate.notify.contracts import MessageText, MessageUnfit, TextChanged
+from tidegate.notify.deliveries import deliver_due, on_order_event
+from tidegate.notify.inbox import list_inbox
+from tidegate.notify.mail import compose
+from tidegate.notify.mailing import Writer
 from tidegate.notify.message_kinds import KINDS, Kind, variables_of
 from tidegate.notify.message_texts import BUILT_IN, CHECK_S, Texts, current_texts, drop_text, find_text, keep_text
 from tidegate.notify.messages import MessageContext, built_in, values_of, write_inbox, write_mail
-from tidegate.notify.own_texts import MAX_OUTPUT, read_text
+from tidegate.notify.outcomes import Delivery
+from tidegate.notify.own_texts import MAX_OUTPUT, OwnText, read_text
 from tidegate.notify.previews import as_kept, as_typed, preview, try_text
 from tidegate.notify.text_checks import TextWrong
+from tidegate.notify.trial_mails import TRIAL_TOPIC, mail_trial, on_trial
 from tidegate.platform.database import Database
+from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.outbox import Event
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
 
+EVENT, TOPIC = new_id(), new_id()
 LOCALES = ("en_GB", "de_DE")
 EVERY = [(kind, locale) for kind in KINDS.values() for locale in LOCALES]
 PAID = KINDS["order_paid"]
@@ -231,3 +245,92 @@ async def test_a_change_is_used_within_seconds_and_overwrites_nobody(
         assert not await drop_text(conn, template="order_paid", language="en")
     now_s += CHECK_S
     assert (await current_texts(database, settings)).own == {}
+
+
+BULK = [kind for kind in KINDS.values() if "unsubscribe_url" in kind.must]
+
+
+def bulk_delivery(kind: Kind, *, locale: str) -> Delivery:
+    """A mail of a send, as it is claimed."""
+    variables = {"title": "Lamps", "topic_title": "Lights", "url": "http://127.0.0.1:8000/x", "body": "New\nlamps"}
+    return Delivery(
+        event_id=EVENT,
+        recipient_id=new_id(),
+        channel="email",
+        template=kind.name,
+        variables=variables | {"topic_id": str(TOPIC), "locale": locale},
+        address_sealed=sealed_address(f"{new_id().hex}@example.com"),
+        attempts=1,
+        created_at=datetime.now(UTC),
+        shard_no=1,
+        provider_id=None,
+    )
+
+
+@pytest.mark.parametrize("kind", BULK, ids=lambda kind: kind.name)
+def test_every_bulk_mail_can_be_ended_by_one_click(kind: Kind, settings: Settings) -> None:
+    mail = Writer(settings, BUILT_IN).mail(bulk_delivery(kind, locale="de_DE"))
+    sent = message_from_bytes(compose(mail, sender="shop@shop.example"), policy=default_policy)
+    assert sent["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = str(sent["List-Unsubscribe"]).strip("<>")
+    assert link.startswith(f"{settings.base_url}/unsubscribe?token=")
+    assert link in mail.words.text
+    assert f'href="{link}"' in mail.words.html
+
+
+def test_a_text_is_written_once_for_all_who_share_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop = KINDS["drop_open"]
+    texts = Texts({("drop_open", "de"): own(drop, language="de", txt="Jetzt: {{ title }} {{ unsubscribe_url }}")}, "de")
+    rendered: list[str] = []
+    render = OwnText.render
+    monkeypatch.setattr(OwnText, "render", lambda *args: rendered.append("own") or render(*args))
+    writer = Writer(settings, texts)
+    mails = [writer.mail(bulk_delivery(drop, locale=locale)) for locale in LOCALES * 20]
+    assert rendered == ["own"]
+    assert len({mail.words.text for mail in mails}) == len(mails)
+    assert {mail.words.subject for mail in mails} == {"Lamps is open", "Lamps ist offen"}
+
+
+@pytest.mark.anyio
+async def test_own_texts_reach_mailbox_and_inbox_and_what_does_not_fit_fails_at_once(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    async with database.transaction() as conn:
+        await keep_text(conn, own(subject="Thanks, {{ number }}", inbox="{{ money(total) }} is here."))
+    buyer = PersonId(new_id())
+
+    def paid(**changed: Any) -> Event:
+        payload = ORDER | {"buyer_id": str(buyer), "locale": "en_GB"} | changed
+        return Event(EventId(new_id()), "order.paid", payload, {"email": "ada@example.com", "name": "Ada"})
+
+    await on_order_event(database, mailing, paid())
+    await on_order_event(database, mailing, paid(total={"amount": "much", "currency": "GBP"}))
+    assert await deliver_due(database, mailing, limit=10) == 4
+    (mail,) = postbox.mails_to("ada@example.com")
+    assert mail["Subject"] == "Thanks, T-1"
+    async with database.connection() as conn:
+        (message,) = await list_inbox(conn, recipient_id=buyer, limit=10)
+        assert (message.subject, message.body) == ("Thanks, T-1", "£1.00 is here.")
+        failed = await conn.execute("SELECT last_error FROM notify.deliveries WHERE state = 'failed'")
+        reasons = {row[0] for row in await failed.fetchall()}
+    assert reasons == {"order_paid: Expected `int`, got `str` - at `$.total.amount`"}
+
+
+@pytest.mark.anyio
+async def test_a_trial_mail_is_what_was_shown(database: Database, mailing: Settings, postbox: Postbox) -> None:
+    shown = preview(PAID, BUILT_IN, shop_name="Shop", locale="en_GB")
+    async with database.transaction() as conn:
+        event_id = await mail_trial(conn, shown, email="me@example.com")
+        found = await conn.execute("SELECT payload FROM platform.outbox WHERE id = %s", (event_id,))
+        row = await found.fetchone()
+        assert row is not None
+    event = Event(event_id, TRIAL_TOPIC, row[0], {"email": "me@example.com"})
+    for _ in range(2):
+        await on_trial(database, mailing, event)
+    assert await deliver_due(database, mailing, limit=10) == 1
+    (mail,) = postbox.mails_to("me@example.com")
+    assert mail["Subject"] == shown.subject
+    html = mail.get_body(("html",))
+    assert html is not None
+    assert html.get_content().splitlines() == shown.html.splitlines()
+    assert "List-Unsubscribe" not in mail

@@ -28,6 +28,7 @@ from tidegate.notify.follows import follow, forget_follows, list_follows, unfoll
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.message_kinds import Variable, variables_of
+from tidegate.notify.old_words import delete_old_words
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
@@ -68,6 +69,7 @@ __all__ = [
     "count_request",
     "count_trial",
     "count_unread",
+    "delete_old_words",
     "delete_spent",
     "erase_messages",
     "find_edited",

@@ -177,6 +177,7 @@ class FollowMail(FollowNote):
     """The same by mail."""
 
     unsubscribe_url: Annotated[str, About(_("ends these messages; each recipient's own"))]
+    preferences_url: Annotated[str | None, About(_("where each recipient chooses what they are told"))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +275,7 @@ _FOLLOW: Final[Mapping[str, Any]] = MappingProxyType(
         "topic_title": "Lights",
         "url": "https://shop.example/drops/midnight-lamps",
         "unsubscribe_url": "https://shop.example/unsubscribe?token=EXAMPLE",
+        "preferences_url": "https://shop.example/preferences?token=EXAMPLE",
     }
 )
 _POST: Final = "Twelve new lamps on Friday.\nThe doors open at noon."

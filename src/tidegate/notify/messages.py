@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from jinja2 import Undefined
+
 from tidegate.notify.contracts import MessageUnfit
 from tidegate.notify.message_kinds import KINDS, Amount, Kind, fit
 from tidegate.notify.message_texts import BUILT_IN, Texts
@@ -91,19 +93,25 @@ def _main_link(variables: Mapping[str, Any]) -> str:
 
 
 def values_of(fitted: Any, context: MessageContext) -> dict[str, Any]:
-    """What a text may use: the message's own variables, and what is the same for all."""
+    """What a text may use: the message's own variables, and what is the same for all. What there is none of is nothing:
+    it is not defined, and shows as nothing.
+    """
 
     def money(amount: int | Amount, currency: str = "") -> str:
         whole = Money(amount.amount, amount.currency) if isinstance(amount, Amount) else Money(amount, currency)
         return whole.format(context.locale)
 
     return {
-        **{field.name: getattr(fitted, field.name) for field in fields(fitted)},
+        **{field.name: _or_nothing(field.name, getattr(fitted, field.name)) for field in fields(fitted)},
         "shop_name": context.shop_name,
         "lang": context.locale.replace("_", "-"),
         "money": money,
         "country": lambda code: country_name(code, context.locale),
     }
+
+
+def _or_nothing(name: str, value: Any) -> Any:
+    return Undefined(name=name) if value is None else value
 
 
 def _text(kind: Kind, part: str, values: Mapping[str, Any], context: MessageContext) -> str:

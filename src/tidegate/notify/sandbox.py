@@ -25,7 +25,7 @@ def sandbox(locale: str) -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: translated(value, locale),
+        finalize=lambda value: "" if value is None else translated(value, locale),
     )
     environment.install_gettext_translations(catalogue_of(locale), newstyle=True)  # type: ignore[attr-defined]
     environment.filters["lines"] = _lines

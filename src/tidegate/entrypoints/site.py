@@ -26,6 +26,7 @@ from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
@@ -56,6 +57,7 @@ from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_inbox as notify_http_inbox
 from tidegate.notify import http_staff as notify_http_staff
+from tidegate.notify import http_templates as notify_http_templates
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
@@ -190,6 +192,7 @@ ROUTERS = (
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
     admin_pages_sends.router,
+    admin_pages_messages.router,
     admin_pages_status.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
@@ -211,6 +214,7 @@ ROUTERS = (
     notify_pages_preferences.router,
     notify_http_inbox.router,
     notify_http_staff.router,
+    notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,

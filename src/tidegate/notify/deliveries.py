@@ -17,10 +17,11 @@ from prometheus_client import Counter
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.contracts import Channel
-from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.contracts import (Channel, MessageUnfit)
+from tidegate.notify.hints import (hint_from_worker)
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
 from tidegate.notify.quiet import wait_for_morning
@@ -268,9 +269,14 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
     notes: list[Note] = []
     failed: list[tuple[Delivery, Failure]] = []
     written: list[Delivery] = []
+    texts = await current_texts(database, settings)
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=message_context(settings, delivery))
+            context = message_context(settings, delivery, texts)
+            words = write_inbox(delivery.template, delivery.variables, context=context)
+        except MessageUnfit as error:
+            failed.append((delivery, Failure(str(error), final=True)))
+            continue
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, Failure(describe_error(error))))
             continue

@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from tidegate.notify.contracts import ONCE, Channel, TopicKind
-from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.contracts import (Channel, MessageUnfit, ONCE, TopicKind)
+from tidegate.notify.hints import (hint_from_worker)
+from tidegate.notify.message_texts import (Texts, current_texts)
 from tidegate.notify.messages import MessageContext, Words, write_inbox
 from tidegate.notify.preferences import unwanted_word
 from tidegate.platform.database import Connection, Database
@@ -131,6 +132,7 @@ async def plan_send(database: Database, settings: Settings, *, event_id: EventId
     A worker that plans the same event meanwhile waits, and goes on behind. 0 says that nothing is left to plan.
     """
     planned = 0
+    texts = await current_texts(database, settings)
     async with database.transaction() as conn:
         rows = await conn.execute(
             """
@@ -143,7 +145,7 @@ async def plan_send(database: Database, settings: Settings, *, event_id: EventId
         for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
             if not unplanned:
                 continue
-            error = await _write_words(conn, settings, event_id, topic_id, template, variables)
+            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables)
             if error:
                 await _give_up(conn, event_id, topic_id, error)
                 continue
@@ -188,6 +190,7 @@ async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id
 async def _write_words(
     conn: Connection,
     settings: Settings,
+    texts: Texts,
     event_id: EventId,
     topic_id: UUID,
     template: str,
@@ -196,9 +199,11 @@ async def _write_words(
     """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
     written: dict[str, Words] = {}
     for locale in {settings.locale, *settings.locales}:
-        context = MessageContext(shop_name=settings.shop_name, locale=locale)
+        context = MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
         try:
             written[locale] = write_inbox(template, variables, context=context)
+        except MessageUnfit as error:
+            return str(error)
         except Exception as error:  # a broken template ends this send, not its worker
             return describe_error(error)
     await conn.execute(

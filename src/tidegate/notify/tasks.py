@@ -22,6 +22,7 @@ from tidegate.notify.deliveries import (
 from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
+from tidegate.notify.trial_mails import on_trial
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
@@ -129,6 +130,13 @@ async def order_event(database: Database, settings: Settings, event: Event) -> N
 async def account_link(database: Database, settings: Settings, event: Event) -> None:
     """Subscriber of the links of accounts: writes the mail, and when that is committed, hands it out."""
     await on_account_link(database, settings, event)
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([event.id], lane=WITHIN_10S)
+
+
+async def message_trial(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of trial mails: writes the mail, and when that is committed, hands it out."""
+    await on_trial(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
         await hand_out([event.id], lane=WITHIN_10S)
 

@@ -84,6 +84,9 @@ class JobSettings(BaseModel):
     stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
     notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
+    inbox_days: Count = Field(
+        730, description="Age at which inbox partitions are dropped; what sends said and posts leave after them."
+    )
 
 
 class BatchSettings(BaseModel):

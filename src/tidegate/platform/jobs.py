@@ -30,6 +30,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 from prometheus_client import Gauge
 
+from tidegate.platform import lanes
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
@@ -44,12 +45,7 @@ TAKEN = Gauge("tidegate_worker_tasks_taken", "Tasks that this worker took from t
 RUNNING = Gauge("tidegate_worker_tasks_running", "Tasks that this worker is running.")
 WAITING = Gauge("tidegate_lane_tasks_waiting", "Tasks that wait in the broker.", ["lane"])
 
-RECEIPTS = "receipts"
-WITHIN_10S = "within_10s"
-WITHIN_1M = "within_1m"
-BULK = "bulk"
-LANES = (RECEIPTS, WITHIN_10S, WITHIN_1M, BULK)
-"""Queues, named by what they promise, the most urgent first."""
+RECEIPTS, WITHIN_10S, WITHIN_1M, BULK = LANES = lanes.LANES
 
 EVENT_TASK = "tidegate.event"
 

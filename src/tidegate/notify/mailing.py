@@ -20,6 +20,7 @@ from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
+from tidegate.notify.pacing import Breather
 from tidegate.notify.rules import BadAddress, display_name
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
@@ -33,7 +34,13 @@ NO_TIME = "no time left"
 
 
 async def deliver_mails(
-    database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery], *, within_s: float
+    database: Database,
+    settings: Settings,
+    draw: Draw,
+    deliveries: Sequence[Delivery],
+    *,
+    within_s: float,
+    breather: Breather | None = None,
 ) -> None:
     """Send claimed mails for up to `within_s` seconds; what is left then is due again at once.
 
@@ -70,6 +77,8 @@ async def deliver_mails(
                 if isinstance(result, MailServerAway):
                     away = result
                     waiting.append(each)
+            if breather is not None:
+                await breather.nap()
     reason = (
         Failure(NO_TIME, counts=False, pause_s=0)
         if away is None

@@ -276,6 +276,8 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
+    if BULK in lanes:
+        os.nice(settings.pacing.nice)  # shoppers' requests go first; what is urgent has a worker without bulk
     app = make_worker_app(settings, subscriptions)
     worker_ready.connect(partial(_on_ready, settings, tuple(lanes)), weak=False, dispatch_uid="tidegate.ready")
     worker = app.Worker(

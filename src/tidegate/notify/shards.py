@@ -234,6 +234,7 @@ async def expand_shard(
     async with database.transaction() as conn:
         shard = await _lock_shard(conn, event_id, shard_no)
         if shard is None:
+            await suppress_untold(conn, event_id=event_id)
             return None
         values = {
             "event": event_id,
@@ -266,6 +267,23 @@ async def expand_shard(
             (followers, event_id, shard.topic_id),
         )
     return Expanded(followers, inbox, mails)
+
+
+async def suppress_untold(conn: Connection, *, event_id: EventId) -> None:
+    """Count the messages of the event's ended sends that nobody has begun to write as suppressed."""
+    await conn.execute(
+        """
+        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
+            messages = h.followers * cardinality(free.channels), suppressed = h.followers * cardinality(free.channels)
+        FROM (
+            SELECT u.event_id, u.shard_no, s.channels
+            FROM notify.send_shards AS u JOIN notify.sends AS s USING (event_id, topic_id)
+            WHERE u.event_id = %s AND u.expanded_at IS NULL AND s.cancelled_at IS NOT NULL
+            FOR UPDATE OF u SKIP LOCKED
+        ) AS free WHERE (h.event_id, h.shard_no) = (free.event_id, free.shard_no)
+        """,
+        (event_id,),
+    )
 
 
 async def _pages(

@@ -105,8 +105,10 @@ def test_an_objective_that_is_set_is_kept_to_and_one_slow_request_of_a_quiet_sho
     assert objective_ms(Memory(), LIMITS) == 15.0
     quiet = Facts(1_000.0, sending=True, told=True, requests=1, p99_ms=900.0)
     assert decide(quiet, Memory(share=0.5), LIMITS).share == 0.5
+    calm = Facts(1_000.0, sending=True, told=True, requests=1, p99_ms=1.0)
+    assert decide(calm, Memory(share=0.1), LIMITS).share == pytest.approx(0.1 * FAST)
     nobody = Facts(1_000.0, sending=True, told=True)
-    assert decide(nobody, Memory(share=0.1), LIMITS).share == pytest.approx(0.1 * FAST)
+    assert decide(nobody, Memory(share=0.1, fresh=False), LIMITS).share == 1.0
 
 
 @settings(max_examples=200)

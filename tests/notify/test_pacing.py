@@ -86,7 +86,7 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
     await decide_once(settings)
     pace = await read_pace(valkey)
     assert pace is not None
-    assert (pace.sending, pace.told, pace.p99_ms) == (True, False, None)
+    assert (pace.sending, pace.told, pace.share) == (True, True, 1.0), "where no site process is, nobody feels it"
     async with sharing_latency(valkey):
         for _ in range(50):
             note_request(("GET", "/products/{slug}", 200, 0.25, "id", 1.0))
@@ -109,7 +109,15 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
     assert 250.0 <= pace.p99_ms <= 400.0
     assert settings.pacing.floor_share < pace.share < START, "shoppers wait too long"
     assert (await begin_task(settings)).share == pace.share
-    assert [await valkey.ttl(key) > 0 for key in ("tidegate:pace", "tidegate:pace:memory", "tidegate:latency")]
+
+    for key in await valkey.smembers("tidegate:latency"):
+        await valkey.delete(key)
+    await valkey.delete("tidegate:pace:memory")
+    await decide_once(settings)
+    pace = await read_pace(valkey)
+    assert pace is not None
+    assert (pace.told, pace.share) == (False, settings.pacing.unknown_share), "they were there and tell nothing"
+    assert [await valkey.ttl(key) > 0 for key in ("tidegate:pace", "tidegate:pace:memory", "tidegate:latency:seen")]
 
 
 async def test_two_schedulers_decide_in_turns_and_workers_go_on_slowly_without_valkey(

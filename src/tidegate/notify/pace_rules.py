@@ -2,8 +2,8 @@
 
 The `share` of a worker's time grows while shoppers are served well within an objective and is cut when they are not
 (additive increase, multiplicative decrease, as TCP shares a line: Chiu and Jain, 1989). A send begins low and grows
-by half a second until the first cut. What was measured covers the last seconds, so after a cut the share is left alone
-until these are over.
+by half a second until the first cut; where there are no shoppers, it has all of the time. What was measured covers the
+last seconds, so after a cut the share is left alone until these are over.
 
 The objective is relative to how long shoppers wait while nothing is sent in bulk, which is learned: then, and while the
 share is at its floor, where a send is hardly felt and a crowd that came meanwhile would else be taken for its doing.
@@ -40,7 +40,9 @@ FAST: Final = 1.5
 STEP: Final = 0.01
 """... and how much it grows each second after it."""
 
-CUT_MOST: Final = 0.5
+CUT_MOST: Final = 0.1
+"""A cut is by the square of how far the objective is missed, and at most to so much."""
+
 NEAR: Final = 0.9
 """Above this share of the objective, nothing grows."""
 
@@ -100,13 +102,17 @@ def idle_ms(memory: Memory) -> float | None:
 
 def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
     """The share from now on. Call it about once a second."""
+    alone = facts.told and not facts.requests
     if not facts.sending:
         over = facts.now_s - memory.sent_s > SETTLE_S
         learned = _learned(facts, memory) if over else memory.idle_ms
-        return msgspec.structs.replace(memory, share=START, fresh=True, idle_ms=learned, at_s=facts.now_s)
+        share = 1.0 if alone else START
+        return msgspec.structs.replace(memory, share=share, fresh=True, idle_ms=learned, at_s=facts.now_s)
     now = msgspec.structs.replace(memory, sent_s=facts.now_s, at_s=facts.now_s)
     if not facts.told:
         return msgspec.structs.replace(now, share=limits.unknown)
+    if alone:
+        return msgspec.structs.replace(now, share=1.0)
     settled = facts.now_s - memory.cut_s > SETTLE_S
     load = 0.0 if facts.p99_ms is None else facts.p99_ms / objective_ms(memory, limits)
     if load > 1.0:
@@ -114,7 +120,7 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
             return msgspec.structs.replace(now, idle_ms=_learned(facts, memory))
         if not settled or facts.requests < FELT:
             return now
-        share = max(memory.share * max(CUT_MOST, 1.0 / load), limits.floor)
+        share = max(memory.share * max(CUT_MOST, load**-2), limits.floor)
         return msgspec.structs.replace(now, share=share, fresh=False, cut_s=facts.now_s)
     if load > NEAR or not settled:
         return now

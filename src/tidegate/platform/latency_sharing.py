@@ -22,6 +22,8 @@ KEPT_S: Final = 4
 
 WHO: Final = "tidegate:latency"
 """Names of the processes that told something; each has a key of its own."""
+SEEN: Final = "tidegate:latency:seen"
+"""Stands while there was a process within the last `WHO_KEPT_S` seconds."""
 WHO_KEPT_S: Final = 3_600
 PROCESSES_MOST: Final = 500
 
@@ -59,16 +61,20 @@ async def _share(valkey: Redis) -> None:
             line.set(key, msgspec.json.encode(together(seconds)), ex=KEPT_S)
             line.sadd(WHO, key)
             line.expire(WHO, WHO_KEPT_S)
+            line.set(SEEN, b"1", ex=WHO_KEPT_S)
             await line.execute()
 
 
 async def read_latency(valkey: Redis) -> Waits | None:
-    """What all processes had of late; None where none tells. Raises: one of `OUTAGE`."""
+    """What all processes had of late; None where those that were there tell nothing. Raises: one of `OUTAGE`.
+
+    Where no process was for an hour, no shoppers are: they had nothing.
+    """
     names = list(await cast("Awaitable[set[bytes]]", valkey.smembers(WHO)))[:PROCESSES_MOST]
-    if not names:
-        return None
-    told = dict(zip(names, await cast("Awaitable[list[bytes | None]]", valkey.mget(names)), strict=True))
+    told = dict(zip(names, await valkey.mget(names), strict=True)) if names else {}
     if gone := [name for name, text in told.items() if text is None]:
         await valkey.srem(WHO, *gone)
     waits = [msgspec.json.decode(text, type=Waits) for text in told.values() if text is not None]
-    return together(waits) if waits else None
+    if waits:
+        return together(waits)
+    return None if await valkey.exists(SEEN) else Waits()

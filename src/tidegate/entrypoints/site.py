@@ -45,7 +45,6 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -73,7 +72,8 @@ from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
 from tidegate.platform.ids import PersonId
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.latency_sharing import sharing_latency
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
@@ -258,6 +258,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
             notify.open_listeners(database, settings, valkey=valkey) as listeners,
+            sharing_latency(valkey),
         ):
             app.state.listeners = listeners
             app.state.shop = shop

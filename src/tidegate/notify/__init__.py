@@ -31,14 +31,37 @@ from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.message_kinds import Variable, variables_of
 from tidegate.notify.old_words import delete_old_words
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
-from tidegate.notify.preferences import (Preferences, QuietHours, Recipient, ensure_recipient, find_account, find_preferences, find_recipient, offered_zones, set_follow_channels, set_preferences)
-from tidegate.notify.previews import (MAX_SUBJECT, MAX_TEXT, Preview)
-from tidegate.notify.sends import (WaitingTopic, begin_send, delete_spent, expire_sends, find_followed, list_topics, waiting_topics)
+from tidegate.notify.preferences import (
+    Preferences,
+    QuietHours,
+    Recipient,
+    ensure_recipient,
+    find_account,
+    find_preferences,
+    find_recipient,
+    offered_zones,
+    set_follow_channels,
+    set_preferences,
+)
+from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
+from tidegate.notify.sends import (
+    WaitingTopic,
+    begin_send,
+    delete_spent,
+    expire_sends,
+    find_followed,
+    list_topics,
+    waiting_topics,
+)
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 
 __all__ = [
+    "MAX_BODY",
+    "MAX_SUBJECT",
+    "MAX_TEXT",
+    "MAX_TITLE",
     "Asked",
     "CaughtMail",
     "Channel",
@@ -47,10 +70,6 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
-    "MAX_BODY",
-    "MAX_SUBJECT",
-    "MAX_TEXT",
-    "MAX_TITLE",
     "MessageText",
     "Post",
     "PostDiffers",

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, inventory, ops
-from tidegate.admin.charts import Chart, Series, draw_chart
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.admin.drop_forms import FORM_FIELDS, DropForm, read_drop_form, refusal
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import Drop, DropExists, DropRuns, UnknownVariant, VariantInDrop

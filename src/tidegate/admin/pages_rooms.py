@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
-from tidegate.admin.charts import Chart, Series, draw_chart
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop

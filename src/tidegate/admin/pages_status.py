@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import ops
-from tidegate.admin.charts import Chart, Series, draw_chart
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.admin.pages import DropRow, drop_rows
 from tidegate.admin.pages_shell import staff_router
 from tidegate.checkout import Shop

@@ -59,12 +59,15 @@ class Monitor:
         )
 
     def _families(self) -> list[tuple[str, list[psutil.Process]]]:
-        """Each root with all that descend from it. Looking for those takes a while, so it is done now and then."""
+        """Each root with all that descend from it; the crowd alone, of which the shop may descend.
+
+        Looking for those takes a while, so it is done now and then.
+        """
         if self._known is None or self._looks % LOOKS == 0:
             children: dict[int, list[psutil.Process]] = {}
             for process in psutil.process_iter(["ppid"]):
                 children.setdefault(process.info["ppid"], []).append(process)
-            self._known = [(kind, _descent(root, children)) for kind, root in self._roots]
+            self._known = [(kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots]
         self._looks += 1
         return self._known
 

@@ -44,6 +44,7 @@ class Step(StrEnum):
     PAGE = "page"
     STATUS = "status"
     JOIN = "join"
+    DRAW = "draw"
     PLACE = "place"
     PURCHASE = "purchase"
     LEAVE = "leave"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-import resource
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,10 +18,11 @@ import msgspec
 
 from tidegate.client.contracts import Phase, Place, PlaceState, Status
 from tidegate.client.rules import next_poll_s, retry_s
+from tidegate.gate import Draw, draw_key
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
-from tidegate.rehearse.histogram import Histogram
-from tidegate.rehearse.rules import arrival_times, pick_kind
+from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
+from tidegate.rehearse.tally import Tally
 from tidegate.rehearse.wire import Answer, Connection
 from tidegate.rehearse.wording import Wording
 
@@ -33,7 +33,6 @@ CONNECT_AT_ONCE = 64
 BROKEN_TRIES = 5
 """So many lost connections or failures in a row end a visit."""
 
-SLUGS_KEPT = 30
 OPENING_S = 0.2
 """Pause of somebody who came a moment before the opening."""
 
@@ -44,7 +43,6 @@ UNANSWERED_S = 10.0
 QUIT_SHARE = 0.2
 """Chance that somebody who gives up does so at a look at the room."""
 
-FUNNEL = ("came", "joined", "let in", "bought")
 REFUSED_FOR_LOAD = (429, 503)
 SOLD_OUT = frozenset({"sold-out", "room-sold-out", "room-closed"})
 LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expired"})
@@ -58,6 +56,16 @@ class JoinedPlace(msgspec.Struct, frozen=True):
     id: str
     ticket: str
     number: int | None
+    index: int
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What of a draw is needed to compute one's number."""
+
+    seed: str | None
+    root: str | None
+    beacon: str | None
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +93,9 @@ class Crowd:
         usage: Callable[[], Usage] = lambda: ({}, {}),
     ) -> None:
         self._scenario, self._wording, self._ways, self._tokens = scenario, wording, ways, tokens
-        self._random = random.Random(seed)  # noqa: S311 - a crowd, no secret
-        self._times = arrival_times(
-            scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=self._random.random
-        )
+        self._seed = seed
+        dice = random.Random(seed)  # noqa: S311 - a crowd, no secret
+        self._times = arrival_times(scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=dice.random)
         self._on_second, self._usage = on_second, usage
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection[Shopper]] = []
@@ -100,20 +107,11 @@ class Crowd:
         self._over = asyncio.Event()
         self._has_room = scenario.sale.room != "none"
         self._status: Status | None = None
-        self._status_body = b""
+        self._draw: Draw | None = None
+        self._status_body = self._draw_body = b""
         self._next = self._order = 0
-        self._inside = self._inside_most = self._flying_most = self._sockets_most = 0
-        self._waiting = 0
-        self.orders: list[str] = []
-        self.ends: dict[str, int] = {}
-        self.problems: dict[str, int] = {}
-        self.funnel = dict.fromkeys(FUNNEL, 0)
-        self.took = {step: Histogram() for step in Step}
-        self._late = Histogram()
-        self._requests = 0
-        self._timeline: list[Second] = []
-        self._recent, self._recent_buys = Histogram(), Histogram()
-        self._counts = {"arrived": 0, "answered": 0, "bought": 0, "failed": 0}
+        self._inside = self._waiting = self._reconnects = 0
+        self._tally = Tally()
         self.began_s = 0.0
 
     async def run(self) -> Told:
@@ -121,8 +119,7 @@ class Crowd:
         for first in range(0, self._ways.connections, CONNECT_AT_ONCE):
             count = min(CONNECT_AT_ONCE, self._ways.connections - first)
             await asyncio.gather(*(self._connect(first + n) for n in range(count)))
-        began_at, cpu_s = time.time(), _cpu_s()
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._tally.begin()
         self.began_s = time.perf_counter()
         self._tick()
         sampling = self._loop.create_task(self._sample())
@@ -132,12 +129,12 @@ class Crowd:
         except TimeoutError:
             self._give_up_all()
         sampling.cancel()
-        seconds = time.perf_counter() - self.began_s
-        cpu_s = _cpu_s() - cpu_s
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+        for task in self._tasks:
+            task.cancel()
         for connection in list(self._open):
             connection.close()
-        return self._told(began_at=began_at, seconds=seconds, cpu_s=cpu_s, memory_bytes=memory * 1024)
+        await asyncio.gather(sampling, *self._tasks, return_exceptions=True)
+        return self._tally.told()
 
     # --- coming and going
 
@@ -147,13 +144,13 @@ class Crowd:
         since_s = now_s - self.began_s
         while self._next < len(self._times) and self._times[self._next] <= since_s:
             came_s = self.began_s + self._times[self._next]
-            self._late.record(now_s - came_s)
+            self._tally.late.record(now_s - came_s)
             self._arrive(came_s)
         due = self._due
         while due and due[0][0] <= now_s:
             due_s, _, shopper = heapq.heappop(due)
             if not shopper.over:
-                self._late.record(now_s - due_s)
+                self._tally.late.record(now_s - due_s)
                 self._ask(shopper, shopper.step, due_s)
         if not self._over.is_set():
             self._loop.call_later(TICK_S, self._tick)
@@ -161,12 +158,11 @@ class Crowd:
     def _arrive(self, came_s: float) -> None:
         number = self._next
         self._next += 1
-        kind = pick_kind(self._scenario.mix, self._random.random)
+        kind = pick_kind(self._scenario.mix, chance(self._seed, number, 0))
         token = self._tokens[number % len(self._tokens)] if self._tokens else b""
-        self._count("arrived")
-        self.funnel["came"] += 1
+        self._tally.came()
         self._inside += 1
-        self._inside_most = max(self._inside_most, self._inside)
+        self._tally.most_inside = max(self._tally.most_inside, self._inside)
         self._ask(Shopper(number, kind, came_s, token=token), Step.PAGE, came_s)
 
     def _leave(self, shopper: Shopper, end: End) -> None:
@@ -178,9 +174,7 @@ class Crowd:
             return
         self._waiting -= shopper.waits
         self._inside -= 1
-        self.ends[end] = self.ends.get(end, 0) + 1
-        if end is End.FAILED:
-            self._count("failed")
+        self._tally.left(end)
         if self._inside == 0 and self._next == len(self._times):
             self._over.set()
 
@@ -189,10 +183,10 @@ class Crowd:
         now_s = time.perf_counter()
         for shopper in list(self._pending):
             if now_s - shopper.due_s > UNANSWERED_S and not shopper.tab and not shopper.over:
-                self._problem("unanswered")
+                self._tally.problem("unanswered")
                 self._leave(shopper, End.FAILED)
         if self._inside:
-            self.ends[End.INSIDE] = self._inside
+            self._tally.ends[End.INSIDE] = self._inside
         self._over.set()
 
     # --- asking
@@ -212,33 +206,13 @@ class Crowd:
         heapq.heappush(self._due, (time.perf_counter() + wait_s, self._order, shopper))
 
     def _send(self, connection: Connection[Shopper], shopper: Shopper) -> None:
-        self._requests += 1
-        connection.send(shopper, self._request(shopper))
-
-    def _request(self, shopper: Shopper) -> bytes:
-        words = self._wording
-        if not shopper.token and not self._tokens and shopper.step is not Step.STATUS and not shopper.looked:
-            return words.guest
-        match shopper.step:
-            case Step.STATUS:
-                return words.status
-            case Step.JOIN:
-                return words.join(shopper.token)
-            case Step.PLACE:
-                return words.place(shopper.token, shopper.place, shopper.ticket)
-            case Step.LEAVE:
-                return words.place(shopper.token, shopper.place, shopper.ticket, leave=True)
-            case Step.PURCHASE:
-                return words.purchase(shopper.token, b"rehearsal-%d" % shopper.number, shopper.admission)
-            case _:
-                if shopper.kind is Kind.BROWSER and shopper.looked:
-                    return words.pages[shopper.looked % len(words.pages)]
-                return words.drop_page
+        self._tally.requests += 1
+        connection.send(shopper, self._wording.request(shopper, guests=not self._tokens))
 
     def opened(self, connection: Connection[Shopper]) -> None:
         """One connection more to send with."""
         self._open.add(connection)
-        self._sockets_most = max(self._sockets_most, len(self._open))
+        self._tally.most_sockets = max(self._tally.most_sockets, len(self._open))
         self._free(connection)
 
     def _free(self, connection: Connection[Shopper]) -> None:
@@ -258,9 +232,10 @@ class Crowd:
             return
         if asker is not None:
             self._pending.discard(asker)
-            self._problem("connection lost")
+            self._tally.problem("connection lost")
             self._again(asker, advice_s=None)
-        self._start(self._connect(self._random.randrange(self._ways.connections)))
+        self._reconnects += 1
+        self._start(self._connect(self._reconnects))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -276,7 +251,7 @@ class Crowd:
             except OSError as error:
                 if self.began_s == 0.0:
                     raise
-                self._problem(type(error).__name__)
+                self._tally.problem(type(error).__name__)
                 await asyncio.sleep(0.2)
             else:
                 return
@@ -286,22 +261,17 @@ class Crowd:
     def answered(self, connection: Connection[Shopper], asker: Shopper, answer: Answer) -> None:
         """Take note of an answer, and do what follows from it."""
         now_s = time.perf_counter()
-        took_s = now_s - asker.due_s
         self._pending.discard(asker)
-        self.took[asker.step].record(took_s)
-        self._recent.record(took_s)
-        if asker.step is Step.PURCHASE:
-            self._recent_buys.record(took_s)
-        self._count("answered")
+        self._tally.answered(asker.step, now_s - asker.due_s)
         self._free(connection)
         if asker.over:
             return
         if answer.status in REFUSED_FOR_LOAD:
-            self._problem(answer.problem())
+            self._tally.problem(answer.problem())
             advice = answer.header(b"retry-after")
             self._again(asker, advice_s=float(advice) if advice.isdigit() else None)
         elif answer.status >= 500:
-            self._problem(answer.problem())
+            self._tally.problem(answer.problem())
             self._leave(asker, End.FAILED)
         else:
             asker.failures = 0
@@ -313,7 +283,7 @@ class Crowd:
         if advice_s is None and shopper.failures >= BROKEN_TRIES:
             self._leave(shopper, End.FAILED)
             return
-        wait_s = retry_s(advice_s, failures=shopper.failures, draw=self._random.random())
+        wait_s = retry_s(advice_s, failures=shopper.failures, draw=self._chance(shopper))
         if time.perf_counter() + wait_s - shopper.came_s > self._scenario.habits.patience_s:
             self._leave(shopper, End.IMPATIENT)
         else:
@@ -327,6 +297,8 @@ class Crowd:
                 self._after_status(shopper, answer, now_s)
             case Step.JOIN:
                 self._after_join(shopper, answer)
+            case Step.DRAW:
+                self._after_draw(shopper, answer, now_s)
             case Step.PLACE:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
@@ -348,12 +320,12 @@ class Crowd:
             if shopper.looked >= self._scenario.habits.pages:
                 self._leave(shopper, End.LOOKED)
             else:
-                self._later(shopper, Step.PAGE, self._think_s())
+                self._later(shopper, Step.PAGE, self._think_s(shopper))
         elif self._has_room:
-            self._later(shopper, Step.STATUS, 0.0 if shopper.waits else self._think_s())
+            self._later(shopper, Step.STATUS, 0.0 if shopper.waits else self._think_s(shopper))
         else:
             opens_s = self.began_s + self._scenario.sale.opens_after_s
-            self._later(shopper, Step.PURCHASE, max(opens_s - now_s, 0.0) + self._think_s())
+            self._later(shopper, Step.PURCHASE, max(opens_s - now_s, 0.0) + self._think_s(shopper))
 
     def _after_status(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status != 200:
@@ -369,9 +341,11 @@ class Crowd:
                 self._later(shopper, Step.STATUS, self._poll_s(shopper, status))
             else:
                 self._ask(shopper, Step.JOIN, now_s)
-        elif shopper.kind is Kind.QUITTER and self._random.random() < QUIT_SHARE:
+        elif shopper.kind is Kind.QUITTER and self._chance(shopper) < QUIT_SHARE:
             self._ask(shopper, Step.LEAVE, now_s)
-        elif (status.drawn or status.mode != "draw") and (shopper.line is None or shopper.line < status.serving):
+        elif shopper.line is None and status.drawn:
+            self._ask(shopper, Step.DRAW, now_s)
+        elif shopper.line is not None and shopper.line < status.serving:
             self._ask(shopper, Step.PLACE, now_s)
         elif shopper.kind is Kind.PANICKER:
             self._later(shopper, Step.PAGE, PANIC_S)
@@ -384,15 +358,29 @@ class Crowd:
             return
         joined = msgspec.json.decode(answer.body(), type=JoinedPlace)
         shopper.place, shopper.ticket, shopper.line = joined.id.encode(), joined.ticket.encode(), joined.number
+        shopper.index = joined.index
         if not shopper.tab:
             self._waiting += 1
-            self.funnel["joined"] += 1
+            self._tally.funnel["joined"] += 1
         if shopper.kind is Kind.TWO_TABS and not shopper.tab:
             twin = Shopper(shopper.number, shopper.kind, shopper.came_s, token=shopper.token, tab=True)
             twin.looked = 1
-            self._later(twin, Step.STATUS, self._think_s())
+            self._later(twin, Step.STATUS, self._think_s(shopper))
         tries = shopper.kind is Kind.BOT and self._status is not None and self._status.phase is Phase.OPEN
         self._later(shopper, Step.PURCHASE if tries else Step.STATUS, 0.0)
+
+    def _after_draw(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
+        """Everybody computes their own number, as the waiting page does: a crowd asks for nothing of its own then."""
+        if answer.status != 200:
+            self._refused(shopper, answer)
+            return
+        body = answer.body()
+        if body != self._draw_body:
+            self._draw, self._draw_body = _draw_of(msgspec.json.decode(body, type=Drawn)), body
+        if self._draw is not None:
+            late = shopper.index >= self._draw.size
+            shopper.line = shopper.index + 1 if late else self._draw.number(shopper.index)
+        self._later(shopper, Step.STATUS, 0.0 if shopper.line is not None else PANIC_S)
 
     def _after_place(self, shopper: Shopper, answer: Answer) -> None:
         if answer.status != 200:
@@ -404,10 +392,10 @@ class Crowd:
             if shopper.tab:  # the other one buys
                 self._later(shopper, Step.STATUS, PANIC_S)
                 return
-            self.funnel["let in"] += not shopper.admitted
+            self._tally.funnel["let in"] += not shopper.admitted
             self._waiting -= shopper.waits
             shopper.admitted, shopper.admission = True, place.admission.encode()
-            self._later(shopper, Step.PURCHASE, self._think_s())
+            self._later(shopper, Step.PURCHASE, self._think_s(shopper))
         elif place.state is PlaceState.WAITING:
             self._later(shopper, Step.STATUS, PANIC_S)
         else:  # spent in another tab, or their turn is over
@@ -421,12 +409,10 @@ class Crowd:
             self._refused(shopper, answer)
             return
         if not answer.is_paid():
-            self._problem("not paid")
+            self._tally.problem("not paid")
             self._leave(shopper, End.FAILED)
             return
-        self.orders.append(answer.identity().decode())
-        self.funnel["bought"] += 1
-        self._count("bought")
+        self._tally.bought(answer.identity().decode())
         self._leave(shopper, End.BOUGHT)
 
     def _refused(self, shopper: Shopper, answer: Answer) -> None:
@@ -442,7 +428,7 @@ class Crowd:
                 shopper.admission = b""
             self._later(shopper, Step.STATUS if self._has_room else shopper.step, PANIC_S)
         else:
-            self._problem(problem)
+            self._tally.problem(problem)
             self._leave(shopper, End.FAILED)
 
     # --- helpers
@@ -458,72 +444,43 @@ class Crowd:
         until = status.lobby_opens_at if not shopper.place else status.opens_at
         opens_in_s = (until - status.at).total_seconds()
         return next_poll_s(
-            status.poll, number=shopper.line, serving=status.serving, opens_in_s=opens_in_s, draw=self._random.random()
+            status.poll, number=shopper.line, serving=status.serving, opens_in_s=opens_in_s, draw=self._chance(shopper)
         )
 
-    def _think_s(self) -> float:
-        return self._random.uniform(*self._scenario.habits.think_s)
+    def _think_s(self, shopper: Shopper) -> float:
+        least, most = self._scenario.habits.think_s
+        return least + (most - least) * self._chance(shopper)
 
-    def _problem(self, slug: str) -> None:
-        if slug in self.problems or len(self.problems) < SLUGS_KEPT:
-            self.problems[slug] = self.problems.get(slug, 0) + 1
-
-    def _count(self, what: str) -> None:
-        self._counts[what] += 1
+    def _chance(self, shopper: Shopper) -> float:
+        shopper.turn += 1
+        return chance(self._seed, shopper.number, shopper.turn)
 
     async def _sample(self) -> None:
         """Take stock once a second."""
         while True:
             await asyncio.sleep(1.0 - (time.perf_counter() - self.began_s) % 1.0)
             cpu, memory = await asyncio.to_thread(self._usage)
-            flying = len(self._pending)
-            self._flying_most = max(self._flying_most, flying)
-            counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
-            second = Second(
-                at=round(time.perf_counter() - self.began_s, 1),
-                **counts,
-                inside=self._inside,
-                waiting=self._waiting,
-                sockets=len(self._open),
-                in_flight=flying,
-                p50_ms=self._recent.quantile_ms(0.5) if self._recent.count else None,
-                p99_ms=self._recent.quantile_ms(0.99) if self._recent.count else None,
-                purchase_p99_ms=self._recent_buys.quantile_ms(0.99) if self._recent_buys.count else None,
-                left=None if self._status is None else self._status.left,
-                cpu=dict(cpu),
-                memory_mb=dict(memory),
+            self._on_second(
+                self._tally.second(
+                    at=round(time.perf_counter() - self.began_s, 1),
+                    inside=self._inside,
+                    waiting=self._waiting,
+                    sockets=len(self._open),
+                    in_flight=len(self._pending),
+                    left=None if self._status is None else self._status.left,
+                    cpu=cpu,
+                    memory=memory,
+                )
             )
-            self._recent.clear()
-            self._recent_buys.clear()
-            self._timeline.append(second)
-            self._on_second(second)
 
-    def _told(self, *, began_at: float, seconds: float, cpu_s: float, memory_bytes: int) -> Told:
-        return Told(
-            began_at=began_at,
-            seconds=round(seconds, 1),
-            shoppers=self.funnel["came"],
-            requests=self._requests,
-            ends=self.ends,
-            funnel=self.funnel,
-            latencies={step.value: took.told() for step, took in self.took.items() if took.count},
-            problems=self.problems,
-            timeline=tuple(self._timeline),
-            orders=tuple(self.orders),
-            most_inside=self._inside_most,
-            most_sockets=self._sockets_most,
-            most_in_flight=self._flying_most,
-            late_p99_ms=self._late.quantile_ms(0.99),
-            cpu_us_per_request=round(cpu_s / max(self._requests, 1) * 1e6, 1),
-            bytes_per_shopper=memory_bytes // max(self._inside_most, 1),
-        )
+
+def _draw_of(told: Drawn) -> Draw | None:
+    """The order that was drawn; None before."""
+    if told.seed is None or told.root is None or told.size is None:
+        return None
+    return Draw(draw_key(bytes.fromhex(told.seed), root=bytes.fromhex(told.root), beacon=told.beacon), told.size)
 
 
 def _token(answer: Answer) -> bytes:
     found = msgspec.json.decode(answer.body(), type=dict[str, object])
     return str(found.get("token", "")).encode()
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

@@ -8,7 +8,9 @@ from tidegate.rehearse.contracts import Kind, Step
 class Shopper:
     """Somebody in the shop. Times are seconds of the crowd's clock.
 
-    `due_s` is when what they do now was due: latency counts from it. `line` is their number in the line, `token` whose
+    `due_s` is when what they do now was due: latency counts from it. `turn` counts their
+    decisions. `index` is where their entry stands in
+    the room's log, `line` their number in the line, `token` whose
     session they have. Of somebody with two tabs each tab is a `Shopper`; `tab` says that it is the second.
     """
 
@@ -18,6 +20,7 @@ class Shopper:
         "came_s",
         "due_s",
         "failures",
+        "index",
         "kind",
         "line",
         "looked",
@@ -28,6 +31,7 @@ class Shopper:
         "tab",
         "ticket",
         "token",
+        "turn",
     )
 
     def __init__(self, number: int, kind: Kind, came_s: float, *, token: bytes = b"", tab: bool = False) -> None:
@@ -43,9 +47,11 @@ class Shopper:
         self.admission = b""
         self.admitted = False
         self.line: int | None = None
+        self.index = 0
         self.looked = 0
         self.failures = 0
         self.over = False
+        self.turn = 0
 
     @property
     def waits(self) -> bool:

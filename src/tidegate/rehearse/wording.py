@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tidegate.rehearse.contracts import Kind, Step
+from tidegate.rehearse.shopper import Shopper
+
 TICKET, PASS = "Tidegate-Ticket", "Tidegate-Pass"
 PAGES = ("/", "/search?query=bag", "/collections/lights", "/products/jumbo-bag", "/collections/bags")
 """What browsers look at, besides the drop."""
@@ -28,11 +31,10 @@ class Wording:
     def __init__(self, goods: Goods) -> None:
         self._host = f"host: {goods.host}\r\nuser-agent: tidegate-rehearsal\r\n"
         drop = f"/api/v1/drops/{goods.slug}"
-        self._drop = drop
-        self.status = self._get(f"{drop}/status")
-        self.drop_page = self._get(f"/drops/{goods.slug}", "accept: text/html\r\n")
-        self.pages = tuple(self._get(path, "accept: text/html\r\n") for path in PAGES)
-        self.guest = f"POST /api/v1/guests HTTP/1.1\r\n{self._host}content-length: 0\r\n\r\n".encode()
+        self._fixed = {Step.STATUS: self._get(f"{drop}/status"), Step.DRAW: self._get(f"{drop}/draw")}
+        self._drop_page = self._get(f"/drops/{goods.slug}", "accept: text/html\r\n")
+        self._pages = tuple(self._get(path, "accept: text/html\r\n") for path in PAGES)
+        self._guest = f"POST /api/v1/guests HTTP/1.1\r\n{self._host}content-length: 0\r\n\r\n".encode()
         self._join = (
             f"POST {drop}/places HTTP/1.1\r\n{self._host}content-length: 0\r\nauthorization: Bearer %b\r\n\r\n"
         ).encode()
@@ -60,18 +62,24 @@ class Wording:
         ).encode()
         self._body = body
 
-    def join(self, token: bytes) -> bytes:
-        """Take a place."""
-        return self._join % token
-
-    def place(self, token: bytes, place: bytes, ticket: bytes, *, leave: bool = False) -> bytes:
-        """Look at one's place, or give it up."""
-        return self._place % (b"DELETE" if leave else b"GET", place, token, ticket)
-
-    def purchase(self, token: bytes, key: bytes, admission: bytes) -> bytes:
-        """Buy one."""
-        line = PASS.encode() + b": " + admission + b"\r\n" if admission else b""
-        return self._purchase % (token, key, line) + self._body
+    def request(self, shopper: Shopper, *, guests: bool) -> bytes:
+        """What somebody asks for at their step; `guests` first ask for a session."""
+        step = shopper.step
+        if step in self._fixed:
+            return self._fixed[step]
+        if step is Step.JOIN:
+            return self._join % shopper.token
+        if step is Step.PURCHASE:
+            line = PASS.encode() + b": " + shopper.admission + b"\r\n" if shopper.admission else b""
+            return self._purchase % (shopper.token, b"rehearsal-%d" % shopper.number, line) + self._body
+        if step is not Step.PAGE:
+            verb = b"DELETE" if step is Step.LEAVE else b"GET"
+            return self._place % (verb, shopper.place, shopper.token, shopper.ticket)
+        if guests and not shopper.token and not shopper.looked:
+            return self._guest
+        if shopper.kind is Kind.BROWSER and shopper.looked:
+            return self._pages[shopper.looked % len(self._pages)]
+        return self._drop_page
 
     def _get(self, path: str, more: str = "") -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._host}{more}\r\n".encode()

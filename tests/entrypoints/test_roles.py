@@ -173,6 +173,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/follows/{kind}/{slug}"): For.OWNERS,
     ("GET", "/api/v1/drops/{slug}/draw"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries"): For.ALL,
+    ("GET", "/api/v1/drops/{slug}/consistency/{size}"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): For.ALL,
     ("POST", "/api/v1/drops/{slug}/places"): For.SESSIONS,
     ("DELETE", "/api/v1/drops/{slug}/places/{place_id}"): For.SESSIONS,

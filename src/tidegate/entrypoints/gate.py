@@ -127,7 +127,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database
         app.state.gate = rooms
         app.state.room_title = partial(_title, rooms)
-        app.state.shelf.may = partial(http_pace.may_follow, rooms)
+        app.state.shelf.guard = http_pace.pace_guard(rooms)
         moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
         try:
             yield

@@ -263,7 +263,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             app.state.listeners = listeners
             app.state.shop = shop
             app.state.gate = rooms
-            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
+            app.state.shelf.guard = gate_http_pace.pace_guard(rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers

@@ -33,8 +33,8 @@ CONNECT_AT_ONCE = 64
 BROKEN_TRIES = 5
 """So many lost connections or failures in a row end a visit."""
 
-OPENING_S = 0.2
-"""Pause of somebody who came a moment before the opening."""
+OPENING_S = 1.0
+"""Pause of somebody who came before the opening of a drop without a room."""
 
 PANIC_S, BOT_S = 1.0, 0.05
 UNANSWERED_S = 10.0
@@ -421,7 +421,7 @@ class Crowd:
         if problem in SOLD_OUT:
             self._leave(shopper, End.SOLD_OUT)
         elif problem == "not-open":
-            self._later(shopper, shopper.step, OPENING_S)
+            self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
         elif problem in LATER:
             if shopper.admission:
                 self._waiting += 1

@@ -136,7 +136,9 @@ def _sale_of(target: str, drop: str) -> Offer:
     except msgspec.MsgspecError:
         raise StartupError(f"{target} is no shop of this kind: it answers {answer.status_code} to a drop") from None
     if offer.phase in ("sold_out", "closed"):
-        raise StartupError(f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: nothing can be rehearsed with it")
+        raise StartupError(
+            f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
+        )
     if not offer.items:
         raise StartupError(f"the drop {drop!r} sells nothing")
     return offer

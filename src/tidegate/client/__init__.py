@@ -27,7 +27,7 @@ from tidegate.client.errors import (
     WrongCredentials,
 )
 from tidegate.client.room import WaitingRoom
-from tidegate.client.rules import next_poll_s
+from tidegate.client.rules import next_poll_s, retry_s
 from tidegate.client.shop import Pace, Shop
 
 __all__ = [
@@ -59,4 +59,5 @@ __all__ = [
     "WaitingRoom",
     "WrongCredentials",
     "next_poll_s",
+    "retry_s",
 ]

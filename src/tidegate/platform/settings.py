@@ -20,6 +20,7 @@ from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
 from tidegate.platform.settings_notify import FollowSettings, MailSettings
+from tidegate.platform.settings_webhooks import WebhookSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
 """A language, and perhaps a country: `de`, `en_GB`."""
@@ -314,6 +315,7 @@ class Settings(BaseSettings):
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
     follows: FollowSettings = FollowSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
     pictures: PictureSettings = PictureSettings()

@@ -370,10 +370,11 @@ async def test_a_test_reaches_an_endpoint_whatever_it_asked_for(
     database: Database, hooking: Settings, receiver: Receiver, keys: Keys
 ) -> None:
     async with database.transaction() as conn:
-        await send_test(conn, endpoint_id=keys.endpoint.endpoint_id, event_id=EventId(new_id()))
+        for _ in range(2):
+            await send_test(conn, endpoint_id=keys.endpoint.endpoint_id, request_key="one")
     assert await due(database, hooking) == [keys.endpoint.endpoint_id]
     await call(database, hooking, keys.endpoint.endpoint_id)
-    assert json.loads(receiver.calls[0].body)["type"] == "webhook.test"
+    assert [json.loads(each.body)["type"] for each in receiver.calls] == ["webhook.test"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ NOT_PUBLIC: Final = tuple(
         "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
     )
 )  # fmt: skip
-"""Special-purpose networks (IANA's registries): private, loopback, link-local, shared by carriers, multicast, tunnels."""
+"""Special-purpose networks (IANA's registries): private, loopback, link-local, carriers', multicast, tunnels."""
 
 GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 """All of IPv6 that is public lies in here; IPv4 written as IPv6 does not."""

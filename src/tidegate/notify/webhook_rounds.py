@@ -1,8 +1,8 @@
 """Rounds of webhooks: a batch of an endpoint's deliveries is claimed, called with a few at once, and marked together.
 
-A worker has an endpoint to itself for a turn of some seconds, so that no endpoint is called by more than its connections
-at once and a slow one holds up nobody but itself. Deliveries are claimed under a lease of their own: whatever a worker
-leaves behind when it dies is due again, and is sent again under the same id.
+A worker has an endpoint to itself for a turn of some seconds, so that no endpoint has more calls at once than
+connections, and a slow one holds up nobody but itself. Deliveries are claimed under a lease of their own: whatever a
+worker leaves behind when it dies is due again, and is sent again under the same id.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ async def make_endpoint(
     assert row is not None
     keys = await _keys_of(conn, row[0])
     if not done.rowcount and keys.endpoint.url != values["url"]:
-        raise EndpointDiffers()
+        raise EndpointDiffers(_("This form has made another endpoint already. Open the page again to make one more."))
     return keys
 
 
@@ -159,18 +159,29 @@ async def rotate_secret(conn: Connection, limits: WebhookSettings, *, endpoint_i
     return await _keys_of(conn, endpoint_id)
 
 
-async def send_test(conn: Connection, *, endpoint_id: UUID, event_id: EventId) -> None:
-    """Tell an endpoint of nothing, to see whether it listens. Once for each `event_id`.
+async def send_test(conn: Connection, *, endpoint_id: UUID, request_key: str) -> EventId:
+    """Tell an endpoint of nothing, to see whether it listens; the test's event. The same key sends one.
 
     Raises: NotFound, EndpointDisabled.
     """
     endpoint = await find_endpoint(conn, endpoint_id=endpoint_id)
     if endpoint.state is not EndpointState.ACTIVE:
-        raise EndpointDisabled()
+        raise EndpointDisabled(_("This endpoint is disabled. Enable it first."))
+    row = await (
+        await conn.execute(
+            """
+            UPDATE notify.webhook_endpoints
+            SET test_event_id = CASE WHEN test_key = %(key)s THEN test_event_id ELSE %(event)s END,
+                test_key = %(key)s, due_at = clock_timestamp()
+            WHERE endpoint_id = %(id)s RETURNING test_event_id
+            """,
+            {"key": request_key, "event": new_id(), "id": endpoint_id},
+        )
+    ).fetchone()
+    assert row is not None
+    event_id = EventId(row[0])
     await write_webhook(conn, event_id=event_id, endpoint_id=endpoint_id, kind=TEST_KIND, data={"test": True})
-    await conn.execute(
-        "UPDATE notify.webhook_endpoints SET due_at = clock_timestamp() WHERE endpoint_id = %s", (endpoint_id,)
-    )
+    return event_id
 
 
 async def find_endpoint(conn: Connection, *, endpoint_id: UUID) -> Endpoint:
@@ -243,7 +254,7 @@ async def _check_room(conn: Connection, limits: WebhookSettings) -> None:
     row = await (await conn.execute("SELECT count(*) FROM notify.webhook_endpoints WHERE state = 'active'")).fetchone()
     assert row is not None
     if row[0] > limits.max_active:
-        raise EndpointsFull()
+        raise EndpointsFull(_("There are as many active endpoints as there may be. Disable one first."))
 
 
 def _seal(secret: str) -> bytes:

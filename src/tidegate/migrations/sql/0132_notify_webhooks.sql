@@ -1,6 +1,6 @@
 -- Other people's programs that are told of events by webhook. `events` are kinds such as order.paid; `topics`, written
 -- kind:key, narrow what is told of messages to followers, and empty means all. Secrets are sealed; the old one signs
--- beside the new one until `old_secret_until`.
+-- beside the new one until `old_secret_until`. The last key that rotated, and the last that sent a test, do so once.
 -- `due_at` is when it may be handed to a worker again, `busy_until` how long one has it. `failures` in a row, since
 -- `failing_since`; a success ends both.
 CREATE TABLE notify.webhook_endpoints (
@@ -13,6 +13,8 @@ CREATE TABLE notify.webhook_endpoints (
     old_secret_sealed bytea,
     old_secret_until timestamptz,
     rotation_key text NOT NULL DEFAULT '' CHECK (length(rotation_key) <= 255),
+    test_key text NOT NULL DEFAULT '' CHECK (length(test_key) <= 255),
+    test_event_id uuid,
     state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled')),
     disabled_why text CHECK (disabled_why IN ('staff', 'gone', 'failing')),
     disabled_at timestamptz,

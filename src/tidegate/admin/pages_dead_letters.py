@@ -93,7 +93,7 @@ async def post_replay_event(request: Request, event_id: str) -> Response:
         raise NotFound()
     async with _database(request).transaction() as conn:
         replayed = await notify.replay_event(conn, event_id=EventId(event))
-    log.info("dead letters replayed", event=str(event), count=replayed.count, by=str(person.id))
+    log.info("dead letters replayed", event_id=str(event), count=replayed.count, by=str(person.id))
     return see_other(request, "/admin/dead-letters?done=all")
 
 
@@ -119,7 +119,7 @@ async def post_wish(request: Request, event_id: str, recipient_id: str, channel:
                 await notify.drop_dead_letter(conn, event_id=event, recipient_id=recipient, channel=road)
     except notify.NotReplayable as problem:
         return await _show(request, key, problem=problem)
-    log.info("dead letter ended", event=str(event), channel=road.value, wish=wish, by=str(person.id))
+    log.info("dead letter ended", event_id=str(event), channel=road.value, wish=wish, by=str(person.id))
     return see_other(request, f"/admin/dead-letters?done={'again' if wish == 'replay' else 'dropped'}")
 
 

@@ -175,7 +175,7 @@ async def post_replay(request: Request, endpoint_id: str, event_id: str) -> Resp
             await notify.replay_webhook(conn, endpoint_id=wanted, event_id=EventId(event))
     except notify.EndpointDisabled as problem:
         return await _show(request, wanted, problem=problem)
-    log.info("webhook replayed", endpoint=str(wanted), event=str(event), by=str(person.id))
+    log.info("webhook replayed", endpoint=str(wanted), event_id=str(event), by=str(person.id))
     return see_other(request, f"/admin/webhooks/{wanted}?done=again")
 
 

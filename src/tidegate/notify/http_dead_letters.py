@@ -159,11 +159,17 @@ async def delete_dead_letter(
     """Give one up: it counts as suppressed."""
     async with _database(request).transaction() as conn:
         await drop_dead_letter(conn, event_id=EventId(event_id), recipient_id=recipient_id, channel=channel)
-    log.info("dead letter dropped", event=str(event_id), channel=channel.value, by=str(person.id))
+    log.info("dead letter dropped", event_id=str(event_id), channel=channel.value, by=str(person.id))
 
 
 def _log(person: Visitor, replayed: Replayed, *, event: UUID | None, endpoint: UUID | None) -> None:
-    log.info("dead letters replayed", event=event, endpoint=endpoint, count=replayed.count, by=str(person.id))
+    log.info(
+        "dead letters replayed",
+        event_id=None if event is None else str(event),
+        endpoint=None if endpoint is None else str(endpoint),
+        count=replayed.count,
+        by=str(person.id),
+    )
 
 
 def _database(request: Request) -> Database:

@@ -285,7 +285,7 @@ async def post_notify_webhook_replay(request: Request, person: Staff, endpoint_i
     """Tell it of an event again, under the same webhook-id."""
     async with _database(request).transaction() as conn:
         await replay_webhook(conn, endpoint_id=endpoint_id, event_id=EventId(event_id))
-    log.info("webhook replayed", endpoint=str(endpoint_id), event=str(event_id), by=str(person.id))
+    log.info("webhook replayed", endpoint=str(endpoint_id), event_id=str(event_id), by=str(person.id))
 
 
 async def _check(request: Request, url: str) -> None:

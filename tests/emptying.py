@@ -14,6 +14,8 @@ def empty(url: str) -> str:
             "notify.inbox_messages",
             "notify.topics",
             "notify.webhook_endpoints",
+            "notify.words",
+            "notify.message_texts",
             "notify.recipients",
             "gate.former_entries",
             "gate.log_blocks",

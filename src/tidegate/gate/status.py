@@ -27,6 +27,10 @@ everybody asks often, and so hears soon of a pause, a message, or that all of it
 lobby opens is not known."""
 
 
+NEAR_ASKS_PER_S = 10_000
+"""The same of those who wait for the opening together, for all of whom it is near at once."""
+
+
 class KeptStatus(Struct, frozen=True):
     """A room and its document."""
 
@@ -41,6 +45,9 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
     far_s = limits.poll_far_s
     if room.phase is not Phase.SCHEDULED:
         far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
+    near_s = limits.poll_near_s
+    if room.phase is Phase.LOBBY:
+        near_s = max(near_s, min(ceil(room.size / NEAR_ASKS_PER_S), far_s))
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,
@@ -53,7 +60,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
         paused=room.paused,
         message=room.message,
-        poll=PollAnswer(near_s=limits.poll_near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
+        poll=PollAnswer(near_s=near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
     )
 

@@ -11,11 +11,13 @@ from tidegate.notify.contracts import (
     FollowLinkOver,
     FollowsFull,
     InboxMessage,
+    MessageText,
     Post,
     PostDiffers,
     Progress,
     Send,
     SendState,
+    TextChanged,
     Topic,
     TopicKind,
 )
@@ -32,14 +34,40 @@ from tidegate.notify.dead_letters import (
     replay_endpoint,
     replay_event,
 )
+from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
+from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
+from tidegate.notify.message_kinds import Variable, variables_of
+from tidegate.notify.old_words import delete_old_words
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
-from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
+from tidegate.notify.preferences import (
+    Preferences,
+    QuietHours,
+    Recipient,
+    ensure_recipient,
+    find_account,
+    find_preferences,
+    find_recipient,
+    offered_zones,
+    set_follow_channels,
+    set_preferences,
+)
+from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
+from tidegate.notify.sends import (
+    WaitingTopic,
+    begin_send,
+    delete_spent,
+    expire_sends,
+    find_followed,
+    list_topics,
+    waiting_topics,
+)
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 from tidegate.notify.webhook_addresses import MAX_URL, check_reachable, checked_url, resolve_host
 from tidegate.notify.webhook_contracts import (
@@ -69,6 +97,8 @@ from tidegate.notify.webhooks import (
 __all__ = [
     "MAX_BODY",
     "MAX_DESCRIPTION",
+    "MAX_SUBJECT",
+    "MAX_TEXT",
     "MAX_TITLE",
     "MAX_URL",
     "Asked",
@@ -76,6 +106,7 @@ __all__ = [
     "Channel",
     "DeadLetter",
     "DisabledWhy",
+    "Edited",
     "Endpoint",
     "EndpointDiffers",
     "EndpointDisabled",
@@ -86,21 +117,29 @@ __all__ = [
     "FollowsFull",
     "InboxMessage",
     "Keys",
+    "MessageText",
     "NotReplayable",
     "OpenedLetter",
     "Post",
     "PostDiffers",
+    "Preferences",
+    "Preview",
     "Progress",
+    "QuietHours",
+    "Recipient",
     "Replayed",
     "Road",
     "Send",
     "SendState",
+    "TextChanged",
     "Topic",
     "TopicKind",
+    "Variable",
     "WaitingTopic",
     "WebhookDelivery",
     "WebhookKind",
     "begin_send",
+    "bring_built_in_back",
     "cancel_send",
     "change_endpoint",
     "check_address",
@@ -108,19 +147,27 @@ __all__ = [
     "check_reachable",
     "checked_url",
     "count_request",
+    "count_trial",
     "count_unread",
+    "delete_old_words",
     "delete_spent",
     "disable_endpoint",
     "drop_dead_letter",
     "enable_endpoint",
+    "ensure_recipient",
     "erase_messages",
+    "expire_sends",
+    "find_account",
+    "find_edited",
     "find_endpoint",
     "find_followed",
     "find_post",
+    "find_preferences",
+    "find_recipient",
     "follow",
     "forget_follows",
-    "it",
     "list_dead_letters",
+    "list_edited",
     "list_endpoints",
     "list_follows",
     "list_inbox",
@@ -129,8 +176,11 @@ __all__ = [
     "list_topics",
     "list_webhooks",
     "mail_confirmation",
+    "mail_trial",
     "make_endpoint",
+    "offered_zones",
     "open_dead_letter",
+    "open_listeners",
     "pause_send",
     "read_confirmation",
     "replay_dead_letter",
@@ -140,9 +190,13 @@ __all__ = [
     "resolve_host",
     "resume_send",
     "rotate_secret",
+    "save_text",
     "send_test",
+    "set_follow_channels",
+    "set_preferences",
     "take_over_messages",
     "unfollow",
+    "variables_of",
     "waiting_topics",
     "write_post",
 ]

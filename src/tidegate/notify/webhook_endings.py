@@ -62,7 +62,7 @@ async def note_endings(conn: Connection, *, endpoint_id: UUID, endings: Sequence
             status_code = CASE WHEN ended.state = 'sent' OR ended.error IS NOT NULL
                 THEN ended.status_code ELSE d.status_code END,
             last_error = CASE WHEN ended.state = 'sent' THEN NULL ELSE coalesce(ended.error, d.last_error) END
-        FROM unnest(%s::uuid[], %s::text[], %s::smallint[], %s::text[], %s::boolean[], %s::float8[])
+        FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::boolean[], %s::float8[])
             AS ended (event_id, state, status_code, error, counts, pause_s)
         WHERE d.event_id = ended.event_id AND d.recipient_id = %s AND d.channel = 'webhook' AND d.state = 'pending'
         """,
@@ -151,6 +151,6 @@ async def _disable(conn: Connection, *, endpoint_id: UUID, why: DisabledWhy, aut
             new_id(),
             author_id,
             NOTICE,
-            json.dumps({"endpoint": url, "why": why.value, "url": f"/admin/webhooks/{endpoint_id}"}),
+            json.dumps({"title": url, "why": why.value, "url": f"/admin/webhooks/{endpoint_id}"}),
         ),
     )

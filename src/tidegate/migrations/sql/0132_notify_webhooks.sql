@@ -33,7 +33,7 @@ CREATE TABLE notify.webhook_endpoints (
 ) WITH (fillfactor = 60);
 
 -- A webhook is a delivery whose recipient is an endpoint. What it was answered stays with it.
-ALTER TABLE notify.deliveries ADD COLUMN status_code smallint;
+ALTER TABLE notify.deliveries ADD COLUMN status_code integer;
 -- Older writers know fewer channels: what they write still fits.
 -- squawk-ignore ban-drop-constraint
 ALTER TABLE notify.deliveries DROP CONSTRAINT deliveries_channel_check;

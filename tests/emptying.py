@@ -13,6 +13,7 @@ def empty(url: str) -> str:
             "notify.deliveries",
             "notify.inbox_messages",
             "notify.topics",
+            "notify.webhook_endpoints",
             "notify.words",
             "notify.message_texts",
             "notify.recipients",

@@ -100,6 +100,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
         Loop("pace", partial(notify_tasks.pace, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
+        Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
         Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),

@@ -195,6 +195,24 @@ class PostMail(FollowMail):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointNote:
+    """A webhook endpoint was disabled; whoever made it is told."""
+
+    title: Annotated[str, About(_("the endpoint's address"))]
+    url: Annotated[str, About(_("its page"))]
+    why: Annotated[str | None, About(_("`gone` where it answered that it wants no more; else it failed for days"))] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointMail(EndpointNote):
+    """The same by mail."""
+
+    name: Annotated[str, About(_("whom the mail is to; may be empty"))] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountMail:
     """A link to somebody's account. It is a secret between us and the address."""
 
@@ -332,6 +350,13 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 ConfirmMail(link=_LINK, kind="drop", title="Midnight Lamps", hours=72),
                 must=("link",),
                 secret=True,
+            ),
+            Kind(
+                "webhook_disabled",
+                _("A webhook endpoint is disabled"),
+                EndpointNote,
+                EndpointMail,
+                EndpointMail(title="https://warehouse.example/hooks", url="https://shop.example/admin", why="gone"),
             ),
             _account("account_register", _("Confirming an address")),
             _account("account_login", _("Signing in by a link")),

@@ -119,6 +119,12 @@ async def follow_asked(database: Database, settings: Settings, event: Event) -> 
         await hand_out([event.id], lane=WITHIN_10S)
 
 
+async def deliver_event(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of events whose deliveries to single people are written: hands them out."""
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([EventId(UUID(event.payload["event_id"]))], lane=WITHIN_10S)
+
+
 async def order_event(database: Database, settings: Settings, event: Event) -> None:
     """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
     await on_order_event(database, settings, event)

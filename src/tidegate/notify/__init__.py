@@ -25,6 +25,18 @@ from tidegate.notify.follows import follow, forget_follows, list_follows, unfoll
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
+from tidegate.notify.preferences import (
+    Preferences,
+    QuietHours,
+    Recipient,
+    ensure_recipient,
+    find_account,
+    find_preferences,
+    find_recipient,
+    offered_zones,
+    set_follow_channels,
+    set_preferences,
+)
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.views import list_sends
@@ -41,7 +53,10 @@ __all__ = [
     "InboxMessage",
     "Post",
     "PostDiffers",
+    "Preferences",
     "Progress",
+    "QuietHours",
+    "Recipient",
     "Send",
     "SendState",
     "Topic",
@@ -54,9 +69,13 @@ __all__ = [
     "count_request",
     "count_unread",
     "delete_spent",
+    "ensure_recipient",
     "erase_messages",
+    "find_account",
     "find_followed",
     "find_post",
+    "find_preferences",
+    "find_recipient",
     "follow",
     "forget_follows",
     "list_follows",
@@ -65,9 +84,12 @@ __all__ = [
     "list_sends",
     "list_topics",
     "mail_confirmation",
+    "offered_zones",
     "pause_send",
     "read_confirmation",
     "resume_send",
+    "set_follow_channels",
+    "set_preferences",
     "take_over_messages",
     "unfollow",
     "waiting_topics",

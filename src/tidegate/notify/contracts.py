@@ -49,11 +49,12 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What somebody follows, since when (UTC)."""
+    """What somebody follows, since when (UTC), and by which ways they are told; None: as of others of its kind."""
 
     topic_id: UUID
     topic: Topic
     since: datetime
+    channels: tuple[Channel, ...] | None = None
 
 
 class SendState(StrEnum):

@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import fingerprint, sealed_address
-from tidegate.notify.contracts import Follow, FollowsFull, Topic, TopicKind
+from tidegate.notify.contracts import Channel, Follow, FollowsFull, Topic, TopicKind
 from tidegate.notify.outcomes import suppress
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
@@ -30,10 +30,12 @@ class _Row:
     title: str
     path: str
     since: datetime
+    channels: list[str] | None
 
     @property
     def follow(self) -> Follow:
-        return Follow(self.topic_id, Topic(TopicKind(self.kind), self.key, self.title, self.path), self.since)
+        channels = None if self.channels is None else tuple(Channel(channel) for channel in self.channels)
+        return Follow(self.topic_id, Topic(TopicKind(self.kind), self.key, self.title, self.path), self.since, channels)
 
 
 async def follow(
@@ -44,7 +46,9 @@ async def follow(
     Both must be known to be theirs. Following again changes nothing, or begins anew once they were told.
     Raises: FollowsFull when they follow `most` already.
     """
-    recipient = await (_address(conn, email, locale) if person_id is None else _account(conn, person_id, email, locale))
+    recipient = await (
+        _address(conn, email, locale) if person_id is None else account_recipient(conn, person_id, email, locale)
+    )
     topic_id = await _topic(conn, topic)
     await conn.execute(
         """
@@ -91,7 +95,8 @@ async def list_follows(
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
             """
-            SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since) AS since
+            SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since) AS since,
+                min(f.channels) AS channels
             FROM notify.recipients AS r JOIN notify.follows AS f USING (recipient_id)
             JOIN notify.topics AS t USING (topic_id)
             WHERE (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s) AND f.told_at IS NULL
@@ -153,7 +158,7 @@ async def find_topic(conn: Connection, *, topic_id: UUID) -> Topic:
     return Topic(TopicKind(row[0]), row[1], row[2], row[3])
 
 
-async def _account(conn: Connection, person_id: PersonId, email: str, locale: str) -> UUID:
+async def account_recipient(conn: Connection, person_id: PersonId, email: str, locale: str) -> UUID:
     """The recipient of an account; an address that was followed with before becomes the account's, with its follows."""
     row = await (
         await conn.execute(

@@ -40,3 +40,12 @@ class FollowSettings(BaseModel):
     opened_within_s: Count = Field(
         3_600, description="How long after a drop's opening the followers of its collections are still told."
     )
+    time_zone: str = Field(
+        "UTC", description="Time zone (an IANA name) of recipients who have chosen none: their quiet hours are in it."
+    )
+    back_matters_h: Count = Field(
+        12, description="Hours after which it is too late to tell that a product is back; it may be gone again."
+    )
+    open_matters_h: Count = Field(
+        24, description="Hours after its opening after which it is too late to tell of a drop, if it is open that long."
+    )

@@ -54,7 +54,12 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
+from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_events as notify_http_events
+from tidegate.notify import http_receipts as notify_http_receipts
+from tidegate.notify import http_recipients as notify_http_recipients
 from tidegate.notify import http_staff as notify_http_staff
+from tidegate.notify import http_topics as notify_http_topics
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
@@ -199,6 +204,11 @@ ROUTERS = (
     notify_pages_follow.router,
     notify_pages_posts.router,
     notify_http_staff.router,
+    notify_http_recipients.router,
+    notify_http_topics.router,
+    notify_http_events.router,
+    notify_http_deliveries.router,
+    notify_http_receipts.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,

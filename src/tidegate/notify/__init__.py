@@ -3,6 +3,8 @@
 Sending is in `tasks`, which the worker and the scheduler enter; a site process need not import it.
 """
 
+from tidegate.notify.applications import AccessKey, KeyRole, NewKey, create_key, list_keys, revoke_key
+from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
     Asked,
     CaughtMail,
@@ -24,6 +26,7 @@ from tidegate.notify.follow_links import check_address, count_request, mail_conf
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
+from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
     Preferences,
@@ -37,13 +40,17 @@ from tidegate.notify.preferences import (
     set_follow_channels,
     set_preferences,
 )
+from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
 from tidegate.notify.views import list_sends
 
 __all__ = [
     "MAX_BODY",
+    "MAX_REPORT_BYTES",
     "MAX_TITLE",
+    "AccessKey",
     "Asked",
     "CaughtMail",
     "Channel",
@@ -51,14 +58,20 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "KeyRole",
+    "NewKey",
     "Post",
     "PostDiffers",
     "Preferences",
     "Progress",
     "QuietHours",
+    "Receipt",
+    "ReceiptKind",
     "Recipient",
+    "Recorded",
     "Send",
     "SendState",
+    "Suppression",
     "Topic",
     "TopicKind",
     "WaitingTopic",
@@ -68,6 +81,8 @@ __all__ = [
     "check_mail_server",
     "count_request",
     "count_unread",
+    "create_key",
+    "delete_old_events",
     "delete_spent",
     "ensure_recipient",
     "erase_messages",
@@ -76,10 +91,13 @@ __all__ = [
     "find_post",
     "find_preferences",
     "find_recipient",
+    "find_suppressions",
     "follow",
     "forget_follows",
+    "lift_suppressions",
     "list_follows",
     "list_inbox",
+    "list_keys",
     "list_posts",
     "list_sends",
     "list_topics",
@@ -87,7 +105,10 @@ __all__ = [
     "offered_zones",
     "pause_send",
     "read_confirmation",
+    "read_report",
+    "record_receipts",
     "resume_send",
+    "revoke_key",
     "set_follow_channels",
     "set_preferences",
     "take_over_messages",

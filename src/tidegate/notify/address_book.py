@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS, fingerprint, sealed_address
 from tidegate.notify.fields import wrong_fields
 from tidegate.notify.outcomes import suppress
+from tidegate.notify.preferences import known_zones
 from tidegate.notify.rules import BadAddress, display_name, split_address
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
@@ -105,9 +104,7 @@ async def upsert_recipients(conn: Connection, *, application_id: UUID, rows: Seq
     Requests of one application wait for one another. Raises: InvalidRequest that names every wrong row.
     """
     errors = check_rows(rows)
-    await conn.execute(
-        "SELECT FROM notify.applications WHERE application_id = %s FOR NO KEY UPDATE", (application_id,)
-    )
+    await conn.execute("SELECT FROM notify.applications WHERE application_id = %s FOR NO KEY UPDATE", (application_id,))
     prints = [fingerprint(row.email, application_id=application_id) for row in rows]
     errors += await _owned_by_others(conn, application_id, rows, prints)
     if errors:
@@ -128,14 +125,12 @@ async def upsert_recipients(conn: Connection, *, application_id: UUID, rows: Seq
         """,
         (application_id, [row.external_id for row in rows], ids),
     )
-    return [
-        Written(row.external_id, id, row.external_id not in known) for row, id in zip(rows, ids, strict=True)
-    ]
+    return [Written(row.external_id, id, row.external_id not in known) for row, id in zip(rows, ids, strict=True)]
 
 
 def check_rows(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """What is wrong with rows by themselves: pairs of a field's path and what to do."""
-    errors = []
+    errors: list[tuple[str, str]] = []
     ids: dict[str, int] = {}
     addresses: dict[str, int] = {}
     for number, row in enumerate(rows):
@@ -150,7 +145,7 @@ def check_rows(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _check_row(row: Row) -> list[tuple[str, str]]:
-    errors = []
+    errors: list[tuple[str, str]] = []
     if not EXTERNAL_ID.fullmatch(row.external_id):
         errors.append(("external_id", _("Write an id of 1 to 100 letters, digits and . _ : ~ - (not an address).")))
     try:
@@ -166,17 +161,9 @@ def _check_row(row: Row) -> list[tuple[str, str]]:
     return errors
 
 
-@lru_cache(maxsize=1)
-def known_zones() -> frozenset[str]:
-    """All time zones by their IANA names."""
-    return frozenset(available_timezones())
-
-
 async def find_known(conn: Connection, *, application_id: UUID, external_id: str) -> Known:
     """A recipient by the application's id. Raises: NotFound."""
-    return await _one(
-        conn, "AND a.external_id = %(id)s", {"application": application_id, "id": external_id}
-    )
+    return await _one(conn, "AND a.external_id = %(id)s", {"application": application_id, "id": external_id})
 
 
 async def find_by_email(conn: Connection, *, application_id: UUID, email: str) -> Known:

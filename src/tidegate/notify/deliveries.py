@@ -22,6 +22,7 @@ from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
 from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -183,6 +184,8 @@ async def _deliver(
     inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
     await _deliver_inbox(database, settings, draw, inbox)
     mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
+    async with database.connection() as conn:
+        mails = await withhold(conn, mails)
     await deliver_mails(database, settings, draw, mails, within_s=within_s)
 
 

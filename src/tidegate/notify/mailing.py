@@ -130,7 +130,7 @@ class Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shared: dict[tuple[UUID, str, str, str], Words] = {}
+        self._shared: dict[tuple[UUID, str, str], Words] = {}
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
@@ -138,9 +138,14 @@ class Writer:
         name = display_name(address["name"])
         unsubscribe = ""
         if "topic_id" in delivery.variables:
-            topic_id = delivery.variables["topic_id"]
-            unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
-            words = self._shared_words(delivery, name, unsubscribe)
+            whose = delivery.variables.get("application")
+            unsubscribe = unsubscribe_link(
+                self._settings.base_url,
+                topic_id=UUID(delivery.variables["topic_id"]),
+                email=address["email"],
+                application_id=None if whose is None else UUID(whose),
+            )
+            words = self._shared_words(delivery, unsubscribe)
         else:
             words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
         return Mail(
@@ -152,12 +157,13 @@ class Writer:
             unsubscribe_url=unsubscribe,
         )
 
-    def _shared_words(self, delivery: Delivery, name: str, unsubscribe: str) -> Words:
+    def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
+        """The same for all of a language, whose names stand before their addresses only."""
         page, token = unsubscribe.rsplit("=", 1)
-        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")), name)
+        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, name, {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            words = self._words(delivery, "", {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)

@@ -20,6 +20,7 @@ from tidegate.platform.texts import catalogue_of, translated
 
 TEMPLATES = (
     "drop_open",
+    "message",
     "order_paid",
     "order_partly_refunded",
     "order_refunded",

@@ -75,9 +75,7 @@ async def put_topic(conn: Connection, *, application_id: UUID, key: str, title: 
         errors.append(("title", _("Write a title of 1 to %(most)s characters, in one line.", most=MAX_TITLE)))
     if errors:
         raise wrong_fields(errors)
-    await conn.execute(
-        "SELECT FROM notify.applications WHERE application_id = %s FOR NO KEY UPDATE", (application_id,)
-    )
+    await conn.execute("SELECT FROM notify.applications WHERE application_id = %s FOR NO KEY UPDATE", (application_id,))
     row = await (
         await conn.execute(
             """
@@ -96,7 +94,9 @@ async def put_topic(conn: Connection, *, application_id: UUID, key: str, title: 
         (application_id, key, row[0]),
     )
     count = await (
-        await conn.execute("SELECT count(*) FROM notify.application_topics WHERE application_id = %s", (application_id,))
+        await conn.execute(
+            "SELECT count(*) FROM notify.application_topics WHERE application_id = %s", (application_id,)
+        )
     ).fetchone()
     assert count is not None
     if count[0] > MOST_TOPICS:
@@ -125,7 +125,7 @@ async def find_own_topic(conn: Connection, *, application_id: UUID, key: str) ->
 
 
 async def delete_topic(conn: Connection, *, application_id: UUID, key: str) -> None:
-    """Delete a topic with its follows, in the caller's transaction. Its messages are kept, those that wait are not sent.
+    """Delete a topic with its follows and sends, in the caller's transaction. What waits to be sent is not sent.
 
     Raises: NotFound.
     """

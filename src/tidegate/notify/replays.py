@@ -91,3 +91,15 @@ async def replay_event(conn: Connection, *, event_id: EventId, limit: int = MOST
         (event_id, min(limit, MOST_REPLAYED)),
     )
     return await replay_deliveries(conn, keys=[(EventId(row[0]), row[1], row[2]) for row in await rows.fetchall()])
+
+
+async def count_waiting(conn: Connection, *, event_id: EventId) -> int:
+    """How many deliveries of an event to single people wait to be sent."""
+    row = await (
+        await conn.execute(
+            "SELECT count(*) FROM notify.deliveries WHERE event_id = %s AND state = 'pending' AND shard_no IS NULL",
+            (event_id,),
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

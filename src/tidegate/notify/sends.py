@@ -168,6 +168,9 @@ async def delete_spent(conn: Connection, *, keep_days: int, limit: int) -> int:
                 SELECT r.recipient_id FROM notify.recipients AS r
                 WHERE NOT r.has_inbox AND r.created_at < clock_timestamp() - make_interval(days => %s)
                     AND NOT EXISTS (SELECT FROM notify.follows AS f WHERE f.recipient_id = r.recipient_id)
+                    AND NOT EXISTS (
+                        SELECT FROM notify.application_recipients AS a WHERE a.recipient_id = r.recipient_id
+                    )
                 LIMIT %s
             ))
             """,

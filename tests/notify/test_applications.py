@@ -111,7 +111,7 @@ async def test_an_event_to_named_recipients_is_mailed_and_in_the_inbox_and_told_
     assert (await crm.ask("GET", taken["progress"].removeprefix("/api/v1/notify"))).json()["pending"] == 3
     await deliver(database, mailing, taken["id"])
     seen = (await crm.ask("GET", f"/events/{taken['id']}")).json()
-    assert (seen["sent"], seen["pending"], seen["urgency"]) == (3, 0, "transactional")
+    assert (seen["sent"], seen["pending"], seen["over"]) == (3, 0, True)
     (mail,) = postbox.mails_to("ann@post.example")
     assert (mail["subject"], mail["to"], mail["list-unsubscribe"]) == ("Your code", "Ann <ann@post.example>", None)
     text = mail.get_body(("plain",))
@@ -132,7 +132,11 @@ async def test_an_event_to_a_topic_reaches_its_followers_who_can_stop_it_by_one_
     again = await crm.ask("PUT", "/topics/news/followers", add=["ann", "who"], remove=["cem", "dot"])
     assert again.json() == {"added": 0, "removed": 1, "unknown": ["who"]}
     assert (await crm.ask("GET", "/topics/news/followers")).json()["items"] == ["ann", "ben"]
-    bulk = {"urgency": "bulk", "to": {"topic": "news"}, "variables": {"title": "News", "body": "Hello."}}
+    bulk: dict[str, Any] = {
+        "urgency": "bulk",
+        "to": {"topic": "news"},
+        "variables": {"title": "News", "body": "Hello."},
+    }
     taken = (await crm.tell(**bulk)).json()
     where = taken["progress"].removeprefix("/api/v1/notify")
     assert where.startswith("/sends/") and taken["recipients"] is None

@@ -71,13 +71,17 @@ class EventTaken(BaseModel):
 
 
 class EventAnswer(BaseModel):
-    """An event, and how many of its messages stand how; a message is one recipient's by one channel."""
+    """An event, and how many of its messages stand how; a message is one recipient's by one channel.
+
+    `over` says that nothing is left to do. Before, more messages may be written.
+    """
 
     id: UUID
     urgency: Urgency
     template: str
     topic_id: UUID | None
     created_at: datetime
+    over: bool
     pending: int
     sent: int
     failed: int
@@ -130,5 +134,6 @@ async def get_notify_event(request: Request, application: Reader, event_id: UUID
         template=view.template,
         topic_id=view.topic_id,
         created_at=view.created_at,
+        over=view.over,
         **{state: view.states.get(state, 0) for state in ("pending", "sent", "failed", "suppressed")},
     )

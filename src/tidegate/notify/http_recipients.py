@@ -101,7 +101,7 @@ class RecipientPage(BaseModel):
     next: str | None
 
 
-class AddressBody(BaseModel):
+class RecipientAddress(BaseModel):
     """An address to look up, which stands in the body and not in the request's own address."""
 
     email: Annotated[str, Field(max_length=400, repr=False)]
@@ -136,7 +136,7 @@ async def get_notify_recipients(
 
 
 @router.post("/recipients/find", responses=FOUND_PROBLEMS)
-async def post_notify_recipient_find(request: Request, application: Reader, body: AddressBody) -> RecipientAnswer:
+async def post_notify_recipient_find(request: Request, application: Reader, body: RecipientAddress) -> RecipientAnswer:
     """The recipient that has an address, however its letters are cased."""
     async with database_of(request).connection() as conn:
         return RecipientAnswer.of(await find_by_email(conn, application_id=application, email=body.email))

@@ -231,13 +231,14 @@ def lane_of(urgency: Urgency, people: int, *, bulk_from: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """An event and what became of its messages, by their states. Times in UTC."""
+    """An event and what became of its messages, by their states; `over` when nothing is left to do. Times in UTC."""
 
     event_id: UUID
     urgency: str
     template: str
     topic_id: UUID | None
     created_at: datetime
+    over: bool
     states: Mapping[str, int]
 
 
@@ -245,7 +246,8 @@ async def view_event(conn: Connection, *, application_id: UUID, event_id: UUID) 
     """An event of an application. Messages of a send are counted by its shards. Raises: NotFound."""
     found = await conn.execute(
         """
-        SELECT e.event_id, e.urgency, e.template, e.topic_id, e.created_at, s.event_id IS NOT NULL
+        SELECT e.event_id, e.urgency, e.template, e.topic_id, e.created_at, s.event_id IS NOT NULL,
+            s.finished_at IS NOT NULL
         FROM notify.events AS e LEFT JOIN notify.sends AS s USING (event_id)
         WHERE e.event_id = %s AND e.application_id = %s
         """,
@@ -257,7 +259,8 @@ async def view_event(conn: Connection, *, application_id: UUID, event_id: UUID) 
     counting = OF_SHARDS if row[5] else OF_DELIVERIES
     counts = await conn.execute(counting, (event_id,))
     states = {state: int(count) for state, count in await counts.fetchall() if count}
-    return EventView(row[0], row[1], row[2], row[3], row[4], states)
+    over = bool(row[6]) if row[5] else not states.get("pending")
+    return EventView(row[0], row[1], row[2], row[3], row[4], over, states)
 
 
 OF_DELIVERIES: Final = "SELECT state, count(*) FROM notify.deliveries WHERE event_id = %s GROUP BY state"

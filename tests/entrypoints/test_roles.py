@@ -57,6 +57,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/follows"): For.OWNERS,
     ("POST", "/account/follows/end"): For.OWNERS,
+    ("GET", "/account/messages"): For.OWNERS,
+    ("POST", "/account/messages"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,
     ("POST", "/account/sessions/end"): For.OWNERS,
@@ -116,6 +118,10 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/api/v1/notify/recipients/find"): For.KEYS,
     ("GET", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
     ("DELETE", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("PUT", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/inbox"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/{external_id}/inbox/read"): For.KEYS,
     ("GET", "/api/v1/notify/topics"): For.KEYS,
     ("GET", "/api/v1/notify/topics/{key}"): For.KEYS,
     ("PUT", "/api/v1/notify/topics/{key}"): For.KEYS,
@@ -194,6 +200,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("POST", "/api/v1/login-links"): For.ALL,
     ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("GET", "/api/v1/inbox/events"): For.SESSIONS,
     ("DELETE", "/api/v1/me"): For.OWNERS,
     ("GET", "/api/v1/me"): For.SESSIONS,
     ("PUT", "/api/v1/me/password"): For.OWNERS,
@@ -272,6 +279,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/robots.txt"): For.ALL,
     ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
     ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("GET", "/preferences"): For.ALL,
+    ("POST", "/preferences"): For.ALL,
     ("GET", "/search"): For.ALL,
     ("GET", "/sitemap.xml"): For.ALL,
     ("GET", "/sitemaps/{name}.xml"): For.ALL,
@@ -282,7 +291,8 @@ TABLE: dict[tuple[str, str], For] = {
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Any]:
-    edge: Any = create_app(settings.model_copy(update={"demo": True}))
+    brief = settings.live.model_copy(update={"max_s": 0.01})  # no stream lasts
+    edge: Any = create_app(settings.model_copy(update={"demo": True, "live": brief}))
     async with edge.app.router.lifespan_context(edge.app):
         yield edge
 

@@ -334,3 +334,31 @@ def test_lanes_follow_from_urgency_and_size() -> None:
     assert lane_of(Urgency.TRANSACTIONAL, FEW + 1, bulk_from=1_000) == "within_1m"
     assert lane_of(Urgency.BULK, 999, bulk_from=1_000) == "within_1m"
     assert lane_of(Urgency.BULK, 1_000, bulk_from=1_000) == "bulk"
+
+
+async def test_what_somebody_wants_holds_for_bulk_and_their_inbox_is_the_applications_to_show(
+    crm: Application, database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    await crm.add("ann", has_inbox=True)
+    await crm.follow("news", "ann")
+    wanted = {"unwanted": ["email"], "time_zone": "Europe/Berlin", "quiet_from": "22:00", "quiet_until": "07:00"}
+    assert (await crm.ask("PUT", "/recipients/ann/preferences", **wanted)).json() == wanted
+    assert (await crm.ask("GET", "/recipients/ann/preferences")).json() == wanted
+    for changes, field in (
+        ({"quiet_until": None}, "quiet_until"),
+        ({"quiet_from": "25:00"}, "quiet_from"),
+        ({"unwanted": ["pigeon"]}, "unwanted[0]"),
+    ):
+        assert [*wrong(await crm.ask("PUT", "/recipients/ann/preferences", **wanted | changes))] == [field]
+    answer = await crm.ask("PUT", "/recipients/ann/preferences", **wanted | {"time_zone": "Mars/Base"})
+    assert answer.status_code == 422
+    bulk: dict[str, Any] = {"urgency": "bulk", "to": {"topic": "news", "recipients": ["ann"]}}
+    for asked in (await crm.tell(**bulk), await crm.tell("ann")):
+        await deliver(database, mailing, asked.json()["id"])
+    assert len(postbox.mails_to("ann@post.example")) == 1, "what she waits for comes by mail, too"
+    inbox = (await crm.ask("GET", "/recipients/ann/inbox?limit=1")).json()
+    assert (inbox["unread"], len(inbox["items"]), inbox["items"][0]["subject"]) == (2, 1, "Your code")
+    assert len((await crm.ask("GET", inbox["next"].removeprefix("/api/v1/notify"))).json()["items"]) == 1
+    done = await crm.ask("POST", "/recipients/ann/inbox/read", shown_at=inbox["shown_at"])
+    assert done.json() == {"unread": 0}
+    assert (await crm.ask("GET", "/recipients/who/inbox")).status_code == 404

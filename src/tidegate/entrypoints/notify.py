@@ -29,14 +29,24 @@ from tidegate.entrypoints.serving import (
     stop_on,
     told_to_commands,
 )
-from tidegate.notify import http_deliveries, http_events, http_receipts, http_recipients, http_staff, http_topics
+from tidegate.notify import (
+    http_deliveries,
+    http_events,
+    http_preferences,
+    http_receipts,
+    http_recipients,
+    http_staff,
+    http_topics,
+)
 from tidegate.notify import pages_follow as notify_pages_follow
+from tidegate.notify import pages_preferences as notify_pages_preferences
 from tidegate.ops import servers_at_hand
 from tidegate.platform.database import open_database
 from tidegate.platform.edge.health import health_router
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import make_app
+from tidegate.platform.ids import PersonId
 from tidegate.platform.jobs import make_app as make_jobs
 from tidegate.platform.loops import run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
@@ -46,12 +56,14 @@ from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_lan
 
 ROUTERS = (
     http_recipients.router,
+    http_preferences.router,
     http_topics.router,
     http_events.router,
     http_deliveries.router,
     http_receipts.router,
     http_staff.router,
     notify_pages_follow.router,
+    notify_pages_preferences.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,
@@ -107,7 +119,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     async def resolve_person(token: str) -> None:
         """Nobody has a session here."""
 
+    async def address_of(person_id: PersonId) -> None:
+        """Nor an account."""
+
     app.state.resolve_person = resolve_person
+    app.state.address_of = address_of
     stop, wake = asyncio.Event(), asyncio.Event()
     async with open_database(settings) as database:
         app.state.database = database

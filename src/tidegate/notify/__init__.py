@@ -25,6 +25,7 @@ from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
+from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
@@ -41,7 +42,15 @@ from tidegate.notify.preferences import (
     set_preferences,
 )
 from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
-from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
+from tidegate.notify.sends import (
+    WaitingTopic,
+    begin_send,
+    delete_spent,
+    expire_sends,
+    find_followed,
+    list_topics,
+    waiting_topics,
+)
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
 from tidegate.notify.views import list_sends
@@ -86,6 +95,7 @@ __all__ = [
     "delete_spent",
     "ensure_recipient",
     "erase_messages",
+    "expire_sends",
     "find_account",
     "find_followed",
     "find_post",
@@ -103,6 +113,7 @@ __all__ = [
     "list_topics",
     "mail_confirmation",
     "offered_zones",
+    "open_listeners",
     "pause_send",
     "read_confirmation",
     "read_report",

@@ -84,6 +84,10 @@ class Progress:
     expected: int
     over: bool
     left_s: float | None
+    unwanted: int = 0
+    """Of the suppressed: what nobody wanted."""
+    late: int = 0
+    """Of the suppressed: what did not matter any more when its turn came."""
 
     @property
     def done(self) -> int:

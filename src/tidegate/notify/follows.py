@@ -7,11 +7,8 @@ confirmed: nothing is kept of an address before, and nothing is sent to it but t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 from uuid import UUID
-
-from psycopg.rows import class_row
 
 from tidegate.notify.addresses import fingerprint, sealed_address
 from tidegate.notify.contracts import Channel, Follow, FollowsFull, Topic, TopicKind
@@ -20,22 +17,6 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import NotFound
 from tidegate.platform.texts import text as _
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    topic_id: UUID
-    kind: str
-    key: str
-    title: str
-    path: str
-    since: datetime
-    channels: list[str] | None
-
-    @property
-    def follow(self) -> Follow:
-        channels = None if self.channels is None else tuple(Channel(channel) for channel in self.channels)
-        return Follow(self.topic_id, Topic(TopicKind(self.kind), self.key, self.title, self.path), self.since, channels)
 
 
 async def follow(
@@ -92,20 +73,25 @@ async def list_follows(
 
     `after` is the `topic_id` of the last one that was seen; the page begins behind it.
     """
-    async with conn.cursor(row_factory=class_row(_Row)) as cursor:
-        await cursor.execute(
-            """
-            SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since) AS since,
-                min(f.channels) AS channels
-            FROM notify.recipients AS r JOIN notify.follows AS f USING (recipient_id)
-            JOIN notify.topics AS t USING (topic_id)
-            WHERE (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s) AND f.told_at IS NULL
-                AND (%(after)s::uuid IS NULL OR t.topic_id < %(after)s)
-            GROUP BY t.topic_id ORDER BY t.topic_id DESC LIMIT %(limit)s
-            """,
-            {"person": person_id, "fingerprint": fingerprint(email), "after": after, "limit": limit},
-        )
-        return [row.follow for row in await cursor.fetchall()]
+    rows = await conn.execute(
+        """
+        SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since), min(f.channels)
+        FROM notify.recipients AS r JOIN notify.follows AS f USING (recipient_id)
+        JOIN notify.topics AS t USING (topic_id)
+        WHERE (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s) AND f.told_at IS NULL
+            AND (%(after)s::uuid IS NULL OR t.topic_id < %(after)s)
+        GROUP BY t.topic_id ORDER BY t.topic_id DESC LIMIT %(limit)s
+        """,
+        {"person": person_id, "fingerprint": fingerprint(email), "after": after, "limit": limit},
+    )
+    return [followed(row) for row in await rows.fetchall()]
+
+
+def followed(row: Sequence[Any]) -> Follow:
+    """A follow from its topic's id, kind, key, title and path, since when it is, and its channels."""
+    topic_id, kind, key, title, path, since, channels = row
+    ways = None if channels is None else tuple(Channel(channel) for channel in channels)
+    return Follow(topic_id, Topic(TopicKind(kind), key, title, path), since, ways)
 
 
 async def forget_follows(conn: Connection, person_id: PersonId) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
@@ -163,7 +163,11 @@ class Writer:
         key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, "", {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            links = {
+                "unsubscribe_url": f"{page}={LINK_TO_COME}",
+                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
+            }
+            words = self._words(delivery, "", links)
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)

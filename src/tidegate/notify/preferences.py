@@ -16,8 +16,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from tidegate.notify.addresses import fingerprint
-from tidegate.notify.contracts import Channel, TopicKind
-from tidegate.notify.follows import account_recipient
+from tidegate.notify.contracts import Channel, Follow, TopicKind
+from tidegate.notify.follows import account_recipient, followed
 from tidegate.notify.rules import MAX_QUIET, quiet_length
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
@@ -145,6 +145,19 @@ async def set_follow_channels(
     )
     if not done.rowcount:
         raise NotFound()
+
+
+async def list_own_follows(conn: Connection, *, recipient_id: UUID, limit: int) -> Sequence[Follow]:
+    """What a recipient waits for or follows, the newest topics first, at most `limit`."""
+    rows = await conn.execute(
+        """
+        SELECT t.topic_id, t.kind, t.key, t.title, t.path, f.since, f.channels
+        FROM notify.follows AS f JOIN notify.topics AS t USING (topic_id)
+        WHERE f.recipient_id = %s AND f.told_at IS NULL ORDER BY t.topic_id DESC LIMIT %s
+        """,
+        (recipient_id, limit),
+    )
+    return [followed(row) for row in await rows.fetchall()]
 
 
 def check_preferences(preferences: Preferences) -> None:

@@ -341,9 +341,15 @@ async def test_what_somebody_wants_holds_for_bulk_and_their_inbox_is_the_applica
 ) -> None:
     await crm.add("ann", has_inbox=True)
     await crm.follow("news", "ann")
-    wanted = {"unwanted": ["email"], "time_zone": "Europe/Berlin", "quiet_from": "22:00", "quiet_until": "07:00"}
+    wanted: dict[str, Any] = {
+        "unwanted": ["email"],
+        "time_zone": "Europe/Berlin",
+        "quiet_from": "22:00",
+        "quiet_until": "07:00",
+    }
     assert (await crm.ask("PUT", "/recipients/ann/preferences", **wanted)).json() == wanted
     assert (await crm.ask("GET", "/recipients/ann/preferences")).json() == wanted
+    changes: dict[str, Any]
     for changes, field in (
         ({"quiet_until": None}, "quiet_until"),
         ({"quiet_from": "25:00"}, "quiet_from"),

@@ -27,7 +27,7 @@ Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", example
 
 
 class RecipientPreferences(BaseModel):
-    """What somebody wants of bulk messages. Quiet hours are of a clock on their wall; then mails wait until they end."""
+    """What somebody wants of bulk messages. Quiet hours are of a clock on their wall; mails wait until they end."""
 
     unwanted: Annotated[
         list[Channel], Field(max_length=len(Channel), description="Channels that they do not want.")

@@ -73,7 +73,8 @@ async def list_topics(
     rows = await conn.execute(
         """
         SELECT topic_id, kind, key, title, path FROM notify.topics
-        WHERE kind <> 'custom' AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
+        WHERE kind <> 'custom'
+            AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
         ORDER BY topic_id DESC LIMIT %(limit)s
         """,
         {"kind": kind, "key": key, "limit": limit},

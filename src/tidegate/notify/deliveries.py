@@ -121,10 +121,11 @@ async def deliver_due(
     async with database.connection() as conn:
         claimed = await _claim(conn, settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=limit, values=values)
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
-    followed = [delivery for delivery in claimed if "topic_id" in delivery.variables]
-    awake = await wait_for_morning(database, settings, followed, draw=draw, expires_at=None)
-    now = [delivery for delivery in claimed if "topic_id" not in delivery.variables]
-    await _deliver(database, settings, now + awake, draw=draw, within_s=within_s)
+    may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+    awake = await wait_for_morning(database, settings, may_wait, draw=draw, expires_at=None)
+    asleep = {each.key for each in may_wait} - {each.key for each in awake}
+    now = [each for each in claimed if each.key not in asleep]
+    await _deliver(database, settings, now, draw=draw, within_s=within_s)
     return len(claimed)
 
 

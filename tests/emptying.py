@@ -16,6 +16,8 @@ def empty(url: str) -> str:
             "notify.receipts",
             "notify.suppressions",
             "notify.topics",
+            "notify.words",
+            "notify.message_texts",
             "notify.recipients",
             "notify.applications",
             "gate.former_entries",

@@ -17,7 +17,8 @@ from tidegate.notify import Channel, Preferences, Progress, QuietHours, Topic, T
 from tidegate.notify.deliveries import deliver_due, deliver_shard
 from tidegate.notify.shards import finish_send
 from tidegate.platform.database import Database
-from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -239,3 +240,31 @@ async def test_who_follows_several_topics_of_an_event_is_told_once_by_each_way_t
     assert sum(send.progress.unwanted for send in sends) == 1
     for send in sends:
         assert send.progress.done == send.progress.messages
+
+
+async def test_a_post_may_matter_for_some_time_only(
+    people: Sequence[UUID], database: Database, mailing: Settings
+) -> None:
+    async def write(request: str, expires_at: datetime) -> notify.Post:
+        async with database.transaction() as conn:
+            return await notify.write_post(
+                conn,
+                kind=TopicKind.COLLECTION,
+                key="lamps",
+                title="Open until six",
+                body="Come and see.",
+                channels=[Channel.INBOX],
+                author_id=PersonId(people[0]),
+                request_key=request,
+                base_url=mailing.base_url,
+                expires_at=expires_at,
+            )
+
+    with pytest.raises(InvalidRequest):
+        await write("past", datetime.now(UTC) - timedelta(seconds=1))
+    post = await write("soon", datetime.now(UTC) + timedelta(hours=1))
+    async with database.connection() as conn:
+        await notify.expire_sends(conn, event_ids=[post.post_id])
+    await tell(database, mailing, post.post_id)
+    progress = await progress_of(database, post.post_id)
+    assert (progress.messages, progress.late, progress.over) == (6, 6, True)

@@ -15,7 +15,7 @@ from tidegate.platform.database import Connection, Database
 from tidegate.platform.loops import Loop
 from tidegate.platform.partitions import make_partitions
 from tidegate.platform.relay import measure_outbox, relay_once
-from tidegate.platform.retention import drop_finished_partitions
+from tidegate.platform.retention import KEPT_LONGER, drop_finished_partitions
 from tidegate.platform.settings import Settings
 
 HOUR_S = 3_600.0
@@ -35,10 +35,12 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
     return [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
+        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-follows", in_transaction(database, _delete_follows), HOUR_S),
+        Loop("delete-words", in_transaction(database, partial(_delete_words, settings)), HOUR_S),
         Loop("delete-events", in_transaction(database, _delete_events), HOUR_S),
     ]
 
@@ -57,6 +59,10 @@ async def _delete_follows(conn: Connection) -> int:
     return await notify.delete_spent(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
 
 
+async def _delete_words(settings: Settings, conn: Connection) -> int:
+    return await notify.delete_old_words(conn, inbox_days=settings.jobs.inbox_days, limit=DELETE_BATCH)
+
+
 async def _delete_events(conn: Connection) -> int:
     return await notify.delete_old_events(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
 
@@ -68,4 +74,5 @@ def _make_partitions(settings: Settings) -> int:
 
 def _drop_partitions(settings: Settings) -> int:
     with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
-        return len(drop_finished_partitions(conn, keep_days=settings.jobs.retention_days))
+        finished = drop_finished_partitions(conn, keep_days=settings.jobs.retention_days)
+        return len(finished + drop_finished_partitions(conn, keep_days=settings.jobs.inbox_days, tables=KEPT_LONGER))

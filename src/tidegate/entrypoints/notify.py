@@ -22,7 +22,6 @@ from starlette.types import ASGIApp
 
 from tidegate.entrypoints.message_loops import make_message_loops
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -49,7 +48,7 @@ from tidegate.platform.edge.stack import make_app
 from tidegate.platform.ids import PersonId
 from tidegate.platform.jobs import make_app as make_jobs
 from tidegate.platform.loops import run_loops
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.relay import listen
 from tidegate.platform.settings import Settings, current_settings
 from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_language, pages_problems, see_other

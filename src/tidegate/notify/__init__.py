@@ -13,20 +13,25 @@ from tidegate.notify.contracts import (
     FollowLinkOver,
     FollowsFull,
     InboxMessage,
+    MessageText,
     Post,
     PostDiffers,
     Progress,
     Send,
     SendState,
+    TextChanged,
     Topic,
     TopicKind,
 )
+from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
+from tidegate.notify.message_kinds import Variable, variables_of
+from tidegate.notify.old_words import delete_old_words
 from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
@@ -41,6 +46,7 @@ from tidegate.notify.preferences import (
     set_follow_channels,
     set_preferences,
 )
+from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
 from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
 from tidegate.notify.sends import (
     WaitingTopic,
@@ -53,25 +59,31 @@ from tidegate.notify.sends import (
 )
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
+from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 
 __all__ = [
     "MAX_BODY",
     "MAX_REPORT_BYTES",
+    "MAX_SUBJECT",
+    "MAX_TEXT",
     "MAX_TITLE",
     "AccessKey",
     "Asked",
     "CaughtMail",
     "Channel",
+    "Edited",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
     "KeyRole",
+    "MessageText",
     "NewKey",
     "Post",
     "PostDiffers",
     "Preferences",
+    "Preview",
     "Progress",
     "QuietHours",
     "Receipt",
@@ -81,22 +93,28 @@ __all__ = [
     "Send",
     "SendState",
     "Suppression",
+    "TextChanged",
     "Topic",
     "TopicKind",
+    "Variable",
     "WaitingTopic",
     "begin_send",
+    "bring_built_in_back",
     "cancel_send",
     "check_address",
     "check_mail_server",
     "count_request",
+    "count_trial",
     "count_unread",
     "create_key",
     "delete_old_events",
+    "delete_old_words",
     "delete_spent",
     "ensure_recipient",
     "erase_messages",
     "expire_sends",
     "find_account",
+    "find_edited",
     "find_followed",
     "find_post",
     "find_preferences",
@@ -105,6 +123,7 @@ __all__ = [
     "follow",
     "forget_follows",
     "lift_suppressions",
+    "list_edited",
     "list_follows",
     "list_inbox",
     "list_keys",
@@ -112,6 +131,7 @@ __all__ = [
     "list_sends",
     "list_topics",
     "mail_confirmation",
+    "mail_trial",
     "offered_zones",
     "open_listeners",
     "pause_send",
@@ -120,10 +140,12 @@ __all__ = [
     "record_receipts",
     "resume_send",
     "revoke_key",
+    "save_text",
     "set_follow_channels",
     "set_preferences",
     "take_over_messages",
     "unfollow",
+    "variables_of",
     "waiting_topics",
     "write_post",
 ]

@@ -11,20 +11,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from tidegate.entrypoints.admission import clear_rooms, gate_admission
-from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
     stop_on,
+    told_to_commands,
 )
 from tidegate.gate import (
     BeaconWatch,
@@ -39,7 +39,7 @@ from tidegate.gate import (
 )
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_shop as gate_http_shop
-from tidegate.ops import database_at_hand, write_endpoints
+from tidegate.ops import database_at_hand
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import health_router
 from tidegate.platform.edge.lean import Shelf
@@ -79,7 +79,7 @@ def serve() -> None:
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
     stop_on(signal.SIGTERM, signal.SIGINT)
-    with database_at_hand(Settings(), may_make=True) as found, _told_to_commands(found):
+    with database_at_hand(Settings(), may_make=True) as found, told_to_commands(found):
         settings = current_settings()
         name = os.environ.get(PROCESS_NAME_VARIABLE, "gate")
         configure_logging(settings, process_name=name)
@@ -90,21 +90,6 @@ def serve() -> None:
         sys.stdout.write(f"The gate is at {settings.base_url}; `tidegate room create` makes a room.\n")
         sys.stdout.flush()
         make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
-
-
-@contextmanager
-def _told_to_commands(found: Settings) -> Iterator[None]:
-    """Where commands find the database, if it is our own; it is brought to this version first."""
-    if Settings().database_url.get_secret_value():
-        yield
-        return
-    urls = {"database_url": found.require_database_url(), "base_url": found.base_url}
-    write_endpoints(found.endpoints_file, urls=urls, demo=False, supervisor_pid=os.getpid(), processes=[])
-    try:
-        migrate_database(found)
-        yield
-    finally:
-        found.endpoints_file.unlink(missing_ok=True)
 
 
 @asynccontextmanager

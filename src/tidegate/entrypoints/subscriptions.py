@@ -17,4 +17,9 @@ SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
     "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
     "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
+    "notify.deliver": Subscription(WITHIN_10S, (notify_tasks.deliver_event,)),
+    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
 }

@@ -21,6 +21,7 @@ from tidegate.notify.deliveries import (
 )
 from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.pacing import Breather, begin_task, decide_once
+from tidegate.notify.replays import count_waiting
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial
@@ -139,6 +140,15 @@ async def follow_asked(database: Database, settings: Settings, event: Event) -> 
     await on_follow_asked(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
         await hand_out([event.id], lane=WITHIN_10S)
+
+
+async def deliver_event(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of events whose deliveries to single people are written: hands them out, in the lane it names."""
+    event_id, lane = EventId(UUID(event.payload["event_id"])), event.payload.get("lane", WITHIN_10S)
+    async with database.connection() as conn:
+        waiting = await count_waiting(conn, event_id=event_id)
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([event_id] * -(-waiting // settings.mail.batch), lane=lane)
 
 
 async def order_event(database: Database, settings: Settings, event: Event) -> None:

@@ -91,7 +91,7 @@ async def steer_send(request: Request, event_id: str, topic_id: str, wish: str) 
         raise NotFound()
     async with _shop(request).database.transaction() as conn:
         await steer(conn, event_id=EventId(event), topic_id=topic)
-    log.info("send changed", event=str(event), wish=wish, by=str(person.id))
+    log.info("send changed", send=str(event), wish=wish, by=str(person.id))
     return see_other(request, "/admin/sends?saved=1")
 
 

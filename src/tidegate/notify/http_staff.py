@@ -187,7 +187,7 @@ async def patch_notify_send(
     steer = {Wish.RUNNING: resume_send, Wish.PAUSED: pause_send, Wish.CANCELLED: cancel_send}[body.state]
     async with _database(request).transaction() as conn:
         await steer(conn, event_id=EventId(event_id), topic_id=topic_id)
-    log.info("send changed", event=str(event_id), state=body.state.value, by=str(person.id))
+    log.info("send changed", send=str(event_id), state=body.state.value, by=str(person.id))
     return await _one(request, EventId(event_id), topic_id)
 
 

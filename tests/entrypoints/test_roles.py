@@ -56,6 +56,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/follows"): For.OWNERS,
     ("POST", "/account/follows/end"): For.OWNERS,
+    ("GET", "/account/messages"): For.OWNERS,
+    ("POST", "/account/messages"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,
     ("POST", "/account/sessions/end"): For.OWNERS,
@@ -171,6 +173,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/follows/{kind}/{slug}"): For.OWNERS,
     ("GET", "/api/v1/drops/{slug}/draw"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries"): For.ALL,
+    ("GET", "/api/v1/drops/{slug}/consistency/{size}"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): For.ALL,
     ("POST", "/api/v1/drops/{slug}/places"): For.SESSIONS,
     ("DELETE", "/api/v1/drops/{slug}/places/{place_id}"): For.SESSIONS,
@@ -184,6 +187,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("POST", "/api/v1/login-links"): For.ALL,
     ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("GET", "/api/v1/inbox/events"): For.SESSIONS,
     ("DELETE", "/api/v1/me"): For.OWNERS,
     ("GET", "/api/v1/me"): For.SESSIONS,
     ("PUT", "/api/v1/me/password"): For.OWNERS,
@@ -264,6 +268,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/robots.txt"): For.ALL,
     ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
     ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("GET", "/preferences"): For.ALL,
+    ("POST", "/preferences"): For.ALL,
     ("GET", "/search"): For.ALL,
     ("GET", "/sitemap.xml"): For.ALL,
     ("GET", "/sitemaps/{name}.xml"): For.ALL,
@@ -274,7 +280,8 @@ TABLE: dict[tuple[str, str], For] = {
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Any]:
-    edge: Any = create_app(settings.model_copy(update={"demo": True}))
+    brief = settings.live.model_copy(update={"max_s": 0.01})  # no stream lasts
+    edge: Any = create_app(settings.model_copy(update={"demo": True, "live": brief}))
     async with edge.app.router.lifespan_context(edge.app):
         yield edge
 

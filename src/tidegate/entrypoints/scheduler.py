@@ -98,6 +98,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
+        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),

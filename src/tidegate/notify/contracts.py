@@ -49,11 +49,12 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What somebody follows, since when (UTC)."""
+    """What somebody follows, since when (UTC), and by which ways they are told; None: as of others of its kind."""
 
     topic_id: UUID
     topic: Topic
     since: datetime
+    channels: tuple[Channel, ...] | None = None
 
 
 class SendState(StrEnum):
@@ -83,6 +84,10 @@ class Progress:
     expected: int
     over: bool
     left_s: float | None
+    unwanted: int = 0
+    """Of the suppressed: what nobody wanted."""
+    late: int = 0
+    """Of the suppressed: what did not matter any more when its turn came."""
 
     @property
     def done(self) -> int:

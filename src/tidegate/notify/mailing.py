@@ -17,11 +17,12 @@ from uuid import UUID
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import MessageUnfit
-from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
 from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
+from tidegate.notify.pacing import Breather
 from tidegate.notify.rules import BadAddress, display_name
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
@@ -35,7 +36,13 @@ NO_TIME = "no time left"
 
 
 async def deliver_mails(
-    database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery], *, within_s: float
+    database: Database,
+    settings: Settings,
+    draw: Draw,
+    deliveries: Sequence[Delivery],
+    *,
+    within_s: float,
+    breather: Breather | None = None,
 ) -> None:
     """Send claimed mails for up to `within_s` seconds; what is left then is due again at once.
 
@@ -72,6 +79,8 @@ async def deliver_mails(
                 if isinstance(result, MailServerAway):
                     away = result
                     waiting.append(each)
+            if breather is not None:
+                await breather.nap()
     reason = (
         Failure(NO_TIME, counts=False, pause_s=0)
         if away is None
@@ -161,7 +170,11 @@ class Writer:
         key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, "", {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            links = {
+                "unsubscribe_url": f"{page}={LINK_TO_COME}",
+                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
+            }
+            words = self._words(delivery, "", links)
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from psycopg.rows import class_row
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, TopicKind
 from tidegate.notify.sends import WaitingTopic, begin_send, list_topics
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.problems import InvalidRequest, NotFound
@@ -38,14 +40,19 @@ async def write_post(
     author_id: PersonId,
     request_key: str,
     base_url: str,
+    expires_at: datetime | None = None,
 ) -> Post:
     """Write to the followers of a topic, in the caller's transaction; the post, which is told once however often asked.
+
+    Whom it has not reached by `expires_at` is not told.
 
     Raises: InvalidRequest for words that cannot be sent; NotFound when nobody has ever followed such a topic;
     PostDiffers when this key has written something else.
     """
     title, body = title.strip(), body.replace("\r\n", "\n").strip()
     _check(title, body, channels)
+    if expires_at is not None and expires_at <= await database_now(conn):
+        raise InvalidRequest(_("Choose a time to come until which it matters."), field="expires_at")
     topics = await list_topics(conn, limit=1, kind=kind, key=key)
     if not topics:
         raise NotFound()
@@ -70,6 +77,7 @@ async def write_post(
         variables={"title": title, "body": body, "url": f"{base_url}/posts/{post_id}"},
         channels=channels,
         once=False,
+        expires_at=expires_at,
     )
     return await find_post(conn, post_id=post_id)
 

@@ -19,7 +19,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
-from tidegate.platform.settings_notify import FollowSettings, MailSettings
+from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
 """A language, and perhaps a country: `de`, `en_GB`."""
@@ -317,6 +317,8 @@ class Settings(BaseSettings):
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
     follows: FollowSettings = FollowSettings()
+    live: LiveSettings = LiveSettings()
+    pacing: PacingSettings = PacingSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
     pictures: PictureSettings = PictureSettings()

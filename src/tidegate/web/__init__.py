@@ -27,7 +27,7 @@ from tidegate.web.session import (
 from tidegate.web.shop_pages import TITLES as PAGE_TITLES
 from tidegate.web.shop_pages import PageChanged, ShopPage, list_written, rendered, starter_page, write_page
 from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
-from tidegate.web.unread import UNREAD_COOKIE, unread_header
+from tidegate.web.unread import UNREAD_COOKIE, let_listen, unread_header
 
 __all__ = [
     "FRAMING",
@@ -62,6 +62,7 @@ __all__ = [
     "kept_answer",
     "kept_page",
     "language_of",
+    "let_listen",
     "list_written",
     "offered_locales",
     "own_path",

@@ -418,7 +418,7 @@ def variables_of(kind: Kind, *, locale: str) -> tuple[Variable, ...]:
     return tuple(_variables(kind.mail, kind.example, "", locale))
 
 
-def _variables(context: type[Any], example: Any, path: str, locale: str) -> Iterator[Variable]:
+def _variables(context: Any, example: Any, path: str, locale: str) -> Iterator[Variable]:
     for name, (inner, words) in declared(context).items():
         value = getattr(example, name, None)
         own = f"{path}{name}"

@@ -26,6 +26,7 @@ from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
@@ -44,7 +45,6 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -56,6 +56,7 @@ from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_inbox as notify_http_inbox
 from tidegate.notify import http_staff as notify_http_staff
+from tidegate.notify import http_templates as notify_http_templates
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
@@ -71,7 +72,8 @@ from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
 from tidegate.platform.ids import PersonId
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.latency_sharing import sharing_latency
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
@@ -190,6 +192,7 @@ ROUTERS = (
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
     admin_pages_sends.router,
+    admin_pages_messages.router,
     admin_pages_status.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
@@ -211,6 +214,7 @@ ROUTERS = (
     notify_pages_preferences.router,
     notify_http_inbox.router,
     notify_http_staff.router,
+    notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,
@@ -254,11 +258,12 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
             notify.open_listeners(database, settings, valkey=valkey) as listeners,
+            sharing_latency(valkey),
         ):
             app.state.listeners = listeners
             app.state.shop = shop
             app.state.gate = rooms
-            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
+            app.state.shelf.guard = gate_http_pace.pace_guard(rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers

@@ -17,12 +17,14 @@ from prometheus_client import Counter
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.contracts import Channel
+from tidegate.notify.contracts import Channel, MessageUnfit
 from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.pacing import Breather
 from tidegate.notify.quiet import wait_for_morning
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
@@ -125,7 +127,13 @@ async def deliver_due(
 
 
 async def deliver_shard(
-    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, draw: Draw = random.random
+    database: Database,
+    settings: Settings,
+    *,
+    event_id: EventId,
+    shard_no: int,
+    draw: Draw = random.random,
+    breather: Breather | None = None,
 ) -> int:
     """Deliver a batch of what is due of an expanded shard; returns how many messages were taken on.
 
@@ -159,7 +167,7 @@ async def deliver_shard(
             )
     within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
     awake = await wait_for_morning(database, settings, claimed, draw=draw, expires_at=expires_at)
-    await _deliver(database, settings, awake, draw=draw, within_s=within_s)
+    await _deliver(database, settings, awake, draw=draw, within_s=within_s, breather=breather)
     await _look_again(database, values)
     return len(claimed)
 
@@ -179,7 +187,13 @@ async def _look_again(database: Database, values: dict[str, Any]) -> None:
 
 
 async def _deliver(
-    database: Database, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, within_s: float
+    database: Database,
+    settings: Settings,
+    claimed: Sequence[Delivery],
+    *,
+    draw: Draw,
+    within_s: float,
+    breather: Breather | None = None,
 ) -> None:
     used_up = [delivery for delivery in claimed if delivery.attempts > settings.mail.max_attempts]
     alive = [delivery for delivery in claimed if delivery.attempts <= settings.mail.max_attempts]
@@ -188,7 +202,7 @@ async def _deliver(
     inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
     await _deliver_inbox(database, settings, draw, inbox)
     mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
-    await deliver_mails(database, settings, draw, mails, within_s=within_s)
+    await deliver_mails(database, settings, draw, mails, within_s=within_s, breather=breather)
 
 
 async def find_overdue(
@@ -268,9 +282,14 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
     notes: list[Note] = []
     failed: list[tuple[Delivery, Failure]] = []
     written: list[Delivery] = []
+    texts = await current_texts(database, settings)
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=message_context(settings, delivery))
+            context = message_context(settings, delivery, texts)
+            words = write_inbox(delivery.template, delivery.variables, context=context)
+        except MessageUnfit as error:
+            failed.append((delivery, Failure(str(error), final=True)))
+            continue
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, Failure(describe_error(error))))
             continue

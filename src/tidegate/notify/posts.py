@@ -66,7 +66,9 @@ async def write_post(
         (post_id, topic.topic_id, author_id, request_key, title, body, [channel.value for channel in channels]),
     )
     if not done.rowcount:
-        return await _written_before(conn, author_id, request_key, topic=topic, title=title, body=body)
+        return await _written_before(
+            conn, author_id, request_key, topic=topic, title=title, body=body, channels=channels
+        )
     await begin_send(
         conn,
         event_id=post_id,
@@ -107,14 +109,22 @@ def _check(title: str, body: str, channels: Sequence[Channel]) -> None:
 
 
 async def _written_before(
-    conn: Connection, author_id: PersonId, request_key: str, *, topic: WaitingTopic, title: str, body: str
+    conn: Connection,
+    author_id: PersonId,
+    request_key: str,
+    *,
+    topic: WaitingTopic,
+    title: str,
+    body: str,
+    channels: Sequence[Channel],
 ) -> Post:
     found = await conn.execute(
-        "SELECT post_id FROM notify.posts WHERE author_id = %s AND request_key = %s", (author_id, request_key)
+        "SELECT post_id, channels FROM notify.posts WHERE author_id = %s AND request_key = %s", (author_id, request_key)
     )
     row = await found.fetchone()
     assert row is not None
     post = await find_post(conn, post_id=EventId(UUID(str(row[0]))))
-    if (post.topic_id, post.title, post.body) != (topic.topic_id, title, body):
+    said = (post.topic_id, post.title, post.body, set(row[1]))
+    if said != (topic.topic_id, title, body, {channel.value for channel in channels}):
         raise PostDiffers()
     return post

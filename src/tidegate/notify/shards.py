@@ -8,15 +8,17 @@ whose task was lost, and a task that comes twice finds nothing to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from tidegate.notify.contracts import ONCE, Channel, TopicKind
+from tidegate.notify.contracts import ONCE, Channel, MessageUnfit, TopicKind
 from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_inbox
+from tidegate.notify.pacing import Breather
 from tidegate.notify.preferences import unwanted_word
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
@@ -125,12 +127,15 @@ class _Shard:
     late: bool
 
 
-async def plan_send(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    """Cut the audience of an event into shards, `PLANNED_AT_ONCE` of them for each topic; how many people they hold.
+async def plan_send(
+    database: Database, settings: Settings, *, event_id: EventId, at_once: int = PLANNED_AT_ONCE
+) -> int:
+    """Cut the audience of an event into shards, `at_once` of them for each topic; how many people they hold.
 
     A worker that plans the same event meanwhile waits, and goes on behind. 0 says that nothing is left to plan.
     """
     planned = 0
+    texts = await current_texts(database, settings)
     async with database.transaction() as conn:
         rows = await conn.execute(
             """
@@ -143,18 +148,20 @@ async def plan_send(database: Database, settings: Settings, *, event_id: EventId
         for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
             if not unplanned:
                 continue
-            error = await _write_words(conn, settings, event_id, topic_id, template, variables)
+            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables)
             if error:
                 await _give_up(conn, event_id, topic_id, error)
                 continue
-            planned += await _cut(conn, settings, event_id, topic_id, after=told_to)
+            planned += await _cut(conn, settings, event_id, topic_id, after=told_to, at_once=at_once)
     return planned
 
 
-async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id: UUID, *, after: UUID | None) -> int:
+async def _cut(
+    conn: Connection, settings: Settings, event_id: EventId, topic_id: UUID, *, after: UUID | None, at_once: int
+) -> int:
     """The next shards of a send. Few followers are told in the faster lane, many in the bulk lane."""
     limits = settings.follows
-    limit = PLANNED_AT_ONCE * limits.batch
+    limit = at_once * limits.batch
     values = {"event": event_id, "topic": topic_id, "after": after or NOBODY, "limit": limit, "size": limits.batch}
     row = await (await conn.execute(CUT, values)).fetchone()
     assert row is not None
@@ -188,6 +195,7 @@ async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id
 async def _write_words(
     conn: Connection,
     settings: Settings,
+    texts: Texts,
     event_id: EventId,
     topic_id: UUID,
     template: str,
@@ -196,9 +204,11 @@ async def _write_words(
     """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
     written: dict[str, Words] = {}
     for locale in {settings.locale, *settings.locales}:
-        context = MessageContext(shop_name=settings.shop_name, locale=locale)
+        context = MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
         try:
             written[locale] = write_inbox(template, variables, context=context)
+        except MessageUnfit as error:
+            return str(error)
         except Exception as error:  # a broken template ends this send, not its worker
             return describe_error(error)
     await conn.execute(
@@ -232,7 +242,9 @@ async def _give_up(conn: Connection, event_id: EventId, topic_id: UUID, error: s
     )
 
 
-async def expand_shard(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> Expanded | None:
+async def expand_shard(
+    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, breather: Breather | None = None
+) -> Expanded | None:
     """Write all messages of a shard, inboxes at once and mails to be sent; None where there is nothing to expand.
 
     That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled. Of a
@@ -241,32 +253,31 @@ async def expand_shard(database: Database, settings: Settings, *, event_id: Even
     async with database.transaction() as conn:
         shard = await _lock_shard(conn, event_id, shard_no)
         if shard is None:
+            await suppress_untold(conn, event_id=event_id)
             return None
         if shard.late:
             await _count_late(conn, event_id, shard_no)
             return Expanded(0, 0, 0)
-        row = await (
-            await conn.execute(
-                EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM),
-                {
-                    "event": event_id,
-                    "topic": shard.topic_id,
-                    "shard": shard_no,
-                    "after": shard.after_id,
-                    "upto": shard.upto_id,
-                    "begun": shard.begun,
-                    "template": shard.template,
-                    "inbox": "inbox" in shard.channels,
-                    "email": "email" in shard.channels,
-                    "locales": list(settings.locales),
-                    "locale": settings.locale,
-                    "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
-                    "no_email": unwanted_word(shard.kind, Channel.EMAIL),
-                },
-            )
-        ).fetchone()
-        assert row is not None
-        followers, inbox, mails, unwanted = row
+        values = {
+            "event": event_id,
+            "topic": shard.topic_id,
+            "shard": shard_no,
+            "begun": shard.begun,
+            "template": shard.template,
+            "inbox": "inbox" in shard.channels,
+            "email": "email" in shard.channels,
+            "locales": list(settings.locales),
+            "locale": settings.locale,
+            "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
+            "no_email": unwanted_word(shard.kind, Channel.EMAIL),
+        }
+        statement = EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM)
+        told = []
+        async for after, upto in _pages(conn, settings, shard, breather):
+            row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
+            assert row is not None
+            told.append(row)
+        followers, inbox, mails, unwanted = (sum(column) for column in zip(*told, strict=True))
         await conn.execute(
             """
             UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, suppressed = %s, unwanted = %s,
@@ -297,6 +308,46 @@ async def _count_late(conn: Connection, event_id: EventId, shard_no: int) -> Non
         """,
         (event_id, shard_no),
     )
+
+
+async def suppress_untold(conn: Connection, *, event_id: EventId) -> None:
+    """Count the messages of the event's ended sends that nobody has begun to write as suppressed."""
+    await conn.execute(
+        """
+        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
+            messages = h.followers * cardinality(free.channels), suppressed = h.followers * cardinality(free.channels)
+        FROM (
+            SELECT u.event_id, u.shard_no, s.channels
+            FROM notify.send_shards AS u JOIN notify.sends AS s USING (event_id, topic_id)
+            WHERE u.event_id = %s AND u.expanded_at IS NULL AND s.cancelled_at IS NOT NULL
+            FOR UPDATE OF u SKIP LOCKED
+        ) AS free WHERE (h.event_id, h.shard_no) = (free.event_id, free.shard_no)
+        """,
+        (event_id,),
+    )
+
+
+async def _pages(
+    conn: Connection, settings: Settings, shard: _Shard, breather: Breather | None
+) -> AsyncIterator[tuple[UUID, UUID]]:
+    """A shard's range of followers; where it yields to the shop, in smaller ones, with a rest between two."""
+    after = shard.after_id
+    while breather is not None and breather.share < 1.0:
+        rows = await conn.execute(
+            """
+            SELECT recipient_id FROM notify.follows
+            WHERE topic_id = %s AND told_at IS NULL AND recipient_id > %s AND recipient_id <= %s
+            ORDER BY recipient_id OFFSET %s LIMIT 1
+            """,
+            (shard.topic_id, after, shard.upto_id, settings.pacing.step - 1),
+        )
+        row = await rows.fetchone()
+        if row is None or row[0] == shard.upto_id:
+            break
+        yield after, row[0]
+        after = row[0]
+        await breather.nap()
+    yield after, shard.upto_id
 
 
 async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Shard | None:

@@ -17,11 +17,11 @@ from msgspec import structs
 from starlette.responses import Response
 
 from tidegate import gate
-from tidegate.admin.charts import Chart
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.admin.room_parts import LIVE_S, room_charts, set_speed_and_message
 from tidegate.gate import DrawIsOver, ForeignRoom, Gate, Phase, Room, RoomUnknown, RoomView, VisitorTokens
 from tidegate.ops import DropSample
+from tidegate.platform.charts import Chart
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import InvalidRequest, NotFound

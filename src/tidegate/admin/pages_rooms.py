@@ -11,12 +11,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
-from tidegate.admin.charts import Chart
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.admin.room_parts import LIVE_S, room_charts, set_speed_and_message
 from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop
 from tidegate.gate import Phase, RoomUnknown, RoomView
+from tidegate.platform.charts import Chart
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tidegate import gate
-from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.ops import DropSample, Sample
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.texts import text as _

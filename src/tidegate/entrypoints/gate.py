@@ -23,7 +23,6 @@ from tidegate.entrypoints.admission import clear_rooms, gate_admission
 from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.room_samples import EVERY_S, RoomSamples
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -50,7 +49,7 @@ from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.loops import Loop, run_loops
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings, current_settings
 from tidegate.storefront import pages_draw, pages_gate
 from tidegate.web import StaticTree, error_page, form_key, pages_language, pages_problems

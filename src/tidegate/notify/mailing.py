@@ -16,10 +16,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.contracts import MessageUnfit
+from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
+from tidegate.notify.pacing import Breather
 from tidegate.notify.rules import BadAddress, display_name
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
@@ -33,7 +36,13 @@ NO_TIME = "no time left"
 
 
 async def deliver_mails(
-    database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery], *, within_s: float
+    database: Database,
+    settings: Settings,
+    draw: Draw,
+    deliveries: Sequence[Delivery],
+    *,
+    within_s: float,
+    breather: Breather | None = None,
 ) -> None:
     """Send claimed mails for up to `within_s` seconds; what is left then is due again at once.
 
@@ -43,7 +52,7 @@ async def deliver_mails(
     if not deliveries:
         return
     give_up_at = time.monotonic() + within_s
-    writer = Writer(settings)
+    writer = Writer(settings, await current_texts(database, settings))
     waiting = list(deliveries)
     away: MailServerAway | None = None
     async with AsyncExitStack() as stack:
@@ -70,6 +79,8 @@ async def deliver_mails(
                 if isinstance(result, MailServerAway):
                     away = result
                     waiting.append(each)
+            if breather is not None:
+                await breather.nap()
     reason = (
         Failure(NO_TIME, counts=False, pause_s=0)
         if away is None
@@ -113,7 +124,7 @@ async def _send(
         return delivery, await server.send(writer.mail(delivery))
     except MailServerAway as error:
         return delivery, error
-    except BadAddress as error:
+    except (BadAddress, MessageUnfit) as error:
         return delivery, Failure(str(error), final=True)
     except MailRefused as error:
         return delivery, Failure(error.reason, final=error.final, doubtful=error.doubtful)
@@ -128,9 +139,10 @@ LINK_TO_COME: Final = "link.to.come"
 class Writer:
     """Writes the mails of a batch: what the recipients of a send share is rendered once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, texts: Texts) -> None:
         self._settings = settings
-        self._shared: dict[tuple[UUID, str, str, str], Words] = {}
+        self._texts = texts
+        self._shared: dict[tuple[UUID, str, str], Words] = {}
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
@@ -140,7 +152,7 @@ class Writer:
         if "topic_id" in delivery.variables:
             topic_id = delivery.variables["topic_id"]
             unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
-            words = self._shared_words(delivery, name, unsubscribe)
+            words = self._shared_words(delivery, unsubscribe)
         else:
             words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
         return Mail(
@@ -152,27 +164,32 @@ class Writer:
             unsubscribe_url=unsubscribe,
         )
 
-    def _shared_words(self, delivery: Delivery, name: str, unsubscribe: str) -> Words:
+    def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
+        """They name nobody: all who read the same language share them."""
         page, token = unsubscribe.rsplit("=", 1)
-        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")), name)
+        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, name, {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            links = {
+                "unsubscribe_url": f"{page}={LINK_TO_COME}",
+                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
+            }
+            words = self._words(delivery, "", links)
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)
         )
 
     def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
-        context = message_context(self._settings, delivery)
+        context = message_context(self._settings, delivery, self._texts)
         return write_mail(delivery.template, delivery.variables | own, name=name, context=context)
 
 
-def message_context(settings: Settings, delivery: Delivery) -> MessageContext:
+def message_context(settings: Settings, delivery: Delivery, texts: Texts) -> MessageContext:
     """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
     wanted = str(delivery.variables.get("locale"))
     locale = wanted if wanted in settings.locales else settings.locale
-    return MessageContext(shop_name=settings.shop_name, locale=locale)
+    return MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
 
 
 def _key(delivery: Delivery) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 from starlette.types import ASGIApp
@@ -164,15 +164,29 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_server(app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None) -> Server:
+class StoppingServer(Server):
+    """uvicorn's server, which says when it begins to stop: responses without an end would hold it up."""
+
+    on_stop: Callable[[], None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop in an orderly way."""
+        if self.on_stop is not None:
+            self.on_stop()
+        await super().shutdown(sockets)
+
+
+def make_server(
+    app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None, on_stop: Callable[[], None] | None = None
+) -> Server:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
-    What is on the `shelf` is answered without `app`.
+    What is on the `shelf` is answered without `app`. `on_stop` is called before it waits for responses to end.
     """
     lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
     cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
     protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits, "shelf": shelf, "cycles": cycles})
-    return Server(
+    server = StoppingServer(
         Config(
             _typed(app),
             http=protocol,
@@ -187,6 +201,8 @@ def make_server(app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = Non
             timeout_graceful_shutdown=limits.shutdown_grace_s,
         )
     )
+    server.on_stop = on_stop
+    return server
 
 
 def listen(host: str, port: int) -> socket.socket:

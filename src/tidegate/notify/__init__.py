@@ -24,6 +24,7 @@ from tidegate.notify.follow_links import check_address, count_request, mail_conf
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.mail_check import check_mail_server
+from tidegate.notify.pacing import Pace, read_pace
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.sends import WaitingTopic, begin_send, delete_spent, find_followed, list_topics, waiting_topics
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
@@ -39,6 +40,7 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "Pace",
     "Post",
     "PostDiffers",
     "Progress",
@@ -67,6 +69,7 @@ __all__ = [
     "mail_confirmation",
     "pause_send",
     "read_confirmation",
+    "read_pace",
     "resume_send",
     "take_over_messages",
     "unfollow",

@@ -43,10 +43,10 @@ from tidegate.notify.follows import follow, forget_follows, list_follows, unfoll
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
-from tidegate.notify.message_kinds import (Variable, variables_of)
-from tidegate.notify.old_words import (delete_old_words)
-from tidegate.notify.own_events import (delete_old_events)
-from tidegate.notify.pacing import (Pace, read_pace)
+from tidegate.notify.message_kinds import Variable, variables_of
+from tidegate.notify.old_words import delete_old_words
+from tidegate.notify.own_events import delete_old_events
+from tidegate.notify.pacing import Pace, read_pace
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
     Preferences,
@@ -101,6 +101,13 @@ from tidegate.notify.webhooks import (
 )
 
 __all__ = [
+    "MAX_BODY",
+    "MAX_DESCRIPTION",
+    "MAX_REPORT_BYTES",
+    "MAX_SUBJECT",
+    "MAX_TEXT",
+    "MAX_TITLE",
+    "MAX_URL",
     "AccessKey",
     "Asked",
     "CaughtMail",
@@ -119,13 +126,6 @@ __all__ = [
     "InboxMessage",
     "KeyRole",
     "Keys",
-    "MAX_BODY",
-    "MAX_DESCRIPTION",
-    "MAX_REPORT_BYTES",
-    "MAX_SUBJECT",
-    "MAX_TEXT",
-    "MAX_TITLE",
-    "MAX_URL",
     "MessageText",
     "NewKey",
     "NotReplayable",

@@ -26,6 +26,7 @@ from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
 from tidegate.notify.pacing import Breather
 from tidegate.notify.quiet import wait_for_morning
+from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -122,7 +123,11 @@ async def deliver_due(
     async with database.connection() as conn:
         claimed = await _claim(conn, settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=limit, values=values)
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
-    await _deliver(database, settings, claimed, draw=draw, within_s=within_s)
+    may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+    awake = await wait_for_morning(database, settings, may_wait, draw=draw, expires_at=None)
+    asleep = {each.key for each in may_wait} - {each.key for each in awake}
+    now = [each for each in claimed if each.key not in asleep]
+    await _deliver(database, settings, now, draw=draw, within_s=within_s)
     return len(claimed)
 
 
@@ -202,6 +207,8 @@ async def _deliver(
     inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
     await _deliver_inbox(database, settings, draw, inbox)
     mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
+    async with database.connection() as conn:
+        mails = await withhold(conn, mails)
     await deliver_mails(database, settings, draw, mails, within_s=within_s, breather=breather)
 
 
@@ -218,7 +225,8 @@ async def find_overdue(
             """
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND shard_no IS NULL AND (template = ANY (%s::text[])) <> %s
+                WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
+                  AND (template = ANY (%s::text[])) <> %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
@@ -229,7 +237,9 @@ async def find_overdue(
     return [EventId(row[0]) for row in rows]
 
 
-ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+ANY_OF_THEM: Final = """
+    d.channel <> 'webhook' AND (%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))
+"""
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """

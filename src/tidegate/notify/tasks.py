@@ -33,8 +33,8 @@ DELIVER_TASK = "notify.deliver"
 TELL_TASK = "notify.tell"
 SHARD_TASK = "notify.shard"
 
-PLANNED_WITH_RESTS = 10
-"""Shards that one statement cuts before others have a turn."""
+PLANNED_AT_ONCE = 10
+"""Shards that one task cuts before others have a turn."""
 
 
 @shared_task(name=DELIVER_TASK)
@@ -69,15 +69,20 @@ async def _shard_with_rests(database: Database, settings: Settings, *, event_id:
 
 
 async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    """Cut the followers of an event into shards and hand these out; returns how many people were found."""
-    found = 0
+    """Cut the next followers of an event into shards and hand these out; returns how many people were found.
+
+    What is left is cut by another task behind them, so that telling begins at once. Raises: kombu's OperationalError
+    when the broker is away: the sweeper goes on.
+    """
     breather = await begin_task(settings)
-    while planned := await plan_send(database, settings, event_id=event_id, at_once=PLANNED_WITH_RESTS):
-        found += planned
-        await hand_out_shards(database, settings, event_id=event_id)
-        await breather.rest()
-    await finish_send(database, event_id=event_id)
+    found = await plan_send(database, settings, event_id=event_id, at_once=PLANNED_AT_ONCE)
+    is_rest = found < PLANNED_AT_ONCE * settings.follows.batch
+    if is_rest:
+        await finish_send(database, event_id=event_id)
     await hand_out_shards(database, settings, event_id=event_id)
+    if not is_rest:
+        await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK)])
+    await breather.rest()
     return found
 
 

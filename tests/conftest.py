@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 import redis
 
+from tests.in_memory import keep_temporary_files_in_memory
 from tests.servers import Shop, TestCluster
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
@@ -24,6 +25,12 @@ from tidegate.platform.settings import CacheSettings, DatabaseSettings, Settings
 
 DURABLE = os.environ.get("TIDEGATE_TEST_DURABLE") == "1"
 """Commits reach the disk in tests too; slower. What whole shops (`shop`) run is always durable."""
+
+
+def pytest_configure() -> None:
+    """Before any temporary file is made."""
+    if not DURABLE:
+        keep_temporary_files_in_memory()
 
 
 hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no counterexample
@@ -56,7 +63,7 @@ def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(server_home: Path) -> Iterator[EmbeddedPostgres]:
     """The session's PostgreSQL. `server.url(DATABASE)` connects as the shop's role, which may create databases."""
-    limits = DatabaseSettings(embedded_memory_share=0.01)
+    limits = DatabaseSettings(embedded_memory_share=0.001)
     password = load_or_create(server_home)["database_password"]
     server = EmbeddedPostgres(server_home / "postgres", password, limits, durable=DURABLE)
     with running(server, log=server_home / "postgres.log"):
@@ -74,10 +81,10 @@ def cluster(postgres_server: EmbeddedPostgres) -> TestCluster:
 
 @pytest.fixture
 def database_url(cluster: TestCluster) -> Iterator[str]:
-    """A fresh migrated database for this test alone."""
-    url = cluster.clone()
+    """A migrated database as new, for this test alone."""
+    url = cluster.borrow()
     yield url
-    cluster.drop(url)
+    cluster.give_back(url)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,8 @@ NO_PAGES = {
     "/sitemap.xml": "for search engines",
     "/sitemaps/{name}.xml": "for search engines",
     "/dev/mail/{mail_id}/html": "a mail, as it was sent",
+    "/dev/mail/gallery/{template}/{locale}": "a mail, as it would be sent",
+    "/admin/messages/{template}/{language}/preview": "shown inside the page of its message, where nothing runs",
     "/docs": "its page is the Swagger UI's own",
 }
 """Addresses without a page of ours, and why."""
@@ -52,6 +55,7 @@ EXAMPLES = {
     "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
+    "/admin/messages/{template}/{language}": "/admin/messages/order_paid/de",
 }
 """An address for each route whose parameters are known beforehand; an account's lead a guest to sign in."""
 
@@ -95,6 +99,7 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     customers = staff.page.locator("main a[href^='/admin/customers/']")
     known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
     known["/posts/{post_id}"] = _written(staff)
+    known |= _hooked(staff)
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
@@ -112,6 +117,31 @@ def _written(staff: Shopper) -> str:
     staff.press("Send it")
     staff.go("/posts")
     return staff.page.locator("main a[href^='/posts/']").first.get_attribute("href") or ""
+
+
+def _hooked(staff: Shopper) -> dict[str, str]:
+    """Addresses of a webhook's endpoint, and of a webhook that it will never get."""
+    page = staff.page
+    staff.go("/admin/webhooks")
+    page.get_by_label("Address").fill("https://93.184.216.34/hooks")
+    page.get_by_label("an order was paid").check()
+    staff.press("Make the endpoint")
+    staff.go("/admin/webhooks")
+    endpoint = page.locator("tbody a").first.get_attribute("href") or ""
+    for button in ("Send a test", "Disable it"):
+        staff.go(endpoint)
+        staff.press(button)
+    letters = page.locator("tbody th a")
+    deadline = time.monotonic() + 20
+    while not letters.count():
+        assert time.monotonic() < deadline, "what waits for a disabled endpoint becomes a dead letter"
+        page.wait_for_timeout(200)
+        staff.go("/admin/dead-letters")
+    letter = letters.first.get_attribute("href") or ""
+    return {
+        "/admin/webhooks/{endpoint_id}": endpoint,
+        "/admin/dead-letters/{event_id}/{recipient_id}/{channel}": letter,
+    }
 
 
 def _bought(shopper: Shopper) -> dict[str, str]:

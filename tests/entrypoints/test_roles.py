@@ -31,6 +31,7 @@ class For(Enum):
     OWNERS = "everyone with an account"
     STAFF = "staff and administrators"
     ADMINS = "administrators"
+    KEYS = "applications with an access key"
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -56,11 +57,37 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/follows"): For.OWNERS,
     ("POST", "/account/follows/end"): For.OWNERS,
+    ("GET", "/account/messages"): For.OWNERS,
+    ("POST", "/account/messages"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,
     ("POST", "/account/sessions/end"): For.OWNERS,
     ("POST", "/account/sessions/{session}/end"): For.OWNERS,
     ("GET", "/admin"): For.STAFF,
+    ("GET", "/admin/webhooks"): For.STAFF,
+    ("POST", "/admin/webhooks"): For.STAFF,
+    ("GET", "/admin/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/secret"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/{wish}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/deliveries/{event_id}/replay"): For.STAFF,
+    ("GET", "/admin/dead-letters"): For.STAFF,
+    ("POST", "/admin/dead-letters/{event_id}/replay"): For.STAFF,
+    ("GET", "/admin/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("POST", "/admin/dead-letters/{event_id}/{recipient_id}/{channel}/{wish}"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks/{endpoint_id}"): For.STAFF,
+    ("PATCH", "/api/v1/notify/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/secret"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/test"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks/{endpoint_id}/deliveries"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/deliveries/{event_id}/replay"): For.STAFF,
+    ("GET", "/api/v1/notify/dead-letters"): For.STAFF,
+    ("POST", "/api/v1/notify/dead-letters/replay"): For.STAFF,
+    ("GET", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("DELETE", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("POST", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}/replay"): For.STAFF,
     ("GET", "/admin/drops"): For.STAFF,
     ("GET", "/admin/drops/new"): For.STAFF,
     ("POST", "/admin/drops/new"): For.STAFF,
@@ -101,15 +128,48 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/codes"): For.STAFF,
     ("POST", "/admin/codes"): For.STAFF,
     ("POST", "/admin/codes/{code}/close"): For.STAFF,
+    ("GET", "/admin/messages"): For.STAFF,
+    ("GET", "/admin/messages/{template}/{language}"): For.STAFF,
+    ("POST", "/admin/messages/{template}/{language}"): For.STAFF,
+    ("GET", "/admin/messages/{template}/{language}/preview"): For.STAFF,
+    ("POST", "/admin/messages/{template}/{language}/preview"): For.STAFF,
     ("GET", "/admin/sends"): For.STAFF,
     ("POST", "/admin/sends"): For.STAFF,
     ("POST", "/admin/sends/{event_id}/{topic_id}/{wish}"): For.STAFF,
     ("GET", "/posts"): For.ALL,
     ("GET", "/posts/{post_id}"): For.ALL,
     ("POST", "/api/v1/notify/posts"): For.STAFF,
+    ("GET", "/api/v1/notify/templates"): For.STAFF,
+    ("GET", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("PUT", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("DELETE", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("POST", "/api/v1/notify/templates/{template}/{language}/preview"): For.STAFF,
     ("GET", "/api/v1/notify/sends"): For.STAFF,
     ("GET", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
     ("PATCH", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
+    ("PUT", "/api/v1/notify/recipients"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/find"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("PUT", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/inbox"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/{external_id}/inbox/read"): For.KEYS,
+    ("GET", "/api/v1/notify/topics"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("POST", "/api/v1/notify/events"): For.KEYS,
+    ("GET", "/api/v1/notify/events/{event_id}"): For.KEYS,
+    ("POST", "/api/v1/notify/receipts"): For.KEYS,
+    ("GET", "/api/v1/notify/deliveries"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/{recipient_id}/{channel}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/find"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/lift"): For.STAFF,
     ("GET", "/admin/shipping"): For.STAFF,
     ("POST", "/admin/shipping/zones"): For.STAFF,
     ("POST", "/admin/shipping/zones/{zone_id}/methods"): For.STAFF,
@@ -161,6 +221,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/follows/{kind}/{slug}"): For.OWNERS,
     ("GET", "/api/v1/drops/{slug}/draw"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries"): For.ALL,
+    ("GET", "/api/v1/drops/{slug}/consistency/{size}"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): For.ALL,
     ("POST", "/api/v1/drops/{slug}/places"): For.SESSIONS,
     ("DELETE", "/api/v1/drops/{slug}/places/{place_id}"): For.SESSIONS,
@@ -174,6 +235,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("POST", "/api/v1/login-links"): For.ALL,
     ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("GET", "/api/v1/inbox/events"): For.SESSIONS,
     ("DELETE", "/api/v1/me"): For.OWNERS,
     ("GET", "/api/v1/me"): For.SESSIONS,
     ("PUT", "/api/v1/me/password"): For.OWNERS,
@@ -207,6 +269,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/confirm"): For.ALL,
     ("GET", "/dev/mail"): For.ALL,
     ("GET", "/dev/mail.json"): For.ALL,
+    ("GET", "/dev/mail/gallery"): For.ALL,
+    ("GET", "/dev/mail/gallery/{template}/{locale}"): For.ALL,
     ("GET", "/dev/mail/{mail_id}"): For.ALL,
     ("GET", "/dev/mail/{mail_id}/html"): For.ALL,
     ("GET", "/docs"): For.ALL,
@@ -252,6 +316,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/robots.txt"): For.ALL,
     ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
     ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("GET", "/preferences"): For.ALL,
+    ("POST", "/preferences"): For.ALL,
     ("GET", "/search"): For.ALL,
     ("GET", "/sitemap.xml"): For.ALL,
     ("GET", "/sitemaps/{name}.xml"): For.ALL,
@@ -262,7 +328,8 @@ TABLE: dict[tuple[str, str], For] = {
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Any]:
-    edge: Any = create_app(settings.model_copy(update={"demo": True}))
+    brief = settings.live.model_copy(update={"max_s": 0.01})  # no stream lasts
+    edge: Any = create_app(settings.model_copy(update={"demo": True, "live": brief}))
     async with edge.app.router.lifespan_context(edge.app):
         yield edge
 
@@ -329,6 +396,8 @@ def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
             return answer.status_code == 404
         case For.ADMINS if role in ("guest", "customer", "staff"):
             return answer.status_code == 404
+        case For.KEYS:
+            return away
         case For.STAFF | For.ADMINS:
             return away == (role == "stranger")
 

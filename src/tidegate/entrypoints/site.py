@@ -25,7 +25,9 @@ from tidegate.admin import pages_bulk as admin_pages_bulk
 from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
+from tidegate.admin import pages_dead_letters as admin_pages_dead_letters
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
@@ -37,6 +39,7 @@ from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
+from tidegate.admin import pages_webhooks as admin_pages_webhooks
 from tidegate.catalog import open_darkroom
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_addresses as checkout_http_addresses
@@ -53,11 +56,22 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
+from tidegate.notify import http_dead_letters as notify_http_dead_letters
+from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_events as notify_http_events
+from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_preferences as notify_http_preferences
+from tidegate.notify import http_receipts as notify_http_receipts
+from tidegate.notify import http_recipients as notify_http_recipients
 from tidegate.notify import http_staff as notify_http_staff
+from tidegate.notify import http_templates as notify_http_templates
+from tidegate.notify import http_topics as notify_http_topics
+from tidegate.notify import http_webhooks as notify_http_webhooks
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.notify import pages_posts as notify_pages_posts
+from tidegate.notify import pages_preferences as notify_pages_preferences
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -65,8 +79,9 @@ from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
-from tidegate.platform.edge.stack import make_app
+from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
+from tidegate.platform.ids import PersonId
 from tidegate.platform.latency_sharing import sharing_latency
 from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
@@ -150,7 +165,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+
+
+def end_streams(app: ASGIApp) -> None:
+    """Let go whoever listens to the site: nobody's stream holds up its stop."""
+    listeners = getattr(app.app.state, "listeners", None) if isinstance(app, OnlyHttp) else None
+    if listeners is not None:
+        listeners.close()
 
 
 ROUTERS = (
@@ -180,6 +202,9 @@ ROUTERS = (
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
     admin_pages_sends.router,
+    admin_pages_webhooks.router,
+    admin_pages_dead_letters.router,
+    admin_pages_messages.router,
     admin_pages_status.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
@@ -198,7 +223,18 @@ ROUTERS = (
     notify_pages.router,
     notify_pages_follow.router,
     notify_pages_posts.router,
+    notify_pages_preferences.router,
+    notify_http_inbox.router,
     notify_http_staff.router,
+    notify_http_webhooks.router,
+    notify_http_dead_letters.router,
+    notify_http_recipients.router,
+    notify_http_preferences.router,
+    notify_http_topics.router,
+    notify_http_events.router,
+    notify_http_deliveries.router,
+    notify_http_receipts.router,
+    notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,
@@ -233,6 +269,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.forget_person = (checkout.forget_person, notify.forget_follows, gate.leave_all_rooms)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
+        app.state.address_of = partial(_address_of, database)
         app.state.files = LocalFiles(settings.pictures_folder)
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
@@ -240,11 +277,13 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             open_shop(database, settings, providers) as shop,
             open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
+            notify.open_listeners(database, settings, valkey=valkey) as listeners,
             sharing_latency(valkey),
         ):
+            app.state.listeners = listeners
             app.state.shop = shop
             app.state.gate = rooms
-            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
+            app.state.shelf.guard = gate_http_pace.pace_guard(rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
@@ -270,6 +309,11 @@ async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
 async def _make_guest(database: Database, settings: Settings) -> SignedIn:
     async with database.transaction() as conn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
+
+
+async def _address_of(database: Database, person_id: PersonId) -> str | None:
+    async with database.connection() as conn:
+        return (await accounts.addresses_of(conn, people=[person_id])).get(person_id)
 
 
 def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:

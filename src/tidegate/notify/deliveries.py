@@ -17,12 +17,16 @@ from prometheus_client import Counter
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.contracts import Channel
+from tidegate.notify.contracts import Channel, MessageUnfit
+from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
-from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
 from tidegate.notify.pacing import Breather
+from tidegate.notify.quiet import wait_for_morning
+from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -119,7 +123,11 @@ async def deliver_due(
     async with database.connection() as conn:
         claimed = await _claim(conn, settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=limit, values=values)
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
-    await _deliver(database, settings, claimed, draw=draw, within_s=within_s)
+    may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+    awake = await wait_for_morning(database, settings, may_wait, draw=draw, expires_at=None)
+    asleep = {each.key for each in may_wait} - {each.key for each in awake}
+    now = [each for each in claimed if each.key not in asleep]
+    await _deliver(database, settings, now, draw=draw, within_s=within_s)
     return len(claimed)
 
 
@@ -134,34 +142,37 @@ async def deliver_shard(
 ) -> int:
     """Deliver a batch of what is due of an expanded shard; returns how many messages were taken on.
 
-    Of a cancelled send nothing is sent any more: what waits is suppressed.
+    Of a cancelled send, and of one that does not matter any more, nothing is sent: what waits is suppressed. To whom it
+    is quiet now, it is sent later.
     """
     async with database.connection() as conn:
         row = await (
             await conn.execute(
                 """
-                SELECT h.after_id, h.upto_id, s.cancelled_at IS NOT NULL
+                SELECT h.after_id, h.upto_id, CASE WHEN s.cancelled_at IS NOT NULL THEN 'its send was ended'
+                    WHEN s.expires_at <= clock_timestamp() THEN %s END, s.expires_at
                 FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
                 WHERE h.event_id = %s AND h.shard_no = %s AND h.done_at IS NULL AND h.expanded_at IS NOT NULL
                     AND s.paused_at IS NULL
                 """,
-                (event_id, shard_no),
+                (TOO_LATE, event_id, shard_no),
             )
         ).fetchone()
         if row is None:
             return 0
-        after, upto, cancelled = row
+        after, upto, over, expires_at = row
         values = {"event": event_id, "shard": shard_no, "after": after, "upto": upto}
-        if cancelled:
-            whom = f"{OF_SHARD} AND d.next_attempt_at <= clock_timestamp()"
-            await suppress(conn, whom=whom, values=values, reason="its send was ended")
+        if over is not None:
+            whom = f"{OF_SHARD} AND {IN_NO_HANDS}"
+            await suppress(conn, whom=whom, values=values | {"lease_s": settings.mail.lease_s}, reason=over)
             claimed = []
         else:
             claimed = await _claim(
                 conn, settings, whom=OF_SHARD, order="recipient_id", limit=settings.mail.batch, values=values
             )
     within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
-    await _deliver(database, settings, claimed, draw=draw, within_s=within_s, breather=breather)
+    awake = await wait_for_morning(database, settings, claimed, draw=draw, expires_at=expires_at)
+    await _deliver(database, settings, awake, draw=draw, within_s=within_s, breather=breather)
     await _look_again(database, values)
     return len(claimed)
 
@@ -196,6 +207,8 @@ async def _deliver(
     inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
     await _deliver_inbox(database, settings, draw, inbox)
     mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
+    async with database.connection() as conn:
+        mails = await withhold(conn, mails)
     await deliver_mails(database, settings, draw, mails, within_s=within_s, breather=breather)
 
 
@@ -212,7 +225,8 @@ async def find_overdue(
             """
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND shard_no IS NULL AND (template = ANY (%s::text[])) <> %s
+                WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
+                  AND (template = ANY (%s::text[])) <> %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
@@ -223,10 +237,19 @@ async def find_overdue(
     return [EventId(row[0]) for row in rows]
 
 
-ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+ANY_OF_THEM: Final = """
+    d.channel <> 'webhook' AND (%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))
+"""
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """
+
+
+IN_NO_HANDS: Final = """NOT (
+    d.next_attempt_at > clock_timestamp()
+    AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => %(lease_s)s)
+)"""
+"""What no worker may be sending now: it is due, or waits for longer than a lease."""
 
 
 async def _claim(
@@ -269,9 +292,14 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
     notes: list[Note] = []
     failed: list[tuple[Delivery, Failure]] = []
     written: list[Delivery] = []
+    texts = await current_texts(database, settings)
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=message_context(settings, delivery))
+            context = message_context(settings, delivery, texts)
+            words = write_inbox(delivery.template, delivery.variables, context=context)
+        except MessageUnfit as error:
+            failed.append((delivery, Failure(str(error), final=True)))
+            continue
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, Failure(describe_error(error))))
             continue
@@ -281,4 +309,5 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
         async with database.transaction() as conn:
             await add_notes(conn, notes)
             await mark_sent(conn, written)
+        await hint_from_worker(settings, people=[note.recipient_id for note in notes])
     await mark_failed(database, settings, draw, failed)

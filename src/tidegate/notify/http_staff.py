@@ -9,9 +9,10 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, Send, SendState, TopicKind
+from tidegate.notify.http_keys import Steered, Watched
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, write_post
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.views import list_sends
@@ -40,6 +41,7 @@ class PostBody(BaseModel):
     title: str = Field(min_length=1, max_length=MAX_TITLE)
     body: str = Field(min_length=1, max_length=MAX_BODY)
     channels: list[Channel] = Field([Channel.INBOX], min_length=1, max_length=2)
+    expires_at: AwareDatetime | None = Field(None, description="When it does not matter any more: then it is not sent.")
 
 
 class PostAnswer(BaseModel):
@@ -76,6 +78,8 @@ class SendAnswer(BaseModel):
     delivered: int
     failed: int
     suppressed: int
+    unwanted: int = Field(description="Of the suppressed: what its recipients did not want.")
+    late: int = Field(description="Of the suppressed: what did not matter any more when its turn came.")
     doubtful: int = Field(description="Mails that may have come twice: nobody knows how handing them over ended.")
     left_s: float | None = Field(description="Seconds that the rest takes at the pace so far.")
 
@@ -98,6 +102,8 @@ class SendAnswer(BaseModel):
             delivered=progress.delivered,
             failed=progress.failed,
             suppressed=progress.suppressed,
+            unwanted=progress.unwanted,
+            late=progress.late,
             doubtful=progress.doubtful,
             left_s=progress.left_s,
         )
@@ -148,6 +154,7 @@ async def post_notify_posts(
             author_id=person.id,
             request_key=idempotency_key.strip(),
             base_url=settings.base_url,
+            expires_at=body.expires_at,
         )
     log.info("post written", post=str(post.post_id), by=str(person.id))
     return PostAnswer.of(post)
@@ -156,15 +163,15 @@ async def post_notify_posts(
 @router.get("/sends", responses=PROBLEMS)
 async def get_notify_sends(
     request: Request,
-    person: Staff,
+    scope: Watched,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     before_event: UUID | None = None,
     before_topic: UUID | None = None,
 ) -> SendPage:
-    """Sends with their progress, of the newest events first."""
+    """Sends with their progress, of the newest events first: all for staff, an application's own with its key."""
     before = (EventId(before_event), before_topic) if before_event is not None and before_topic is not None else None
     async with _database(request).connection() as conn:
-        sends = await list_sends(conn, limit=limit + 1, before=before)
+        sends = await list_sends(conn, limit=limit + 1, before=before, application_id=scope)
     last = sends[limit - 1] if len(sends) > limit else None
     behind = None if last is None else f"?limit={limit}&before_event={last.event_id}&before_topic={last.topic_id}"
     return SendPage(
@@ -174,26 +181,28 @@ async def get_notify_sends(
 
 
 @router.get("/sends/{event_id}/{topic_id}", responses=PROBLEMS)
-async def get_notify_send(request: Request, person: Staff, event_id: UUID, topic_id: UUID) -> SendAnswer:
+async def get_notify_send(request: Request, scope: Watched, event_id: UUID, topic_id: UUID) -> SendAnswer:
     """One send with its progress."""
-    return await _one(request, EventId(event_id), topic_id)
+    return await _one(request, scope, EventId(event_id), topic_id)
 
 
 @router.patch("/sends/{event_id}/{topic_id}", responses=PROBLEMS)
 async def patch_notify_send(
-    request: Request, person: Staff, event_id: UUID, topic_id: UUID, body: SendChange
+    request: Request, scope: Steered, event_id: UUID, topic_id: UUID, body: SendChange
 ) -> SendAnswer:
     """Pause a send, go on with it, or end it for good. Of one that is over nothing changes."""
+    await _one(request, scope, EventId(event_id), topic_id)
     steer = {Wish.RUNNING: resume_send, Wish.PAUSED: pause_send, Wish.CANCELLED: cancel_send}[body.state]
     async with _database(request).transaction() as conn:
         await steer(conn, event_id=EventId(event_id), topic_id=topic_id)
-    log.info("send changed", event=str(event_id), state=body.state.value, by=str(person.id))
-    return await _one(request, EventId(event_id), topic_id)
+    by = str(scope or (await require_staff(request)).id)
+    log.info("send changed", event_id=str(event_id), state=body.state.value, by=by)
+    return await _one(request, scope, EventId(event_id), topic_id)
 
 
-async def _one(request: Request, event_id: EventId, topic_id: UUID) -> SendAnswer:
+async def _one(request: Request, scope: UUID | None, event_id: EventId, topic_id: UUID) -> SendAnswer:
     async with _database(request).connection() as conn:
-        sends = await list_sends(conn, limit=1, event_id=event_id, topic_id=topic_id)
+        sends = await list_sends(conn, limit=1, event_id=event_id, topic_id=topic_id, application_id=scope)
     if not sends:
         raise NotFound()
     return SendAnswer.of(sends[0])

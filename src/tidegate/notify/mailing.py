@@ -16,8 +16,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.contracts import MessageUnfit
+from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
 from tidegate.notify.pacing import Breather
@@ -50,7 +52,7 @@ async def deliver_mails(
     if not deliveries:
         return
     give_up_at = time.monotonic() + within_s
-    writer = Writer(settings)
+    writer = Writer(settings, await current_texts(database, settings))
     waiting = list(deliveries)
     away: MailServerAway | None = None
     async with AsyncExitStack() as stack:
@@ -122,7 +124,7 @@ async def _send(
         return delivery, await server.send(writer.mail(delivery))
     except MailServerAway as error:
         return delivery, error
-    except BadAddress as error:
+    except (BadAddress, MessageUnfit) as error:
         return delivery, Failure(str(error), final=True)
     except MailRefused as error:
         return delivery, Failure(error.reason, final=error.final, doubtful=error.doubtful)
@@ -137,9 +139,10 @@ LINK_TO_COME: Final = "link.to.come"
 class Writer:
     """Writes the mails of a batch: what the recipients of a send share is rendered once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, texts: Texts) -> None:
         self._settings = settings
-        self._shared: dict[tuple[UUID, str, str, str], Words] = {}
+        self._texts = texts
+        self._shared: dict[tuple[UUID, str, str], Words] = {}
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
@@ -147,9 +150,14 @@ class Writer:
         name = display_name(address["name"])
         unsubscribe = ""
         if "topic_id" in delivery.variables:
-            topic_id = delivery.variables["topic_id"]
-            unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
-            words = self._shared_words(delivery, name, unsubscribe)
+            whose = delivery.variables.get("application")
+            unsubscribe = unsubscribe_link(
+                self._settings.base_url,
+                topic_id=UUID(delivery.variables["topic_id"]),
+                email=address["email"],
+                application_id=None if whose is None else UUID(whose),
+            )
+            words = self._shared_words(delivery, unsubscribe)
         else:
             words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
         return Mail(
@@ -161,27 +169,32 @@ class Writer:
             unsubscribe_url=unsubscribe,
         )
 
-    def _shared_words(self, delivery: Delivery, name: str, unsubscribe: str) -> Words:
+    def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
+        """The same for all of a language, whose names stand before their addresses only."""
         page, token = unsubscribe.rsplit("=", 1)
-        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")), name)
+        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, name, {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            links = {
+                "unsubscribe_url": f"{page}={LINK_TO_COME}",
+                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
+            }
+            words = self._words(delivery, "", links)
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)
         )
 
     def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
-        context = message_context(self._settings, delivery)
+        context = message_context(self._settings, delivery, self._texts)
         return write_mail(delivery.template, delivery.variables | own, name=name, context=context)
 
 
-def message_context(settings: Settings, delivery: Delivery) -> MessageContext:
+def message_context(settings: Settings, delivery: Delivery, texts: Texts) -> MessageContext:
     """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
     wanted = str(delivery.variables.get("locale"))
     locale = wanted if wanted in settings.locales else settings.locale
-    return MessageContext(shop_name=settings.shop_name, locale=locale)
+    return MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
 
 
 def _key(delivery: Delivery) -> str:

@@ -14,9 +14,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from tidegate.notify.contracts import ONCE, TopicKind
+from tidegate.notify.contracts import ONCE, Channel, MessageUnfit, TopicKind
+from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_inbox
 from tidegate.notify.pacing import Breather
+from tidegate.notify.preferences import unwanted_word
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, new_id
@@ -53,7 +56,7 @@ SELECT (SELECT k.followers FROM known AS k), (SELECT recipient_id FROM ends ORDE
 """
 
 ALL_OF_THEM: Final = """
-    SELECT recipient_id FROM notify.follows
+    SELECT recipient_id, channels FROM notify.follows
     WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
         AND recipient_id > %(after)s AND recipient_id <= %(upto)s
 """
@@ -62,17 +65,21 @@ MARKED_AS_TOLD: Final = """
     UPDATE notify.follows SET told_at = clock_timestamp()
     WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
         AND recipient_id > %(after)s AND recipient_id <= %(upto)s
-    RETURNING recipient_id
+    RETURNING recipient_id, channels
 """
 
 EXPAND: Final = """
 WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
-    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed
+    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed,
+        CASE WHEN page.channels IS NULL THEN %(no_inbox)s <> ALL (r.unwanted) ELSE 'inbox' = ANY (page.channels) END
+            AS by_inbox,
+        CASE WHEN page.channels IS NULL THEN %(no_email)s <> ALL (r.unwanted) ELSE 'email' = ANY (page.channels) END
+            AS by_email
     FROM page JOIN notify.recipients AS r USING (recipient_id) ORDER BY r.recipient_id
 ), noted AS (
     INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, sent_at, shard_no)
     SELECT %(event)s, recipient_id, 'inbox', %(template)s, '{{}}', 'sent', clock_timestamp(), %(shard)s
-    FROM people WHERE has_inbox AND %(inbox)s
+    FROM people WHERE has_inbox AND by_inbox AND %(inbox)s
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING recipient_id
 ), shown AS (
     INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, words_id)
@@ -86,20 +93,25 @@ WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
         (event_id, recipient_id, channel, template, variables, address_sealed, bulk, shard_no)
     SELECT %(event)s, recipient_id, 'email', %(template)s,
         jsonb_build_object('locale', locale, 'topic_id', %(topic)s::uuid), address_sealed, true, %(shard)s
-    FROM people WHERE %(email)s
+    FROM people WHERE by_email AND %(email)s
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed)
+SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed), (
+    SELECT count(*) FILTER (WHERE has_inbox AND NOT by_inbox AND %(inbox)s)
+        + count(*) FILTER (WHERE NOT by_email AND %(email)s) FROM people
+)
 """
+"""Whoever does not want a message by a way gets no row, and is counted: another topic of the event may tell them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """What came of a shard: followers told, messages put into inboxes, mails that wait."""
+    """What came of a shard: followers told, messages put into inboxes, mails that wait, messages not wanted."""
 
     followers: int
     inbox: int
     mails: int
+    unwanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,8 @@ class _Shard:
     channels: list[str]
     begun: datetime
     once: bool
+    kind: TopicKind
+    late: bool
 
 
 async def plan_send(
@@ -121,6 +135,7 @@ async def plan_send(
     A worker that plans the same event meanwhile waits, and goes on behind. 0 says that nothing is left to plan.
     """
     planned = 0
+    texts = await current_texts(database, settings)
     async with database.transaction() as conn:
         rows = await conn.execute(
             """
@@ -133,7 +148,7 @@ async def plan_send(
         for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
             if not unplanned:
                 continue
-            error = await _write_words(conn, settings, event_id, topic_id, template, variables)
+            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables)
             if error:
                 await _give_up(conn, event_id, topic_id, error)
                 continue
@@ -180,6 +195,7 @@ async def _cut(
 async def _write_words(
     conn: Connection,
     settings: Settings,
+    texts: Texts,
     event_id: EventId,
     topic_id: UUID,
     template: str,
@@ -188,9 +204,11 @@ async def _write_words(
     """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
     written: dict[str, Words] = {}
     for locale in {settings.locale, *settings.locales}:
-        context = MessageContext(shop_name=settings.shop_name, locale=locale)
+        context = MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
         try:
             written[locale] = write_inbox(template, variables, context=context)
+        except MessageUnfit as error:
+            return str(error)
         except Exception as error:  # a broken template ends this send, not its worker
             return describe_error(error)
     await conn.execute(
@@ -229,13 +247,17 @@ async def expand_shard(
 ) -> Expanded | None:
     """Write all messages of a shard, inboxes at once and mails to be sent; None where there is nothing to expand.
 
-    That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled.
+    That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled. Of a
+    send that does not matter any more nothing is written: its messages count as suppressed.
     """
     async with database.transaction() as conn:
         shard = await _lock_shard(conn, event_id, shard_no)
         if shard is None:
             await suppress_untold(conn, event_id=event_id)
             return None
+        if shard.late:
+            await _count_late(conn, event_id, shard_no)
+            return Expanded(0, 0, 0)
         values = {
             "event": event_id,
             "topic": shard.topic_id,
@@ -246,6 +268,8 @@ async def expand_shard(
             "email": "email" in shard.channels,
             "locales": list(settings.locales),
             "locale": settings.locale,
+            "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
+            "no_email": unwanted_word(shard.kind, Channel.EMAIL),
         }
         statement = EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM)
         told = []
@@ -253,20 +277,37 @@ async def expand_shard(
             row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
             assert row is not None
             told.append(row)
-        followers, inbox, mails = (sum(column) for column in zip(*told, strict=True))
+        followers, inbox, mails, unwanted = (sum(column) for column in zip(*told, strict=True))
         await conn.execute(
             """
-            UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, due_at = clock_timestamp(),
-                expanded_at = clock_timestamp(), done_at = CASE WHEN %s = 0 THEN clock_timestamp() END
+            UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, suppressed = %s, unwanted = %s,
+                due_at = clock_timestamp(), expanded_at = clock_timestamp(),
+                done_at = CASE WHEN %s = 0 THEN clock_timestamp() END
             WHERE event_id = %s AND shard_no = %s
             """,
-            (followers, inbox + mails, inbox, mails, event_id, shard_no),
+            (followers, inbox + mails + unwanted, inbox, unwanted, unwanted, mails, event_id, shard_no),
         )
         await conn.execute(
             "UPDATE notify.sends SET told = told + %s WHERE event_id = %s AND topic_id = %s",
             (followers, event_id, shard.topic_id),
         )
-    return Expanded(followers, inbox, mails)
+    if inbox:
+        await hint_from_worker(settings, between=(shard.after_id, shard.upto_id))
+    return Expanded(followers, inbox, mails, unwanted)
+
+
+async def _count_late(conn: Connection, event_id: EventId, shard_no: int) -> None:
+    """Whom nobody told in time is not told, and stays a follower."""
+    await conn.execute(
+        """
+        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
+            messages = h.followers * cardinality(s.channels), suppressed = h.followers * cardinality(s.channels),
+            late = h.followers * cardinality(s.channels)
+        FROM notify.sends AS s
+        WHERE h.event_id = %s AND h.shard_no = %s AND (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
+        """,
+        (event_id, shard_no),
+    )
 
 
 async def suppress_untold(conn: Connection, *, event_id: EventId) -> None:
@@ -313,7 +354,8 @@ async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Sh
     row = await (
         await conn.execute(
             """
-            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind
+            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind,
+                coalesce(s.expires_at <= clock_timestamp(), false)
             FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
                 JOIN notify.topics AS t ON t.topic_id = h.topic_id
             WHERE h.event_id = %s AND h.shard_no = %s AND h.expanded_at IS NULL
@@ -325,8 +367,9 @@ async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Sh
     ).fetchone()
     if row is None:
         return None
-    once = TopicKind(row[7]) in ONCE if row[6] is None else row[6]
-    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once)
+    kind = TopicKind(row[7])
+    once = kind in ONCE if row[6] is None else row[6]
+    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once, kind, late=row[8])
 
 
 async def finish_send(database: Database, *, event_id: EventId) -> None:

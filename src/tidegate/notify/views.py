@@ -24,11 +24,15 @@ FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id), LATERAL (
     SELECT coalesce(sum(followers), 0)::bigint AS followers, coalesce(sum(messages), 0)::bigint AS messages,
         coalesce(sum(delivered), 0)::bigint AS delivered, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(suppressed), 0)::bigint AS suppressed, coalesce(sum(doubtful), 0)::bigint AS doubtful,
+        coalesce(sum(unwanted), 0)::bigint AS unwanted, coalesce(sum(late), 0)::bigint AS late,
         coalesce(sum(followers) FILTER (WHERE expanded_at IS NULL), 0)::bigint AS untold
     FROM notify.send_shards AS h WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id
 ) AS h
 WHERE (%(event)s::uuid IS NULL OR s.event_id = %(event)s)
     AND (%(topic)s::uuid IS NULL OR s.topic_id = %(topic)s)
+    AND (%(application)s::uuid IS NULL OR s.topic_id IN (
+        SELECT own.topic_id FROM notify.application_topics AS own WHERE own.application_id = %(application)s
+    ))
     AND (%(before_event)s::uuid IS NULL OR (s.event_id, s.topic_id) < (%(before_event)s, %(before_topic)s))
 ORDER BY s.event_id DESC, s.topic_id DESC LIMIT %(limit)s
 """
@@ -57,6 +61,8 @@ class _Row:
     suppressed: int
     doubtful: int
     untold: int
+    unwanted: int
+    late: int
 
     @property
     def send(self) -> Send:
@@ -70,6 +76,8 @@ class _Row:
             failed=self.failed,
             suppressed=self.suppressed,
             doubtful=self.doubtful,
+            unwanted=self.unwanted,
+            late=self.late,
             expected=expected,
             over=self.finished_at is not None,
             left_s=left_s(done=done, expected=expected, elapsed_s=self.elapsed_s)
@@ -106,9 +114,13 @@ async def list_sends(
     before: tuple[EventId, UUID] | None = None,
     event_id: EventId | None = None,
     topic_id: UUID | None = None,
+    application_id: UUID | None = None,
 ) -> list[Send]:
-    """Sends with their progress, of the newest events first, at most `limit`, and only those behind `before`."""
-    values: dict[str, Any] = {"limit": limit, "event": event_id, "topic": topic_id}
+    """Sends with their progress, of the newest events first, at most `limit`, and only those behind `before`.
+
+    Those of one application, where it is named.
+    """
+    values: dict[str, Any] = {"limit": limit, "event": event_id, "topic": topic_id, "application": application_id}
     values |= dict(zip(("before_event", "before_topic"), before or (None, None), strict=True))
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(SENDS, values)

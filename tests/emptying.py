@@ -16,6 +16,7 @@ def empty(url: str) -> str:
             "notify.receipts",
             "notify.suppressions",
             "notify.topics",
+            "notify.webhook_endpoints",
             "notify.words",
             "notify.message_texts",
             "notify.recipients",

@@ -36,7 +36,7 @@ from tidegate.client.errors import (
 )
 from tidegate.client.notify import Delivery, Followers, Notify, Outcome, Recipient, Told, Topic, Written
 from tidegate.client.room import WaitingRoom
-from tidegate.client.rules import next_poll_s
+from tidegate.client.rules import next_poll_s, retry_s
 from tidegate.client.shop import Pace, Shop
 
 __all__ = [
@@ -80,4 +80,5 @@ __all__ = [
     "Written",
     "WrongCredentials",
     "next_poll_s",
+    "retry_s",
 ]

@@ -37,6 +37,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("pace", partial(notify_tasks.pace, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
+        Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
         Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
         Loop("delete-follows", in_transaction(database, _delete_follows), HOUR_S),

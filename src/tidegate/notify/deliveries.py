@@ -225,7 +225,8 @@ async def find_overdue(
             """
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND shard_no IS NULL AND (template = ANY (%s::text[])) <> %s
+                WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
+                  AND (template = ANY (%s::text[])) <> %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
@@ -236,7 +237,9 @@ async def find_overdue(
     return [EventId(row[0]) for row in rows]
 
 
-ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+ANY_OF_THEM: Final = """
+    d.channel <> 'webhook' AND (%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))
+"""
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """

@@ -196,7 +196,7 @@ async def patch_notify_send(
     async with _database(request).transaction() as conn:
         await steer(conn, event_id=EventId(event_id), topic_id=topic_id)
     by = str(scope or (await require_staff(request)).id)
-    log.info("send changed", send=str(event_id), state=body.state.value, by=by)
+    log.info("send changed", event_id=str(event_id), state=body.state.value, by=by)
     return await _one(request, scope, EventId(event_id), topic_id)
 
 

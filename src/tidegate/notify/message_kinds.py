@@ -195,6 +195,24 @@ class PostMail(FollowMail):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointNote:
+    """A webhook endpoint was disabled; whoever made it is told."""
+
+    title: Annotated[str, About(_("the endpoint's address"))]
+    url: Annotated[str, About(_("its page"))]
+    why: Annotated[str | None, About(_("`gone` where it answered that it wants no more; else it failed for days"))] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointMail(EndpointNote):
+    """The same by mail."""
+
+    name: Annotated[str, About(_("whom the mail is to; may be empty"))] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnNote:
     """Words of an application, to those who wait for them or to a topic's followers."""
 
@@ -352,6 +370,13 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 must=("link",),
                 secret=True,
             ),
+            Kind(
+                "webhook_disabled",
+                _("A webhook endpoint is disabled"),
+                EndpointNote,
+                EndpointMail,
+                EndpointMail(title="https://warehouse.example/hooks", url="https://shop.example/admin", why="gone"),
+            ),
             _account("account_register", _("Confirming an address")),
             _account("account_login", _("Signing in by a link")),
             _account("account_reset", _("Choosing a new password")),
@@ -393,7 +418,7 @@ def variables_of(kind: Kind, *, locale: str) -> tuple[Variable, ...]:
     return tuple(_variables(kind.mail, kind.example, "", locale))
 
 
-def _variables(context: type[Any], example: Any, path: str, locale: str) -> Iterator[Variable]:
+def _variables(context: Any, example: Any, path: str, locale: str) -> Iterator[Variable]:
     for name, (inner, words) in declared(context).items():
         value = getattr(example, name, None)
         own = f"{path}{name}"

@@ -79,7 +79,9 @@ async def _application(request: Request, *roles: KeyRole) -> UUID:
 async def _require(request: Request, *roles: KeyRole) -> Caller:
     caller = await current_key(request)
     if caller is None:
-        raise NotSignedIn(_("Send an access key as `Authorization: Bearer KEY`; `tidegate notify key create` makes one."))
+        raise NotSignedIn(
+            _("Send an access key as `Authorization: Bearer KEY`; `tidegate notify key create` makes one.")
+        )
     if caller.role not in roles:
         needed = ", ".join(roles)
         raise NotAllowed(

@@ -52,17 +52,19 @@ class Dialogue(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer every whole line, or the end of a mail."""
         self._received += data
+        answers = []
         while True:
             end = END_OF_MAIL if self._in_mail else b"\r\n"
             found = self._received.find(end)
             if found < 0:
-                return
+                break
             line, self._received = self._received[:found], self._received[found + len(end) :]
-            answer = self._take_mail() if self._in_mail else self._answer(line)
-            assert self._transport is not None
-            self._transport.write(answer)
-            if answer.startswith(b"221"):
-                self._transport.close()
+            answers.append(self._take_mail() if self._in_mail else self._answer(line))
+        assert self._transport is not None
+        if answers:
+            self._transport.write(b"".join(answers))
+        if answers and answers[-1].startswith(b"221"):
+            self._transport.close()
 
     def _take_mail(self) -> bytes:
         self._in_mail = False
@@ -76,6 +78,8 @@ class Dialogue(asyncio.Protocol):
         elif word == b"DATA":
             self._in_mail = True
             return b"354 go on\r\n"
+        elif word == b"EHLO":
+            return b"250-sink\r\n250 PIPELINING\r\n"
         elif word == b"QUIT":
             return b"221 bye\r\n"
         elif word == b"XCOU":

@@ -91,7 +91,7 @@ def compose(mail: Mail, *, sender: str) -> bytes:
         if mail.name
         else f"To: {local}@{domain}{EOL}",
         _header("Subject", mail.words.subject),
-        f"Date: {format_datetime(mail.written_at)}{EOL}",
+        f"Date: {_date(mail.written_at)}{EOL}",
         f"Message-ID: {message_id(mail.key, sender)}{EOL}",
         f"Auto-Submitted: auto-generated{EOL}MIME-Version: 1.0{EOL}",
     ]
@@ -121,6 +121,11 @@ def _header(name: str, value: str) -> str:
     else:
         message[name] = value
     return message.policy.fold(name, message[name])
+
+
+@lru_cache(maxsize=64)
+def _date(written_at: datetime) -> str:
+    return format_datetime(written_at)
 
 
 def _part(kind: str, words: str) -> bytes:

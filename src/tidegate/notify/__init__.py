@@ -20,6 +20,7 @@ from tidegate.notify.contracts import (
     TopicKind,
 )
 from tidegate.notify.erasing import erase_messages
+from tidegate.notify.estimates import Estimate, estimate_send
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
@@ -35,6 +36,7 @@ __all__ = [
     "Asked",
     "CaughtMail",
     "Channel",
+    "Estimate",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
@@ -55,6 +57,7 @@ __all__ = [
     "count_unread",
     "delete_spent",
     "erase_messages",
+    "estimate_send",
     "find_followed",
     "find_post",
     "follow",

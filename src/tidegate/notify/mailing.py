@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from jinja2 import TemplateError
+
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
@@ -59,7 +61,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of handing a mail over: its Message-ID, or what went wrong and what that says of the server."""
+    """What came of handing a mail over: its Message-ID, or what went wrong and what that says of the server.
+
+    `busy`: it wants less, or later. `silent`: it is not at our service. `answered`: it is, whatever it said.
+    """
 
     delivery: Delivery
     message_id: str = ""
@@ -180,9 +185,12 @@ class Sending:
             return Outcome(delivery, failure=_left_alone(str(error)), silent=True, answered=False)
         except BadAddress as error:
             return Outcome(delivery, failure=Failure(str(error), final=True), answered=False)
+        except TemplateError as error:  # it is as broken the next time; staff may replay it when it is mended
+            return Outcome(delivery, failure=Failure(describe_error(error), final=True), answered=False)
         except MailRefused as error:
             failure = Failure(error.reason, final=error.final, doubtful=error.doubtful, counts=not error.closing)
-            return Outcome(delivery, "", failure, error.busy, error.silent, not error.silent)
+            away = error.silent or error.closing
+            return Outcome(delivery, failure=failure, busy=error.busy, silent=away, answered=not away)
         except Exception as error:
             return Outcome(delivery, failure=Failure(describe_error(error)), answered=False)
 
@@ -200,7 +208,7 @@ class Sending:
         busy = sum(each.busy for each in outcomes)
         answered = sum(each.answered for each in outcomes)
         self._answered += len(outcomes)
-        self._provider.answered(taken=answered - busy, busy=busy, pace=self._pace())
+        self._provider.answered(answered, busy=busy, pace=self._pace())
         for _ in range(sum(each.silent for each in outcomes)):
             self._provider.silent()
         if self._provider.left_alone:
@@ -231,7 +239,9 @@ class Writer:
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
-        address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
+        if not delivery.address_sealed:
+            raise BadAddress("no address")
+        address = current_sealer().open_json(bytes(delivery.address_sealed), column=ADDRESS)
         name = display_name(address["name"])
         unsubscribe = ""
         if "topic_id" in delivery.variables:

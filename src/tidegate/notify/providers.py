@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import Gauge
 
-from tidegate.notify.slowing import Bucket, Cap, complains
+from tidegate.notify.slowing import Bucket, Cap, burst_of, complains
 from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
@@ -113,7 +113,7 @@ class Provider:
         return Grant(wanted) if self._valkey is None else await self._of_quota(self._valkey, wanted, urgent=urgent)
 
     async def _of_quota(self, valkey: ScriptLine, wanted: int, *, urgent: bool) -> Grant:
-        burst = burst_of(self._limits)
+        burst = burst_of(self._limits.per_s, self._limits.burst)
         floor = 0 if urgent else int(burst * RESERVED)
         async with self._turn:
             kept, self._left = min(self._left, wanted), max(self._left - wanted, 0)
@@ -128,7 +128,7 @@ class Provider:
 
     def _of_share(self, wanted: int, kept: int) -> Grant:
         per_s = self._limits.per_s * self._limits.local_share
-        burst = burst_of(self._limits) * self._limits.local_share
+        burst = burst_of(self._limits.per_s, self._limits.burst) * self._limits.local_share
         taken = self._share.take(wanted, per_s=per_s, burst=burst, now_s=self._clock())
         return Grant(kept + taken, self._share.wait_s(per_s=per_s))
 
@@ -137,12 +137,12 @@ class Provider:
         if self._valkey is not None:
             self._left = min(self._left + mails, self._limits.window)
 
-    def answered(self, *, taken: int, busy: int, pace: float) -> None:
-        """The server answered so many mails, at a pace of so many a second; `busy`: with "later"."""
-        if taken or busy:
+    def answered(self, mails: int, *, busy: int, pace: float) -> None:
+        """The server answered about so many mails, at a pace of so many a second; `busy`: so often with "later"."""
+        if mails:
             self._breaker.succeeded()
             LEFT_ALONE.set(0)
-        if complains(taken=taken, busy=busy):
+        if complains(taken=max(mails - busy, 0), busy=busy):
             self._cap = self._cap.lowered(now_s=self._clock(), pace=pace)
 
     def asked_to_wait(self, pause_s: float, *, pace: float) -> None:
@@ -158,11 +158,6 @@ class Provider:
         """Close the connection to Valkey."""
         if self._valkey is not None:
             await self._valkey.close()
-
-
-def burst_of(limits: MailSettings) -> float:
-    """How many tokens the bucket holds."""
-    return max(limits.burst or limits.per_s, 1.0)
 
 
 def bucket_key(limits: MailSettings) -> bytes:

@@ -74,6 +74,11 @@ def complains(*, taken: int, busy: int) -> bool:
     return busy > 0 and busy >= COMPLAINTS * (taken + busy)
 
 
+def burst_of(per_s: float, burst: int) -> float:
+    """How many tokens a quota's bucket holds: those of a second where nothing else is said."""
+    return max(burst or per_s, 1.0)
+
+
 def estimate_s(mails: int, *, per_s: float, burst: float) -> float | None:
     """Seconds that so many mails take at a quota; None without one."""
     return max(mails - burst, 0.0) / per_s if per_s > 0 else None

@@ -67,9 +67,9 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     wanted = parser.parse_args(options)
     seconds = 1.5 if wanted.smoke else wanted.seconds
     with servers() as made:
-        uvloop.run(_fill())
+        uvloop.run(fill())
         with fleet(made.home, "benchmarks.site", processes=1) as site:
-            pages, api = _targets(made, site)
+            pages, api = targets(made, site)
             answer = _read(site.port, api.paths[-1]).decode()
             with fleet(made.home, "benchmarks.bare", processes=1, environment={ANSWER_VARIABLE: answer}) as floor:
                 bare = Target("bare", floor.port, ("/look",))
@@ -81,11 +81,13 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         return {**figures, "page_bytes": max(weights), **machine(made, processes=1)}
 
 
-async def _fill() -> datetime:
+async def fill() -> datetime:
+    """Write the demo's catalogue; when its drop opens."""
     return (await load(current_settings())).opens_at
 
 
-def _targets(made: Servers, site: Fleet) -> tuple[Target, Target]:
+def targets(made: Servers, site: Fleet) -> tuple[Target, Target]:
+    """Pages of that catalogue, and its JSON."""
     with psycopg.connect(made.database_url, autocommit=True) as conn:
         sql = "SELECT slug FROM catalog.products WHERE status = 'active' ORDER BY popularity DESC, slug LIMIT %s"
         slugs = [str(row[0]) for row in conn.execute(sql, (LOOKED_AT,)).fetchall()]
@@ -101,7 +103,7 @@ async def _measure(
 ) -> dict[str, object]:
     bare, pages, api = targets
     for target in targets:
-        await _closed(target, connections=connections, seconds=seconds / 30)
+        await closed(target, connections=connections, seconds=seconds / 30)
     await asyncio.sleep(STATISTICS_S)
     before, began_s = _transactions(made), time.monotonic()
     await asyncio.sleep(IDLE_S + STATISTICS_S)
@@ -110,12 +112,12 @@ async def _measure(
     for _ in range(ROUNDS):
         for target in targets:
             began_s = time.perf_counter()
-            done = await _closed(target, connections=connections, seconds=seconds * 0.6 / ROUNDS / 3)
+            done = await closed(target, connections=connections, seconds=seconds * 0.6 / ROUNDS / 3)
             target.rates.append(done / (time.perf_counter() - began_s))
             asked += 0 if target is bare else done
     for target in (pages, api):
         rate = statistics.median(target.rates) * SHARE
-        took_s = await _open(target, connections=connections, seconds=seconds * 0.2, rate_per_s=rate)
+        took_s = await open_loop(target, connections=connections, seconds=seconds * 0.2, rate_per_s=rate)
         asked += len(took_s)
         target.p99_ms = round(sorted(took_s)[int(len(took_s) * 0.99)] * 1000, 2)
     await asyncio.sleep(STATISTICS_S)
@@ -198,7 +200,7 @@ async def _connect(target: Target, connections: int) -> list[_Client]:
     return [(await loop.create_connection(_Client, "127.0.0.1", target.port))[1] for _ in range(connections)]
 
 
-async def _closed(target: Target, *, connections: int, seconds: float) -> int:
+async def closed(target: Target, *, connections: int, seconds: float) -> int:
     """Answered requests of so many connections that ask again at once."""
     clients = await _connect(target, connections)
     requests = target.requests()
@@ -218,7 +220,7 @@ async def _closed(target: Target, *, connections: int, seconds: float) -> int:
     return sum(done)
 
 
-async def _open(target: Target, *, connections: int, seconds: float, rate_per_s: float) -> list[float]:
+async def open_loop(target: Target, *, connections: int, seconds: float, rate_per_s: float) -> list[float]:
     """Seconds from when each request was due to its answer, with random arrivals, whether or not others were served."""
     clients = await _connect(target, connections)
     requests = target.requests()

@@ -25,7 +25,8 @@ from typing import Literal
 import msgspec
 import uvloop
 
-from benchmarks.visits import Answer, Asks, Connection, Visit, Wording
+from benchmarks.visits import Asks, Visit, Wording
+from tidegate.rehearse.wire import Answer, Connection
 
 TICK_S = 0.001
 """How often at most the clock is looked at; several buyers may be due in one tick."""
@@ -109,9 +110,9 @@ class Crowd:
         )
         fills = Path(plan.fills_file).read_bytes().splitlines() if plan.fills_file else ()
         self._asks = Asks(plan.request, fills=fills)
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[Connection[Visit]] = deque()
         self._waiting: deque[Visit] = deque()
-        self._open: set[Connection] = set()
+        self._open: set[Connection[Visit]] = set()
         self._done = asyncio.Event()
         self._random = random.Random(plan.seed)
         self._number = plan.first_buyer
@@ -186,7 +187,7 @@ class Crowd:
         if self._inside == 0:
             self._finish()
 
-    def _next_in_turn(self, connection: Connection) -> None:
+    def _next_in_turn(self, connection: Connection[Visit]) -> None:
         """Closed loop: the next buyer on this connection, at once."""
         if self._arriving and self._number < self._stop_number:
             visit = Visit(self._number, time.perf_counter())
@@ -197,7 +198,7 @@ class Crowd:
         elif self._arriving:
             self._close_doors()
 
-    def _begin(self, connection: Connection, visit: Visit) -> None:
+    def _begin(self, connection: Connection[Visit], visit: Visit) -> None:
         sku = visit.number % self._plan.skus
         if self._plan.kind == "ask":
             request = self._asks.request(visit.number)
@@ -210,7 +211,7 @@ class Crowd:
 
     # --- being answered
 
-    def answered(self, connection: Connection, visit: Visit, answer: Answer) -> None:
+    def answered(self, connection: Connection[Visit], visit: Visit, answer: Answer) -> None:
         """Take note of an answer; a hold leads to its order on the same connection."""
         now_s = time.perf_counter()
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
@@ -236,12 +237,12 @@ class Crowd:
         self._leave(now_s)
         self._free(connection)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Connection[Visit]) -> None:
         """One connection more to send with."""
         self._open.add(connection)
         self._free(connection)
 
-    def lost(self, connection: Connection, visit: Visit | None) -> None:
+    def lost(self, connection: Connection[Visit], visit: Visit | None) -> None:
         """A connection ended; if a buyer was waiting on it, what became of the purchase is unknown."""
         self._open.discard(connection)
         if visit is not None:
@@ -254,7 +255,7 @@ class Crowd:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _free(self, connection: Connection) -> None:
+    def _free(self, connection: Connection[Visit]) -> None:
         if self._waiting:
             self._begin(connection, self._waiting.popleft())
         elif self._plan.rate_per_s > 0 or self.began_s == 0.0:

@@ -124,10 +124,10 @@ async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch)
             limit_s = _copy_rows(conn, inbox_id)
             say("mailing, with receipts between")
             receipts = Receipts()
-            paying = asyncio.create_task(_pay(database, receipts))
+            paying = asyncio.create_task(pay(database, receipts))
             mail_id, mail_s = await _send(database, watch, key="mail", channels=(notify.Channel.EMAIL,))
             paying.cancel()
-            waits_s = await asyncio.to_thread(_receipt_waits, sink_port, receipts)
+            waits_s = await asyncio.to_thread(receipt_waits, sink_port, receipts)
             say("a task per recipient")
             naive_s = await _naive(conn, asked.naive)
             counts = await _account(conn, database, asked, sink_port, inbox_id=inbox_id, mail_id=mail_id)
@@ -176,7 +176,7 @@ async def _send(
         await asyncio.sleep(POLL_S)
 
 
-async def _pay(database: Database, receipts: Receipts) -> None:
+async def pay(database: Database, receipts: Receipts) -> None:
     """Pay an order every `RECEIPT_EVERY_S` seconds."""
     while True:
         email = f"buyer-{len(receipts.paid_at)}@buyer.example"
@@ -194,7 +194,7 @@ async def _pay(database: Database, receipts: Receipts) -> None:
         await asyncio.sleep(RECEIPT_EVERY_S)
 
 
-def _receipt_waits(sink_port: int, receipts: Receipts) -> list[float]:
+def receipt_waits(sink_port: int, receipts: Receipts) -> list[float]:
     """How long each receipt took, sorted; waits for the last ones."""
     deadline = time.monotonic() + 60
     while True:

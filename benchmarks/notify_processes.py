@@ -1,6 +1,6 @@
 """The worker and the scheduler of the notify benchmark: the shop's own, and beside them the naive way to be compared.
 
-    python -m benchmarks.notify_processes {worker,urgent,scheduler} METRICS_PORT
+    python -m benchmarks.notify_processes {worker,single,urgent,scheduler} METRICS_PORT
 
 The naive way is a task per recipient, each a transaction of its own: an inbox message and its delivery.
 """
@@ -61,7 +61,7 @@ def main(kind: str, metrics_port: int) -> None:
     elif kind == "urgent":
         worker.serve(settings, lanes=[lane for lane in LANES if lane != BULK], processes=1)
     else:
-        worker.serve(settings)
+        worker.serve(settings, processes=1 if kind == "single" else None)
 
 
 if __name__ == "__main__":

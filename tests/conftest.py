@@ -56,7 +56,7 @@ def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(server_home: Path) -> Iterator[EmbeddedPostgres]:
     """The session's PostgreSQL. `server.url(DATABASE)` connects as the shop's role, which may create databases."""
-    limits = DatabaseSettings(embedded_memory_share=0.01)
+    limits = DatabaseSettings(embedded_memory_share=0.001)
     password = load_or_create(server_home)["database_password"]
     server = EmbeddedPostgres(server_home / "postgres", password, limits, durable=DURABLE)
     with running(server, log=server_home / "postgres.log"):
@@ -74,10 +74,10 @@ def cluster(postgres_server: EmbeddedPostgres) -> TestCluster:
 
 @pytest.fixture
 def database_url(cluster: TestCluster) -> Iterator[str]:
-    """A fresh migrated database for this test alone."""
-    url = cluster.clone()
+    """A migrated database as new, for this test alone."""
+    url = cluster.borrow()
     yield url
-    cluster.drop(url)
+    cluster.give_back(url)
 
 
 @pytest.fixture(scope="session")

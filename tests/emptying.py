@@ -13,6 +13,8 @@ def empty(url: str) -> str:
             "notify.deliveries",
             "notify.inbox_messages",
             "notify.topics",
+            "notify.words",
+            "notify.message_texts",
             "notify.recipients",
             "gate.former_entries",
             "gate.log_blocks",

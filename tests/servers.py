@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from tests.as_new import State, made_as_new, state_of
 from tidegate.platform.embedded.ports import free_port
 
 POLL_S = 0.05
@@ -62,6 +63,8 @@ class TestCluster:
     url_of: Callable[[str], str]
     template: str = "template"
     made: int = field(default=0)
+    free: list[str] = field(default_factory=list)
+    untouched: State | None = None
 
     def migrate_template(self) -> None:
         """Make the template; no test connects to it."""
@@ -69,6 +72,19 @@ class TestCluster:
 
         self._execute(f"CREATE DATABASE {self.template}")
         upgrade(self.url_of(self.template))
+        self.untouched = state_of(self.url_of(self.template))
+
+    def borrow(self) -> str:
+        """A database as new for one test; its URL."""
+        return self.free.pop() if self.free else self.clone()
+
+    def give_back(self, url: str) -> None:
+        """Let the next test have it, as new."""
+        assert self.untouched is not None
+        if made_as_new(url, self.untouched):
+            self.free.append(url)
+        else:
+            self.drop(url)
 
     def clone(self) -> str:
         """A fresh migrated database; its URL."""

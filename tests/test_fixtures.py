@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.as_new import made_as_new, state_of
+from tests.servers import TestCluster
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings, current_settings
 
@@ -22,3 +29,51 @@ async def test_nothing_of_another_test_is_left(database: Database) -> None:
 def test_settings_are_those_of_the_process(settings: Settings) -> None:
     assert current_settings() is settings
     assert settings.security.form_key.get_secret_value()
+
+
+@pytest.fixture
+def used_url(cluster: TestCluster) -> Iterator[str]:
+    """A database to be changed."""
+    url = cluster.clone()
+    yield url
+    cluster.drop(url)
+
+
+def test_rows_and_sequences_of_a_test_are_gone_and_those_of_migrations_are_back(used_url: str) -> None:
+    untouched = state_of(used_url)
+    left_open = psycopg.connect(used_url)
+    with psycopg.connect(used_url, autocommit=True) as conn:
+        conn.execute("INSERT INTO catalog.products (id, slug, title) VALUES (uuidv7(), 'lamp', 'Lamp')")
+        conn.execute("INSERT INTO accounts.people (id, role) VALUES (uuidv7(), 'guest')")
+        conn.execute("UPDATE checkout.carriers SET name = 'Pigeon'")
+        conn.execute("DELETE FROM catalog.tax_settings")
+        conn.execute("SELECT nextval('checkout.order_sequence')")
+        assert state_of(used_url) != untouched
+    left_open.execute("SELECT 1 FROM catalog.products")
+    assert made_as_new(used_url, untouched)
+    assert state_of(used_url) == untouched
+    with psycopg.connect(used_url) as conn:
+        assert conn.execute("SELECT nextval('checkout.order_sequence')").fetchone() == (0,)
+    with pytest.raises(psycopg.OperationalError):
+        left_open.execute("SELECT 1")
+    left_open.close()
+
+
+def test_a_database_of_another_shape_is_not_made_as_new(used_url: str) -> None:
+    untouched = state_of(used_url)
+    shapes = [untouched.shape]
+    for change in (
+        "CREATE TABLE public.scribble (id int)",
+        "CREATE INDEX ON accounts.people (role)",
+        "ALTER TABLE accounts.people ALTER role DROP NOT NULL",
+        "ALTER TABLE catalog.products DISABLE TRIGGER products_revision",
+        "ALTER TABLE accounts.people ADD CHECK (role <> 'king')",
+        "CREATE OR REPLACE FUNCTION catalog.search_query(word text) RETURNS text LANGUAGE sql IMMUTABLE RETURN word",
+        f"ALTER DATABASE {psycopg.conninfo.conninfo_to_dict(used_url)['dbname']} SET synchronous_commit = off",
+        "ANALYZE checkout.carriers",
+    ):
+        with psycopg.connect(used_url, autocommit=True) as conn:
+            conn.execute(change.encode())
+        assert not made_as_new(used_url, untouched)
+        shapes.append(state_of(used_url).shape)
+    assert len(set(shapes)) == len(shapes)

@@ -8,7 +8,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidegate.admin.charts import BOTTOM, HEIGHT, LEFT, NAME_GAP, RIGHT, TOP, WIDTH, Series, draw_chart
+from tidegate.platform.charts import BOTTOM, HEIGHT, LEFT, NAME_GAP, RIGHT, TOP, WIDTH, Series, draw_chart
 
 START, END = 1_795_000_000.0, 1_795_003_600.0
 VALUES = st.none() | st.floats(min_value=0, max_value=1e12, allow_nan=False)

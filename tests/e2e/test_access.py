@@ -28,6 +28,8 @@ NO_PAGES = {
     "/sitemap.xml": "for search engines",
     "/sitemaps/{name}.xml": "for search engines",
     "/dev/mail/{mail_id}/html": "a mail, as it was sent",
+    "/dev/mail/gallery/{template}/{locale}": "a mail, as it would be sent",
+    "/admin/messages/{template}/{language}/preview": "shown inside the page of its message, where nothing runs",
     "/docs": "its page is the Swagger UI's own",
 }
 """Addresses without a page of ours, and why."""
@@ -52,6 +54,7 @@ EXAMPLES = {
     "/admin/products/{slug}/pictures": "/admin/products/jumbo-bag/pictures",
     "/admin/collections/{slug}": "/admin/collections/lights",
     "/admin/pages/{slug}/{language}": "/admin/pages/imprint/de",
+    "/admin/messages/{template}/{language}": "/admin/messages/order_paid/de",
 }
 """An address for each route whose parameters are known beforehand; an account's lead a guest to sign in."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper, mails_to, run, sku_of
@@ -51,7 +53,19 @@ def test_followers_are_told_when_a_drop_opens(shop: Shop, visit: Visit) -> None:
     run(shop, "drop", "create", DROP, "--sku", sku_of(shop, GOODS), *opens_in, "+2h")
     title = ada_follows(ada)
     kai_follows(kai, title)
-    run(shop, "drop", "replay", DROP)
+    ada.go("/inbox")
+    ada.sees("Nothing here yet.")
+    with other_tab(ada) as (tab, listening):
+        for page in (ada.page, tab):
+            page.evaluate("window.there = true")
+        run(shop, "drop", "replay", DROP)
+        for page in (tab, ada.page):
+            expect(page.locator("[data-unread-count]")).to_have_text("1", timeout=40_000)
+            assert page.evaluate("window.there"), "without a reload"
+        ada.sees("1 message is new.")
+        expect(ada.page.get_by_role("heading", name=f"{title} is open")).to_be_visible()
+        expect(tab.locator("[data-inbox-said]")).to_have_text(f"New message: {title} is open")
+        assert listening == [], "one tab listens for all"
     told(shop, "ada.follows@example.com", f"{title} is open")
     mail = told(shop, "kai.follows@example.com", f"{title} is open")
 
@@ -73,6 +87,33 @@ def test_followers_are_told_when_a_drop_opens(shop: Shop, visit: Visit) -> None:
     kai.go(stop[0])
     kai.press("Stop these messages")
     kai.sees(f"We write to you no more about {title}.")
+    ada_chooses(ada)
+
+
+@contextmanager
+def other_tab(ada: Shopper) -> Iterator[tuple[Page, list[str]]]:
+    """Another tab of the same browser, on the first page, and the streams that it opens."""
+    tab = ada.page.context.new_page()
+    streams: list[str] = []
+    tab.on("request", lambda asked: streams.append(asked.url) if "/inbox/events" in asked.url else None)
+    tab.goto(f"{ada.shop.base_url}/")
+    yield tab, streams
+    tab.close()
+
+
+def ada_chooses(ada: Shopper) -> None:
+    """Choose what to be told, and when not."""
+    ada.go("/account/messages")
+    inspect(ada, "preferences")
+    ada.page.get_by_label("Drops that open, Mail").uncheck()
+    ada.page.get_by_label("From").fill("22:00")
+    ada.page.get_by_label("Until").fill("07:00")
+    ada.press("Choose it")
+    ada.press("Save")
+    ada.sees("It holds for all that is sent from now on.")
+    expect(ada.page.get_by_label("Drops that open, Mail")).not_to_be_checked()
+    expect(ada.page.get_by_label("Until")).to_have_value("07:00")
+    expect(ada.page.get_by_label("Time zone")).not_to_have_value("")
 
 
 def ada_follows(ada: Shopper) -> str:

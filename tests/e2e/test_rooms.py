@@ -10,6 +10,7 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,12 +25,17 @@ from tests.gate.test_signing import RING
 from tests.servers import Shop, wait_until
 from tidegate.gate import PollAnswer, Receipt, next_poll_s
 from tidegate.gate.draw import Draw, draw_key
+from tidegate.gate.log import BLOCK, consistency_proof, is_consistent, root_of
 from tidegate.gate.receipts import Sheet
 from tidegate.platform.ids import RoomId, new_id
 from tidegate.web import static_url
 
 pytestmark = pytest.mark.browser
 
+JOIN_AGAIN = """async (address) => {
+    const answer = await fetch(address, { method: "POST" });
+    return (await answer.json()).receipt;
+}"""
 MARK = "window.sameDocument = true"
 IS_SAME = "() => window.sameDocument === true"
 COUNT_TONES = """
@@ -76,9 +82,11 @@ def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
     inspect(stranger, "room-before-sign-in")
     stranger.press("Sign in and take a place")
     stranger.page.wait_for_url(re.compile("/login"))
-    let_join(shop, "moon-night", people=3)
+    let_join(shop, "moon-night", people=2)
     take_place(buyer, "moon-night")
     buyer.sees("You have a place.")
+    older = buyer.page.evaluate(JOIN_AGAIN, "/api/v1/drops/moon-night/places")
+    let_join(shop, "moon-night", people=1)
     expect(buyer.page.get_by_text("Opens in")).to_be_visible()
     inspect(buyer, "room-lobby")
     buyer.go("/drops/moon-night/draw")
@@ -111,6 +119,7 @@ def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
     inspect(buyer, "room-in-line")
     number = buyer.page.locator("[data-show=number]").inner_text()
     receipt = check_the_draw(buyer, visit, commitment=commitment, number=number)
+    check_older_receipt(visit(shop), older)
     check_with_less(shop, visit, commitment=commitment, receipt=receipt)
 
     buyer.go("/drops/moon-night/room")
@@ -190,6 +199,23 @@ def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str
     return receipt
 
 
+def check_older_receipt(stranger: Shopper, receipt: str) -> None:
+    """A receipt from before the last one came: its log must be the beginning of the one that was drawn from."""
+    page = stranger.page
+    stranger.go("/drops/moon-night/draw")
+    page.get_by_label("Your receipt").fill(receipt)
+    stranger.press("Check it")
+    step(page, "grown")("The log goes on from the one of your receipt, which had 3 entries: yes.")
+    stranger.sees("All of it fits.")
+    inspect(stranger, "draw-older")
+    nodes = ["ab" * 32]
+    page.route("**/consistency/3", lambda route: route.fulfill(json=lying(route, proof=nodes)))
+    stranger.press("Check it")
+    step(page, "grown")("which had 3 entries: no.")
+    stranger.sees("Something does not fit.")
+    page.unroute_all()
+
+
 def check_with_less(shop: Shop, visit: Visit, *, commitment: str, receipt: str) -> None:
     """The draw's page in browsers that lack something."""
     for script, words in ((NO_SIGNATURES, "this browser cannot check signatures"), (NO_CRYPTO, "over https only")):
@@ -220,7 +246,7 @@ def with_another(page: Page, name: str) -> None:
     page.route("**/drops/moon-night/draw", answer)
 
 
-def lying(route: Route, **values: int) -> dict[str, object]:
+def lying(route: Route, **values: object) -> dict[str, object]:
     """What the shop answers, with something else in it."""
     found: dict[str, object] = json.loads(route.fetch().text()) | values
     return found
@@ -255,6 +281,42 @@ def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -
     buyer.sees("Choose before the time is over")
 
 
+def assert_same_consistency(page: Page, module: str) -> None:
+    """All pairs of small logs: the proof fits, and with anything changed in it, it does not."""
+    leaves = [hashlib.sha256(bytes([n])).digest() for n in range(9)]
+    proofs: list[dict[str, Any]] = []
+    for second in range(1, 10):
+        for first in range(1, second + 1):
+            block = leaves[:second] if first % BLOCK else []
+            path = consistency_proof(first, second, block=block, blocks=[root_of(leaves[:second])])
+            proof = [node.hex() for node in path]
+            roots = {"firstRoot": root_of(leaves[:first]).hex(), "secondRoot": root_of(leaves[:second]).hex()}
+            right: dict[str, Any] = {"first": first, "second": second, "proof": proof, **roots}
+            wrong: list[dict[str, Any]] = [
+                {"firstRoot": "ab" * 32},
+                {"secondRoot": "ab" * 32},
+                {"proof": [*proof, "ab" * 32]},
+            ]
+            proofs += [right, *(right | change for change in wrong)]
+            proofs += [right | {"proof": proof[:at] + proof[at + 1 :]} for at in range(len(proof))]
+    found = page.evaluate(
+        """async ([module, proofs]) => {
+            const { isConsistent } = await import(module);
+            return Promise.all(proofs.map((proof) => isConsistent(proof)));
+        }""",
+        [module, proofs],
+    )
+    expected = [
+        is_consistent(
+            each["first"], each["second"], [bytes.fromhex(node) for node in each["proof"]],
+            first_root=bytes.fromhex(each["firstRoot"]), second_root=bytes.fromhex(each["secondRoot"]),
+        )
+        for each in proofs
+    ]  # fmt: skip
+    assert found == expected
+    assert sum(expected) == 45, "one for each pair"
+
+
 def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None:
     visitor = visit(shop)
     visitor.go("/")
@@ -273,6 +335,7 @@ def test_a_browser_computes_what_the_gate_does(shop: Shop, visit: Visit) -> None
     )
     assert computed == [Draw(key, size).number(index) for size, index in asked]
 
+    assert_same_consistency(visitor.page, module)
     receipts = [Receipt(RoomId(new_id()), n, hashlib.sha256(bytes([n])).digest(), 7, b"r" * 32) for n in range(7)]
     sheet = Sheet(receipts)
     texts = [sheet.text(RING, line) for line in range(7)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import Visit
 from tests.e2e.test_following import told, with_account
-from tests.e2e.test_pages import inspect
+from tests.e2e.test_pages import administrator, inspect
 from tests.e2e.test_staff import staff_of
 from tests.servers import Shop
 
@@ -48,3 +49,24 @@ def test_staff_write_to_followers_who_find_it_in_inbox_mailbox_and_feed(shop: Sh
     ada.page.get_by_role("link", name="All news").click()
     ada.sees(TITLE)
     inspect(ada, "posts")
+
+
+def test_staff_write_a_text_beside_its_preview_and_mail_it_to_themselves(shop: Shop, visit: Visit) -> None:
+    staff = staff_of(shop, visit)
+    staff.go("/admin/messages")
+    staff.page.get_by_role("row", name="A drop opens de").get_by_role("link").click()
+    look = staff.page.frame_locator("iframe[name=preview]")
+    expect(look.get_by_role("heading", name="Midnight Lamps ist offen")).to_be_visible()
+    expect(look.frame_locator("iframe").get_by_role("link", name="Zur Aktion")).to_be_visible()
+    staff.page.get_by_label("Subject", exact=True).fill("{{ titel }}")
+    staff.press("Show the preview")
+    expect(look.get_by_text("Line 1: There is no titel here.")).to_be_visible()
+    staff.page.get_by_label("Subject", exact=True).fill("Jetzt: {{ title }}")
+    staff.press("Show the preview")
+    expect(look.get_by_role("heading", name="Jetzt: Midnight Lamps")).to_be_visible()
+    email, _password = administrator(shop)
+    staff.press(f"Mail it to {email}")
+    staff.sees(f"On its way to {email}, with example values.")
+    assert "Midnight Lamps" in told(shop, email, "Jetzt: Midnight Lamps")
+    staff.press("Save")
+    staff.sees("Saved. Messages use it within seconds.")

@@ -120,6 +120,7 @@ def api(settings: Settings) -> Iterator[Api]:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         environment = os.environ | {
             "TIDEGATE_LISTEN_FD": str(sock.fileno()), "TIDEGATE_DEMO": "true", "TIDEGATE_HTTP__BASE_URL": url,
+            "TIDEGATE_LIVE__MAX_S": "0.01",
         }  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-c", SERVE], env=environment, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL

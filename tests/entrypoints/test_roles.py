@@ -56,6 +56,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/delete"): For.OWNERS,
     ("GET", "/account/follows"): For.OWNERS,
     ("POST", "/account/follows/end"): For.OWNERS,
+    ("GET", "/account/messages"): For.OWNERS,
+    ("POST", "/account/messages"): For.OWNERS,
     ("GET", "/account/orders"): For.ALL,
     ("POST", "/account/password"): For.OWNERS,
     ("POST", "/account/sessions/end"): For.OWNERS,
@@ -101,12 +103,23 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/codes"): For.STAFF,
     ("POST", "/admin/codes"): For.STAFF,
     ("POST", "/admin/codes/{code}/close"): For.STAFF,
+    ("GET", "/admin/messages"): For.STAFF,
+    ("GET", "/admin/messages/{template}/{language}"): For.STAFF,
+    ("POST", "/admin/messages/{template}/{language}"): For.STAFF,
+    ("GET", "/admin/messages/{template}/{language}/preview"): For.STAFF,
+    ("POST", "/admin/messages/{template}/{language}/preview"): For.STAFF,
     ("GET", "/admin/sends"): For.STAFF,
     ("POST", "/admin/sends"): For.STAFF,
     ("POST", "/admin/sends/{event_id}/{topic_id}/{wish}"): For.STAFF,
     ("GET", "/posts"): For.ALL,
     ("GET", "/posts/{post_id}"): For.ALL,
     ("POST", "/api/v1/notify/posts"): For.STAFF,
+    ("GET", "/api/v1/notify/templates"): For.STAFF,
+    ("GET", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("PUT", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("DELETE", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
+    ("POST", "/api/v1/notify/templates/{template}/{language}/preview"): For.STAFF,
+    ("GET", "/api/v1/notify/estimates"): For.STAFF,
     ("GET", "/api/v1/notify/sends"): For.STAFF,
     ("GET", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
     ("PATCH", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
@@ -161,6 +174,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/follows/{kind}/{slug}"): For.OWNERS,
     ("GET", "/api/v1/drops/{slug}/draw"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries"): For.ALL,
+    ("GET", "/api/v1/drops/{slug}/consistency/{size}"): For.ALL,
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): For.ALL,
     ("POST", "/api/v1/drops/{slug}/places"): For.SESSIONS,
     ("DELETE", "/api/v1/drops/{slug}/places/{place_id}"): For.SESSIONS,
@@ -174,6 +188,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/api/v1/holds/{hold_id}"): For.SESSIONS,
     ("POST", "/api/v1/login-links"): For.ALL,
     ("POST", "/api/v1/login-links/use"): For.ALL,
+    ("GET", "/api/v1/inbox/events"): For.SESSIONS,
     ("DELETE", "/api/v1/me"): For.OWNERS,
     ("GET", "/api/v1/me"): For.SESSIONS,
     ("PUT", "/api/v1/me/password"): For.OWNERS,
@@ -207,6 +222,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/confirm"): For.ALL,
     ("GET", "/dev/mail"): For.ALL,
     ("GET", "/dev/mail.json"): For.ALL,
+    ("GET", "/dev/mail/gallery"): For.ALL,
+    ("GET", "/dev/mail/gallery/{template}/{locale}"): For.ALL,
     ("GET", "/dev/mail/{mail_id}"): For.ALL,
     ("GET", "/dev/mail/{mail_id}/html"): For.ALL,
     ("GET", "/docs"): For.ALL,
@@ -252,6 +269,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/robots.txt"): For.ALL,
     ("GET", "/sandbox/pay/{payment_id}"): For.ALL,
     ("POST", "/sandbox/pay/{payment_id}"): For.ALL,
+    ("GET", "/preferences"): For.ALL,
+    ("POST", "/preferences"): For.ALL,
     ("GET", "/search"): For.ALL,
     ("GET", "/sitemap.xml"): For.ALL,
     ("GET", "/sitemaps/{name}.xml"): For.ALL,
@@ -262,7 +281,8 @@ TABLE: dict[tuple[str, str], For] = {
 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Any]:
-    edge: Any = create_app(settings.model_copy(update={"demo": True}))
+    brief = settings.live.model_copy(update={"max_s": 0.01})  # no stream lasts
+    edge: Any = create_app(settings.model_copy(update={"demo": True, "live": brief}))
     async with edge.app.router.lifespan_context(edge.app):
         yield edge
 

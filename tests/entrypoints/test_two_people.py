@@ -48,6 +48,7 @@ PUBLIC = {
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): "one of a list that is public and names nobody",
     ("GET", "/posts/{post_id}"): "news of the shop, for all",
     ("POST", "/api/v1/payments/webhooks/{provider}"): "signed by the provider",
+    ("GET", "/dev/mail/gallery/{template}/{locale}"): "examples",
     ("GET", "/dev/mail/{mail_id}"): "the demo's mailbox",
     ("GET", "/dev/mail/{mail_id}/html"): "the demo's mailbox",
     ("GET", "/sandbox/pay/{payment_id}"): "the demo's payment provider, whose page asks for a card",

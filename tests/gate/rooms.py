@@ -25,9 +25,9 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 @pytest.fixture
 def database_url(cluster: TestCluster) -> Iterator[str]:
     """A fresh database: tests of selling leave goods behind, which the gate's own do not."""
-    url = cluster.clone()
+    url = cluster.borrow()
     yield url
-    cluster.drop(url)
+    cluster.give_back(url)
 
 
 async def a_key(conn: Connection) -> None:

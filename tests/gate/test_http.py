@@ -20,7 +20,8 @@ from tests.gate.conftest import MakeRoom, account, let_open, room_of
 from tests.waiting import eventually
 from tidegate.gate import RoomMode
 from tidegate.gate.draw import Draw, commitment_of, draw_key
-from tidegate.gate.log import Log, is_included, leaf_hash
+from tidegate.gate.log import Log, is_consistent, is_included, leaf_hash
+from tidegate.gate.receipts import read_claim
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 
@@ -211,7 +212,7 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     assert before["commitment"] == room.commitment.hex()
     assert [before[name] for name in ("seed", "root", "digest", "size")] == [None] * 4
     assert before["assurance"] == "pending"
-    for early in ("entries", "entries/0"):
+    for early in ("consistency/1", "entries", "entries/0"):
         assert problem(await site.get(f"{DROP}/{early}")) == (409, "not-drawn-yet")
     people = [await account(database) for _ in range(5)]
     places = [await joined(site, who) for who in people]
@@ -221,6 +222,7 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     await ready(site, "open", drawn=True)
     late = await joined(site, await account(database))
     draw = (await site.get(f"{DROP}/draw")).json()
+    await check_logs_of_receipts(site, [*places, late], draw)
     assert (draw["assurance"], draw["size"], draw["beacon"]) == ("verifiable", 5, "7 of hearts")
     seed, root = bytes.fromhex(draw["seed"]), bytes.fromhex(draw["root"])
     assert commitment_of(seed).hex() == before["commitment"]
@@ -245,6 +247,24 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     assert late["number"] == 6
     for nobody in ("5", "-1", "x", "9" * 30):
         assert problem(await site.get(f"{DROP}/entries/{nobody}"))[0] == 404
+
+
+async def check_logs_of_receipts(site: httpx.AsyncClient, places: list[dict[str, Any]], draw: dict[str, Any]) -> None:
+    """Each receipt, older or later than the draw, is shown to be of the same log; of another nothing can be shown."""
+    drawn = (draw["size"], bytes.fromhex(draw["root"]))
+    for place in places:
+        claim = read_claim(place["receipt"])
+        assert claim is not None
+        response = await site.get(f"{DROP}/consistency/{claim.size}")
+        grown = response.json()
+        (first, older), (second, newer) = sorted([(claim.size, claim.root), drawn])
+        assert (grown["first"], grown["second"]) == (first, second)
+        proof = [bytes.fromhex(node) for node in grown["proof"]]
+        assert is_consistent(first, second, proof, first_root=older, second_root=newer)
+        assert first == second or not is_consistent(first, second, proof, first_root=b"r" * 32, second_root=newer)
+        assert response.headers["cache-control"] == "public, max-age=3600"
+    for nothing in ("0", "7", "-1", "x", "9" * 30):
+        assert problem(await site.get(f"{DROP}/consistency/{nothing}"))[0] == 404
 
 
 async def test_a_long_list_goes_on_at_the_next_address(

@@ -13,7 +13,9 @@ from tidegate.gate.log import (
     EMPTY_ROOT,
     Log,
     LogBroken,
+    consistency_proof,
     inclusion_proof,
+    is_consistent,
     is_included,
     leaf_hash,
     path_to,
@@ -115,6 +117,56 @@ def test_proofs_from_blocks_are_those_of_the_whole_log(size: int) -> None:
         assert is_included(leaves[index], index, size, proof, Log().extended(entries).root)
 
 
+def defined_consistency(first: int, entries: list[bytes], *, whole: bool = True) -> list[bytes]:
+    """RFC 9162, 2.1.4.1, word for word."""
+    if first == len(entries):
+        return [] if whole else [defined_root(entries)]
+    half = 1 << (len(entries) - 1).bit_length() - 1
+    if first <= half:
+        return [*defined_consistency(first, entries[:half], whole=whole), defined_root(entries[half:])]
+    return [*defined_consistency(first - half, entries[half:], whole=False), defined_root(entries[:half])]
+
+
+def consistency_of(first: int, entries: list[bytes]) -> list[bytes]:
+    start = first // BLOCK * BLOCK
+    block = [leaf_hash(entry) for entry in entries[start : start + BLOCK]] if first % BLOCK else []
+    return consistency_proof(first, len(entries), block=block, blocks=block_hashes(entries))
+
+
+@given(st.integers(1, 200), st.data())
+def test_a_log_is_shown_to_begin_with_an_older_one_and_with_no_other(second: int, data: st.DataObject) -> None:
+    entries = entries_of(second)
+    first = data.draw(st.integers(1, second))
+    proof = consistency_of(first, entries)
+    assert proof == defined_consistency(first, entries)
+    roots = {"first_root": defined_root(entries[:first]), "second_root": defined_root(entries)}
+    assert is_consistent(first, second, proof, **roots)
+    for name, root in roots.items():
+        assert not is_consistent(first, second, proof, **roots | {name: sha256(root).digest()})
+    assert not is_consistent(first, second, [*proof, roots["second_root"]], **roots)
+    assert not is_consistent(second + 1, second, proof, **roots)
+    assert not is_consistent(0, second, proof, **roots)
+    moved = [entries[-1], *entries[1:-1], entries[0]] if first > 1 else [b"another", *entries[1:]]
+    if first < second:
+        assert not is_consistent(
+            first, second, consistency_of(first, moved), **roots | {"second_root": defined_root(moved)}
+        )
+    for at in range(len(proof)):
+        assert not is_consistent(first, second, proof[:at] + proof[at + 1 :], **roots)
+        assert not is_consistent(first, second, [*proof[:at], sha256(proof[at]).digest(), *proof[at + 1 :]], **roots)
+
+
+SIZES = [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 300, 3 * BLOCK, 3 * BLOCK + 1]
+
+
+def test_consistency_from_blocks_is_that_of_the_whole_log() -> None:
+    entries = entries_of(SIZES[-1])
+    for first in SIZES:
+        for second in SIZES:
+            if first <= second:
+                assert consistency_of(first, entries[:second]) == defined_consistency(first, entries[:second])
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(LogBroken):
         Log(3, (EMPTY_ROOT,))
@@ -124,3 +176,7 @@ def test_what_does_not_fit_is_refused() -> None:
         path_to([EMPTY_ROOT], 1)
     with pytest.raises(LogBroken):
         inclusion_proof(0, 2, block=[EMPTY_ROOT], blocks=[EMPTY_ROOT])
+    with pytest.raises(LogBroken):
+        consistency_proof(3, 2, block=[EMPTY_ROOT] * 2, blocks=[EMPTY_ROOT])
+    with pytest.raises(LogBroken):
+        consistency_proof(1, 2, block=[], blocks=[EMPTY_ROOT])

@@ -18,8 +18,8 @@ from tests.gate.test_signing import RING
 from tidegate.entrypoints.commands import make_app
 from tidegate.gate import Receipt
 from tidegate.gate.draw import Draw, commitment_of, digest_of, draw_key
-from tidegate.gate.log import Log
-from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.log import Log, consistency_proof, leaf_hash, path_to, root_of
+from tidegate.gate.messages import ConsistencyAnswer, DrawAnswer, ProofAnswer
 from tidegate.gate.receipts import receipt_text
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.ids import PlaceId, RoomId, new_id
@@ -183,6 +183,26 @@ def test_the_document_is_the_one_of_the_api() -> None:
     assert msgspec.to_builtins(msgspec.convert(DRAW, DrawAnswer)) == DRAW
 
 
+LEAVES = [leaf_hash(entry) for entry in ENTRIES]
+OLD, LATER = 8, SIZE + 3
+LATER_ENTRIES = [*ENTRIES, *(entry_of(PlaceId(new_id()), 1) for _ in range(LATER - SIZE))]
+
+
+def grown(first: int, entries: list[bytes]) -> ConsistencyAnswer:
+    block = [leaf_hash(entry) for entry in entries]
+    proof = consistency_proof(first, len(entries), block=block, blocks=[root_of(block)])
+    return ConsistencyAnswer(first, len(entries), [node.hex() for node in proof])
+
+
+PROOFS: dict[str, Any] = {
+    "/api/v1/drops/boots/entries/7": ProofAnswer(
+        7, ENTRIES[7].hex(), SIZE, [each.hex() for each in path_to(LEAVES, 7)], ROOT.hex(), 1
+    ),
+    f"/api/v1/drops/boots/consistency/{OLD}": grown(OLD, ENTRIES),
+    f"/api/v1/drops/boots/consistency/{LATER}": grown(SIZE, LATER_ENTRIES),
+}
+
+
 @pytest.fixture
 def shop_url() -> Iterator[str]:
     """A shop that answers with the draw, and with its entries in pages of twenty, as ours does."""
@@ -194,6 +214,8 @@ def shop_url() -> Iterator[str]:
             links = {}
             if address == "/api/v1/drops/boots/draw":
                 body = json.dumps(DRAW).encode()
+            elif address in PROOFS:
+                body = msgspec.json.encode(PROOFS[address])
             elif address == "/api/v1/drops/boots/entries":
                 body = "".join(f"{entry.hex()}\n" for entry in ENTRIES[start : start + 20]).encode()
                 if start + 20 < SIZE:
@@ -225,3 +247,41 @@ def test_a_draw_is_read_from_the_shop_and_kept(shop_url: str, tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert run(["verify-draw", str(kept)]).output == done.output
     assert run(["verify-draw", f"{shop_url}/drops/hats"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "entries", "code", "words"),
+    [
+        ({}, OLD, ENTRIES, 0, "your entry is in the log"),
+        ({}, SIZE, ENTRIES, 0, "your entry is in the log"),
+        ({}, LATER, LATER_ENTRIES, 0, "your entry is in the log"),
+        ({}, OLD, [b"x" * 32, *ENTRIES[1:]], 1, "the log did not grow from the one that your receipt is of"),
+        ({}, SIZE, [b"x" * 32, *ENTRIES[1:]], 1, "the log did not grow from the one that your receipt is of"),
+        ({}, LATER, [*ENTRIES[:-1], b"x" * 32, *LATER_ENTRIES[SIZE:]], 1, "the log did not grow from the one that"),
+        ({"entry": ENTRIES[8]}, OLD, ENTRIES, 1, "your entry is not in the log"),
+        ({"index": SIZE}, OLD, ENTRIES, 1, "your entry is not in the log"),
+        ({"room_id": RoomId(new_id())}, OLD, ENTRIES, 1, "your entry is not in the log"),
+        ({}, 9, ENTRIES, 2, "/consistency/9 answers 404"),
+    ],
+)
+def test_one_receipt_is_checked_by_its_proofs(
+    shop_url: str, change: dict[str, Any], size: int, entries: list[bytes], code: int, words: str
+) -> None:
+    root = Log().extended(entries[:size]).root
+    claim: dict[str, Any] = {"room_id": ROOM, "index": 7, "entry": ENTRIES[7], "size": size, "root": root} | change
+    receipt = receipt_text(RING, Receipt(**claim))
+    run = partial(CliRunner().invoke, make_app(["verify-draw"]))
+    done = run(["verify-draw", f"{shop_url}/drops/boots", "--proofs", "--receipt", receipt])
+    assert (done.exit_code, words in done.output) == (code, True), done.output
+    number = Draw(draw_key(SEED, root=ROOT, beacon="9 of clubs"), SIZE).number(7)
+    assert (f"number {number:,}" in done.output) is (code == 0)
+
+
+def test_proofs_need_a_receipt_and_a_shop(shop_url: str) -> None:
+    receipt = receipt_text(RING, Receipt(ROOM, 7, ENTRIES[7], SIZE, ROOT))
+    run = partial(CliRunner().invoke, make_app(["verify-draw"]))
+    assert run(["verify-draw", f"{shop_url}/drops/boots", "--proofs"]).exit_code == 2
+    assert run(["verify-draw", "a-file", "--proofs", "--receipt", receipt]).exit_code == 2
+    wrong = run(["verify-draw", f"{shop_url}/drops/boots", "--proofs", "--receipt", receipt, "--digest", "0" * 64])
+    assert wrong.exit_code == 1
+    assert "not the one that was noted" in wrong.output

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from tidegate import accounts, notify
 from tidegate.notify import pages
@@ -30,11 +31,14 @@ async def browser(database: Database, settings: Settings) -> AsyncIterator[httpx
             return await accounts.find_person(conn, token=token)
 
     app = FastAPI()
+    valkey = Redis.from_url(settings.require_valkey_url())
     app.state.settings, app.state.database, app.state.resolve_person = settings, database, resolve
+    app.state.valkey = valkey
     app.include_router(pages.router)
     transport = httpx.ASGITransport(make_app(app, settings, error_page=error_page))
     async with httpx.AsyncClient(transport=transport, base_url=settings.base_url) as client:
         yield client
+    await valkey.aclose()
 
 
 async def write_to(database: Database, *people: PersonId, **words: Any) -> None:

@@ -50,7 +50,13 @@ class Begun:
 
 
 async def write(
-    database: Database, settings: Settings, *, key: str = "lamps", title: str = "New lamps", request: str = "one"
+    database: Database,
+    settings: Settings,
+    *,
+    key: str = "lamps",
+    title: str = "New lamps",
+    request: str = "one",
+    channels: tuple[notify.Channel, ...] = BOTH,
 ) -> notify.Post:
     async with database.transaction() as conn:
         return await notify.write_post(
@@ -59,7 +65,7 @@ async def write(
             key=key,
             title=title,
             body="They are <here>.\nCome and see.",
-            channels=BOTH,
+            channels=channels,
             author_id=STAFF,
             request_key=request,
             base_url=settings.base_url,
@@ -98,9 +104,12 @@ async def test_a_post_is_in_every_inbox_and_mailbox_and_in_the_feed(
 
 
 async def test_a_request_that_comes_twice_writes_one_post(begun: Begun, database: Database, mailing: Settings) -> None:
-    assert (await write(database, mailing)).post_id == begun.event_id
+    for same in (BOTH, BOTH[::-1]):
+        assert (await write(database, mailing, channels=same)).post_id == begun.event_id
     with pytest.raises(notify.PostDiffers):
         await write(database, mailing, title="Other lamps")
+    with pytest.raises(notify.PostDiffers):
+        await write(database, mailing, channels=(notify.Channel.INBOX,))
     with pytest.raises(InvalidRequest):
         await write(database, mailing, title="two\nlines", request="two")
     with pytest.raises(NotFound):
@@ -200,6 +209,22 @@ async def test_a_send_whose_words_cannot_be_written_fails_at_once(
         await conn.execute("UPDATE notify.sends SET template = 'nothing_of_the_kind'")
     assert await plan_send(database, settings, event_id=begun.event_id) == 0
     assert (await begun.now()).state is notify.SendState.FAILED
+
+
+async def test_words_and_posts_leave_after_the_inboxes_that_show_them(
+    begun: Begun, database: Database, settings: Settings
+) -> None:
+    await tell(database, settings, begun.event_id)
+    for age_days, left in ((129, True), (132, False)):
+        async with database.connection() as conn:
+            for table in ("words", "posts"):
+                await conn.execute(
+                    f"UPDATE notify.{table} SET created_at = clock_timestamp() - make_interval(days => %s)", (age_days,)
+                )
+            removed = [await notify.delete_old_words(conn, inbox_days=100, limit=1) for _ in range(4)]
+            rows = await conn.execute("SELECT (SELECT count(*) FROM notify.words), (SELECT count(*) FROM notify.posts)")
+            assert await rows.fetchone() == ((2, 1) if left else (0, 0))
+            assert sum(removed) == (0 if left else 2)
 
 
 def test_a_worker_of_a_lane_that_does_not_exist_says_so(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.servers import Shop, is_gone, wait_until
 
-CHILDREN = {"postgres", "valkey", "site-1", "site-2", "worker", "scheduler", "mail-catcher"}
+CHILDREN = {"postgres", "valkey", "site-1", "site-2", "worker", "worker-urgent", "scheduler", "mail-catcher"}
 
 LAUNCH_AS_ORDINARY_USER = (
     "import os, sys; from tidegate.platform.embedded.launch import take_account\n"
@@ -184,7 +184,7 @@ def test_servers_with_a_url_of_their_own_are_not_started(new_shop: NewShop, data
         "TIDEGATE_SUPERVISOR__SITE_PROCESSES": "1",
     }
     shop = new_shop(arguments=(), environment=urls).start().wait_ready()
-    assert set(shop.pids()) == {"site-1", "worker", "scheduler"}
+    assert set(shop.pids()) == {"site-1", "worker", "worker-urgent", "scheduler"}
     assert not (shop.home / "postgres").exists()
     shop.stop()
 

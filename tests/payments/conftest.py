@@ -37,9 +37,9 @@ def database_url(payments_url: str) -> str:
 @pytest.fixture
 def fresh_database_url(cluster: TestCluster) -> Iterator[str]:
     """A database of its own, for tests that leave more behind than payments."""
-    url = cluster.clone()
+    url = cluster.borrow()
     yield url
-    cluster.drop(url)
+    cluster.give_back(url)
 
 
 @pytest.fixture

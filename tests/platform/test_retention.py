@@ -12,7 +12,7 @@ import pytest
 
 from tidegate.platform.database import Database
 from tidegate.platform.ids import id_floor
-from tidegate.platform.retention import delete_old_keys, drop_finished_partitions
+from tidegate.platform.retention import KEPT_LONGER, delete_old_keys, drop_finished_partitions
 
 OLD = datetime(2020, 3, 5, tzinfo=UTC)
 
@@ -59,6 +59,22 @@ def test_a_month_that_somebody_uses_is_left_for_the_next_time(conn: psycopg.Conn
         reader.execute("SELECT 1 FROM platform.outbox_2020_03")
         assert drop_finished_partitions(conn, keep_days=90) == []
     assert drop_finished_partitions(conn, keep_days=90) == ["platform.outbox_2020_03"]
+
+
+def test_an_old_month_of_inboxes_is_dropped_by_its_age_alone(conn: psycopg.Connection[Any]) -> None:
+    start, end = (id_floor(datetime(2020, month, 1, tzinfo=UTC)) for month in (3, 4))
+    conn.execute(
+        "CREATE TABLE notify.inbox_messages_2020_03 PARTITION OF notify.inbox_messages"
+        f" FOR VALUES FROM ('{start}') TO ('{end}')"
+    )
+    conn.execute(
+        "INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body) VALUES (%s, %s, 'x', 'y')",
+        (id_floor(OLD), uuid4()),
+    )
+    assert drop_finished_partitions(conn, keep_days=90) == []
+    assert drop_finished_partitions(conn, keep_days=100_000, tables=KEPT_LONGER) == []
+    assert drop_finished_partitions(conn, keep_days=730, tables=KEPT_LONGER) == ["notify.inbox_messages_2020_03"]
+    assert conn.execute("SELECT count(*) FROM notify.inbox_messages").fetchone() == (0,)
 
 
 @pytest.mark.anyio

@@ -25,6 +25,7 @@ from tidegate.web import (
     blamed,
     client_address,
     forget_session,
+    let_listen,
     own_path,
     read_form,
     render,
@@ -253,7 +254,9 @@ def _go_on(request: Request, signed_in: SignedIn, then: str) -> Response:
     is_staff = signed_in.person.is_staff
     home = STAFF_HOME if is_staff else CUSTOMER_HOME
     fits = then and (is_staff or not then.startswith(STAFF_HOME))
-    return see_other(request, then if fits else home, session_token=signed_in.token)
+    response = see_other(request, then if fits else home, session_token=signed_in.token)
+    let_listen(request, response)
+    return response
 
 
 def _then(request: Request) -> str:

@@ -12,12 +12,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
-from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop
 from tidegate.gate import Phase, RoomUnknown, RoomView
 from tidegate.ops import DropSample, Sample
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId

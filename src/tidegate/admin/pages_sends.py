@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from tidegate import notify
 from tidegate.admin.pages_shell import staff_member, staff_router
 from tidegate.checkout import Shop
+from tidegate.platform.clock import database_now
 from tidegate.platform.ids import EventId, new_id, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
@@ -26,8 +28,12 @@ SHOWN: Final = 20
 TOPICS: Final = 200
 """Most topics to choose from, the newest first."""
 LIVE_S: Final = 3
-FIELDS: Final = ("topic", "title", "body", "inbox", "email", "key")
+FIELDS: Final = ("topic", "title", "body", "inbox", "email", "key", "matters_h")
 STEERS: Final = {"pause": notify.pause_send, "resume": notify.resume_send, "cancel": notify.cancel_send}
+
+
+MATTERS_H: Final = (1, 6, 24, 72)
+"""For how many hours a post may matter, to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class SendsContext:
     max_title: int
     max_body: int
     estimate: notify.Estimate | None
+    matters_h: tuple[int, ...]
 
 
 @router.get("")
@@ -80,6 +87,7 @@ async def post_post(request: Request) -> Response:
                 author_id=person.id,
                 request_key=str(parse_id(typed["key"]) or new_id()),
                 base_url=shop.settings.base_url,
+                expires_at=_expiry(typed["matters_h"], now=await database_now(conn)),
             )
     except (InvalidRequest, notify.PostDiffers) as problem:
         return await _show(request, typed, problem=problem)
@@ -129,6 +137,7 @@ async def _show(
         max_title=notify.MAX_TITLE,
         max_body=notify.MAX_BODY,
         estimate=estimate,
+        matters_h=MATTERS_H,
     )
     status = 200 if problem is None else problem.status
     return render(request, "admin/sends.html", context, status=status, headers=NOT_KEPT)
@@ -136,6 +145,11 @@ async def _show(
 
 def _channels(form: PostedForm) -> list[notify.Channel]:
     return [channel for channel in notify.Channel if form.get(channel.value) == "1"]
+
+
+def _expiry(hours: str, *, now: datetime) -> datetime | None:
+    """When it does not matter any more; None for as long as it takes."""
+    return next((now + timedelta(hours=each) for each in MATTERS_H if hours == str(each)), None)
 
 
 def _place(text: str) -> tuple[EventId, UUID] | None:

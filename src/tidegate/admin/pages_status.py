@@ -11,11 +11,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from tidegate import ops
-from tidegate.admin.charts import Chart, Series, draw_chart
 from tidegate.admin.pages import DropRow, drop_rows
 from tidegate.admin.pages_shell import staff_router
 from tidegate.checkout import Shop
 from tidegate.ops import Sample, Statuses
+from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.platform.clock import database_now
 from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, render

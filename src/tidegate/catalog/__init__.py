@@ -97,7 +97,7 @@ from tidegate.catalog.erasing import archive_products, find_demo, remove_product
 from tidegate.catalog.exports import export_products
 from tidegate.catalog.imports import import_products
 from tidegate.catalog.mapping import Mapped, parse_mapping
-from tidegate.catalog.openings import Opening, loose_variants, opened, opened_lately
+from tidegate.catalog.openings import Opening, closed_lately, loose_variants, opened, opened_lately
 from tidegate.catalog.pictures import (
     MAX_ALT,
     PictureWish,
@@ -229,6 +229,7 @@ __all__ = [
     "clean_code",
     "close_drop",
     "close_voucher",
+    "closed_lately",
     "collection_to_edit",
     "collections_of",
     "count_unpriced",

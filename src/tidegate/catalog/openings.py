@@ -14,7 +14,7 @@ from tidegate.platform.ids import DropId, VariantId
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A live drop that has opened, and the slugs of the collections that its products are in."""
+    """A drop that has opened, and the slugs of the collections that its products are in."""
 
     id: DropId
     slug: str
@@ -23,14 +23,15 @@ class Opening:
     collections: tuple[str, ...]
 
 
-_OPENINGS = """
+_DROPS = """
 SELECT d.id, d.slug, d.title, d.opens_at, ARRAY(
     SELECT DISTINCT o.slug FROM catalog.drop_items AS i JOIN catalog.variants AS v ON v.id = i.variant_id
     JOIN catalog.product_collections AS m ON m.product_id = v.product_id
     JOIN catalog.collections AS o ON o.id = m.collection_id WHERE i.drop_id = d.id ORDER BY o.slug
 )
-FROM catalog.drops AS d WHERE d.closed_at IS NULL AND d.opens_at <= clock_timestamp()
+FROM catalog.drops AS d
 """
+_OPENINGS = f"{_DROPS} WHERE d.closed_at IS NULL AND d.opens_at <= clock_timestamp()"
 
 
 async def opened(conn: Connection, *, slugs: Sequence[str]) -> tuple[Opening, ...]:
@@ -44,6 +45,16 @@ async def opened_lately(conn: Connection, *, within_s: float, limit: int) -> tup
     rows = await conn.execute(
         f"{_OPENINGS} AND d.opens_at > clock_timestamp() - make_interval(secs => %s)"
         " ORDER BY d.opens_at DESC, d.slug LIMIT %s",
+        (within_s, limit),
+    )
+    return tuple(Opening(row[0], row[1], row[2], row[3], tuple(row[4])) for row in await rows.fetchall())
+
+
+async def closed_lately(conn: Connection, *, within_s: float, limit: int) -> tuple[Opening, ...]:
+    """The drops that were closed in the last `within_s` seconds, the latest first, at most `limit`."""
+    rows = await conn.execute(
+        f"{_DROPS} WHERE d.closed_at > clock_timestamp() - make_interval(secs => %s)"
+        " ORDER BY d.closed_at DESC, d.slug LIMIT %s",
         (within_s, limit),
     )
     return tuple(Opening(row[0], row[1], row[2], row[3], tuple(row[4])) for row in await rows.fetchall())

@@ -78,6 +78,7 @@ from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
+from tidegate.checkout.orders import count_paid
 from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
@@ -145,6 +146,7 @@ __all__ = [
     "change_address",
     "check_form",
     "check_out",
+    "count_paid",
     "delete_old_carts",
     "empty_cart",
     "empty_view",

@@ -217,6 +217,15 @@ async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
     return {row[0]: _order(row) for row in await rows.fetchall()}
 
 
+async def count_paid(conn: Connection, *, order_ids: Sequence[OrderId]) -> int:
+    """How many of these orders are there and were paid, whatever became of them since."""
+    found = await conn.execute(
+        "SELECT count(*) FROM checkout.orders WHERE id = ANY(%s) AND paid_at IS NOT NULL", (list(order_ids),)
+    )
+    row = await found.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> None:
     """Move orders where `rules.TRANSITIONS` allows it from the state they have now; others stay as they are."""
     for new in sorted(set(moves.values())):

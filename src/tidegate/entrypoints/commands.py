@@ -44,6 +44,7 @@ def _add_merchants(app: typer.Typer) -> None:
     """The commands of modules."""
     from tidegate.gate import cli as gate
     from tidegate.ops import cli as ops
+    from tidegate.rehearse import cli as rehearse
 
     app.add_typer(ops.import_app, name="import")
     app.add_typer(ops.stock_app, name="stock")
@@ -59,6 +60,7 @@ def _add_merchants(app: typer.Typer) -> None:
         ("doctor", ops.doctor_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
+        ("rehearse", rehearse.rehearse_command),
     ):
         app.command(name)(command)
 

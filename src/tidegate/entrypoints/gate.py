@@ -21,7 +21,6 @@ from starlette.types import ASGIApp
 from tidegate.entrypoints.admission import clear_rooms, gate_admission
 from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -48,7 +47,7 @@ from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import make_app
 from tidegate.platform.loops import Loop, run_loops
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings, current_settings
 from tidegate.storefront import pages_draw, pages_gate
 from tidegate.web import StaticTree, error_page, form_key, pages_language, pages_problems
@@ -128,7 +127,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = database
         app.state.gate = rooms
         app.state.room_title = partial(_title, rooms)
-        app.state.shelf.may = partial(http_pace.may_follow, rooms)
+        app.state.shelf.guard = http_pace.pace_guard(rooms)
         moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
         try:
             yield

@@ -35,7 +35,7 @@ from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.partitions import make_partitions
 from tidegate.platform.relay import listen, measure_outbox, relay_once
-from tidegate.platform.retention import delete_old_commits, delete_old_keys, drop_finished_partitions
+from tidegate.platform.retention import KEPT_LONGER, delete_old_commits, delete_old_keys, drop_finished_partitions
 from tidegate.platform.settings import Settings
 from tidegate.storefront import Announcer
 
@@ -98,6 +98,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
+        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
@@ -120,6 +121,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
         Loop("clear-rooms", _in_transaction(database, partial(clear_rooms, settings)), HOUR_S),
         Loop("delete-follows", _in_transaction(database, _delete_follows), HOUR_S),
+        Loop("delete-words", _in_transaction(database, partial(_delete_words, settings)), HOUR_S),
         Loop("sweep-pictures", partial(_sweep_pictures, database, settings), HOUR_S),
         Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
     ]
@@ -158,6 +160,10 @@ async def _delete_follows(conn: Connection) -> int:
     return await notify.delete_spent(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
 
 
+async def _delete_words(settings: Settings, conn: Connection) -> int:
+    return await notify.delete_old_words(conn, inbox_days=settings.jobs.inbox_days, limit=DELETE_BATCH)
+
+
 async def _sweep_pictures(database: Database, settings: Settings) -> int:
     """Files that nothing shows; and files without a row, a part of them each hour."""
     files, limits = LocalFiles(settings.pictures_folder), settings.pictures
@@ -180,4 +186,5 @@ def _make_partitions(settings: Settings) -> int:
 
 def _drop_partitions(settings: Settings) -> int:
     with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
-        return len(drop_finished_partitions(conn, keep_days=settings.jobs.retention_days))
+        finished = drop_finished_partitions(conn, keep_days=settings.jobs.retention_days)
+        return len(finished + drop_finished_partitions(conn, keep_days=settings.jobs.inbox_days, tables=KEPT_LONGER))

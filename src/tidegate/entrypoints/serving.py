@@ -21,8 +21,6 @@ from tidegate.platform.settings import Settings
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
 
-PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
-
 
 def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     """An app without routes, which documents itself by our own pages only."""

@@ -26,6 +26,7 @@ from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
@@ -44,7 +45,6 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.checkout import open_shop
 from tidegate.entrypoints.serving import (
-    PROCESS_NAME_VARIABLE,
     bare_app,
     database_checks,
     listening_socket,
@@ -54,11 +54,14 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
+from tidegate.notify import http_inbox as notify_http_inbox
 from tidegate.notify import http_staff as notify_http_staff
+from tidegate.notify import http_templates as notify_http_templates
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.notify import pages_posts as notify_pages_posts
+from tidegate.notify import pages_preferences as notify_pages_preferences
 from tidegate.payments import Provider, http_sandbox, make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import HealthCheck, health_router
@@ -66,9 +69,11 @@ from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.server import make_server
-from tidegate.platform.edge.stack import make_app
+from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.ids import PersonId
+from tidegate.platform.latency_sharing import sharing_latency
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
@@ -150,7 +155,14 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
+    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+
+
+def end_streams(app: ASGIApp) -> None:
+    """Let go whoever listens to the site: nobody's stream holds up its stop."""
+    listeners = getattr(app.app.state, "listeners", None) if isinstance(app, OnlyHttp) else None
+    if listeners is not None:
+        listeners.close()
 
 
 ROUTERS = (
@@ -180,6 +192,7 @@ ROUTERS = (
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
     admin_pages_sends.router,
+    admin_pages_messages.router,
     admin_pages_status.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
@@ -198,7 +211,10 @@ ROUTERS = (
     notify_pages.router,
     notify_pages_follow.router,
     notify_pages_posts.router,
+    notify_pages_preferences.router,
+    notify_http_inbox.router,
     notify_http_staff.router,
+    notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,
     pages_language.router,
@@ -233,6 +249,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.forget_person = (checkout.forget_person, notify.forget_follows, gate.leave_all_rooms)
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
+        app.state.address_of = partial(_address_of, database)
         app.state.files = LocalFiles(settings.pictures_folder)
         app.state.make_guest = partial(_make_guest, database, settings)
         providers = make_providers(database, settings, extra=app.state.extra_providers)
@@ -240,10 +257,13 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             open_shop(database, settings, providers) as shop,
             open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
             open_answers(database, settings) as (answers, freshness),
+            notify.open_listeners(database, settings, valkey=valkey) as listeners,
+            sharing_latency(valkey),
         ):
+            app.state.listeners = listeners
             app.state.shop = shop
             app.state.gate = rooms
-            app.state.shelf.may = partial(gate_http_pace.may_follow, rooms)
+            app.state.shelf.guard = gate_http_pace.pace_guard(rooms)
             app.state.visit = storefront_pages_visit.visit_of
             app.state.freshness = freshness
             app.state.answers = answers
@@ -269,6 +289,11 @@ async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
 async def _make_guest(database: Database, settings: Settings) -> SignedIn:
     async with database.transaction() as conn:
         return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
+
+
+async def _address_of(database: Database, person_id: PersonId) -> str | None:
+    async with database.connection() as conn:
+        return (await accounts.addresses_of(conn, people=[person_id])).get(person_id)
 
 
 def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:

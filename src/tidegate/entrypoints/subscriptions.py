@@ -12,6 +12,7 @@ SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "account.link": Subscription(WITHIN_10S, (notify_tasks.account_link,)),
     "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follow_asked,)),
     "follow.send": Subscription(BULK, (notify_tasks.send,)),
+    "message.trial": Subscription(WITHIN_10S, (notify_tasks.message_trial,)),
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
     "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event,)),

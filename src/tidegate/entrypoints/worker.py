@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
-from tidegate.platform.jobs import LANES, run_worker
-from tidegate.platform.observability import configure_logging, start_metrics
+from tidegate.platform.jobs import run_worker
+from tidegate.platform.lanes import LANES
+from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 
@@ -24,6 +26,7 @@ def serve(settings: Settings, *, lanes: Sequence[str] | None = None, processes: 
     if processes is not None:
         jobs = settings.jobs.model_copy(update={"worker_processes": processes})
         settings = settings.model_copy(update={"jobs": jobs})
-    configure_logging(settings, process_name=NAME)
-    start_metrics(settings, process_name=NAME)
+    name = os.environ.get(PROCESS_NAME_VARIABLE, NAME)
+    configure_logging(settings, process_name=name)
+    start_metrics(settings, process_name=name)
     sys.exit(run_worker(settings, SUBSCRIPTIONS, lanes=[lane for lane in LANES if not lanes or lane in lanes]))

@@ -42,6 +42,7 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
+from tidegate.gate.draw import Draw, draw_key
 from tidegate.gate.handover import leave_all_rooms, take_over_places
 from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.pass_desk import PassDesk
@@ -73,6 +74,7 @@ __all__ = [
     "AccountNeeded",
     "BeaconWatch",
     "Counts",
+    "Draw",
     "DrawAnswer",
     "DrawIsOver",
     "Engine",
@@ -122,6 +124,7 @@ __all__ = [
     "close_room",
     "create_room",
     "draw_answer",
+    "draw_key",
     "draw_rooms_once",
     "end_round",
     "fetch_beacon",

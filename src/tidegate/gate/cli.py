@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from tidegate.gate.contracts import Receipt
 from tidegate.gate.log import Log
 from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.receipts import read_claim
-from tidegate.gate.verify import NotChecked, Verdict, check_draw, number_in
-from tidegate.gate.verify_source import read_draw, save_draw
+from tidegate.gate.verify import NotChecked, Verdict, assurance_of, check_draw, number_in, wrong_values
+from tidegate.gate.verify_proofs import check_receipt
+from tidegate.gate.verify_source import read_draw, read_draw_only, save_draw
 
 WRONG, UNREADABLE = 1, 2
 """Exit codes."""
@@ -28,6 +30,9 @@ def verify_draw_command(
     receipt: Annotated[
         str | None, typer.Option(help="Your receipt: is your entry in the list, with which number?")
     ] = None,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Check your receipt by its proofs only, without fetching the whole list.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the draw and its entries in a file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -36,21 +41,46 @@ def verify_draw_command(
     Exit code: 0 when all of it fits, 1 when something does not, 2 when it could not be checked.
     """
     try:
-        draw, entries = read_draw(source)
-        if save is not None:
-            save_draw(save, draw, entries)
-        verdict = check_draw(
-            draw, entries, commitment=commitment, digest=digest, on_progress=lambda done: _progress(done, draw.size)
-        )
-        own, wrong = (None, "") if receipt is None else _own_number(draw, entries, receipt)
+        if proofs:
+            draw, verdict, own = _by_proofs(source, receipt, save=save, commitment=commitment, digest=digest)
+        else:
+            draw, verdict, own = _by_list(source, receipt, save=save, commitment=commitment, digest=digest)
     except NotChecked as error:
         typer.echo(f"tidegate: the draw was not checked: {error}", err=True)
         raise typer.Exit(UNREADABLE) from None
-    if wrong:
-        verdict = Verdict(verdict.size, verdict.assurance, (*verdict.wrong, wrong), "")
     _print(draw, verdict, own, as_json=as_json)
     if verdict.wrong:
         raise typer.Exit(WRONG)
+
+
+def _by_list(
+    source: str, receipt: str | None, *, save: Path | None, commitment: str | None, digest: str | None
+) -> tuple[DrawAnswer, Verdict, int | None]:
+    """The draw, what is found by recomputing all of it, and the number of the receipt. Raises: NotChecked."""
+    draw, entries = read_draw(source)
+    if save is not None:
+        save_draw(save, draw, entries)
+    verdict = check_draw(
+        draw, entries, commitment=commitment, digest=digest, on_progress=lambda done: _progress(done, draw.size)
+    )
+    own, wrong = (None, "") if receipt is None else _own_number(draw, entries, receipt)
+    if wrong:
+        verdict = Verdict(verdict.size, verdict.assurance, (*verdict.wrong, wrong), "")
+    return draw, verdict, own
+
+
+def _by_proofs(
+    source: str, receipt: str | None, *, save: Path | None, commitment: str | None, digest: str | None
+) -> tuple[DrawAnswer, Verdict, int | None]:
+    """The same by the proofs of one receipt. Raises: NotChecked."""
+    if receipt is None or save is not None:
+        raise NotChecked("--proofs checks a receipt: give --receipt, and no --save")
+    claim = _claim(receipt)
+    draw = read_draw_only(source)
+    wrong = check_receipt(draw, claim, source=source)
+    reasons = (*wrong_values(draw, commitment=commitment, digest=digest), *([wrong] if wrong else []))
+    own = None if reasons else number_in(draw, claim.index)
+    return draw, Verdict(draw.size or 0, assurance_of(draw), reasons, ""), own
 
 
 def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str) -> tuple[int | None, str]:
@@ -58,14 +88,19 @@ def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str) -> tuple[i
 
     A receipt from before the draw must fit the list as a whole: its root is that of the first entries.
     """
-    claim = read_claim(receipt)
-    if claim is None:
-        raise NotChecked("this is not a receipt")
+    claim = _claim(receipt)
     if str(claim.room_id) != draw.room or claim.index >= len(entries) or entries[claim.index] != claim.entry:
         return None, "your entry is not in the list"
     if claim.size <= len(entries) and Log().extended(entries[: claim.size]).root != claim.root:
         return None, "the list is not the one that your receipt is of: entries before it were changed or moved"
     return number_in(draw, claim.index), ""
+
+
+def _claim(receipt: str) -> Receipt:
+    claim = read_claim(receipt)
+    if claim is None:
+        raise NotChecked("this is not a receipt")
+    return claim
 
 
 def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool) -> None:
@@ -90,9 +125,14 @@ def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool
     typer.echo(f"entries    {verdict.size:,}")
     typer.echo(f"root       {draw.root}")
     typer.echo(f"digest     {draw.digest or 'none: numbers are the order of arrival'}")
-    typer.echo(f"order      {verdict.order}")
+    if verdict.order:
+        typer.echo(f"order      {verdict.order}")
     if own is not None:
         typer.echo(f"yours      number {own:,}")
+    if not verdict.order:
+        typer.echo(
+            "your entry is in the log, and the log goes on from the one of your receipt; the rest was not looked at"
+        )
     typer.echo(SAYS[verdict.assurance])
 
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.gate.contracts import EntriesGone, NotDrawnYet, Room
-from tidegate.gate.log import BLOCK, HASH_BYTES, inclusion_proof, leaf_hash, root_of
-from tidegate.gate.messages import ProofAnswer
+from tidegate.gate.contracts import EntriesGone, NotDrawnYet, Room, RoomUnknown
+from tidegate.gate.log import BLOCK, HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, root_of
+from tidegate.gate.messages import ConsistencyAnswer, ProofAnswer
+from tidegate.gate.rooms import find_room
 from tidegate.gate.rules import draw_of, number_of
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.database import Connection
@@ -138,16 +139,7 @@ async def prove_entry(conn: Connection, room: Room, index: int) -> ProofAnswer:
         raise EntriesGone()
     number = number_of(room, index, draw=draw_of(room))
     assert number is not None, "everybody has a number after the draw"
-    mine, last = index // BLOCK, (room.cut - 1) // BLOCK
-    entries = await read_entries(conn, room_id=room.id, start=mine * BLOCK, end=min((mine + 1) * BLOCK, room.cut))
-    rows = await conn.execute(
-        "SELECT hash FROM gate.log_blocks WHERE room_id = %s AND block < %s ORDER BY block",
-        (room.id, room.cut // BLOCK),
-    )
-    blocks = [row[0] for row in await rows.fetchall()]
-    if room.cut % BLOCK:
-        rest = entries if mine == last else await read_entries(conn, room_id=room.id, start=last * BLOCK, end=room.cut)
-        blocks.append(root_of([leaf_hash(entry) for entry in rest]))
+    entries, blocks = await _read_hashes(conn, room, block=index // BLOCK, size=room.cut)
     leaves = [leaf_hash(entry) for entry in entries]
     proof = inclusion_proof(index, room.cut, block=leaves, blocks=blocks)
     return ProofAnswer(
@@ -158,3 +150,43 @@ async def prove_entry(conn: Connection, room: Room, index: int) -> ProofAnswer:
         root=room.cut_root.hex(),
         number=number,
     )
+
+
+async def prove_grown(gate: Gate, slug: str, size: str) -> ConsistencyAnswer:
+    """The proof that the log of `size` entries and the one that was drawn from have the same beginning.
+
+    Raises: RoomUnknown; NotDrawnYet, also for a room that opened without places; NotFound for a log that never was;
+    EntriesGone; Overloaded.
+    """
+    if gate.proofs.locked():
+        raise Overloaded(retry_after_s=PROOF_AGAIN_S)
+    async with gate.proofs, gate.database.connection() as conn:
+        room = await find_room(conn, slug=slug)  # as it is now: a receipt may be younger than what is kept
+        if room is None:
+            raise RoomUnknown()
+        if not room.cut or not room.has_numbers:
+            raise NotDrawnYet()
+        if room.entries_gone:
+            raise EntriesGone()
+        if not (size.isascii() and size.isdigit() and len(size) < 16) or not 1 <= int(size) <= room.size:
+            raise NotFound()
+        first, second = sorted((int(size), room.cut))
+        entries, blocks = await _read_hashes(conn, room, block=first // BLOCK, size=second)
+        block = [leaf_hash(entry) for entry in entries] if first % BLOCK else []
+        proof = consistency_proof(first, second, block=block, blocks=blocks)
+    return ConsistencyAnswer(first, second, [node.hex() for node in proof])
+
+
+async def _read_hashes(conn: Connection, room: Room, *, block: int, size: int) -> tuple[list[bytes], list[bytes]]:
+    """The entries of a block, and the hashes of all blocks, of the log's first `size` entries."""
+    last = (size - 1) // BLOCK
+    entries = await read_entries(conn, room_id=room.id, start=block * BLOCK, end=min((block + 1) * BLOCK, size))
+    rows = await conn.execute(
+        "SELECT hash FROM gate.log_blocks WHERE room_id = %s AND block < %s ORDER BY block",
+        (room.id, size // BLOCK),
+    )
+    blocks = [row[0] for row in await rows.fetchall()]
+    if size % BLOCK:
+        rest = entries if block == last else await read_entries(conn, room_id=room.id, start=last * BLOCK, end=size)
+        blocks.append(root_of([leaf_hash(entry) for entry in rest]))
+    return entries, blocks

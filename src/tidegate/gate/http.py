@@ -21,9 +21,17 @@ from tidegate.gate.contracts import (
     StatusAnswer,
     TicketNotGood,
 )
-from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_publicly
+from tidegate.gate.entries import EntriesPage, open_entries, prove, prove_grown, prove_publicly
 from tidegate.gate.http_pace import count, keep_pace, keep_session_pace
-from tidegate.gate.messages import DrawAnswer, JoinAnswer, KeyAnswer, KeysAnswer, PlaceAnswer, ProofAnswer
+from tidegate.gate.messages import (
+    ConsistencyAnswer,
+    DrawAnswer,
+    JoinAnswer,
+    KeyAnswer,
+    KeysAnswer,
+    PlaceAnswer,
+    ProofAnswer,
+)
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
@@ -203,6 +211,23 @@ async def get_entry(request: Request) -> Response:
     return answer(proven, headers={"cache-control": "public, max-age=3600"})
 
 
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/consistency/{size}",
+    returns=(200, ConsistencyAnswer),
+    problems=(RoomUnknown, NotFound, NotDrawnYet, EntriesGone, Overloaded),
+    tag="gate",
+)
+async def get_consistency(request: Request) -> Response:
+    """That the log grew from the one of a receipt: the proof between its first `size` entries and what was drawn from.
+
+    A receipt names that size and root. One that is later than the draw has the drawn log at its beginning.
+    """
+    slug = request.path_params["slug"]
+    proven = await prove_grown(_gate(request), slug, request.path_params["size"])
+    return answer(proven, headers={"cache-control": "public, max-age=3600"})
+
+
 @hot_route("GET", "/api/v1/gate/keys", returns=(200, KeysAnswer), tag="gate")
 async def get_gate_keys(request: Request) -> Response:
     """The public keys (Ed25519) with which receipts and passes can be checked by anybody."""
@@ -213,7 +238,18 @@ async def get_gate_keys(request: Request) -> Response:
     return answer(KeysAnswer(keys), headers={"cache-control": "public, max-age=30"})
 
 
-ROUTES = (get_status, post_place, get_place, delete_place, get_proof, get_draw, get_entries, get_entry, get_gate_keys)
+ROUTES = (
+    get_status,
+    post_place,
+    get_place,
+    delete_place,
+    get_proof,
+    get_draw,
+    get_entries,
+    get_entry,
+    get_consistency,
+    get_gate_keys,
+)
 
 
 def _status_headers(kept: KeptStatus) -> tuple[Header, ...]:

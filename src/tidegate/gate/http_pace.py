@@ -1,7 +1,7 @@
 """How fast one client may ask: who asks oftener is told when to come back, loses nothing, and takes from nobody.
 
-To say "too many requests" costs as much as the status itself, so it is also held back for `SLOW_S`: a client that waits
-for its answers then asks once a second on each of its connections, whatever it means to do.
+A refusal is held back for `SLOW_S`: a client that waits for its answers then asks once a second on each of its
+connections, whatever it means to do. Refusals of the status come from the server's shelf, out of memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping
 from starlette.requests import Request
 
 from tidegate.gate.running import Gate
+from tidegate.platform.edge.lean import Guard
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import client_address, session_token
@@ -33,12 +34,16 @@ async def keep_pace(request: Request) -> None:
         await _refuse(gate, wait_s)
 
 
-def may_follow(gate: Gate, address: str, headers: Mapping[bytes, bytes]) -> bool:
-    """The same for the server's shelf, which answers by itself; who may not is refused on the long way."""
-    session = None
-    if b"cookie" in headers or b"authorization" in headers:
-        session = session_token(Request({"type": "http", "headers": list(headers.items())}))
-    return not gate.followers.wait_s(address=address, session=session, now_s=time.monotonic())
+def pace_guard(gate: Gate) -> Guard:
+    """The same for the server's shelf, which answers by itself."""
+
+    def wait_s(address: str, headers: Mapping[bytes, bytes]) -> int:
+        session = None
+        if b"cookie" in headers or b"authorization" in headers:
+            session = session_token(Request({"type": "http", "headers": list(headers.items())}))
+        return gate.followers.wait_s(address=address, session=session, now_s=time.monotonic())
+
+    return Guard(wait_s=wait_s, refusal=_too_often, held_s=SLOW_S, held_most=SLOWED_MOST)
 
 
 async def keep_session_pace(request: Request) -> None:
@@ -62,7 +67,11 @@ async def _refuse(gate: Gate, wait_s: int) -> None:
             await asyncio.sleep(SLOW_S)
         finally:
             gate.slowed -= 1
-    raise TooManyRequests(
+    raise _too_often(wait_s)
+
+
+def _too_often(wait_s: int) -> TooManyRequests:
+    return TooManyRequests(
         _(
             "You have asked too often. Your place is kept, and nothing was changed; ask again in %(wait_s)s seconds.",
             wait_s=wait_s,

@@ -168,3 +168,64 @@ def root_by(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes
         at >>= 1
         last >>= 1
     return found if last == 0 else None
+
+
+def consistency_proof(first: int, size: int, *, block: Sequence[bytes], blocks: Sequence[bytes]) -> list[bytes]:
+    """That the first `first` entries of the log of `size` are its beginning (RFC 9162, 2.1.4).
+
+    `block`: hashes of the leaves of the block that entry `first - 1` is in, as many as there are; none where that block
+    is whole in the first log. `blocks` as `inclusion_proof` takes them.
+    """
+    partial = first // BLOCK if first % BLOCK else None
+    wanted = 0 if partial is None else min(BLOCK, size - partial * BLOCK)
+    if not 1 <= first <= size or len(blocks) != -(-size // BLOCK) or len(block) != wanted:
+        raise LogBroken(f"the hashes do not fit {first} of {size} entries")
+
+    def subtree(start: int, end: int) -> bytes:
+        if partial is not None and partial * BLOCK <= start and end <= (partial + 1) * BLOCK:
+            return root_of(block[start - partial * BLOCK : end - partial * BLOCK])
+        return root_of(blocks[start // BLOCK : -(-end // BLOCK)])
+
+    proof: list[bytes] = []
+    start, end, left, whole = 0, size, first, True
+    while left < end - start:
+        half = 1 << (end - start - 1).bit_length() - 1
+        if left <= half:
+            proof.append(subtree(start + half, end))
+            end = start + half
+        else:
+            proof.append(subtree(start, start + half))
+            start, left, whole = start + half, left - half, False
+    return ([] if whole else [subtree(start, end)]) + proof[::-1]
+
+
+def is_consistent(first: int, second: int, proof: Sequence[bytes], *, first_root: bytes, second_root: bytes) -> bool:
+    """Whether `proof` shows that the log with the first root is the beginning of the one with the second.
+
+    The algorithm of RFC 9162, 2.1.4.2; `first` and `second` are how many entries they have.
+    """
+    if not 1 <= first <= second:
+        return False
+    if first == second:
+        return not proof and first_root == second_root
+    path = [first_root, *proof] if first.bit_count() == 1 else list(proof)
+    if not path:
+        return False
+    at, last = first - 1, second - 1
+    while at & 1:
+        at >>= 1
+        last >>= 1
+    old = new = path[0]
+    for node in path[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = node_hash(node, old), node_hash(node, new)
+            while not at & 1 and at:
+                at >>= 1
+                last >>= 1
+        else:
+            new = node_hash(new, node)
+        at >>= 1
+        last >>= 1
+    return last == 0 and old == first_root and new == second_root

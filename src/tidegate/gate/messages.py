@@ -55,6 +55,17 @@ class ProofAnswer(msgspec.Struct, frozen=True):
     number: Number
 
 
+class ConsistencyAnswer(msgspec.Struct, frozen=True):
+    """That the log of `first` entries is the beginning of the one of `second`, as in RFC 9162, section 2.1.4.
+
+    One of the two is the log that was drawn from, the other that of a receipt.
+    """
+
+    first: Number
+    second: Number
+    proof: list[Hash]
+
+
 class DrawAnswer(msgspec.Struct, frozen=True):
     """What a draw was made of. `commitment` is there from the beginning, the rest once the room has opened.
 

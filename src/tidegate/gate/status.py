@@ -41,6 +41,9 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
     far_s = limits.poll_far_s
     if room.phase is not Phase.SCHEDULED:
         far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
+    near_s = limits.poll_near_s
+    if room.phase is Phase.LOBBY:
+        near_s = max(near_s, min(ceil(room.size / limits.poll_rush_per_s), far_s))
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,
@@ -53,7 +56,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         left=0 if room.phase in (Phase.SOLD_OUT, Phase.CLOSED) else room.stock_left,
         paused=room.paused,
         message=room.message,
-        poll=PollAnswer(near_s=limits.poll_near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
+        poll=PollAnswer(near_s=near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
     )
 

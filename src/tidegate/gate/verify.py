@@ -55,20 +55,31 @@ def check_draw(
         wrong.append("an entry is in the list twice")
     if Log().extended(entries).root != root:
         wrong.append("the list's root is not the draw's: entries were added, left out, changed or moved")
-    if commitment is not None and commitment != draw.commitment:
-        wrong.append("the commitment is not the one that was published before")
-    if digest is not None and digest != draw.digest:
-        wrong.append("the digest is not the one that was noted")
+    wrong += wrong_values(draw, commitment=commitment, digest=digest)
     if draw.mode == RoomMode.ARRIVAL:
         return Verdict(size, "arrival", tuple(wrong), _order_hash(entries, range(0 if wrong else size)))
-    wrong += _wrong_values(draw, size=size, root=root)
     key = draw_key(_hash(draw.seed, "seed"), root=root, beacon=draw.beacon)
     order = [] if wrong else _order(Draw(key, size), on_progress=on_progress)
     if not wrong and sorted(order) != list(range(size)):
         wrong.append("the numbers are not one for each entry")
-    return Verdict(
-        size, "verifiable" if draw.beacon is not None else "reproducible", tuple(wrong), _order_hash(entries, order)
-    )
+    return Verdict(size, assurance_of(draw), tuple(wrong), _order_hash(entries, order))
+
+
+def assurance_of(draw: DrawAnswer) -> str:
+    """What a draw is worth, by what went into it."""
+    if draw.mode == RoomMode.ARRIVAL:
+        return "arrival"
+    return "verifiable" if draw.beacon is not None else "reproducible"
+
+
+def wrong_values(draw: DrawAnswer, *, commitment: str | None = None, digest: str | None = None) -> list[str]:
+    """What does not fit together in the draw's own document, and with what was noted. Raises: NotChecked."""
+    wrong = []
+    if commitment is not None and commitment != draw.commitment:
+        wrong.append("the commitment is not the one that was published before")
+    if digest is not None and digest != draw.digest:
+        wrong.append("the digest is not the one that was noted")
+    return wrong if draw.mode == RoomMode.ARRIVAL else wrong + _misfits(draw)
 
 
 def number_in(draw: DrawAnswer, index: int) -> int:
@@ -88,16 +99,15 @@ def read_entry(line: str) -> bytes:
     return bytes.fromhex(line)
 
 
-def _wrong_values(draw: DrawAnswer, *, size: int, root: bytes) -> list[str]:
-    """What does not fit together in the draw's own document."""
+def _misfits(draw: DrawAnswer) -> list[str]:
     if draw.algorithm != LABEL.decode():
         raise NotChecked(f"this version does not know the draw {draw.algorithm!r}")
-    commitment, seed = _hash(draw.commitment, "commitment"), _hash(draw.seed, "seed")
+    commitment, seed, root = _hash(draw.commitment, "commitment"), _hash(draw.seed, "seed"), _hash(draw.root, "root")
     wrong = []
     if commitment_of(seed) != commitment:
         wrong.append("the seed is not the one that was committed to")
     expected = digest_of(
-        commitment=commitment, root=root, size=size, beacon_source=draw.beacon_source, beacon=draw.beacon
+        commitment=commitment, root=root, size=draw.size or 0, beacon_source=draw.beacon_source, beacon=draw.beacon
     )
     if expected.hex() != draw.digest:
         wrong.append("the digest is not that of this draw")

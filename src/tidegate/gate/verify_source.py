@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -18,6 +19,7 @@ from tidegate.gate.verify import NotChecked, read_entry
 
 TIMEOUT_S = 30.0
 MAX_DRAW_BYTES = 20_000
+D = TypeVar("D")
 SLUG = re.compile(r"/drops/([a-z0-9-]{1,200})(?:/|$)")
 
 
@@ -49,23 +51,49 @@ def _from_file(file: Path) -> tuple[DrawAnswer, list[bytes]]:
         raise NotChecked(f"{file} is not a saved draw") from None
 
 
-def _from_shop(url: str) -> tuple[DrawAnswer, list[bytes]]:
+def drop_address(url: str) -> str:
+    """Where the API has the drop whose page is at `url`. Raises: NotChecked."""
     parts = urlsplit(url)
     found = SLUG.search(parts.path)
-    if found is None:
+    if found is None or parts.scheme not in ("http", "https"):
         raise NotChecked("the address has no /drops/NAME in it: give the address of the drop's page")
-    drop = f"{parts.scheme}://{parts.netloc}/api/v1/drops/{found[1]}"
+    return f"{parts.scheme}://{parts.netloc}/api/v1/drops/{found[1]}"
+
+
+def ask_document(client: httpx.Client, address: str, kind: type[D], *, most: int) -> D:
+    """What a shop answers there, of at most so many bytes. Raises: NotChecked."""
+    try:
+        with client.stream("GET", address) as answer:
+            if answer.status_code != 200:
+                raise NotChecked(f"{address} answers {answer.status_code}")
+            body = bytearray()
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > most:
+                    raise NotChecked(f"{address} answers more than {most:,} bytes")
+        return msgspec.json.decode(body, type=kind)
+    except httpx.HTTPError as error:
+        raise NotChecked(f"{urlsplit(address).netloc} cannot be asked: {type(error).__name__}") from None
+    except msgspec.MsgspecError as error:
+        raise NotChecked(f"{address} answers something else than a proof or a draw: {error}") from None
+
+
+def read_draw_only(source: str) -> DrawAnswer:
+    """The draw at an address, without its entries. Raises: NotChecked."""
+    with httpx.Client(timeout=TIMEOUT_S) as client:
+        return ask_document(client, f"{drop_address(source)}/draw", DrawAnswer, most=MAX_DRAW_BYTES)
+
+
+def _from_shop(url: str) -> tuple[DrawAnswer, list[bytes]]:
+    drop = drop_address(url)
     try:
         with httpx.Client(timeout=TIMEOUT_S) as client:
-            answer = client.get(f"{drop}/draw")
-            if answer.status_code != 200:
-                raise NotChecked(f"{drop}/draw answers {answer.status_code}")
-            draw = _decode(answer.content)
+            draw = ask_document(client, f"{drop}/draw", DrawAnswer, most=MAX_DRAW_BYTES)
             if draw.size is None:
                 raise NotChecked("the draw is not over yet")
             return draw, _entries(_lines(client, f"{drop}/entries"), most=draw.size)
     except httpx.HTTPError as error:
-        raise NotChecked(f"{parts.netloc} cannot be asked: {type(error).__name__}") from None
+        raise NotChecked(f"{urlsplit(url).netloc} cannot be asked: {type(error).__name__}") from None
 
 
 def _lines(client: httpx.Client, url: str) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, ClassVar
 from uuid import UUID
 
 from tidegate.platform.ids import EventId
@@ -47,11 +49,12 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What somebody follows, since when (UTC)."""
+    """What somebody follows, since when (UTC), and by which ways they are told; None: as of others of its kind."""
 
     topic_id: UUID
     topic: Topic
     since: datetime
+    channels: tuple[Channel, ...] | None = None
 
 
 class SendState(StrEnum):
@@ -81,6 +84,10 @@ class Progress:
     expected: int
     over: bool
     left_s: float | None
+    unwanted: int = 0
+    """Of the suppressed: what nobody wanted."""
+    late: int = 0
+    """Of the suppressed: what did not matter any more when its turn came."""
 
     @property
     def done(self) -> int:
@@ -134,6 +141,50 @@ class PostDiffers(Problem):
 
     slug = "post-differs"
     status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText:
+    """What a merchant says instead of the built-in texts of a message, as templates. An empty part is the built-in one.
+
+    `revision` counts its changes; 0 is a text that was not written yet.
+    """
+
+    PARTS: ClassVar = ("subject", "txt", "html", "inbox")
+
+    template: str
+    language: str
+    subject: str = ""
+    txt: str = ""
+    html: str = ""
+    inbox: str = ""
+    revision: int = 0
+    changed_at: datetime | None = None
+
+    def part(self, name: str) -> str:
+        """The text of a part by its name."""
+        return str(getattr(self, name))
+
+    def with_parts(self, parts: Mapping[str, str]) -> MessageText:
+        """It with these parts, by their names; the others stay."""
+        changes: dict[str, Any] = dict(parts)
+        return replace(self, **changes)
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether there is nothing of its own in it."""
+        return not any(self.part(name) for name in self.PARTS)
+
+
+class TextChanged(Problem):
+    """Somebody else changed this text meanwhile."""
+
+    slug = "text-changed"
+    status = 409
+
+
+class MessageUnfit(ValueError):
+    """A message's variables are not what its texts may use. The text repeats no value."""
 
 
 class FollowsFull(Problem):

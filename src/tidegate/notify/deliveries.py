@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -18,12 +19,16 @@ from prometheus_client import Counter
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.contracts import Channel
+from tidegate.notify.contracts import Channel, MessageUnfit
+from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
 from tidegate.notify.mail import id_ending
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
-from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.pacing import Breather
+from tidegate.notify.quiet import wait_for_morning
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -130,16 +135,23 @@ async def deliver_due(
 
 
 async def deliver_shard(
-    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, draw: Draw = random.random
+    database: Database,
+    settings: Settings,
+    *,
+    event_id: EventId,
+    shard_no: int,
+    draw: Draw = random.random,
+    breather: Breather | None = None,
 ) -> int:
     """Deliver a batch of what is due of an expanded shard; returns how many messages were taken on.
 
-    Of a cancelled send nothing is sent any more: what waits is suppressed.
+    Of a cancelled send, and of one that does not matter any more, nothing is sent: what waits is suppressed. To whom it
+    is quiet now, it is sent later.
     """
-    shard = _Shard(settings, event_id, shard_no)
-    batch = Batch(database, settings, draw, shard.claim, settings.mail.batch)
+    shard = _Shard(database, settings, draw, event_id, shard_no)
+    batch = Batch(database, settings, draw, shard.claim, settings.mail.batch, sift=shard.awake)
     within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
-    wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False)
+    wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False, breather=breather)
     if shard.values is not None:
         await _look_again(database, shard.values, wait_s=wait_s)
     return batch.taken
@@ -148,33 +160,37 @@ async def deliver_shard(
 class _Shard:
     """What is due of a shard, from one claim to the next; `values` are its bounds once it is known to be at work."""
 
-    def __init__(self, settings: Settings, event_id: EventId, shard_no: int) -> None:
+    def __init__(self, database: Database, settings: Settings, draw: Draw, event_id: EventId, shard_no: int) -> None:
         self.values: dict[str, Any] | None = None
+        self._database = database
         self._settings = settings
+        self._draw = draw
         self._event_id = event_id
         self._shard_no = shard_no
         self._beyond: UUID | None = None
+        self._expires_at: datetime | None = None
 
     async def claim(self, conn: Connection, *, limit: int) -> list[Delivery]:
         """The next ones. Whether the send was paused or ended meanwhile is looked at each time."""
         row = await (
             await conn.execute(
                 """
-                SELECT h.after_id, h.upto_id, s.cancelled_at IS NOT NULL
+                SELECT h.after_id, h.upto_id, CASE WHEN s.cancelled_at IS NOT NULL THEN 'its send was ended'
+                    WHEN s.expires_at <= clock_timestamp() THEN %s END, s.expires_at
                 FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
                 WHERE h.event_id = %s AND h.shard_no = %s AND h.done_at IS NULL AND h.expanded_at IS NOT NULL
                     AND s.paused_at IS NULL
                 """,
-                (self._event_id, self._shard_no),
+                (TOO_LATE, self._event_id, self._shard_no),
             )
         ).fetchone()
         if row is None:
             return []
-        after, upto, cancelled = row
+        after, upto, over, self._expires_at = row
         self.values = values = {"event": self._event_id, "shard": self._shard_no, "after": after, "upto": upto}
-        if cancelled:
-            whom = f"{OF_SHARD} AND d.next_attempt_at <= clock_timestamp()"
-            await suppress(conn, whom=whom, values=values, reason="its send was ended")
+        if over is not None:
+            whom = f"{OF_SHARD} AND {IN_NO_HANDS}"
+            await suppress(conn, whom=whom, values=values | {"lease_s": self._settings.mail.lease_s}, reason=over)
             return []
         values = values | {"after": self._beyond or after}
         claimed = await _claim(
@@ -182,6 +198,12 @@ class _Shard:
         )
         self._beyond = max((each.recipient_id for each in claimed), default=self._beyond)
         return claimed
+
+    async def awake(self, claimed: list[Delivery]) -> list[Delivery]:
+        """Those to whom it is not quiet now."""
+        return await wait_for_morning(
+            self._database, self._settings, claimed, draw=self._draw, expires_at=self._expires_at
+        )
 
 
 async def _look_again(database: Database, values: dict[str, Any], *, wait_s: float) -> None:
@@ -202,17 +224,30 @@ async def _look_again(database: Database, values: dict[str, Any], *, wait_s: flo
 Claim = Callable[..., Awaitable[list[Delivery]]]
 """Claims up to `limit` messages on a connection."""
 
+Sift = Callable[[list[Delivery]], Awaitable[list[Delivery]]]
+"""Puts back what must not be sent now, and returns the rest."""
+
 
 class Batch:
     """Up to `left` messages, claimed a few at a time; `taken` of them so far."""
 
-    def __init__(self, database: Database, settings: Settings, draw: Draw, claim: Claim, left: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        draw: Draw,
+        claim: Claim,
+        left: int,
+        *,
+        sift: Sift | None = None,
+    ) -> None:
         self.taken = 0
         self.done = False
         self._database = database
         self._settings = settings
         self._draw = draw
         self._claim = claim
+        self._sift = sift
         self._left = left
 
     async def take(self, most: int) -> list[Delivery]:
@@ -223,7 +258,8 @@ class Batch:
         self.taken += len(claimed)
         self._left -= len(claimed)
         self.done = len(claimed) < limit or not self._left
-        return await self._sorted_out(claimed) if claimed else []
+        wanted = await self._sift(claimed) if self._sift is not None and claimed else claimed
+        return await self._sorted_out(wanted) if wanted else []
 
     async def _sorted_out(self, claimed: Sequence[Delivery]) -> list[Delivery]:
         most = self._settings.mail.max_attempts
@@ -264,6 +300,13 @@ ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """
+
+
+IN_NO_HANDS: Final = """NOT (
+    d.next_attempt_at > clock_timestamp()
+    AND d.next_attempt_at <= clock_timestamp() + make_interval(secs => %(lease_s)s)
+)"""
+"""What no worker may be sending now: it is due, or waits for longer than a lease."""
 
 
 async def _claim(
@@ -319,9 +362,14 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
     notes: list[Note] = []
     failed: list[tuple[Delivery, Failure]] = []
     written: list[Delivery] = []
+    texts = await current_texts(database, settings)
     for delivery in deliveries:
         try:
-            words = write_inbox(delivery.template, delivery.variables, context=message_context(settings, delivery))
+            context = message_context(settings, delivery, texts)
+            words = write_inbox(delivery.template, delivery.variables, context=context)
+        except MessageUnfit as error:
+            failed.append((delivery, Failure(str(error), final=True)))
+            continue
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, Failure(describe_error(error))))
             continue
@@ -331,4 +379,5 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
         async with database.transaction() as conn:
             await add_notes(conn, notes)
             await mark_sent(conn, written)
+        await hint_from_worker(settings, people=[note.recipient_id for note in notes])
     await mark_failed(database, settings, draw, failed)

@@ -35,6 +35,8 @@ END: Final = "notify.follow_links.end"
 ASKED_TOPIC: Final = "follow.asked"
 CONFIRM_PAGE: Final = "/follow/confirm"
 UNSUBSCRIBE_PAGE: Final = "/unsubscribe"
+PREFERENCES_PAGE: Final = "/preferences"
+"""Takes the same token: whoever may end one follow of an address may choose for it."""
 
 MAX_TOKEN: Final = 2_000
 """Longest token that is looked at."""

@@ -7,33 +7,16 @@ confirmed: nothing is kept of an address before, and nothing is sent to it but t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from tidegate.notify.addresses import fingerprint, sealed_address
-from tidegate.notify.contracts import Follow, FollowsFull, Topic, TopicKind
+from tidegate.notify.contracts import Channel, Follow, FollowsFull, Topic, TopicKind
 from tidegate.notify.outcomes import suppress
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import NotFound
 from tidegate.platform.texts import text as _
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    topic_id: UUID
-    kind: str
-    key: str
-    title: str
-    path: str
-    since: datetime
-
-    @property
-    def follow(self) -> Follow:
-        return Follow(self.topic_id, Topic(TopicKind(self.kind), self.key, self.title, self.path), self.since)
 
 
 async def follow(
@@ -44,7 +27,9 @@ async def follow(
     Both must be known to be theirs. Following again changes nothing, or begins anew once they were told.
     Raises: FollowsFull when they follow `most` already.
     """
-    recipient = await (_address(conn, email, locale) if person_id is None else _account(conn, person_id, email, locale))
+    recipient = await (
+        _address(conn, email, locale) if person_id is None else account_recipient(conn, person_id, email, locale)
+    )
     topic_id = await _topic(conn, topic)
     await conn.execute(
         """
@@ -88,19 +73,25 @@ async def list_follows(
 
     `after` is the `topic_id` of the last one that was seen; the page begins behind it.
     """
-    async with conn.cursor(row_factory=class_row(_Row)) as cursor:
-        await cursor.execute(
-            """
-            SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since) AS since
-            FROM notify.recipients AS r JOIN notify.follows AS f USING (recipient_id)
-            JOIN notify.topics AS t USING (topic_id)
-            WHERE (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s) AND f.told_at IS NULL
-                AND (%(after)s::uuid IS NULL OR t.topic_id < %(after)s)
-            GROUP BY t.topic_id ORDER BY t.topic_id DESC LIMIT %(limit)s
-            """,
-            {"person": person_id, "fingerprint": fingerprint(email), "after": after, "limit": limit},
-        )
-        return [row.follow for row in await cursor.fetchall()]
+    rows = await conn.execute(
+        """
+        SELECT t.topic_id, t.kind, t.key, t.title, t.path, min(f.since), min(f.channels)
+        FROM notify.recipients AS r JOIN notify.follows AS f USING (recipient_id)
+        JOIN notify.topics AS t USING (topic_id)
+        WHERE (r.recipient_id = %(person)s OR r.email_fingerprint = %(fingerprint)s) AND f.told_at IS NULL
+            AND (%(after)s::uuid IS NULL OR t.topic_id < %(after)s)
+        GROUP BY t.topic_id ORDER BY t.topic_id DESC LIMIT %(limit)s
+        """,
+        {"person": person_id, "fingerprint": fingerprint(email), "after": after, "limit": limit},
+    )
+    return [followed(row) for row in await rows.fetchall()]
+
+
+def followed(row: Sequence[Any]) -> Follow:
+    """A follow from its topic's id, kind, key, title and path, since when it is, and its channels."""
+    topic_id, kind, key, title, path, since, channels = row
+    ways = None if channels is None else tuple(Channel(channel) for channel in channels)
+    return Follow(topic_id, Topic(TopicKind(kind), key, title, path), since, ways)
 
 
 async def forget_follows(conn: Connection, person_id: PersonId) -> None:
@@ -153,7 +144,7 @@ async def find_topic(conn: Connection, *, topic_id: UUID) -> Topic:
     return Topic(TopicKind(row[0]), row[1], row[2], row[3])
 
 
-async def _account(conn: Connection, person_id: PersonId, email: str, locale: str) -> UUID:
+async def account_recipient(conn: Connection, person_id: PersonId, email: str, locale: str) -> UUID:
     """The recipient of an account; an address that was followed with before becomes the account's, with its follows."""
     row = await (
         await conn.execute(

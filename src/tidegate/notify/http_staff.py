@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, Send, SendState, TopicKind
 from tidegate.notify.estimates import estimate_send
@@ -42,6 +42,7 @@ class PostBody(BaseModel):
     title: str = Field(min_length=1, max_length=MAX_TITLE)
     body: str = Field(min_length=1, max_length=MAX_BODY)
     channels: list[Channel] = Field([Channel.INBOX], min_length=1, max_length=2)
+    expires_at: AwareDatetime | None = Field(None, description="When it does not matter any more: then it is not sent.")
 
 
 class PostAnswer(BaseModel):
@@ -78,6 +79,8 @@ class SendAnswer(BaseModel):
     delivered: int
     failed: int
     suppressed: int
+    unwanted: int = Field(description="Of the suppressed: what its recipients did not want.")
+    late: int = Field(description="Of the suppressed: what did not matter any more when its turn came.")
     doubtful: int = Field(description="Mails that may have come twice: nobody knows how handing them over ended.")
     left_s: float | None = Field(description="Seconds that the rest takes at the pace so far and at the quota.")
 
@@ -100,6 +103,8 @@ class SendAnswer(BaseModel):
             delivered=progress.delivered,
             failed=progress.failed,
             suppressed=progress.suppressed,
+            unwanted=progress.unwanted,
+            late=progress.late,
             doubtful=progress.doubtful,
             left_s=progress.left_s,
         )
@@ -150,6 +155,7 @@ async def post_notify_posts(
             author_id=person.id,
             request_key=idempotency_key.strip(),
             base_url=settings.base_url,
+            expires_at=body.expires_at,
         )
     log.info("post written", post=str(post.post_id), by=str(person.id))
     return PostAnswer.of(post)

@@ -20,10 +20,13 @@ from uuid import UUID
 from jinja2 import TemplateError
 
 from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.contracts import MessageUnfit
+from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
 from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_mail
 from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_sent, note_failed
+from tidegate.notify.pacing import Breather
 from tidegate.notify.providers import provider_of
 from tidegate.notify.rules import BadAddress, display_name
 from tidegate.platform.database import Database
@@ -75,14 +78,21 @@ class Outcome:
 
 
 async def deliver_mails(
-    database: Database, settings: Settings, draw: Draw, source: Source, *, within_s: float, urgent: bool
+    database: Database,
+    settings: Settings,
+    draw: Draw,
+    source: Source,
+    *,
+    within_s: float,
+    urgent: bool,
+    breather: Breather | None = None,
 ) -> float:
     """Send the mails of a source, until there are none or for up to `within_s` seconds.
 
     Returns after how many seconds to go on, where the server or a quota wants us to wait. A server that cannot be
     reached ends it, and costs no message an attempt.
     """
-    sending = Sending(database, settings, draw, source, within_s=within_s, urgent=urgent)
+    sending = Sending(database, settings, draw, source, within_s=within_s, urgent=urgent, breather=breather)
     await sending.run()
     return sending.wait_s
 
@@ -94,7 +104,15 @@ class Sending:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, draw: Draw, source: Source, *, within_s: float, urgent: bool
+        self,
+        database: Database,
+        settings: Settings,
+        draw: Draw,
+        source: Source,
+        *,
+        within_s: float,
+        urgent: bool,
+        breather: Breather | None,
     ) -> None:
         self.wait_s = 0.0
         self._database = database
@@ -105,7 +123,10 @@ class Sending:
         self._within_s = within_s
         self._urgent = urgent
         self._begun_s = time.monotonic()
-        self._writer = Writer(settings)
+        self._breather = breather
+        self._writer: Writer | None = None
+        self._going = asyncio.Event()
+        self._going.set()
         self._claimed: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._outcomes: list[Outcome] = []
         self._look = asyncio.Event()
@@ -128,6 +149,7 @@ class Sending:
                         await self._look.wait()
                 self._look.clear()
                 await self._note()
+                await self._rest()
             for _ in range(senders):
                 self._claimed.put_nowait(None)
 
@@ -145,6 +167,8 @@ class Sending:
             return grant.wait_s <= min(LONGEST_WAIT_S, self._within_s - self._elapsed_s())
         claimed = await self._source.take(grant.mails)
         self._provider.give_back(grant.mails - len(claimed))
+        if claimed and self._writer is None:
+            self._writer = Writer(self._settings, await current_texts(self._database, self._settings))
         self._in_hand += len(claimed)
         for delivery in claimed:
             self._claimed.put_nowait(delivery)
@@ -170,6 +194,7 @@ class Sending:
             elif self._elapsed_s() > self._within_s and self._handed_over >= self._settings.mail.connections:
                 outcome = Outcome(delivery, failure=NO_TIME, answered=False)
             else:
+                await self._going.wait()
                 self._handed_over += 1
                 outcome = await self._send(server, delivery)
             self._outcomes.append(outcome)
@@ -178,12 +203,13 @@ class Sending:
 
     async def _send(self, server: MailServer, delivery: Delivery) -> Outcome:
         """One broken message must not hold up the others."""
+        assert self._writer is not None, "there is one as soon as a mail is claimed"
         try:
             return Outcome(delivery, await server.send(self._writer.mail(delivery)))
         except MailServerAway as error:
             self._away = self._away or str(error)
             return Outcome(delivery, failure=_left_alone(str(error)), silent=True, answered=False)
-        except BadAddress as error:
+        except (BadAddress, MessageUnfit) as error:
             return Outcome(delivery, failure=Failure(str(error), final=True), answered=False)
         except TemplateError as error:  # it is as broken the next time; staff may replay it when it is mended
             return Outcome(delivery, failure=Failure(describe_error(error), final=True), answered=False)
@@ -214,6 +240,13 @@ class Sending:
         if self._provider.left_alone:
             self._away = self._away or "it does not answer"
 
+    async def _rest(self) -> None:
+        """Give the shop the time that it needs: meanwhile no mail is begun."""
+        if self._breather is not None:
+            self._going.clear()
+            await self._breather.nap()
+            self._going.set()
+
     def _pace(self) -> float:
         """Mails a second so far."""
         return self._answered / max(self._elapsed_s(), 0.001)
@@ -233,9 +266,10 @@ LINK_TO_COME: Final = "link.to.come"
 class Writer:
     """Writes the mails of a batch: what the recipients of a send share is rendered once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, texts: Texts) -> None:
         self._settings = settings
-        self._shared: dict[tuple[UUID, str, str, str], Words] = {}
+        self._texts = texts
+        self._shared: dict[tuple[UUID, str, str], Words] = {}
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
@@ -247,7 +281,7 @@ class Writer:
         if "topic_id" in delivery.variables:
             topic_id = delivery.variables["topic_id"]
             unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
-            words = self._shared_words(delivery, name, unsubscribe)
+            words = self._shared_words(delivery, unsubscribe)
         else:
             words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
         return Mail(
@@ -259,27 +293,32 @@ class Writer:
             unsubscribe_url=unsubscribe,
         )
 
-    def _shared_words(self, delivery: Delivery, name: str, unsubscribe: str) -> Words:
+    def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
+        """They name nobody: all who read the same language share them."""
         page, token = unsubscribe.rsplit("=", 1)
-        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")), name)
+        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)
         if words is None:
-            words = self._words(delivery, name, {"unsubscribe_url": f"{page}={LINK_TO_COME}"})
+            links = {
+                "unsubscribe_url": f"{page}={LINK_TO_COME}",
+                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
+            }
+            words = self._words(delivery, "", links)
             self._shared[key] = words
         return replace(
             words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)
         )
 
     def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
-        context = message_context(self._settings, delivery)
+        context = message_context(self._settings, delivery, self._texts)
         return write_mail(delivery.template, delivery.variables | own, name=name, context=context)
 
 
-def message_context(settings: Settings, delivery: Delivery) -> MessageContext:
+def message_context(settings: Settings, delivery: Delivery, texts: Texts) -> MessageContext:
     """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
     wanted = str(delivery.variables.get("locale"))
     locale = wanted if wanted in settings.locales else settings.locale
-    return MessageContext(shop_name=settings.shop_name, locale=locale)
+    return MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
 
 
 def _key(delivery: Delivery) -> str:

@@ -1,36 +1,33 @@
 """From a template's name and variables to the words of a message.
 
-Templates run in Jinja2's sandbox: merchants will edit them one day. Variables carry no personal data but what the
-recipient's own delivery adds.
+Variables carry no personal data but what the recipient's own delivery adds, and must fit what the message declares.
+A part of which the merchant wrote a text of their own is that; where it cannot be written with what this message
+holds, the built-in text stands in: no receipt is lost to a text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
-from jinja2 import PackageLoader, StrictUndefined, select_autoescape
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Undefined
 
+from tidegate.notify.contracts import MessageUnfit
+from tidegate.notify.message_kinds import KINDS, Amount, Kind, fit
+from tidegate.notify.message_texts import BUILT_IN, Texts
+from tidegate.notify.sandbox import sandbox
 from tidegate.platform.countries import country_name
 from tidegate.platform.money import Money
-from tidegate.platform.texts import catalogue_of, translated
 
-TEMPLATES = (
-    "drop_open",
-    "order_paid",
-    "order_partly_refunded",
-    "order_refunded",
-    "order_sent",
-    "post",
-    "product_back",
-)
+TEMPLATES: Final = tuple(kind.name for kind in KINDS.values() if kind.inbox is not None)
 """Names that a delivery's `template` may have; each has `NAME.subject`, `.txt`, `.html` and `.inbox` files."""
 
-LINK_TEMPLATES = ("account_invite", "account_login", "account_register", "account_reset", "follow_confirm")
+LINK_TEMPLATES: Final = tuple(kind.name for kind in KINDS.values() if kind.inbox is None)
 """The same for mails that carry a secret link, which are never in the inbox."""
+
+WRITTEN: Final = "written"
+"""The `template` of a mail whose variables are its words already: `subject`, `text` and `html`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +50,59 @@ class MessageContext:
     locale: str
     """Locale of words and prices."""
 
+    texts: Texts = field(default=BUILT_IN)
+    """What merchants wrote of their own."""
+
 
 def write_mail(template: str, variables: Mapping[str, Any], *, name: str, context: MessageContext) -> Words:
-    """The subject, text and HTML of a mail to somebody called `name`."""
-    values = _values(variables, context) | {"name": name}
+    """The subject, text and HTML of a mail to somebody called `name`. Raises: MessageUnfit."""
+    if template == WRITTEN:
+        return _as_written(variables)
+    values = values_of(fit(template, {**variables, "name": name}, mail=True), context)
+    kind = KINDS[template]
     return Words(
-        subject=_line(_render(context.locale, f"{template}.subject", values)),
-        text=_render(context.locale, f"{template}.txt", values),
-        html=_render(context.locale, f"{template}.html", values),
+        subject=one_line(_text(kind, "subject", values, context)),
+        text=_text(kind, "txt", values, context),
+        html=_text(kind, "html", values, context),
         link=_main_link(variables),
     )
 
 
 def write_inbox(template: str, variables: Mapping[str, Any], *, context: MessageContext) -> Words:
-    """The subject and text of an inbox message; it names nobody."""
-    values = _values(variables, context)
+    """The subject and text of an inbox message; it names nobody. Raises: MessageUnfit."""
+    values = values_of(fit(template, variables, mail=False), context)
+    kind = KINDS[template]
     return Words(
-        subject=_line(_render(context.locale, f"{template}.subject", values)),
-        text=_render(context.locale, f"{template}.inbox", values).strip(),
+        subject=one_line(_text(kind, "subject", values, context)),
+        text=_text(kind, "inbox", values, context).strip(),
         html="",
         link=_main_link(variables),
     )
+
+
+def _as_written(variables: Mapping[str, Any]) -> Words:
+    parts = [variables.get(part) for part in ("subject", "text", "html")]
+    if not all(isinstance(part, str) for part in parts):
+        raise MessageUnfit(f"{WRITTEN}: it needs subject, text and html")
+    subject, text, html = (str(part) for part in parts)
+    return Words(one_line(subject), text, html, "")
 
 
 def _main_link(variables: Mapping[str, Any]) -> str:
     return str(variables.get("order_url") or variables.get("url", ""))
 
 
-def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, Any]:
-    def money(amount: int, currency: str) -> str:
-        return Money(amount, currency).format(context.locale)
+def values_of(fitted: Any, context: MessageContext) -> dict[str, Any]:
+    """What a text may use: the message's own variables, and what is the same for all. What there is none of is nothing:
+    it is not defined, and shows as nothing.
+    """
+
+    def money(amount: int | Amount, currency: str = "") -> str:
+        whole = Money(amount.amount, amount.currency) if isinstance(amount, Amount) else Money(amount, currency)
+        return whole.format(context.locale)
 
     return {
-        **variables,
+        **{field.name: _or_nothing(field.name, getattr(fitted, field.name)) for field in fields(fitted)},
         "shop_name": context.shop_name,
         "lang": context.locale.replace("_", "-"),
         "money": money,
@@ -93,26 +110,20 @@ def _values(variables: Mapping[str, Any], context: MessageContext) -> dict[str, 
     }
 
 
-def _render(locale: str, file: str, values: Mapping[str, Any]) -> str:
-    return _environment(locale).get_template(file).render(values)
+def _or_nothing(name: str, value: Any) -> Any:
+    return Undefined(name=name) if value is None else value
 
 
-def _line(text: str) -> str:
+def _text(kind: Kind, part: str, values: Mapping[str, Any], context: MessageContext) -> str:
+    own = context.texts.render(kind, part, values, locale=context.locale)
+    return built_in(kind, part, values, locale=context.locale) if own is None else own
+
+
+def built_in(kind: Kind, part: str, values: Mapping[str, Any], *, locale: str) -> str:
+    """The built-in text of a part."""
+    return sandbox(locale).get_template(f"{kind.name}.{part}").render(values)
+
+
+def one_line(text: str) -> str:
     """One line: what becomes a header must not bring line breaks along."""
     return " ".join(text.split())
-
-
-@lru_cache(maxsize=8)
-def _environment(locale: str) -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        loader=PackageLoader("tidegate.notify"),
-        autoescape=select_autoescape(enabled_extensions=("html",), default=False),
-        undefined=StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=lambda value: translated(value, locale),
-    )
-    environment.install_gettext_translations(catalogue_of(locale), newstyle=True)  # type: ignore[attr-defined]
-    return environment

@@ -18,14 +18,17 @@ AWAY_PAUSE_S = 10.0
 Draw = Callable[[], float]
 """A number drawn uniformly from [0, 1)."""
 
+TOO_LATE: Final = "too late to matter"
+
 COUNTED: Final = """
-WITH marked AS ({marked} RETURNING d.event_id, d.shard_no, d.state), counted AS (
+WITH marked AS ({marked} RETURNING d.event_id, d.shard_no, d.state, d.last_error), counted AS (
     SELECT event_id, shard_no, count(*) FILTER (WHERE state = 'sent') AS sent,
-        count(*) FILTER (WHERE state = 'failed') AS failed, count(*) FILTER (WHERE state = 'suppressed') AS suppressed
+        count(*) FILTER (WHERE state = 'failed') AS failed, count(*) FILTER (WHERE state = 'suppressed') AS suppressed,
+        count(*) FILTER (WHERE state = 'suppressed' AND last_error = 'too late to matter') AS late
     FROM marked WHERE shard_no IS NOT NULL AND state <> 'pending' GROUP BY event_id, shard_no
 )
 UPDATE notify.send_shards AS h SET delivered = h.delivered + c.sent, failed = h.failed + c.failed,
-    suppressed = h.suppressed + c.suppressed,
+    suppressed = h.suppressed + c.suppressed, late = h.late + c.late,
     done_at = CASE WHEN h.expanded_at IS NOT NULL
         AND h.delivered + h.failed + h.suppressed + c.sent + c.failed + c.suppressed = h.messages
         THEN clock_timestamp() END

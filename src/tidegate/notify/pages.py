@@ -11,13 +11,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.notify.contracts import InboxMessage
+from tidegate.notify.hints import hint_people
 from tidegate.notify.inbox import count_unread, list_inbox, mark_all_read, mark_read
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, parse_id
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
-from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other, unread_header
+from tidegate.web import NOT_KEPT, current_person, let_listen, read_form, render, see_other, unread_header
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,6 +57,8 @@ class InboxContext:
     """Where the page begins; empty for the newest messages."""
     older: str
     """Address of the next page; empty on the last."""
+    listens: bool
+    """Whether new messages are shown as they come: to somebody known, on the first page."""
 
 
 @router.get("/inbox")
@@ -79,8 +82,11 @@ async def show_inbox(request: Request, before: str = "") -> Response:
         shown_at,
         before="" if start is None else str(start),
         older=f"{HOME}?{urlencode({'before': messages[SHOWN - 1].event_id})}" if len(messages) > SHOWN else "",
+        listens=person is not None and start is None,
     )
     response = render(request, "notify/inbox.html", context, headers=NOT_KEPT)
+    if person is not None and person.role != "guest":
+        let_listen(request, response)
     if (count := unread_header(request, unread)) is not None:
         response.raw_headers.append(count)
     return response
@@ -100,6 +106,7 @@ async def post_read(request: Request) -> Response:
             await mark_all_read(conn, recipient_id=person.id, shown_at=shown_at)
         elif event_id is None or not await mark_read(conn, recipient_id=person.id, event_id=EventId(event_id)):
             raise NotFound()
+    await hint_people(request.app.state.valkey, [person.id])
     before = parse_id(form.get("before"))
     return see_other(request, HOME if before is None else f"{HOME}?{urlencode({'before': before})}")
 

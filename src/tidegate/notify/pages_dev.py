@@ -1,8 +1,4 @@
-"""`/dev/mail`: what the mail catcher caught, in demo mode only.
-
-A mail's HTML comes from outside: it is served as a document of its own that may run nothing, load nothing and submit
-nothing (CSP `sandbox`, which also gives it an origin of its own), and is shown inside a sandboxed frame.
-"""
+"""`/dev/mail`: what the mail catcher caught, and a gallery of all messages, in demo mode only."""
 
 from __future__ import annotations
 
@@ -11,26 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from tidegate.notify.caught import caught_mails, find_caught
 from tidegate.notify.contracts import CaughtMail
-from tidegate.platform.edge.headers import CONTENT_SECURITY_POLICY
+from tidegate.notify.message_kinds import KINDS, Kind
+from tidegate.notify.message_texts import current_texts
+from tidegate.notify.previews import Preview, preview
+from tidegate.platform.database import Database
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-from tidegate.web import NOT_KEPT, render
+from tidegate.web import FRAMING, NOT_KEPT, framed_document, offered_locales, render
 
 SHOWN: Final = 100
 """Most mails in a list."""
-
-FRAMED_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
-    "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
-)
-"""Policy of a mail's HTML. Links open in a tab of their own, which is a normal page again."""
-
-FRAMING_POLICY: Final = f"{CONTENT_SECURITY_POLICY}; frame-src 'self'"
 
 
 def _demo_only(request: Request) -> None:
@@ -56,6 +47,23 @@ class MailContext:
     mail: CaughtMail
 
 
+@dataclass(frozen=True, slots=True)
+class GalleryMessage:
+    """A message in one locale, with example values; `frame` is the address of its HTML."""
+
+    kind: Kind
+    locale: str
+    shown: Preview
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryContext:
+    """Context of `notify/dev_gallery.html`."""
+
+    messages: tuple[GalleryMessage, ...]
+
+
 @router.get("/dev/mail.json")
 async def list_as_json(request: Request) -> Response:
     """The caught mails, the newest first."""
@@ -70,20 +78,44 @@ async def list_mails(request: Request) -> Response:
     return render(request, "notify/dev_mails.html", MailsContext(tuple(mails)))
 
 
+@router.get("/dev/mail/gallery")
+async def show_gallery(request: Request) -> Response:
+    """Every message in every locale of the shop, as it would look now."""
+    messages = [
+        GalleryMessage(kind, locale, await _preview(request, kind, locale), f"/dev/mail/gallery/{kind.name}/{locale}")
+        for kind in KINDS.values()
+        for locale in offered_locales(_settings(request))
+    ]
+    return render(request, "notify/dev_gallery.html", GalleryContext(tuple(messages)), headers=FRAMING)
+
+
+@router.get("/dev/mail/gallery/{template}/{locale}")
+async def show_gallery_html(request: Request, template: str, locale: str) -> Response:
+    """The HTML of one of them, for the frame."""
+    if template not in KINDS or locale not in offered_locales(_settings(request)):
+        raise NotFound()
+    return framed_document((await _preview(request, KINDS[template], locale)).html)
+
+
+async def _preview(request: Request, kind: Kind, locale: str) -> Preview:
+    database: Database = request.app.state.database
+    settings = _settings(request)
+    texts = await current_texts(database, settings)
+    return preview(kind, texts, shop_name=settings.shop_name, locale=locale)
+
+
 @router.get("/dev/mail/{mail_id}")
 async def show_mail(request: Request, mail_id: str) -> Response:
     """One mail: its text, and its HTML in a frame."""
     mail = await _find(request, mail_id)
-    headers = {"Content-Security-Policy": FRAMING_POLICY}
-    return render(request, "notify/dev_mail.html", MailContext(mail), headers=headers)
+    return render(request, "notify/dev_mail.html", MailContext(mail), headers=FRAMING)
 
 
 @router.get("/dev/mail/{mail_id}/html")
 async def show_mail_html(request: Request, mail_id: str) -> Response:
     """The HTML of one mail, for the frame."""
     mail = await _find(request, mail_id)
-    headers = {"Content-Security-Policy": FRAMED_POLICY, "X-Frame-Options": "SAMEORIGIN"}
-    return HTMLResponse(mail.html, headers=headers)
+    return framed_document(mail.html)
 
 
 async def _find(request: Request, mail_id: str) -> CaughtMail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from psycopg.rows import class_row
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, TopicKind
 from tidegate.notify.sends import WaitingTopic, begin_send, list_topics
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.problems import InvalidRequest, NotFound
@@ -38,14 +40,19 @@ async def write_post(
     author_id: PersonId,
     request_key: str,
     base_url: str,
+    expires_at: datetime | None = None,
 ) -> Post:
     """Write to the followers of a topic, in the caller's transaction; the post, which is told once however often asked.
+
+    Whom it has not reached by `expires_at` is not told.
 
     Raises: InvalidRequest for words that cannot be sent; NotFound when nobody has ever followed such a topic;
     PostDiffers when this key has written something else.
     """
     title, body = title.strip(), body.replace("\r\n", "\n").strip()
     _check(title, body, channels)
+    if expires_at is not None and expires_at <= await database_now(conn):
+        raise InvalidRequest(_("Choose a time to come until which it matters."), field="expires_at")
     topics = await list_topics(conn, limit=1, kind=kind, key=key)
     if not topics:
         raise NotFound()
@@ -59,7 +66,9 @@ async def write_post(
         (post_id, topic.topic_id, author_id, request_key, title, body, [channel.value for channel in channels]),
     )
     if not done.rowcount:
-        return await _written_before(conn, author_id, request_key, topic=topic, title=title, body=body)
+        return await _written_before(
+            conn, author_id, request_key, topic=topic, title=title, body=body, channels=channels
+        )
     await begin_send(
         conn,
         event_id=post_id,
@@ -68,6 +77,7 @@ async def write_post(
         variables={"title": title, "body": body, "url": f"{base_url}/posts/{post_id}"},
         channels=channels,
         once=False,
+        expires_at=expires_at,
     )
     return await find_post(conn, post_id=post_id)
 
@@ -99,14 +109,22 @@ def _check(title: str, body: str, channels: Sequence[Channel]) -> None:
 
 
 async def _written_before(
-    conn: Connection, author_id: PersonId, request_key: str, *, topic: WaitingTopic, title: str, body: str
+    conn: Connection,
+    author_id: PersonId,
+    request_key: str,
+    *,
+    topic: WaitingTopic,
+    title: str,
+    body: str,
+    channels: Sequence[Channel],
 ) -> Post:
     found = await conn.execute(
-        "SELECT post_id FROM notify.posts WHERE author_id = %s AND request_key = %s", (author_id, request_key)
+        "SELECT post_id, channels FROM notify.posts WHERE author_id = %s AND request_key = %s", (author_id, request_key)
     )
     row = await found.fetchone()
     assert row is not None
     post = await find_post(conn, post_id=EventId(UUID(str(row[0]))))
-    if (post.topic_id, post.title, post.body) != (topic.topic_id, title, body):
+    said = (post.topic_id, post.title, post.body, set(row[1]))
+    if said != (topic.topic_id, title, body, {channel.value for channel in channels}):
         raise PostDiffers()
     return post

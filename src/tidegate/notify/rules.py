@@ -1,8 +1,11 @@
-"""Which addresses mail can be sent to."""
+"""Which addresses mail can be sent to, and when."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 MAX_EMAIL = 254
 """Longest e-mail address, in characters (RFC 5321)."""
@@ -52,3 +55,34 @@ def display_name(name: str) -> str:
     """
     harmless = "".join(char if char.isprintable() and char not in _SPECIAL else " " for char in name)
     return " ".join(harmless.split())[:MAX_NAME].strip()
+
+
+MAX_QUIET: Final = timedelta(hours=18)
+"""Longest quiet hours: some of each day must be left, also of a day that a clock change shortens."""
+
+
+def quiet_end(now: datetime, *, zone: ZoneInfo, starts: time, ends: time) -> datetime | None:
+    """When the quiet hours are over that hold at `now`, in UTC; None where none hold.
+
+    They are from `starts` until before `ends` on a clock on the wall in `zone`, over midnight where `ends` is the
+    earlier one. A time that a clock change leaves out counts as much later; one that comes twice is quiet both times,
+    and the end that still lies ahead is meant.
+    """
+    here = now.astimezone(zone)
+    clock = here.time()
+    if starts <= ends:
+        inside, days = starts <= clock < ends, 0
+    else:
+        inside, days = clock >= starts or clock < ends, int(clock >= starts)
+    if not inside:
+        return None
+    end = datetime.combine(here.date() + timedelta(days=days), ends, tzinfo=zone)
+    first = end.astimezone(UTC)
+    return first if first > now else end.replace(fold=1).astimezone(UTC)
+
+
+def quiet_length(starts: time, ends: time) -> timedelta:
+    """How long quiet hours are on a day without a clock change; a whole day where both times are the same."""
+    day = datetime(2000, 1, 1)  # noqa: DTZ001 - only a difference
+    length = datetime.combine(day, ends) - datetime.combine(day, starts)
+    return length if length > timedelta() else length + timedelta(days=1)

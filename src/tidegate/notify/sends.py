@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -89,10 +90,12 @@ async def begin_send(
     variables: Mapping[str, Any],
     channels: Sequence[Channel] = tuple(Channel),
     once: bool | None = None,
+    expires_at: datetime | None = None,
 ) -> bool:
     """Begin to tell a topic's followers of an event, in the caller's transaction; says whether that is new.
 
-    `once` says whether a follower who is told is told no more; the topic's kind knows unless it is said.
+    `once` says whether a follower who is told is told no more; the topic's kind knows unless it is said. What is not
+    told by `expires_at` is not told: it does not matter any more. What is too late already is not begun.
 
     An event is told to a topic once; where it is told once to each follower, whoever came later is told it, too, by
     beginning again. Whoever follows several topics of one event is told by the first.
@@ -100,12 +103,12 @@ async def begin_send(
     once = topic.topic.kind in ONCE if once is None else once
     done = await conn.execute(
         f"""
-        INSERT INTO notify.sends AS s (event_id, topic_id, template, variables, channels, once)
-        SELECT %(event)s, topic_id, %(template)s, %(variables)s, %(channels)s, %(once)s FROM notify.topics
-        WHERE topic_id = %(topic)s FOR NO KEY UPDATE
+        INSERT INTO notify.sends AS s (event_id, topic_id, template, variables, channels, once, expires_at)
+        SELECT %(event)s, topic_id, %(template)s, %(variables)s, %(channels)s, %(once)s, %(expires)s FROM notify.topics
+        WHERE topic_id = %(topic)s AND coalesce(%(expires)s::timestamptz > clock_timestamp(), true) FOR NO KEY UPDATE
         ON CONFLICT (event_id, topic_id) DO UPDATE
         SET finished_at = NULL, planned_at = NULL, told_to = NULL, created_at = clock_timestamp(),
-            due_at = clock_timestamp()
+            due_at = clock_timestamp(), expires_at = excluded.expires_at
         WHERE NOT {TELLING} AND s.cancelled_at IS NULL AND %(once)s
         """,  # noqa: S608 - a constant
         {
@@ -114,6 +117,7 @@ async def begin_send(
             "template": template,
             "variables": json.dumps({**variables, "topic_title": topic.topic.title}),
             "once": once,
+            "expires": expires_at,
             "channels": [channel.value for channel in channels],
         },
     )
@@ -121,6 +125,28 @@ async def begin_send(
         return False
     await write_events(conn, [Event(EventId(new_id()), SEND_TOPIC, {"event_id": str(event_id)})])
     return True
+
+
+async def expire_sends(conn: Connection, *, event_ids: Sequence[EventId]) -> int:
+    """Say that events do not matter any more: what is not sent yet of them is suppressed. Returns how many sends.
+
+    What waits of them is due at once, so that it is counted at once.
+    """
+    done = await conn.execute(
+        """
+        WITH late AS (
+            UPDATE notify.sends SET expires_at = clock_timestamp()
+            WHERE event_id = ANY (%s) AND finished_at IS NULL AND coalesce(expires_at > clock_timestamp(), true)
+            RETURNING event_id, topic_id
+        ), due AS (
+            UPDATE notify.send_shards AS h SET due_at = clock_timestamp() FROM late
+            WHERE (h.event_id, h.topic_id) = (late.event_id, late.topic_id) AND h.done_at IS NULL
+        )
+        SELECT FROM late
+        """,
+        (list(event_ids),),
+    )
+    return done.rowcount
 
 
 async def find_stopped(conn: Connection, *, limit: int, overdue_s: float) -> list[EventId]:

@@ -8,14 +8,18 @@ whose task was lost, and a task that comes twice finds nothing to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from tidegate.notify.contracts import ONCE, TopicKind
+from tidegate.notify.contracts import ONCE, Channel, MessageUnfit, TopicKind
+from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_inbox
+from tidegate.notify.pacing import Breather
+from tidegate.notify.preferences import unwanted_word
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, new_id
@@ -52,7 +56,7 @@ SELECT (SELECT k.followers FROM known AS k), (SELECT recipient_id FROM ends ORDE
 """
 
 ALL_OF_THEM: Final = """
-    SELECT recipient_id FROM notify.follows
+    SELECT recipient_id, channels FROM notify.follows
     WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
         AND recipient_id > %(after)s AND recipient_id <= %(upto)s
 """
@@ -61,17 +65,21 @@ MARKED_AS_TOLD: Final = """
     UPDATE notify.follows SET told_at = clock_timestamp()
     WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
         AND recipient_id > %(after)s AND recipient_id <= %(upto)s
-    RETURNING recipient_id
+    RETURNING recipient_id, channels
 """
 
 EXPAND: Final = """
 WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
-    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed
+    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed,
+        CASE WHEN page.channels IS NULL THEN %(no_inbox)s <> ALL (r.unwanted) ELSE 'inbox' = ANY (page.channels) END
+            AS by_inbox,
+        CASE WHEN page.channels IS NULL THEN %(no_email)s <> ALL (r.unwanted) ELSE 'email' = ANY (page.channels) END
+            AS by_email
     FROM page JOIN notify.recipients AS r USING (recipient_id) ORDER BY r.recipient_id
 ), noted AS (
     INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, sent_at, shard_no)
     SELECT %(event)s, recipient_id, 'inbox', %(template)s, '{{}}', 'sent', clock_timestamp(), %(shard)s
-    FROM people WHERE has_inbox AND %(inbox)s
+    FROM people WHERE has_inbox AND by_inbox AND %(inbox)s
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING recipient_id
 ), shown AS (
     INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, words_id)
@@ -85,20 +93,25 @@ WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
         (event_id, recipient_id, channel, template, variables, address_sealed, bulk, shard_no)
     SELECT %(event)s, recipient_id, 'email', %(template)s,
         jsonb_build_object('locale', locale, 'topic_id', %(topic)s::uuid), address_sealed, true, %(shard)s
-    FROM people WHERE %(email)s
+    FROM people WHERE by_email AND %(email)s
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed)
+SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed), (
+    SELECT count(*) FILTER (WHERE has_inbox AND NOT by_inbox AND %(inbox)s)
+        + count(*) FILTER (WHERE NOT by_email AND %(email)s) FROM people
+)
 """
+"""Whoever does not want a message by a way gets no row, and is counted: another topic of the event may tell them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """What came of a shard: followers told, messages put into inboxes, mails that wait."""
+    """What came of a shard: followers told, messages put into inboxes, mails that wait, messages not wanted."""
 
     followers: int
     inbox: int
     mails: int
+    unwanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +123,19 @@ class _Shard:
     channels: list[str]
     begun: datetime
     once: bool
+    kind: TopicKind
+    late: bool
 
 
-async def plan_send(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    """Cut the audience of an event into shards, `PLANNED_AT_ONCE` of them for each topic; how many people they hold.
+async def plan_send(
+    database: Database, settings: Settings, *, event_id: EventId, at_once: int = PLANNED_AT_ONCE
+) -> int:
+    """Cut the audience of an event into shards, `at_once` of them for each topic; how many people they hold.
 
     A worker that plans the same event meanwhile waits, and goes on behind. 0 says that nothing is left to plan.
     """
     planned = 0
+    texts = await current_texts(database, settings)
     async with database.transaction() as conn:
         rows = await conn.execute(
             """
@@ -130,18 +148,20 @@ async def plan_send(database: Database, settings: Settings, *, event_id: EventId
         for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
             if not unplanned:
                 continue
-            error = await _write_words(conn, settings, event_id, topic_id, template, variables)
+            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables)
             if error:
                 await _give_up(conn, event_id, topic_id, error)
                 continue
-            planned += await _cut(conn, settings, event_id, topic_id, after=told_to)
+            planned += await _cut(conn, settings, event_id, topic_id, after=told_to, at_once=at_once)
     return planned
 
 
-async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id: UUID, *, after: UUID | None) -> int:
+async def _cut(
+    conn: Connection, settings: Settings, event_id: EventId, topic_id: UUID, *, after: UUID | None, at_once: int
+) -> int:
     """The next shards of a send. Few followers are told in the faster lane, many in the bulk lane."""
     limits = settings.follows
-    limit = PLANNED_AT_ONCE * limits.batch
+    limit = at_once * limits.batch
     values = {"event": event_id, "topic": topic_id, "after": after or NOBODY, "limit": limit, "size": limits.batch}
     row = await (await conn.execute(CUT, values)).fetchone()
     assert row is not None
@@ -175,6 +195,7 @@ async def _cut(conn: Connection, settings: Settings, event_id: EventId, topic_id
 async def _write_words(
     conn: Connection,
     settings: Settings,
+    texts: Texts,
     event_id: EventId,
     topic_id: UUID,
     template: str,
@@ -183,9 +204,11 @@ async def _write_words(
     """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
     written: dict[str, Words] = {}
     for locale in {settings.locale, *settings.locales}:
-        context = MessageContext(shop_name=settings.shop_name, locale=locale)
+        context = MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
         try:
             written[locale] = write_inbox(template, variables, context=context)
+        except MessageUnfit as error:
+            return str(error)
         except Exception as error:  # a broken template ends this send, not its worker
             return describe_error(error)
     await conn.execute(
@@ -219,55 +242,120 @@ async def _give_up(conn: Connection, event_id: EventId, topic_id: UUID, error: s
     )
 
 
-async def expand_shard(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> Expanded | None:
+async def expand_shard(
+    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, breather: Breather | None = None
+) -> Expanded | None:
     """Write all messages of a shard, inboxes at once and mails to be sent; None where there is nothing to expand.
 
-    That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled.
+    That is so when it is expanded, when another worker has it in hand, and while its send is paused or cancelled. Of a
+    send that does not matter any more nothing is written: its messages count as suppressed.
     """
     async with database.transaction() as conn:
         shard = await _lock_shard(conn, event_id, shard_no)
         if shard is None:
+            await suppress_untold(conn, event_id=event_id)
             return None
-        row = await (
-            await conn.execute(
-                EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM),
-                {
-                    "event": event_id,
-                    "topic": shard.topic_id,
-                    "shard": shard_no,
-                    "after": shard.after_id,
-                    "upto": shard.upto_id,
-                    "begun": shard.begun,
-                    "template": shard.template,
-                    "inbox": "inbox" in shard.channels,
-                    "email": "email" in shard.channels,
-                    "locales": list(settings.locales),
-                    "locale": settings.locale,
-                },
-            )
-        ).fetchone()
-        assert row is not None
-        followers, inbox, mails = row
+        if shard.late:
+            await _count_late(conn, event_id, shard_no)
+            return Expanded(0, 0, 0)
+        values = {
+            "event": event_id,
+            "topic": shard.topic_id,
+            "shard": shard_no,
+            "begun": shard.begun,
+            "template": shard.template,
+            "inbox": "inbox" in shard.channels,
+            "email": "email" in shard.channels,
+            "locales": list(settings.locales),
+            "locale": settings.locale,
+            "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
+            "no_email": unwanted_word(shard.kind, Channel.EMAIL),
+        }
+        statement = EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM)
+        told = []
+        async for after, upto in _pages(conn, settings, shard, breather):
+            row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
+            assert row is not None
+            told.append(row)
+        followers, inbox, mails, unwanted = (sum(column) for column in zip(*told, strict=True))
         await conn.execute(
             """
-            UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, due_at = clock_timestamp(),
-                expanded_at = clock_timestamp(), done_at = CASE WHEN %s = 0 THEN clock_timestamp() END
+            UPDATE notify.send_shards SET followers = %s, messages = %s, delivered = %s, suppressed = %s, unwanted = %s,
+                due_at = clock_timestamp(), expanded_at = clock_timestamp(),
+                done_at = CASE WHEN %s = 0 THEN clock_timestamp() END
             WHERE event_id = %s AND shard_no = %s
             """,
-            (followers, inbox + mails, inbox, mails, event_id, shard_no),
+            (followers, inbox + mails + unwanted, inbox, unwanted, unwanted, mails, event_id, shard_no),
         )
         await conn.execute(
             "UPDATE notify.sends SET told = told + %s WHERE event_id = %s AND topic_id = %s",
             (followers, event_id, shard.topic_id),
         )
-    return Expanded(followers, inbox, mails)
+    if inbox:
+        await hint_from_worker(settings, between=(shard.after_id, shard.upto_id))
+    return Expanded(followers, inbox, mails, unwanted)
+
+
+async def _count_late(conn: Connection, event_id: EventId, shard_no: int) -> None:
+    """Whom nobody told in time is not told, and stays a follower."""
+    await conn.execute(
+        """
+        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
+            messages = h.followers * cardinality(s.channels), suppressed = h.followers * cardinality(s.channels),
+            late = h.followers * cardinality(s.channels)
+        FROM notify.sends AS s
+        WHERE h.event_id = %s AND h.shard_no = %s AND (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
+        """,
+        (event_id, shard_no),
+    )
+
+
+async def suppress_untold(conn: Connection, *, event_id: EventId) -> None:
+    """Count the messages of the event's ended sends that nobody has begun to write as suppressed."""
+    await conn.execute(
+        """
+        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
+            messages = h.followers * cardinality(free.channels), suppressed = h.followers * cardinality(free.channels)
+        FROM (
+            SELECT u.event_id, u.shard_no, s.channels
+            FROM notify.send_shards AS u JOIN notify.sends AS s USING (event_id, topic_id)
+            WHERE u.event_id = %s AND u.expanded_at IS NULL AND s.cancelled_at IS NOT NULL
+            FOR UPDATE OF u SKIP LOCKED
+        ) AS free WHERE (h.event_id, h.shard_no) = (free.event_id, free.shard_no)
+        """,
+        (event_id,),
+    )
+
+
+async def _pages(
+    conn: Connection, settings: Settings, shard: _Shard, breather: Breather | None
+) -> AsyncIterator[tuple[UUID, UUID]]:
+    """A shard's range of followers; where it yields to the shop, in smaller ones, with a rest between two."""
+    after = shard.after_id
+    while breather is not None and breather.share < 1.0:
+        rows = await conn.execute(
+            """
+            SELECT recipient_id FROM notify.follows
+            WHERE topic_id = %s AND told_at IS NULL AND recipient_id > %s AND recipient_id <= %s
+            ORDER BY recipient_id OFFSET %s LIMIT 1
+            """,
+            (shard.topic_id, after, shard.upto_id, settings.pacing.step - 1),
+        )
+        row = await rows.fetchone()
+        if row is None or row[0] == shard.upto_id:
+            break
+        yield after, row[0]
+        after = row[0]
+        await breather.nap()
+    yield after, shard.upto_id
 
 
 async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Shard | None:
     row = await (
         await conn.execute(
             """
-            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind
+            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind,
+                coalesce(s.expires_at <= clock_timestamp(), false)
             FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
                 JOIN notify.topics AS t ON t.topic_id = h.topic_id
             WHERE h.event_id = %s AND h.shard_no = %s AND h.expanded_at IS NULL
@@ -279,8 +367,9 @@ async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Sh
     ).fetchone()
     if row is None:
         return None
-    once = TopicKind(row[7]) in ONCE if row[6] is None else row[6]
-    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once)
+    kind = TopicKind(row[7])
+    once = kind in ONCE if row[6] is None else row[6]
+    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once, kind, late=row[8])
 
 
 async def finish_send(database: Database, *, event_id: EventId) -> None:

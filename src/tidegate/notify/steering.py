@@ -9,6 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from tidegate.notify.sends import SEND_TOPIC
+from tidegate.notify.shards import suppress_untold
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.outbox import Event, write_events
@@ -43,7 +44,10 @@ async def resume_send(conn: Connection, *, event_id: EventId, topic_id: UUID) ->
 
 
 async def cancel_send(conn: Connection, *, event_id: EventId, topic_id: UUID) -> None:
-    """End a send: what was not handed over yet is suppressed. Raises: NotFound."""
+    """End a send: what was not handed over yet is suppressed. Raises: NotFound.
+
+    A shard that a worker has in hand is not waited for: it is told, or suppressed by that worker.
+    """
     await _lock(conn, event_id, topic_id)
     done = await conn.execute(
         """
@@ -55,16 +59,7 @@ async def cancel_send(conn: Connection, *, event_id: EventId, topic_id: UUID) ->
     )
     if not done.rowcount:
         return
-    await conn.execute(
-        """
-        UPDATE notify.send_shards AS h SET expanded_at = clock_timestamp(), done_at = clock_timestamp(),
-            messages = h.followers * cardinality(s.channels), suppressed = h.followers * cardinality(s.channels)
-        FROM notify.sends AS s
-        WHERE h.event_id = %s AND h.topic_id = %s AND h.expanded_at IS NULL
-            AND (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
-        """,
-        (event_id, topic_id),
-    )
+    await suppress_untold(conn, event_id=event_id)
     await _go_on(conn, event_id, topic_id)
 
 
@@ -77,12 +72,14 @@ async def _lock(conn: Connection, event_id: EventId, topic_id: UUID) -> None:
 
 
 async def _go_on(conn: Connection, event_id: EventId, topic_id: UUID) -> None:
-    """Have somebody look at what is left, at once."""
+    """Have somebody look at what is left, at once; whoever has a shard in hand is not waited for."""
     await conn.execute(
         """
-        UPDATE notify.send_shards SET due_at = clock_timestamp()
-        WHERE event_id = %s AND topic_id = %s AND done_at IS NULL
+        UPDATE notify.send_shards AS h SET due_at = clock_timestamp() FROM (
+            SELECT shard_no FROM notify.send_shards
+            WHERE event_id = %(event)s AND topic_id = %(topic)s AND done_at IS NULL FOR UPDATE SKIP LOCKED
+        ) AS free WHERE h.event_id = %(event)s AND h.shard_no = free.shard_no
         """,
-        (event_id, topic_id),
+        {"event": event_id, "topic": topic_id},
     )
     await write_events(conn, [Event(EventId(new_id()), SEND_TOPIC, {"event_id": str(event_id)})])

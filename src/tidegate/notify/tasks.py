@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from celery import shared_task
+from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from tidegate.notify.deliveries import (
@@ -20,8 +20,10 @@ from tidegate.notify.deliveries import (
     on_order_event,
 )
 from tidegate.notify.messages import LINK_TEMPLATES
+from tidegate.notify.pacing import Breather, begin_task, decide_once
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
+from tidegate.notify.trial_mails import on_trial
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
@@ -31,6 +33,9 @@ from tidegate.platform.settings import Settings
 DELIVER_TASK = "notify.deliver"
 TELL_TASK = "notify.tell"
 SHARD_TASK = "notify.shard"
+
+PLANNED_WITH_RESTS = 10
+"""Shards that one statement cuts before others have a turn."""
 
 
 @shared_task(name=DELIVER_TASK)
@@ -49,28 +54,41 @@ def tell(event_id: str) -> int:
     return run_async(partial(tell_followers, event_id=EventId(UUID(event_id))))
 
 
-@shared_task(name=SHARD_TASK)
-def shard(event_id: str, shard_no: str) -> int:
-    """Work on a shard of a send: expand it, or deliver a batch of it."""
-    return run_async(partial(work_on_shard, event_id=EventId(UUID(event_id)), shard_no=int(shard_no)))
+@shared_task(name=SHARD_TASK, bind=True)
+def shard(self: Task[..., int], event_id: str, shard_no: str) -> int:
+    """Work on a shard of a send: expand it, or deliver a batch of it. In the lane `bulk` it yields to the shop."""
+    yields = (self.request.delivery_info or {}).get("routing_key") == BULK
+    work = _shard_with_rests if yields else work_on_shard
+    return run_async(partial(work, event_id=EventId(UUID(event_id)), shard_no=int(shard_no)))
+
+
+async def _shard_with_rests(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
+    breather = await begin_task(settings)
+    done = await work_on_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
+    await breather.rest()
+    return done
 
 
 async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
     """Cut the followers of an event into shards and hand these out; returns how many people were found."""
     found = 0
-    while planned := await plan_send(database, settings, event_id=event_id):
+    breather = await begin_task(settings)
+    while planned := await plan_send(database, settings, event_id=event_id, at_once=PLANNED_WITH_RESTS):
         found += planned
         await hand_out_shards(database, settings, event_id=event_id)
+        await breather.rest()
     await finish_send(database, event_id=event_id)
     await hand_out_shards(database, settings, event_id=event_id)
     return found
 
 
-async def work_on_shard(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
+async def work_on_shard(
+    database: Database, settings: Settings, *, event_id: EventId, shard_no: int, breather: Breather | None = None
+) -> int:
     """Expand a shard into messages or deliver a batch of it, and hand out what is due next; how many messages."""
-    expanded = await expand_shard(database, settings, event_id=event_id, shard_no=shard_no)
+    expanded = await expand_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
     if expanded is None:
-        done = await deliver_shard(database, settings, event_id=event_id, shard_no=shard_no)
+        done = await deliver_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
     else:
         done = expanded.inbox
     await finish_send(database, event_id=event_id)
@@ -131,6 +149,18 @@ async def account_link(database: Database, settings: Settings, event: Event) -> 
     await on_account_link(database, settings, event)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
         await hand_out([event.id], lane=WITHIN_10S)
+
+
+async def message_trial(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of trial mails: writes the mail, and when that is committed, hands it out."""
+    await on_trial(database, settings, event)
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([event.id], lane=WITHIN_10S)
+
+
+async def pace(settings: Settings) -> int:
+    """Decide how much of their time workers may give to bulk sends. Raises: redis-py's errors when Valkey is away."""
+    return await decide_once(settings)
 
 
 async def sweep(database: Database, settings: Settings) -> int:

@@ -26,6 +26,7 @@ FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id), LATERAL (
     SELECT coalesce(sum(followers), 0)::bigint AS followers, coalesce(sum(messages), 0)::bigint AS messages,
         coalesce(sum(delivered), 0)::bigint AS delivered, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(suppressed), 0)::bigint AS suppressed, coalesce(sum(doubtful), 0)::bigint AS doubtful,
+        coalesce(sum(unwanted), 0)::bigint AS unwanted, coalesce(sum(late), 0)::bigint AS late,
         coalesce(sum(followers) FILTER (WHERE expanded_at IS NULL), 0)::bigint AS untold
     FROM notify.send_shards AS h WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id
 ) AS h
@@ -59,6 +60,8 @@ class _Row:
     suppressed: int
     doubtful: int
     untold: int
+    unwanted: int
+    late: int
 
     @property
     def send(self) -> Send:
@@ -72,6 +75,8 @@ class _Row:
             failed=self.failed,
             suppressed=self.suppressed,
             doubtful=self.doubtful,
+            unwanted=self.unwanted,
+            late=self.late,
             expected=expected,
             over=self.finished_at is not None,
             left_s=left_s(done=done, expected=expected, elapsed_s=self.elapsed_s)

@@ -15,10 +15,14 @@ from tidegate.platform.embedded.children import Program
 from tidegate.platform.embedded.ports import free_port, port_is_free
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
 from tidegate.platform.embedded.valkey import EmbeddedValkey
+from tidegate.platform.lanes import URGENT_LANES
 from tidegate.platform.settings import Settings
 
 SITE = "site"
 WORKER = "worker"
+URGENT = f"{WORKER}-urgent"
+"""The worker that never takes bulk, so that a receipt does not wait behind a large send."""
+
 SCHEDULER = "scheduler"
 MAIL_CATCHER = "mail-catcher"
 VALKEY = "valkey"
@@ -33,13 +37,16 @@ POSTGRES_STOP_S = 30.0
 SITE_MARGIN_S = 2.0
 """What a site process gets beyond the time that its requests may take to finish."""
 
+BACKGROUND = 4
+"""Most processes that `background_specs` describes."""
+
 METRICS_PORTS = 1_000
 """How far from the first metrics port free ones are looked for."""
 
 
 def kind_of(name: str) -> str:
     """`site` for `site-2`: the kind of a child by its name."""
-    return SITE if name.startswith(f"{SITE}-") else name
+    return next((kind for kind in (SITE, WORKER) if name.startswith(f"{kind}-")), name)
 
 
 def postgres_spec(server: EmbeddedPostgres) -> ChildSpec:
@@ -143,17 +150,27 @@ def site_specs(
 def background_specs(
     settings: Settings, *, environment: Mapping[str, str], mail_catcher: bool, metrics_ports: Sequence[int]
 ) -> list[ChildSpec]:
-    """The worker, the scheduler and, where no mail server is set, the mail catcher."""
-    names = [WORKER, SCHEDULER] + ([MAIL_CATCHER] if mail_catcher else [])
+    """The workers, the scheduler and, where no mail server is set, the mail catcher.
+
+    One worker has a process of its own for all lanes but bulk; the other has the remaining processes for all lanes.
+    """
+    others = max(settings.jobs.worker_processes - 1, 1)
+    commands = {
+        WORKER: (WORKER, "--processes", str(others)),
+        URGENT: (WORKER, "--processes", "1", *(part for lane in URGENT_LANES for part in ("--lane", lane))),
+        SCHEDULER: (SCHEDULER,),
+    }
+    if mail_catcher:
+        commands[MAIL_CATCHER] = (MAIL_CATCHER,)
     return [
         ChildSpec(
             name=name,
-            program=partial(_same, own_program(name, name=name, environment=environment, metrics_port=port)),
+            program=partial(_same, own_program(*command, name=name, environment=environment, metrics_port=port)),
             stop_timeout_s=settings.supervisor.stop_timeout_s,
             metrics_port=port,
             address=environment["TIDEGATE_MAIL__SMTP_URL"] if name == MAIL_CATCHER else "",
         )
-        for name, port in zip(names, metrics_ports, strict=False)
+        for (name, command), port in zip(commands.items(), metrics_ports, strict=False)
     ]
 
 

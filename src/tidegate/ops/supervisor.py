@@ -17,6 +17,7 @@ from tidegate.ops.children import STARTUP_FAILED, Child, ChildSpec
 from tidegate.ops.contracts import Prepared, RunningProcess, UpOptions
 from tidegate.ops.endpoints import write_endpoints
 from tidegate.ops.fleet import (
+    BACKGROUND,
     SCHEDULER,
     SITE,
     STOP_ORDER,
@@ -114,7 +115,7 @@ class Supervisor:
         environment = child_environment(settings, home, urls=self._urls, demo=self._demo)
         slots = len(self._listeners)
         ports = pick_metrics_ports(
-            settings.observability.metrics_port_base, count=slots + 3, host=settings.observability.metrics_host
+            settings.observability.metrics_port_base, count=slots + BACKGROUND, host=settings.observability.metrics_host
         )
         # These are started before the servers are ready: they import what they need meanwhile. The sites then wait at
         # the gate until the database is prepared.

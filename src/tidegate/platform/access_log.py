@@ -26,6 +26,8 @@ from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 from structlog.typing import EventDict
 
+from tidegate.platform.latency import note_times
+
 REQUESTS = Counter("tidegate_http_requests", "Answered requests.", ["route", "method", "status"])
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -145,6 +147,8 @@ def flush_requests() -> None:
         route, method, _ = kind
         _count(*kind).inc(len(each))
         SECONDS.observe(route, method, each)
+        if route not in QUIET_ROUTES:
+            note_times(each)
     if _Process.access_log is not None:
         _Process.access_log.write(noted)
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -82,6 +83,14 @@ def buckets_of(purpose: str, *, who: str, address: str, most: int, most_per_netw
 
 def network_of(address: str) -> str:
     """What attempts from `address` are counted under: the IPv4 address, the IPv6 /64, or the text itself."""
+    try:
+        socket.inet_pton(socket.AF_INET, address)
+    except (OSError, ValueError):
+        return _other_network_of(address)
+    return address
+
+
+def _other_network_of(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -30,6 +30,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 from prometheus_client import Gauge
 
+from tidegate.platform import lanes
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
@@ -44,17 +45,15 @@ TAKEN = Gauge("tidegate_worker_tasks_taken", "Tasks that this worker took from t
 RUNNING = Gauge("tidegate_worker_tasks_running", "Tasks that this worker is running.")
 WAITING = Gauge("tidegate_lane_tasks_waiting", "Tasks that wait in the broker.", ["lane"])
 
-RECEIPTS = "receipts"
-WITHIN_10S = "within_10s"
-WITHIN_1M = "within_1m"
-BULK = "bulk"
-LANES = (RECEIPTS, WITHIN_10S, WITHIN_1M, BULK)
-"""Queues, named by what they promise, the most urgent first."""
+RECEIPTS, WITHIN_10S, WITHIN_1M, BULK = LANES = lanes.LANES
 
 EVENT_TASK = "tidegate.event"
 
 POOL_MAX = 4
 """Most database connections of a worker process: it runs one task at a time."""
+
+DELIVERIES_MOST = 5
+"""RabbitMQ drops a task that was handed out so often and never acknowledged."""
 
 STALLED_EXIT = 70
 """Exit code of a worker that found itself stuck (EX_SOFTWARE)."""
@@ -101,7 +100,7 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         accept_content=["json"],
         task_serializer="json",
-        task_queues=[Queue(lane) for lane in LANES],
+        task_queues=[Queue(lane, queue_arguments=_queue_arguments(settings)) for lane in LANES],
         task_default_queue=WITHIN_1M,
         task_create_missing_queues=False,
         task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
@@ -112,7 +111,9 @@ def make_app(settings: Settings) -> Celery:
         task_time_limit=jobs.task_time_limit_s,
         # No hoarding (LESSONS): a message leaves the queue when a process is free for it.
         worker_prefetch_multiplier=1,
-        worker_disable_prefetch=True,
+        worker_disable_prefetch=not _is_amqp(settings),
+        # RabbitMQ: nothing is sent with a delay, so that queues for it need not be replicated.
+        broker_native_delayed_delivery_queue_type="classic",
         worker_concurrency=jobs.worker_processes,
         worker_soft_shutdown_timeout=jobs.soft_shutdown_s,
         worker_proc_alive_timeout=20.0,
@@ -125,7 +126,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    """For kombu's Redis transport; others ignore what they do not know.
+    """For kombu's Redis transport, and that of RabbitMQ, which takes `confirm_publish` and ignores the others.
 
     kombu passes `socket_timeout` on instead of redis-py's default of 5 s and None means "for ever"; a broker that
     stops answering without closing its connections must not hang a publisher. BRPOP returns every second and is read
@@ -139,11 +140,25 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "socket_connect_timeout": timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 10,
+        "confirm_publish": True,
         "max_retries": 2,
         "interval_start": 0.1,
         "interval_step": 0.2,
         "interval_max": 0.5,
     }
+
+
+def _is_amqp(settings: Settings) -> bool:
+    """Whether the broker is RabbitMQ."""
+    return settings.require_broker_url().startswith(("amqp://", "amqps://", "pyamqp://"))
+
+
+def _queue_arguments(settings: Settings) -> dict[str, Any] | None:
+    """On RabbitMQ, lanes are quorum queues: they survive the loss of a node. A task that kills its workers is dropped.
+
+    Its row comes due again by itself, with its attempts counted.
+    """
+    return {"x-queue-type": "quorum", "x-delivery-limit": DELIVERIES_MOST} if _is_amqp(settings) else None
 
 
 def publish(calls: Sequence[Call]) -> None:
@@ -156,16 +171,27 @@ def publish(calls: Sequence[Call]) -> None:
     app = app_or_default()
     with app.producer_or_acquire() as producer:
         for call in calls:
-            app.send_task(call.task, args=call.args, queue=call.lane, producer=producer, ignore_result=True)
+            app.send_task(
+                call.task,
+                args=call.args,
+                queue=call.lane,
+                producer=producer,
+                ignore_result=True,
+                confirm_timeout=app.conf.broker_connection_timeout,
+            )
 
 
 def lane_depths() -> dict[str, int]:
     """How many tasks wait in each lane. Raises: kombu.exceptions.OperationalError when the broker is away."""
-    with app_or_default().connection_or_acquire() as connection:
+    app = app_or_default()
+    with app.connection_or_acquire() as connection:
         try:
             channel = connection.default_channel
             return {
-                lane: channel.queue_declare(queue=lane, durable=True, auto_delete=False).message_count for lane in LANES
+                queue.name: channel.queue_declare(
+                    queue=queue.name, durable=True, auto_delete=False, arguments=queue.queue_arguments
+                ).message_count
+                for queue in app.conf.task_queues
             }
         except connection.recoverable_connection_errors as error:  # the transport's own, which callers cannot know
             raise OperationalError(str(error)) from error
@@ -280,6 +306,8 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
+    if BULK in lanes:
+        os.nice(settings.pacing.nice)  # shoppers' requests go first; what is urgent has a worker without bulk
     app = make_worker_app(settings, subscriptions)
     worker_ready.connect(partial(_on_ready, settings, tuple(lanes)), weak=False, dispatch_uid="tidegate.ready")
     worker = app.Worker(

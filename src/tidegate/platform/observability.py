@@ -24,6 +24,8 @@ from tidegate.platform.settings import Settings
 METRICS_PORT_VARIABLE = "TIDEGATE_METRICS_PORT"
 """How `tidegate up` tells a child which port it was given; wins over the setting."""
 
+PROCESS_NAME_VARIABLE = "TIDEGATE_PROCESS_NAME"
+
 PROCESS_INFO = Gauge("tidegate_process_info", "Which process this is; always 1.", ["process", "version"])
 
 QUIET_LIBRARIES = dict.fromkeys(("uvicorn.access", "httpx", "httpcore", "stripe"), logging.WARNING)

@@ -16,6 +16,9 @@ from tidegate.platform.partitions import LOCK_KEY
 FINISHED = ("platform.outbox", "notify.deliveries")
 """Tables whose rows are of no use once they are finished; both say `pending` of those that are not."""
 
+KEPT_LONGER = ("notify.inbox_messages",)
+"""Tables whose rows are people's: they leave by their age alone, after a time of their own."""
+
 MONTHLY = re.compile(r".+_(?P<year>\d{4})_(?P<month>\d{2})")
 
 
@@ -23,6 +26,8 @@ def drop_finished_partitions(
     conn: psycopg.Connection[Any], *, keep_days: int, tables: tuple[str, ...] = FINISHED
 ) -> list[str]:
     """Drop the monthly partitions that ended more than `keep_days` days ago and in which nothing is pending.
+
+    Those of `KEPT_LONGER` know nothing that could be pending.
 
     `conn` is in autocommit mode; the clock is the database's. Each partition goes in a transaction of its own that
     gives up after a short wait for its lock, since everybody queues behind it. Returns their names.
@@ -68,9 +73,10 @@ def _drop_unless_pending(conn: psycopg.Connection[Any], table: str, partition: s
         with conn.transaction():
             # Locked before looking, so that nothing becomes pending in between. Old ids are no longer written.
             conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
-            pending = conn.execute(sql.SQL("SELECT 1 FROM {} WHERE state = 'pending' LIMIT 1").format(name)).fetchone()
-            if pending is not None:
-                return False
+            if table not in KEPT_LONGER:
+                found = conn.execute(sql.SQL("SELECT 1 FROM {} WHERE state = 'pending' LIMIT 1").format(name))
+                if found.fetchone() is not None:
+                    return False
             conn.execute(sql.SQL("DROP TABLE {}").format(name))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
         return False

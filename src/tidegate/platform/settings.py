@@ -19,7 +19,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
-from tidegate.platform.settings_notify import FollowSettings, MailSettings
+from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
 """A language, and perhaps a country: `de`, `en_GB`."""
@@ -84,6 +84,9 @@ class JobSettings(BaseModel):
     stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
     notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
+    inbox_days: Count = Field(
+        730, description="Age at which inbox partitions are dropped; what sends said and posts leave after them."
+    )
 
 
 class BatchSettings(BaseModel):
@@ -314,6 +317,8 @@ class Settings(BaseSettings):
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
     follows: FollowSettings = FollowSettings()
+    live: LiveSettings = LiveSettings()
+    pacing: PacingSettings = PacingSettings()
     accounts: AccountSettings = AccountSettings()
     catalog: CatalogSettings = CatalogSettings()
     pictures: PictureSettings = PictureSettings()

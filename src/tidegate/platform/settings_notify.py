@@ -54,3 +54,46 @@ class FollowSettings(BaseModel):
     opened_within_s: Count = Field(
         3_600, description="How long after a drop's opening the followers of its collections are still told."
     )
+    time_zone: str = Field(
+        "UTC", description="Time zone (an IANA name) of recipients who have chosen none: their quiet hours are in it."
+    )
+    back_matters_h: Count = Field(
+        12, description="Hours after which it is too late to tell that a product is back: it may be gone again."
+    )
+    open_matters_h: Count = Field(
+        24, description="Hours after which it is too late to tell that a drop is open; its end makes it so at once."
+    )
+
+
+class LiveSettings(BaseModel):
+    """Inboxes that are told of new messages while somebody looks."""
+
+    max_streams: Count = Field(1_000, description="Most open streams per site process; more get 503.")
+    heartbeat_s: float = Field(
+        15.0, gt=0, description="Pause between two signs of life on a stream; its session is looked at, too."
+    )
+    look_s: float = Field(
+        30.0, gt=0, description="Pause between two looks for what no hint came of, as when Valkey was away."
+    )
+    max_s: float = Field(3_600.0, gt=0, description="How long a stream lasts before the browser opens another one.")
+    retry_ms: Count = Field(3_000, description="When a browser comes back whose stream ended, give or take a half.")
+
+
+class PacingSettings(BaseModel):
+    """How bulk sends yield to the shop."""
+
+    objective_ms: float = Field(
+        0.0,
+        ge=0,
+        description="How long the slowest percent of shoppers may wait while a bulk send runs. 0: the larger of 1.2 "
+        "times and 5 ms more than what they wait without one, which is learned.",
+    )
+    idle_guess_ms: float = Field(10.0, gt=0, description="What they wait without one, until that is learned.")
+    floor_share: float = Field(
+        0.01, gt=0, le=1, description="Least share of a worker's time for a bulk send: it never stops for ever."
+    )
+    unknown_share: float = Field(
+        0.1, gt=0, le=1, description="The share while nobody knows how long shoppers wait (Valkey or scheduler away)."
+    )
+    step: Count = Field(500, description="Followers told in one statement while a bulk send yields.")
+    nice: int = Field(10, ge=0, le=19, description="Niceness (CPU priority) of a worker that takes the lane `bulk`.")

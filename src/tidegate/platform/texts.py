@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po
 
 LOCALES_FOLDER = Path(__file__).parent.parent / "web" / "locale"
 DOMAIN = "tidegate"
+SOURCE_LANGUAGE = "en"
 
 
 class Text(str):
@@ -59,11 +60,21 @@ def translated(value: Any, locale: str) -> Any:
 @lru_cache(maxsize=64)
 def catalogue_of(locale: str) -> gettext.NullTranslations:
     """The texts of a locale, or of its language; English, which the sources are in, where there are none."""
-    for name in (locale, locale.partition("_")[0]):
+    for name in (locale, language_of(locale)):
         path = LOCALES_FOLDER / name / "LC_MESSAGES" / f"{DOMAIN}.po"
         if path.is_file():
             return _compiled(path)
     return gettext.NullTranslations()
+
+
+def has_texts(locale: str) -> bool:
+    """Whether the program speaks the language of a locale."""
+    return language_of(locale) == SOURCE_LANGUAGE or isinstance(catalogue_of(locale), gettext.GNUTranslations)
+
+
+def language_of(locale: str) -> str:
+    """The language of a locale: `de` of `de_DE`."""
+    return locale.partition("_")[0]
 
 
 def _compiled(path: Path) -> gettext.GNUTranslations:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from tidegate import catalog, inventory, notify
 from tidegate.catalog import Opening
 from tidegate.notify import TopicKind, WaitingTopic
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import EventId, id_floor, new_id
 from tidegate.platform.settings import Settings
 
 DROP_OPEN = "drop_open"
 PRODUCT_BACK = "product_back"
+
+CLOSED_WITHIN_S = 3_600.0
+"""How long after a drop was closed messages of its opening are looked for that have not gone out, in seconds."""
 
 SHOP_KEY = "shop"
 """The key of the one topic of its kind."""
@@ -52,6 +57,8 @@ class Announcer:
         for opening in lately:
             topics = {TopicKind.COLLECTION: opening.collections, TopicKind.SHOP: (SHOP_KEY,)}
             begun += await self._tell(conn, opening, await notify.find_followed(conn, topics=topics))
+        over = await catalog.closed_lately(conn, within_s=CLOSED_WITHIN_S, limit=limits.announce_batch)
+        await notify.expire_sends(conn, event_ids=[opening_event(each) for each in over])
         return begun
 
     async def _products(self, conn: Connection) -> int:
@@ -64,25 +71,29 @@ class Announcer:
         named = await catalog.find_variants(conn, skus=[sku for _, _, sku in wanted.values() if sku])
         left = await inventory.available(conn, variant_ids=[each for ids in variants.values() for each in ids])
         begun = 0
+        events = {slug: EventId(new_id()) for slug in slugs}
+        until = await database_now(conn) + timedelta(hours=self._settings.follows.back_matters_h)
         for each in waiting:
             slug, _, sku = wanted[each.topic.key]
             if any(left[id] > 0 for id in variants.get(slug, ()) if not sku or id == named.get(sku)):
                 begun += await notify.begin_send(
                     conn,
-                    event_id=EventId(new_id()),
+                    event_id=events[slug],
                     topic=each,
                     template=PRODUCT_BACK,
                     variables={"title": each.topic.title, "url": f"{self._settings.base_url}{each.topic.path}"},
+                    expires_at=until,
                 )
         return begun
 
     async def _tell(self, conn: Connection, opening: Opening, topics: Sequence[WaitingTopic]) -> int:
         variables = {"title": opening.title, "url": f"{self._settings.base_url}/drops/{opening.slug}"}
         event_id = opening_event(opening)
+        until = await database_now(conn) + timedelta(hours=self._settings.follows.open_matters_h)
         begun = 0
         for topic in topics:
             begun += await notify.begin_send(
-                conn, event_id=event_id, topic=topic, template=DROP_OPEN, variables=variables
+                conn, event_id=event_id, topic=topic, template=DROP_OPEN, variables=variables, expires_at=until
             )
         return begun
 

@@ -1,11 +1,13 @@
 """What all pages share: rendering, layout, static files, forms, sessions, error pages."""
 
+from tidegate.platform.texts import language_of
 from tidegate.web.assets import StaticTree, static_url
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
+from tidegate.web.framed import FRAMING, framed, framed_document
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
-from tidegate.web.locales import LOCALE_COOKIE, language_of, offered_locales, request_locale
+from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
 from tidegate.web.session import (
@@ -25,9 +27,10 @@ from tidegate.web.session import (
 from tidegate.web.shop_pages import TITLES as PAGE_TITLES
 from tidegate.web.shop_pages import PageChanged, ShopPage, list_written, rendered, starter_page, write_page
 from tidegate.web.shop_pages import wrong_fields as wrong_page_fields
-from tidegate.web.unread import UNREAD_COOKIE, unread_header
+from tidegate.web.unread import UNREAD_COOKIE, let_listen, unread_header
 
 __all__ = [
+    "FRAMING",
     "LOCALE_COOKIE",
     "MARKS",
     "NOT_KEPT",
@@ -54,9 +57,12 @@ __all__ = [
     "error_page",
     "forget_session",
     "form_key",
+    "framed",
+    "framed_document",
     "kept_answer",
     "kept_page",
     "language_of",
+    "let_listen",
     "list_written",
     "offered_locales",
     "own_path",

@@ -73,8 +73,3 @@ def _by_preference(asked: str) -> list[str]:
         if tag and weight > 0:
             weighed.append((-weight, place, tag.strip()))
     return [tag for _, _, tag in sorted(weighed)]
-
-
-def language_of(locale: str) -> str:
-    """The language of a locale: `de` of `de_DE`."""
-    return locale.partition("_")[0]

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from tidegate.platform.database import Database
 from tidegate.platform.problems import NotFound
 from tidegate.platform.settings import Settings
-from tidegate.web.locales import language_of, request_locale
+from tidegate.platform.texts import language_of
+from tidegate.web.locales import request_locale
 from tidegate.web.rendering import render
 from tidegate.web.shop_pages import find_page, rendered
 

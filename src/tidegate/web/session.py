@@ -16,6 +16,7 @@ from tidegate.platform.problems import NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
 from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
+from tidegate.web.unread import LIVE_COOKIE
 
 SESSION_COOKIE: Final = "tidegate_session"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{16,256}")
@@ -122,6 +123,8 @@ def set_session(request: Request, response: Response, token: str) -> None:
 
 
 def forget_session(request: Request, response: Response) -> None:
-    """Let the browser drop the session's cookie."""
+    """Let the browser drop the session's cookie, and listen no more."""
     settings: Settings = request.app.state.settings
-    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=settings.security.cookie_secure)
+    secure = settings.security.cookie_secure
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=secure)
+    response.delete_cookie(LIVE_COOKIE, samesite="lax", secure=secure)

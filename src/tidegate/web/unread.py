@@ -1,15 +1,28 @@
-"""How many messages are unread, where a small script finds it: pages stay the same for everybody."""
+"""What a small script finds of messages: how many are unread, and that more may come. Pages stay the same for all."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from tidegate.platform.settings import Settings
 
 UNREAD_COOKIE: Final = "tidegate_unread"
 """Read by `web/cart-count.js`. It says nothing but a number, and nothing believes it."""
+
+LIVE_COOKIE: Final = "tidegate_live"
+"""Says to the same script that this browser's messages can be listened for. Nothing believes it either."""
+
+
+def let_listen(request: Request, response: Response) -> None:
+    """Have the browser listen for its messages while somebody looks at a page."""
+    if request.cookies.get(LIVE_COOKIE) == "1":
+        return
+    settings: Settings = request.app.state.settings
+    life_s, secure = settings.accounts.session_days * 86_400, settings.security.cookie_secure
+    response.set_cookie(LIVE_COOKIE, "1", max_age=life_s, samesite="lax", secure=secure)
 
 
 def unread_header(request: Request, unread: int) -> tuple[bytes, bytes] | None:

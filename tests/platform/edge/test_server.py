@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from starlette.types import ASGIApp
 
 from tests.logs import CaughtLogs
 from tests.platform.edge.conftest import small_settings
-from tidegate.platform.edge.lean import Ready, Shelf
+from tests.waiting import eventually
+from tidegate.platform.edge.lean import Guard, Ready, Shelf
 from tidegate.platform.edge.server import listen, make_server
+from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import HttpSettings
 
 Serving = Callable[..., Any]
@@ -200,9 +203,9 @@ LOOK = b"GET " + SHELVED + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 FROM_SHELF = b'{"id":"b1","quantity":1}'
 
 
-def shelf() -> Shelf:
+def shelf(**http: Any) -> Shelf:
     """Holds the same answer as the route `get_basket` gives, with an ETag."""
-    made = Shelf(small_settings())
+    made = Shelf(small_settings(**http))
     headers = ((b"content-type", b"application/json"), (b"etag", b'W/"1"'))
     made.fill({SHELVED.decode(): Ready("/api/v1/baskets/{basket_id}", FROM_SHELF, 'W/"1"', headers)})
     return made
@@ -246,20 +249,101 @@ async def test_the_shelf_keeps_the_order_of_requests(serving: Serving) -> None:
         assert bodies == [b'{"bytes":3}', FROM_SHELF, FROM_SHELF, b"<p>home</p>", FROM_SHELF]
 
 
-async def test_who_may_not_have_it_now_goes_the_long_way(serving: Serving) -> None:
-    asked = []
-    filled = shelf()
+def guarded(asked: list[str], **http: Any) -> Shelf:
+    """The shelf, which nobody may have anything of; it notes the addresses that asked."""
 
-    def never(address: str, headers: Mapping[bytes, bytes]) -> bool:
-        asked.append((address, headers[b"authorization"]))
-        return False
+    def never(address: str, headers: Mapping[bytes, bytes]) -> int:
+        asked.append(address)
+        return 7
 
-    filled.may = never
-    async with serving(shelf=filled) as connect:
+    made = shelf(**http)
+    made.guard = Guard(wait_s=never, refusal=too_many, held_s=0.05, held_most=2)
+    return made
+
+
+def too_many(wait_s: int) -> Overloaded:
+    return Overloaded(retry_after_s=wait_s)
+
+
+async def test_a_refusal_from_the_shelf_looks_like_one_from_the_long_way(serving: Serving, logs: CaughtLogs) -> None:
+    async with serving(shelf=guarded([])) as connect:
         connection = await connect()
-        await connection.send(LOOK + b"Authorization: Bearer abc\r\n\r\n")
-        assert "etag" not in (await connection.answer())[1]
-    assert asked == [("127.0.0.1", b"Bearer abc")]
+        await connection.send(LOOK + b"\r\n")
+        status, headers, body = await connection.answer()
+        await connection.send(LOOK.replace(SHELVED, b"/raise/full") + b"\r\n")  # a route, with the same problem
+        long_status, long_headers, long_body = await connection.answer()
+    assert (status, headers.pop("retry-after")) == (503, "7")
+    assert (status, json.loads(body)) == (long_status, without_id(long_body))
+    differing = ("retry-after", "x-request-id", "content-length", "cache-control")
+    assert {name for name in headers if name not in differing} == {n for n in long_headers if n not in differing}
+    assert headers["cache-control"] == long_headers["cache-control"] == "no-store"
+    [line] = [each for each in logs.lines() if each.get("route") == "/api/v1/baskets/{basket_id}"]
+    assert (line["status"], line["request_id"]) == (503, headers["x-request-id"])
+
+
+def without_id(body: bytes) -> dict[str, object]:
+    document: dict[str, object] = json.loads(body)
+    return {name: value for name, value in document.items() if name != "request_id"}
+
+
+async def test_a_refusal_waits_and_is_never_overtaken(serving: Serving) -> None:
+    filled = guarded([])
+    filled.guard = replace(filled.guard, held_s=60.0)
+    async with serving(shelf=filled) as connect:
+        impatient, gone, third = await connect(), await connect(), await connect()
+        await impatient.send(LOOK + b"\r\n")
+        await gone.send(LOOK + b"\r\n")
+        await eventually(lambda: filled.held == 2)
+        await third.send(LOOK + b"\r\n")
+        assert (await third.answer())[0] == 503, "no more than so many wait"
+        await third.send(GET + b"\r\n" + LOOK + b"\r\n")
+        assert [(await third.answer())[0] for _ in range(2)] == [200, 200], "a pipeline goes the long way, in order"
+        gone.writer.transport.abort()
+        await eventually(lambda: filled.held == 1)
+        await third.send((LOOK + b"\r\n") * 2)
+        assert [(await third.answer())[0] for _ in range(2)] == [503, 200], "who asks on is sent the long way"
+        assert filled.held == 1
+        await impatient.send(GET + b"\r\n")
+        assert [(await impatient.answer())[0] for _ in range(2)] == [503, 200]
+    assert filled.held == 0
+
+
+OURS = ["127.0.0.0/8", "10.0.0.0/8"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "lines", "client", "kept_id"),
+    [
+        ([], b"X-Forwarded-For: 192.0.2.7\r\nX-Request-Id: edge-12345678\r\n", "127.0.0.1", False),
+        (["10.0.0.0/8"], b"X-Forwarded-For: 192.0.2.7\r\nX-Request-Id: edge-12345678\r\n", "127.0.0.1", False),
+        (OURS, b"X-Forwarded-For: 192.0.2.7\r\nX-Request-Id: edge-12345678\r\n", "192.0.2.7", True),
+        (OURS, b"X-Forwarded-For: 6.6.6.6, 192.0.2.7, 10.1.2.3\r\nX-Request-Id: <script>\r\n", "192.0.2.7", False),
+        (OURS, b"X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-For: 192.0.2.8\r\n", "192.0.2.8", False),
+        (OURS, b"X-Forwarded-For: somebody\r\n", "127.0.0.1", False),
+        (OURS, b"", "127.0.0.1", False),
+    ],
+)
+async def test_the_shelf_knows_clients_behind_our_proxies_and_believes_nobody_else(
+    serving: Serving, trusted: list[str], lines: bytes, client: str, kept_id: bool
+) -> None:
+    asked: list[str] = []
+    filled = guarded(asked, trusted_proxies=trusted)
+    async with serving(shelf=filled, trusted_proxies=trusted) as connect:
+        connection = await connect()
+        await connection.send(LOOK + lines + b"\r\n")
+        status, headers, _ = await connection.answer()
+        await connection.send(LOOK.replace(SHELVED, b"/whoami") + lines + b"\r\n")
+        whoami = json.loads((await connection.answer())[2])["client"]
+    assert status == 503, "the shelf refused it, and not the route"
+    assert asked == [client] == [whoami], "both ways see the same client"
+    assert (headers["x-request-id"] == "edge-12345678") is kept_id
+
+
+async def test_a_slow_answer_is_not_cut_by_the_time_of_one_that_came_with_it(serving: Serving) -> None:
+    async with serving(shelf=shelf(), keep_alive_s=1, request_timeout_s=2) as connect:
+        connection = await connect()
+        await connection.send(LOOK + b"\r\n" + GET.replace(b"GET / ", b"GET /slow ") + b"\r\n")
+        assert [(await connection.answer())[0] for _ in range(2)] == [200, 503]
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,8 @@ class ErrorAnswers:
 
     def _render(self, request: Request, problem: Problem, request_id: str) -> Response:
         if not wants_page(request.scope):
-            response = problem_response(problem, request_id=request_id)
-        else:
-            response = self._page_or_plain(request, problem, request_id)
+            return problem_response(problem, request_id=request_id)
+        response = self._page_or_plain(request, problem, request_id)
         _add_headers(response, problem)
         return response
 

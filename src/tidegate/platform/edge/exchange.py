@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -26,6 +26,16 @@ class Exchange:
     """Template of the address (`/api/v1/holds/{hold_id}`), where a hot route served it."""
     hot_methods: frozenset[str] = frozenset()
     """Methods that hot routes take at this address, when none of them is the request's."""
+    stream: bool = False
+    """Whether the response has no end to wait for: it is noted when it starts, and no bound on its time holds."""
+    release: Callable[[], None] | None = None
+    """Takes the request out of those whose time is bounded."""
+
+    def begin_stream(self) -> None:
+        """Let the response last for as long as it lasts; its handler bounds how many there are and how they end."""
+        self.stream = True
+        if self.release is not None:
+            self.release()
 
 
 def exchange_of(scope: Scope) -> Exchange:

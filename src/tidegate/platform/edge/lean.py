@@ -5,15 +5,16 @@ expressions, also those that every response carries. `WholeCycle` writes once, a
 
 A `Shelf` holds answers that are the same for everyone: a request for one of them is answered while it is read, without
 a task, a framework or a layer of the edge. What those would have done is done here: the host is checked, the size of
-the head is bounded, the request is noted, and the response carries the same headers. Whatever is out of the ordinary (a
-body, another method, a query, a proxy's word on who asks) goes the long way, and so does whoever asks too often: it is
-there that they are told.
+the head is bounded, the client is taken from a trusted proxy's word, the request is noted, and the response carries the
+same headers. Whoever asks too often gets the same refusal as on the long way, which the server holds back for a while
+without a task. Whatever is out of the ordinary (a body, another method, a query) goes the long way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,12 @@ from uuid_utils import uuid7
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
 from tidegate.platform.access_log import note_request
+from tidegate.platform.edge.errors import problem_response
 from tidegate.platform.edge.exchange import first_of_each
 from tidegate.platform.edge.headers import Header, cache_default, default_headers
 from tidegate.platform.edge.hosts import HostList
+from tidegate.platform.edge.proxies import ProxyList, good_request_id
+from tidegate.platform.problems import Problem
 from tidegate.platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,11 +37,10 @@ SPECIAL = frozenset({b"connection", b"transfer-encoding"})
 """Headers that say how the connection goes on: responses with one are left to uvicorn."""
 
 LONG_WAY = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
-FROM_PROXIES = frozenset({b"x-forwarded-for", b"x-request-id"})
-"""Headers of requests that the shelf leaves alone; the latter where proxies are trusted."""
+"""Headers of requests that the shelf leaves alone."""
 
-May = Callable[[str, Mapping[bytes, bytes]], bool]
-"""Whether somebody at this network address (empty: unknown), with these headers, may have what they ask for now."""
+KNOWN_REFUSALS = 128
+"""Refusals that are kept written, one for each time to wait in seconds."""
 
 
 class WholeCycle(RequestResponseCycle):
@@ -118,6 +121,24 @@ class Ready:
     headers: tuple[Header, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Who may have what is on a shelf, and what is said to those who may not.
+
+    `wait_s` tells for a network address (empty: unknown) and the headers of a request how many seconds to wait, 0 for
+    who may have it now; `refusal` is the problem to that number. A refusal is held back for `held_s`, of at most
+    `held_most` connections at once.
+    """
+
+    wait_s: Callable[[str, Mapping[bytes, bytes]], int]
+    refusal: Callable[[int], Problem]
+    held_s: float = 0.0
+    held_most: int = 0
+
+
+EVERYBODY = Guard(wait_s=lambda address, headers: 0, refusal=lambda wait_s: Problem())
+
+
 @dataclass(frozen=True, slots=True)
 class _Shelved:
     route: str
@@ -133,27 +154,34 @@ class Shelf:
     def __init__(self, settings: Settings) -> None:
         """Raises: StartupError when a setting of the edge is wrong."""
         self._hosts = HostList(settings)
-        self._long_way = LONG_WAY | FROM_PROXIES if settings.http.trusted_proxies else LONG_WAY
-        self.may: May = lambda address, headers: True
+        self._proxies = ProxyList(settings.http.trusted_proxies) if settings.http.trusted_proxies else None
+        self.guard = EVERYBODY
+        self.held = 0
+        """How many connections wait for their refusal."""
         self._max_bytes = settings.http.max_header_bytes
         self._common = (*default_headers(settings), cache_default("/api/"))
         self._answers: dict[bytes, _Shelved] = {}
+        self._refusal = lru_cache(maxsize=KNOWN_REFUSALS)(self._written_refusal)
         self.lines = lines_of((*self._common, cache_default("/"), (b"content-type", b"application/json")))
 
     def fill(self, answers: Mapping[str, Ready]) -> None:
         """Hold these answers, by path, in place of all before."""
         self._answers = {path.encode(): self._shelved(answer) for path, answer in answers.items()}
 
-    def answer(self, target: bytes, headers: Sequence[Header], *, client: str, date: Sequence[Header]) -> bytes | None:
+    def answer(
+        self, target: bytes, headers: Sequence[Header], *, client: str, date: Sequence[Header]
+    ) -> tuple[bytes, float] | None:
         """The whole response to a GET request for `target` as it was sent, which this notes; None: the long way.
 
-        `client`: network address of who asks. `date`: headers that the server itself adds.
+        With it comes for how many seconds to hold it back. `client`: network address of who asks. `date`: headers that
+        the server itself adds.
         """
         found = self._answers.get(target)
         if found is None:
             return None
         started = perf_counter()
         host, wanted, size = b"", b"", len(target)
+        chains: list[bytes] = []
         for name, value in headers:
             size += len(name) + len(value) + 4
             if name == b"host":
@@ -162,18 +190,33 @@ class Shelf:
                 host = value
             elif name == b"if-none-match":
                 wanted = wanted or value
-            elif name in self._long_way:
+            elif name == b"x-forwarded-for":
+                chains.append(value)
+            elif name in LONG_WAY:
                 return None
         if size > self._max_bytes or not self._hosts.is_allowed(host):
             return None
-        if not self.may(client, first_of_each(headers)):
-            return None
-        request_id = uuid7().hex
-        status, rest = (304, found.unchanged) if wanted == found.etag else (200, found.whole)
+        known, request_id = first_of_each(headers), None
+        if self._proxies is not None and self._proxies.trusts(client):
+            client = self._proxies.client_of(chains) or client
+            request_id = good_request_id(known.get(b"x-request-id", b""))
+        wait_s = self.guard.wait_s(client, known)
+        held_s = 0.0
+        if wait_s:
+            status, rest = self._refusal(wait_s)
+            held_s = self.guard.held_s if self.held < self.guard.held_most else 0.0
+        else:
+            status, rest = (304, found.unchanged) if wanted == found.etag else (200, found.whole)
+        request_id = request_id or uuid7().hex
         first = b"".join([b"%b: %b\r\n" % header for header in date])
         response = b"%bx-request-id: %b\r\n%b" % (STATUS_LINE[status] + first, request_id.encode(), rest)
         note_request(("GET", found.route, status, perf_counter() - started, request_id, time()))
-        return response
+        return response, held_s
+
+    def _written_refusal(self, wait_s: int) -> tuple[int, bytes]:
+        """Status, and what follows the first headers, of the refusal with this time to wait."""
+        response = problem_response(self.guard.refusal(wait_s))
+        return response.status_code, self._tail(dict(response.raw_headers)) + bytes(response.body)
 
     def _shelved(self, ready: Ready) -> _Shelved:
         own = dict(ready.headers)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from prometheus_client import Gauge
@@ -88,6 +89,7 @@ class Bounds:
         if len(self._served) >= self._limits.max_connections:
             raise Overloaded()
         served = self._begin()
+        exchange_of(scope).release = partial(self._served.pop, served, None)
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
@@ -99,7 +101,7 @@ class Bounds:
                 _("This took too long and was stopped. Look whether it took effect before you try again.")
             ) from None
         finally:
-            del self._served[served]
+            self._served.pop(served, None)
             served.take_back()  # where the app caught the cancellation and went on
 
     def _begin(self) -> _Served:

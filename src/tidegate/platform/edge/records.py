@@ -45,12 +45,8 @@ class Records:
         inner = dict(scope, method="GET") if method == "HEAD" else scope
         inner[SCOPE_KEY] = exchange
         token = REQUEST_ID.set(exchange.request_id)
-        try:
-            await self._app(inner, receive, self._sender(exchange, send, scope))
-        except asyncio.CancelledError:
-            exchange.status = exchange.status or CLIENT_GONE
-            raise
-        finally:
+
+        def note() -> None:
             note_request(
                 (
                     method if method in METHODS else "OTHER",
@@ -61,9 +57,18 @@ class Records:
                     time(),
                 )
             )
+
+        try:
+            await self._app(inner, receive, self._sender(exchange, send, scope, note))
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or CLIENT_GONE
+            raise
+        finally:
+            if not exchange.stream:
+                note()
             REQUEST_ID.reset(token)
 
-    def _sender(self, exchange: Exchange, send: Send, scope: Scope) -> Send:
+    def _sender(self, exchange: Exchange, send: Send, scope: Scope, note: Callable[[], None]) -> Send:
         own = (b"x-request-id", exchange.request_id.encode())
         bodiless = scope["method"] == "HEAD"
         defaults = self._api if scope["path"].startswith("/api/") else self._pages
@@ -78,6 +83,8 @@ class Records:
                 else:
                     headers += [header for header in defaults if header[0] not in present]
                 message = {**message, "headers": headers}
+                if exchange.stream:
+                    note()
             elif message["type"] == "http.response.body":
                 exchange.complete = not message.get("more_body", False)
                 if bodiless:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 from starlette.types import ASGIApp
@@ -33,6 +33,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _answered = False
     """Whether the request that is being read has its answer."""
+    _held: tuple[bytes, asyncio.TimerHandle] | None = None
+    """An answer that waits, and what will send it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or tell it at once that there are too many."""
@@ -45,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._take_held()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -66,14 +69,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._only_head = False
         self._head_bytes = 0
         self._stop_timer()
-        if self.shelf is None or not self._answer_at_once(self.shelf):
-            super().on_headers_complete()
+        if self._held is not None:  # somebody asks on and does not wait: the long way makes them
+            self._let_go()
+        elif self.shelf is not None and self._answer_at_once(self.shelf):
+            return
+        self._unset_keepalive_if_required()  # an answer to a request in the same bytes may have begun that time
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         if self._answered:
             self._answered = False
-            self.on_response_complete()
+            if self._held is None:
+                self.on_response_complete()
         else:
             super().on_message_complete()
         self._head_open = True
@@ -88,12 +96,38 @@ class BoundedProtocol(HttpToolsProtocol):
         if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return False
         client = self.client[0] if self.client else ""
-        response = shelf.answer(self.url, self.headers, client=client, date=self.server_state.default_headers)
-        if response is None:
+        found = shelf.answer(self.url, self.headers, client=client, date=self.server_state.default_headers)
+        if found is None:
             return False
-        self.transport.write(response)
+        response, held_s = found
+        if held_s:
+            shelf.held += 1
+            self._held = response, self.loop.call_later(held_s, self._let_go)
+        else:
+            self.transport.write(response)
         self._answered = True
         return True
+
+    def _let_go(self) -> None:
+        """Send the answer that waits."""
+        response = self._take_held()
+        if response is not None and not self.transport.is_closing():
+            self.transport.write(response)
+            self.on_response_complete()
+
+    def _take_held(self) -> bytes | None:
+        """The answer that waits, which from now on waits no longer."""
+        if self._held is None or self.shelf is None:
+            return None
+        (response, timer), self._held = self._held, None
+        timer.cancel()
+        self.shelf.held -= 1
+        return response
+
+    def shutdown(self) -> None:
+        """Take no further requests: what uvicorn calls before it stops."""
+        self._let_go()
+        super().shutdown()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to serve a request; uvicorn makes the cycle in the midst of its own work."""
@@ -130,15 +164,29 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def make_server(app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None) -> Server:
+class StoppingServer(Server):
+    """uvicorn's server, which says when it begins to stop: responses without an end would hold it up."""
+
+    on_stop: Callable[[], None] | None = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop in an orderly way."""
+        if self.on_stop is not None:
+            self.on_stop()
+        await super().shutdown(sockets)
+
+
+def make_server(
+    app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None, on_stop: Callable[[], None] | None = None
+) -> Server:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
-    What is on the `shelf` is answered without `app`.
+    What is on the `shelf` is answered without `app`. `on_stop` is called before it waits for responses to end.
     """
     lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
     cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
     protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits, "shelf": shelf, "cycles": cycles})
-    return Server(
+    server = StoppingServer(
         Config(
             _typed(app),
             http=protocol,
@@ -153,6 +201,8 @@ def make_server(app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = Non
             timeout_graceful_shutdown=limits.shutdown_grace_s,
         )
     )
+    server.on_stop = on_stop
+    return server
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -3,7 +3,19 @@
 // <article data-check="/api/v1/drops/SLUG">: what is checked is what can be read there ([data-draw] in it). Each step is
 // an <li data-step> with sentences for its outcomes ([data-when="yes|no|open"]), of which one is shown.
 
-import { canCompute, digestOf, hashOf, hexOf, isHash, isIncluded, isSigned, numberOf, readReceipt, sha256 } from "./draw.js";
+import {
+  canCompute,
+  digestOf,
+  hashOf,
+  hexOf,
+  isConsistent,
+  isHash,
+  isIncluded,
+  isSigned,
+  numberOf,
+  readReceipt,
+  sha256,
+} from "./draw.js";
 
 const page = document.querySelector("[data-check]");
 const form = page.querySelector("[data-form]");
@@ -45,8 +57,10 @@ function reset() {
   page.querySelector("[data-field]").classList.remove("field-wrong");
 }
 
-async function ask(address) {
+/** The document at an address, or `absent` where the shop says that there is none. */
+async function ask(address, { absent = null } = {}) {
   const answer = await fetch(address, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (answer.status === 404 && absent !== null) return absent;
   if (!answer.ok) throw new TypeError(String(answer.status));
   return answer.json();
 }
@@ -68,6 +82,20 @@ async function checkValues(draw, noted) {
   tell("digest", yesNo((await digestOf(draw)) === draw.digest));
 }
 
+/** A receipt's log and the one that was drawn from: the same, or the beginning of the other. */
+async function checkLog(draw, receipt) {
+  if (draw.size === 0) return; // of nothing, everything is a continuation
+  if (receipt.size === draw.size) {
+    tell("root", yesNo(receipt.root === draw.root));
+    return;
+  }
+  const { proof } = await ask(`${page.dataset.check}/consistency/${receipt.size}`, { absent: { proof: [] } });
+  const [older, newer] = receipt.size < draw.size ? [receipt, draw] : [draw, receipt];
+  const own = { first: older.size, second: newer.size, firstRoot: older.root, secondRoot: newer.root };
+  tell("grown", yesNo(proof.every(isHash) && (await isConsistent({ ...own, proof }))));
+  fill("receipt-size", receipt.size);
+}
+
 async function checkEntry(draw, receipt) {
   fill("entry", receipt.index + 1);
   fill("size", draw.size);
@@ -78,7 +106,6 @@ async function checkEntry(draw, receipt) {
   const found = await ask(`${page.dataset.check}/entries/${receipt.index}`);
   const own = { entry: receipt.entry, index: receipt.index, size: draw.size, proof: found.proof, root: draw.root };
   tell("log", yesNo(found.proof.every(isHash) && (await isIncluded(own))));
-  if (receipt.size === draw.size) tell("root", yesNo(receipt.root === draw.root));
   return found.number;
 }
 
@@ -108,6 +135,7 @@ async function check(text, noted, ownNumber) {
   try {
     tell("signature", { true: "yes", false: "no", null: "open" }[await isSigned(receipt, (await ask("/api/v1/gate/keys")).keys)]);
     const told = await checkEntry(draw, receipt);
+    await checkLog(draw, receipt);
     if (byLot) await checkValues(draw, noted);
     await checkNumber(draw, receipt, ownNumber ?? told);
     conclude();

@@ -105,6 +105,32 @@ export async function isIncluded({ entry, index, size, proof, root }) {
   return found !== null && hexOf(found) === root;
 }
 
+/** Whether `proof` shows that a log of `first` entries is the beginning of one of `second` (RFC 9162, 2.1.4.2). */
+export async function isConsistent({ first, second, proof, firstRoot, secondRoot }) {
+  if (!(first >= 1 && first <= second)) return false;
+  if (first === second) return proof.length === 0 && firstRoot === secondRoot;
+  const half = (value) => Math.floor(value / 2);
+  let at = first - 1;
+  let last = second - 1;
+  for (; at % 2 === 1; at = half(at)) last = half(last);
+  const path = (at === 0 ? [firstRoot, ...proof] : proof).map(hashOf); // first is a power of two
+  if (path.length === 0) return false;
+  let [older, newer] = [path[0], path[0]];
+  for (const node of path.slice(1)) {
+    if (last === 0) return false;
+    if (at % 2 === 1 || at === last) {
+      older = await sha256(Uint8Array.of(1), node, older);
+      newer = await sha256(Uint8Array.of(1), node, newer);
+      for (; at % 2 === 0 && at > 0; at /= 2) last = half(last);
+    } else {
+      newer = await sha256(Uint8Array.of(1), newer, node);
+    }
+    at = half(at);
+    last = half(last);
+  }
+  return last === 0 && hexOf(older) === firstRoot && hexOf(newer) === secondRoot;
+}
+
 function fromBase64Url(text) {
   if (!/^[A-Za-z0-9_-]*$/.test(text)) return null;
   try {

@@ -9,3 +9,8 @@ for (const name of ["cart", "unread"]) {
     element.hidden = false;
   }
 }
+
+// Whoever has an account is told of messages while they look; so is whoever looks into their inbox.
+if (/(?:^|; )tidegate_live=1(?:;|$)/.test(document.cookie) || document.querySelector("[data-inbox]")) {
+  import("./inbox-live.js");
+}

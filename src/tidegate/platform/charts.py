@@ -1,4 +1,4 @@
-"""Charts over time as plain geometry, which `admin/chart.html` draws as SVG. Pure: no clock, no I/O.
+"""Charts over time as plain geometry, which `web/chart.html` draws as SVG. Pure: no clock, no I/O.
 
 Sizes are in units of the picture, which is WIDTH x HEIGHT; a browser scales it to its column.
 """

@@ -1,0 +1,158 @@
+"""Bulk sends yield to the shop: the scheduler decides how much of their time workers may give them, workers keep to it.
+
+What passes between them is in Valkey. Where that is away, or nobody has decided of late, workers go at the pace of the
+setting `pacing.unknown_share`: slow, but on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, cast
+
+import msgspec
+from prometheus_client import Gauge
+from redis.asyncio import Redis
+
+from tidegate.notify.pace_rules import Facts, Limits, Memory, decide, idle_ms, objective_ms
+from tidegate.platform.latency_sharing import read_latency
+from tidegate.platform.settings import Settings
+from tidegate.platform.valkey import OUTAGE
+
+PACE: Final = "tidegate:pace"
+PACE_KEPT_S: Final = 5
+MEMORY: Final = "tidegate:pace:memory"
+MEMORY_KEPT_S: Final = 86_400
+SENDING: Final = "tidegate:pace:sending"
+SENDING_KEPT_S: Final = 12
+"""A worker says so before each task of a bulk send, and may rest for some seconds after it."""
+
+ROUND_S: Final = 1.0
+NAP_MOST_S: Final = 0.1
+"""Longest rest between two statements of one transaction: whoever pauses a send waits for its locks."""
+REST_MOST_S: Final = 5.0
+"""Longest rest between two tasks: a worker of all lanes is asked for receipts as well."""
+
+SHARE = Gauge("tidegate_pace_share", "Share of their time that workers may give to bulk sends.")
+OBJECTIVE = Gauge("tidegate_pace_objective_seconds", "How long the slowest percent of shoppers may wait meanwhile.")
+WAITED = Gauge("tidegate_pace_p99_seconds", "How long the slowest percent of shoppers waited in the last seconds.")
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """What was decided last. `p99_ms` is None where nobody asked for anything, or nobody knows."""
+
+    share: float
+    objective_ms: float
+    p99_ms: float | None
+    idle_ms: float | None
+    sending: bool
+    told: bool
+
+
+class Breather:
+    """Rests of a worker process, so that it gives no more than a share of its time."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._began_s = time.monotonic()
+        self._rested_s = 0.0
+
+    async def nap(self) -> None:
+        """Rest for a moment, between two statements."""
+        await self._rest(NAP_MOST_S)
+
+    async def rest(self) -> None:
+        """Rest for what is still owed."""
+        await self._rest(REST_MOST_S)
+
+    async def _rest(self, most_s: float) -> None:
+        worked_s = time.monotonic() - self._began_s - self._rested_s
+        owed_s = min(worked_s * (1.0 / self.share - 1.0) - self._rested_s, most_s)
+        if owed_s > 0.0:
+            began_s = time.monotonic()
+            await asyncio.sleep(owed_s)
+            self._rested_s += time.monotonic() - began_s
+
+
+async def begin_task(settings: Settings) -> Breather:
+    """Say that a bulk send is under way, and learn how much of its time a worker may give it."""
+    share = settings.pacing.unknown_share
+    with suppress(*OUTAGE, msgspec.MsgspecError):
+        async with _valkey(settings) as valkey:
+            line: Any = valkey.pipeline(transaction=False)
+            line.set(SENDING, b"1", ex=SENDING_KEPT_S)
+            line.get(PACE)
+            _, told = await line.execute()
+        if told is not None:
+            share = msgspec.json.decode(told, type=Pace).share
+    return Breather(share)
+
+
+async def decide_once(settings: Settings) -> int:
+    """Measure and decide; a loop of the scheduler. Two schedulers decide in turns. Raises: one of `OUTAGE`."""
+    async with _valkey(settings) as valkey:
+        waits = await read_latency(valkey)
+        sending, kept = await cast("Awaitable[list[bytes | None]]", valkey.mget(SENDING, MEMORY))
+        memory = _remembered(kept)
+        now_s = time.time()
+        if 0.0 <= now_s - memory.at_s < ROUND_S / 2:
+            return 0
+        p99_ms = None if waits is None else waits.p99_ms
+        facts = Facts(
+            now_s=now_s,
+            sending=sending is not None,
+            told=waits is not None,
+            requests=0 if waits is None else waits.count,
+            p99_ms=p99_ms,
+        )
+        limits = limits_of(settings)
+        memory = decide(facts, memory, limits)
+        objective = objective_ms(memory, limits)
+        pace = Pace(memory.share, objective, p99_ms, idle_ms(memory), facts.sending, facts.told)
+        line: Any = valkey.pipeline(transaction=False)
+        line.set(PACE, msgspec.json.encode(pace), ex=PACE_KEPT_S)
+        line.set(MEMORY, msgspec.json.encode(memory), ex=MEMORY_KEPT_S)
+        await line.execute()
+    SHARE.set(memory.share)
+    OBJECTIVE.set(objective / 1000)
+    WAITED.set((p99_ms or 0.0) / 1000)
+    return 0
+
+
+async def read_pace(valkey: Redis) -> Pace | None:
+    """What was decided last; None where nobody decides, or nobody can be asked."""
+    with suppress(*OUTAGE, msgspec.MsgspecError):
+        told = await valkey.get(PACE)
+        return None if told is None else msgspec.json.decode(told, type=Pace)
+    return None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The settings of the loop."""
+    pacing = settings.pacing
+    return Limits(
+        objective_ms=pacing.objective_ms,
+        guess_ms=pacing.idle_guess_ms,
+        floor=pacing.floor_share,
+        unknown=pacing.unknown_share,
+    )
+
+
+def _remembered(text: bytes | None) -> Memory:
+    with suppress(msgspec.MsgspecError):
+        return Memory() if text is None else msgspec.json.decode(text, type=Memory)
+    return Memory()
+
+
+@asynccontextmanager
+async def _valkey(settings: Settings) -> AsyncIterator[Redis]:
+    timeout_s = settings.cache.timeout_ms / 1000
+    valkey: Redis = Redis.from_url(
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+    )
+    try:
+        yield valkey
+    finally:
+        await valkey.aclose()

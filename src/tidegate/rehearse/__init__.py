@@ -1,0 +1,1 @@
+"""The rehearsal: a simulated crowd plays the whole sale, and a report says whether it would survive."""

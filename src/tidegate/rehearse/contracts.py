@@ -1,0 +1,206 @@
+"""What a rehearsal is told and what it found out, as plain data."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Weight = Annotated[float, Meta(ge=0)]
+
+
+class Curve(StrEnum):
+    """How people come. STEP: evenly all the time. RAMP: more and more. SPIKE: half of them at the opening."""
+
+    STEP = "step"
+    RAMP = "ramp"
+    SPIKE = "spike"
+
+
+class Kind(StrEnum):
+    """How somebody behaves.
+
+    BUYER waits and buys. BROWSER looks at pages and buys nothing. PANICKER reloads the drop's page all the time, and
+    buys. TWO_TABS waits in two tabs and buys once. QUITTER gives up while waiting. BOT asks as fast as it is answered,
+    tries to buy without a pass and then as everybody does.
+    """
+
+    BUYER = "buyer"
+    BROWSER = "browser"
+    PANICKER = "panicker"
+    TWO_TABS = "two_tabs"
+    QUITTER = "quitter"
+    BOT = "bot"
+
+
+class Step(StrEnum):
+    """What one request is for."""
+
+    PAGE = "page"
+    STATUS = "status"
+    JOIN = "join"
+    DRAW = "draw"
+    PLACE = "place"
+    PURCHASE = "purchase"
+    LEAVE = "leave"
+
+
+class End(StrEnum):
+    """How a shopper's visit ended. FAILED: something answered that should not have been."""
+
+    BOUGHT = "bought"
+    SOLD_OUT = "sold out"
+    LOOKED = "only looked"
+    QUIT = "gave up"
+    IMPATIENT = "waited too long"
+    FAILED = "failed"
+    INSIDE = "still inside"
+
+
+class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival."""
+
+    units: Annotated[int, Meta(ge=1, le=1_000_000)]
+    opens_after_s: Positive
+    room: str = "draw"
+    per_buyer: Annotated[int, Meta(ge=1, le=100)] = 1
+
+
+class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many people come, within how many seconds, along which curve."""
+
+    shoppers: Annotated[int, Meta(ge=1, le=2_000_000)]
+    within_s: Positive
+    curve: Curve = Curve.STEP
+
+
+class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds: thinking between two steps (least, most), and how long anybody waits for their turn."""
+
+    think_s: tuple[Positive, Positive] = (0.5, 3.0)
+    patience_s: Positive = 900.0
+    pages: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    """Pages that a browser looks at."""
+
+
+class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must hold. A missing one is not asked for. Latencies are milliseconds at the 99th percentile."""
+
+    sold_share: Share | None = None
+    failed_share: Share | None = None
+    page_p99_ms: Positive | None = None
+    status_p99_ms: Positive | None = None
+    join_p99_ms: Positive | None = None
+    place_p99_ms: Positive | None = None
+    purchase_p99_ms: Positive | None = None
+    books: bool = True
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights."""
+
+    title: str
+    says: str
+    lasts_s: Positive
+    sale: Sale
+    arrivals: Arrivals
+    mix: dict[Kind, Weight]
+    habits: Habits = msgspec.field(default_factory=Habits)
+    objectives: Objectives = msgspec.field(default_factory=Objectives)
+
+
+class Second(msgspec.Struct, frozen=True):
+    """One second of a rehearsal, `at` seconds after its begin. Counts are of this second, the others as it ended.
+
+    `inside` are shoppers in the shop, `sockets` open connections, `in_flight` requests without an answer yet.
+    """
+
+    at: float
+    arrived: int
+    answered: int
+    bought: int
+    failed: int
+    inside: int
+    waiting: int
+    sockets: int
+    in_flight: int
+    p50_ms: float | None
+    p99_ms: float | None
+    purchase_p99_ms: float | None
+    left: int | None
+    cpu: dict[str, float] = msgspec.field(default_factory=dict)
+    """Cores that each kind of process used."""
+
+    memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """How long one kind of request took, in milliseconds, from the moment it was due."""
+
+    count: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    p999_ms: float
+    most_ms: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """An objective: what it asks, what was found, and whether that is enough."""
+
+    asks: str
+    found: str
+    holds: bool
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the crowd itself can tell of its visit."""
+
+    began_at: float
+    seconds: float
+    shoppers: int
+    requests: int
+    ends: dict[str, int]
+    funnel: dict[str, int]
+    latencies: dict[str, Latency]
+    problems: dict[str, int]
+    timeline: tuple[Second, ...]
+    orders: tuple[str, ...]
+    most_inside: int
+    most_sockets: int
+    most_in_flight: int
+    late_p99_ms: float
+    """How late the crowd itself was with what was due: more than some milliseconds, and it is too slow."""
+
+    cpu_us_per_request: float
+    bytes_per_shopper: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A rehearsal from its scenario to its verdicts."""
+
+    name: str
+    scenario: Scenario
+    seed: int
+    target: str
+    told: Told
+    sold: int | None
+    books: tuple[str, ...] | None
+    """Rules of the books that are broken; None where they could not be checked."""
+
+    lost: int | None
+    """Orders that buyers were told of and that are not in the database."""
+
+    verdicts: tuple[Verdict, ...]
+    advice: tuple[str, ...]
+    version: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every objective holds."""
+        return all(verdict.holds for verdict in self.verdicts)

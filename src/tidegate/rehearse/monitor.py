@@ -1,0 +1,79 @@
+"""What the shop's processes use while the crowd is there: cores and memory, by kind of process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+MIB = 1 << 20
+LOOKS = 5
+"""So often is looked at the same processes before new ones are looked for."""
+
+CROWD = "crowd"
+"""The rehearsal's own process."""
+
+
+class Monitor:
+    """Call `look` once a second, in a thread: cores used since the last call, and resident MiB, by kind of process."""
+
+    def __init__(self, processes: Sequence[tuple[str, int]]) -> None:
+        """`processes` are names and pids; `site-1` and `site-2` are of one kind."""
+        self._roots: list[tuple[str, psutil.Process]] = []
+        for name, pid in [*processes, (CROWD, psutil.Process().pid)]:
+            try:
+                self._roots.append((name.rstrip("0123456789").rstrip("-"), psutil.Process(pid)))
+            except psutil.NoSuchProcess:
+                continue
+        self._spent: dict[int, float] = {}
+        self._known: list[tuple[str, list[psutil.Process]]] | None = None
+        self._looks = 0
+        self._looked_s = time.perf_counter()
+        self.look()
+
+    def look(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Cores and MiB."""
+        now_s = time.perf_counter()
+        passed_s, self._looked_s = max(now_s - self._looked_s, 1e-6), now_s
+        spent: dict[int, float] = {}
+        cores: dict[str, float] = {}
+        memory: dict[str, float] = {}
+        for kind, family in self._families():
+            for process in family:
+                try:
+                    with process.oneshot():
+                        times, used = process.cpu_times(), process.memory_info()
+                except psutil.Error:
+                    continue
+                spent[process.pid] = times.user + times.system
+                since = spent[process.pid] - self._spent.get(process.pid, spent[process.pid])
+                cores[kind] = cores.get(kind, 0.0) + since / passed_s
+                # PostgreSQL's processes share most of their memory: of each only its own part counts
+                own = used.rss - getattr(used, "shared", 0) if kind == "postgres" else used.rss
+                memory[kind] = memory.get(kind, 0.0) + own / MIB
+        self._spent = spent
+        return (
+            {kind: round(value, 3) for kind, value in cores.items()},
+            {kind: round(value, 1) for kind, value in memory.items()},
+        )
+
+    def _families(self) -> list[tuple[str, list[psutil.Process]]]:
+        """Each root with all that descend from it; the crowd alone, of which the shop may descend.
+
+        Looking for those takes a while, so it is done now and then.
+        """
+        if self._known is None or self._looks % LOOKS == 0:
+            children: dict[int, list[psutil.Process]] = {}
+            for process in psutil.process_iter(["ppid"]):
+                children.setdefault(process.info["ppid"], []).append(process)
+            self._known = [(kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots]
+        self._looks += 1
+        return self._known
+
+
+def _descent(root: psutil.Process, children: Mapping[int, Sequence[psutil.Process]]) -> list[psutil.Process]:
+    found = [root]
+    for process in found:
+        found += children.get(process.pid, ())
+    return found

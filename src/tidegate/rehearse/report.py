@@ -1,0 +1,94 @@
+"""The report: one HTML file that needs nothing else, and the same as JSON beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import files
+from operator import attrgetter
+from pathlib import Path
+
+import msgspec
+
+from tidegate.platform.charts import Chart, Series, draw_chart
+from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.rules import sentence
+from tidegate.web import environment
+
+LOCALE = "en_GB"
+GAP_S = 3.0
+
+Read = Callable[[Second], float | None]
+"""Reads one figure of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """Context of `rehearse/report.html`."""
+
+    report: Report
+    sentence: str
+    charts: tuple[Chart, ...]
+    style: str
+    began: str
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write `NAME.html` and `NAME.json` into a folder; their places."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page, data = folder / f"{report.name}.html", folder / f"{report.name}.json"
+    data.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    page.write_text(render_report(report), encoding="utf-8")
+    return page, data
+
+
+def render_report(report: Report) -> str:
+    """The page."""
+    style = (files("tidegate.web") / "static" / "site.css").read_text(encoding="utf-8")
+    told = sentence(report.verdicts, report.told, units=report.scenario.sale.units)
+    context = ReportContext(report, told, _charts(report), style, _clock(report.told.began_at))
+    template = environment(LOCALE).get_template("rehearse/report.html")
+    return template.render({name: getattr(context, name) for name in ReportContext.__slots__})
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%d %b %Y, %H:%M:%S UTC")
+
+
+def _charts(report: Report) -> tuple[Chart, ...]:
+    timeline, began = report.told.timeline, report.told.began_at
+    kinds = sorted({kind for second in timeline for kind in second.cpu})
+    top = sorted(kinds, key=lambda kind: -max((second.cpu.get(kind, 0.0) for second in timeline), default=0.0))[:3]
+    large = sorted(kinds, key=lambda kind: -max((second.memory_mb.get(kind, 0.0) for second in timeline), default=0.0))
+    wanted: tuple[tuple[str, str, dict[str, Read]], ...] = (
+        ("Arrivals", "people a second", {"Arrived": attrgetter("arrived")}),
+        ("People in the shop", "people", {"Inside": attrgetter("inside"), "Waiting": attrgetter("waiting")}),
+        ("Orders", "a second", {"Bought": attrgetter("bought")}),
+        ("Stock", "units left", {"Left": attrgetter("left")}),
+        ("Requests", "a second", {"All": attrgetter("answered")}),
+        ("Time to answer", "milliseconds", {"p50": attrgetter("p50_ms"), "p99": attrgetter("p99_ms")}),
+        ("Time to buy", "milliseconds", {"p99": attrgetter("purchase_p99_ms")}),
+        ("Sockets and requests", "at once", {"Open": attrgetter("sockets"), "Asking": attrgetter("in_flight")}),
+        ("Failures", "shoppers a second", {"Failed": attrgetter("failed")}),
+        ("Cores used", "cores", {kind: partial(_cores, kind) for kind in top}),
+        ("Memory", "MiB", {kind: partial(_memory, kind) for kind in large[:3]}),
+    )
+    return tuple(_chart(title, unit, curves, timeline, began) for title, unit, curves in wanted)
+
+
+def _cores(kind: str, second: Second) -> float | None:
+    return second.cpu.get(kind)
+
+
+def _memory(kind: str, second: Second) -> float | None:
+    return second.memory_mb.get(kind)
+
+
+def _chart(title: str, unit: str, curves: Mapping[str, Read], timeline: tuple[Second, ...], began: float) -> Chart:
+    series = [
+        Series(name, tuple((began + second.at, value(second)) for second in timeline)) for name, value in curves.items()
+    ]
+    end = began + (timeline[-1].at if timeline else 1.0)
+    return draw_chart(title, unit, series, start=began, end=end, gap_s=GAP_S)

@@ -1,0 +1,138 @@
+"""When people come, who they are, and what an outcome is worth. Pure: chance is handed in."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Objectives, Scenario, Second, Told, Verdict
+
+Draw = Callable[[], float]
+"""Chance: from 0 to below 1."""
+
+MASK = (1 << 64) - 1
+
+RUSH_S = 1.0
+"""A spike comes within so many seconds of the opening."""
+
+BUSY_CORE = 0.9
+"""A process that uses so much of a core cannot do much more."""
+
+
+def chance(seed: int, number: int, turn: int) -> float:
+    """From 0 to below 1: what a shopper's `turn`-th decision falls on, whatever others do meanwhile.
+
+    SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) of the three.
+    """
+    mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03 + turn * 0x8CB92BA72F3D8DD7) & MASK
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & MASK
+    return float((mixed ^ (mixed >> 31)) >> 11) / (1 << 53)
+
+
+def arrival_times(arrivals: Arrivals, *, opens_after_s: float, draw: Draw) -> array[float]:
+    """Seconds after the begin at which each shopper comes, in order."""
+    within = arrivals.within_s
+    times = array("d", (draw() for _ in range(arrivals.shoppers)))
+    for n, chance in enumerate(times):
+        if arrivals.curve is Curve.RAMP:
+            times[n] = within * float(chance**0.5)
+        elif arrivals.curve is Curve.SPIKE and n % 2:
+            times[n] = min(opens_after_s, within) + RUSH_S * chance
+        else:
+            times[n] = within * chance
+    return array("d", sorted(times))
+
+
+def pick_kind(mix: Mapping[Kind, float], draw: float) -> Kind:
+    """How a shopper behaves for whom chance is `draw`."""
+    kinds, marks = list(mix), list(accumulate(mix.values()))
+    at = draw * marks[-1]
+    return next(kind for kind, mark in zip(kinds, marks, strict=True) if at < mark)
+
+
+def check_scenario(scenario: Scenario) -> str | None:
+    """What is wrong with a scenario that its types allow; None when nothing is."""
+    if not any(scenario.mix.values()):
+        return "mix: nobody comes; give at least one kind of shopper a weight above 0"
+    if scenario.sale.room not in ("draw", "arrival", "none"):
+        return f"sale.room: {scenario.sale.room!r} is not one of draw, arrival, none"
+    if scenario.habits.think_s[0] > scenario.habits.think_s[1]:
+        return "habits.think_s: the least comes first"
+    if max(scenario.sale.opens_after_s, scenario.arrivals.within_s) >= scenario.lasts_s:
+        return "lasts_s: longer than until everybody has come and the sale has opened, please"
+    return None
+
+
+def judge(
+    objectives: Objectives, told: Told, *, units: int, sold: int | None, broken: Sequence[str] | None, lost: int | None
+) -> tuple[Verdict, ...]:
+    """What became of each objective."""
+    found = [*_shares(objectives, told, units=units, sold=sold)]
+    for step, latency in told.latencies.items():
+        most_ms = getattr(objectives, f"{step}_p99_ms", None)
+        if most_ms is not None:
+            asks = f"99 of 100 requests ({step}) are answered within {most_ms:,.0f} ms"
+            found.append(Verdict(asks, f"{latency.p99_ms:,.0f} ms", latency.p99_ms <= most_ms))
+    if objectives.books and broken is not None:
+        words = "they do" if not broken else f"{len(broken)} rules are broken: {', '.join(broken)}"
+        found.append(Verdict("the books add up", words, not broken))
+    if sold is not None:
+        found.append(Verdict("nothing is oversold", f"{sold:,} of {units:,} units", sold <= units))
+    if lost is not None:
+        found.append(Verdict("every order that a buyer was told of is there", f"{lost:,} are missing", lost == 0))
+    return tuple(found)
+
+
+def _shares(objectives: Objectives, told: Told, *, units: int, sold: int | None) -> list[Verdict]:
+    verdicts = []
+    if objectives.sold_share is not None:
+        share = (told.ends.get(End.BOUGHT, 0) if sold is None else sold) / units
+        asks = f"at least {objectives.sold_share:.1%} of the stock is sold"
+        verdicts.append(Verdict(asks, f"{share:.1%}", share >= objectives.sold_share))
+    if objectives.failed_share is not None:
+        share = told.ends.get(End.FAILED, 0) / max(told.shoppers, 1)
+        asks = f"at most {objectives.failed_share:.2%} of the shoppers meet a failure"
+        verdicts.append(Verdict(asks, f"{share:.3%}", share <= objectives.failed_share))
+    return verdicts
+
+
+def advise(told: Told, *, late_ms: float = 20.0) -> tuple[str, ...]:
+    """What the figures say should be looked at next."""
+    advice = []
+    for name, cores in sorted(_busiest(told.timeline).items(), key=lambda item: -item[1]):
+        if cores >= BUSY_CORE:
+            bought = max((second.bought for second in told.timeline), default=0)
+            advice.append(
+                f"{name} used {cores:.2f} cores in its busiest second, when up to {bought:,} orders a second were"
+                " placed: it was at its limit."
+            )
+    if told.late_p99_ms > late_ms:
+        advice.append(
+            f"The crowd itself was late by {told.late_p99_ms:,.0f} ms (p99): it shares this machine's cores with the"
+            " shop. Latencies contain that; let a smaller crowd come, or from another machine."
+        )
+    refused = told.problems.get("overloaded", 0) + told.problems.get("too-many-requests", 0)
+    if refused:
+        advice.append(f"{refused:,} requests were refused for load and came again later.")
+    return tuple(advice)
+
+
+def _busiest(timeline: Sequence[Second]) -> dict[str, float]:
+    """The most cores that each kind of process used in any second."""
+    most: dict[str, float] = {}
+    for second in timeline:
+        for name, cores in second.cpu.items():
+            most[name] = max(most.get(name, 0.0), cores)
+    return most
+
+
+def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:
+    """The outcome in one sentence."""
+    bought = told.ends.get(End.BOUGHT, 0)
+    crowd = f"{told.shoppers:,} shoppers came for {units:,} units, {bought:,} bought"
+    failed = [verdict for verdict in verdicts if not verdict.holds]
+    if not failed:
+        return f"The sale would survive: {crowd}, and all {len(verdicts)} objectives hold."
+    return f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold."

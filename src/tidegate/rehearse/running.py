@@ -1,0 +1,187 @@
+"""Playing a scenario: on a shop of its own, or as guests of a running one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+import msgspec
+import uvloop
+
+from tidegate import __version__
+from tidegate.platform.database import open_database
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import current_settings
+from tidegate.rehearse.contracts import Report, Scenario, Second, Told
+from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.monitor import Monitor
+from tidegate.rehearse.rules import advise, judge
+from tidegate.rehearse.stage import SKU, SLUG, moment, own_shop, reckon, stage
+from tidegate.rehearse.wording import Goods, Wording
+
+LEAD_S = 3.0
+"""Seconds between making the drop and the first arrival: the shop's processes learn of it meanwhile."""
+
+ADDRESSES = 200
+"""Addresses of this machine (127.0.0.0/8) that a crowd comes from: the shop limits what one address may ask."""
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What is to be played. `on_second` is told how it goes."""
+
+    name: str
+    scenario: Scenario
+    seed: int
+    connections: int = 256
+    on_second: Callable[[Second], None] = lambda _: None
+
+
+def rehearse_at_home(rehearsal: Rehearsal) -> Report:
+    """Play on a shop that is started for it; its data go with it.
+
+    Raises: StartupError when it does not start.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
+        own_shop(Path(folder) / "home") as shop,
+    ):
+        return uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes)))
+
+
+async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Report:
+    scenario, settings = rehearsal.scenario, current_settings()
+    async with open_database(settings) as database:
+        # people first: with many of them it takes a while
+        opens_in_s = LEAD_S + scenario.sale.opens_after_s + scenario.arrivals.shoppers / 20_000
+        staged = await stage(
+            database, settings, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
+        )
+        await asyncio.sleep(LEAD_S)
+        crowd = Crowd(
+            scenario,
+            wording=Wording(Goods(host=f"127.0.0.1:{port}", slug=SLUG, sku=SKU)),
+            ways=Ways("127.0.0.1", port, rehearsal.connections, _addresses()),
+            tokens=[token.encode() for token in staged.tokens],
+            seed=rehearsal.seed,
+            on_second=rehearsal.on_second,
+            usage=monitor.look,
+        )
+        told = await crowd.run()
+        found = await reckon(database, settings, staged=staged, orders=told.orders)
+    return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken)
+
+
+def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: bool = False) -> Report:
+    """Play at a shop that runs already, with guests who come for a drop of its own: what they buy is sold.
+
+    Raises: StartupError when the target is not to be used, does not answer or is no such shop.
+    """
+    where = _checked_target(target, owned=owned)
+    sale = _sale_of(target.rstrip("/"), drop)
+    scenario = msgspec.structs.replace(
+        rehearsal.scenario, sale=msgspec.structs.replace(rehearsal.scenario.sale, room=sale.room)
+    )
+    host, port = where.hostname or "", where.port or 80
+
+    async def play() -> Told:
+        crowd = Crowd(
+            scenario,
+            wording=Wording(Goods(host=f"{host}:{port}", slug=drop, sku=sale.sku)),
+            ways=Ways(host, port, rehearsal.connections, _addresses() if _is_local(host) else ()),
+            seed=rehearsal.seed,
+            on_second=rehearsal.on_second,
+        )
+        return await crowd.run()
+
+    return _report(rehearsal, uvloop.run(play()), target, None, None, None)
+
+
+class Item(msgspec.Struct, frozen=True):
+    """What a drop sells."""
+
+    sku: str
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A drop as its shop tells it."""
+
+    phase: str
+    room: str
+    items: tuple[Item, ...]
+
+    @property
+    def sku(self) -> str:
+        """The first article."""
+        return self.items[0].sku
+
+
+def _sale_of(target: str, drop: str) -> Offer:
+    try:
+        answer = httpx.get(f"{target}/api/v1/drops/{drop}", timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise StartupError(f"{target} does not answer ({type(error).__name__}): start the shop first") from error
+    if answer.status_code == httpx.codes.NOT_FOUND and "/problems/not-found" in answer.text:
+        raise StartupError(f"the shop at {target} has no drop {drop!r}: name one with --drop")
+    try:
+        offer = msgspec.json.decode(answer.content, type=Offer)
+    except msgspec.MsgspecError:
+        raise StartupError(f"{target} is no shop of this kind: it answers {answer.status_code} to a drop") from None
+    if offer.phase in ("sold_out", "closed"):
+        raise StartupError(
+            f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
+        )
+    if not offer.items:
+        raise StartupError(f"the drop {drop!r} sells nothing")
+    return offer
+
+
+def _checked_target(target: str, *, owned: bool) -> SplitResult:
+    try:
+        where = urlsplit(target)
+        port = where.port
+    except ValueError as error:
+        raise StartupError(f"--target is no address: {error}") from error
+    if where.scheme != "http" or not where.hostname or where.path not in ("", "/") or port == 0:
+        raise StartupError("--target is the address of a shop, such as http://127.0.0.1:8000")
+    if not _is_local(where.hostname) and not owned:
+        raise StartupError(f"{where.hostname} is another machine: say --i-own-this-target if it is yours")
+    return where
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _addresses() -> list[str]:
+    return [f"127.0.{n // 250 + 1}.{n % 250 + 1}" for n in range(ADDRESSES)]
+
+
+def _report(
+    rehearsal: Rehearsal, told: Told, target: str, sold: int | None, lost: int | None, broken: tuple[str, ...] | None
+) -> Report:
+    scenario = rehearsal.scenario
+    return Report(
+        name=rehearsal.name,
+        scenario=scenario,
+        seed=rehearsal.seed,
+        target=target,
+        told=told,
+        sold=sold,
+        books=broken,
+        lost=lost,
+        verdicts=judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost),
+        advice=advise(told),
+        version=__version__,
+    )

@@ -1,0 +1,59 @@
+"""One simulated shopper: as little memory as a person needs to be somebody."""
+
+from __future__ import annotations
+
+from tidegate.rehearse.contracts import Kind, Step
+
+
+class Shopper:
+    """Somebody in the shop. Times are seconds of the crowd's clock.
+
+    `due_s` is when what they do now was due: latency counts from it. `turn` counts their
+    decisions. `index` is where their entry stands in
+    the room's log, `line` their number in the line, `token` whose
+    session they have. Of somebody with two tabs each tab is a `Shopper`; `tab` says that it is the second.
+    """
+
+    __slots__ = (
+        "admission",
+        "admitted",
+        "came_s",
+        "due_s",
+        "failures",
+        "index",
+        "kind",
+        "line",
+        "looked",
+        "number",
+        "over",
+        "place",
+        "step",
+        "tab",
+        "ticket",
+        "token",
+        "turn",
+    )
+
+    def __init__(self, number: int, kind: Kind, came_s: float, *, token: bytes = b"", tab: bool = False) -> None:
+        self.number = number
+        self.kind = kind
+        self.came_s = came_s
+        self.due_s = came_s
+        self.token = token
+        self.tab = tab
+        self.step = Step.PAGE
+        self.place = b""
+        self.ticket = b""
+        self.admission = b""
+        self.admitted = False
+        self.line: int | None = None
+        self.index = 0
+        self.looked = 0
+        self.failures = 0
+        self.over = False
+        self.turn = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether they have a place and not yet a pass."""
+        return bool(self.place) and not self.admission

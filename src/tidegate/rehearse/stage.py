@@ -1,0 +1,157 @@
+"""Where a rehearsal plays: a shop of its own, with goods and people for it, that is gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from tidegate import accounts, checkout
+from tidegate.catalog import Room, find_variants
+from tidegate.inventory import stock_levels
+from tidegate.ops import start_drop
+from tidegate.ops.books import check_books
+from tidegate.platform.database import Database
+from tidegate.platform.embedded.ports import free_port
+from tidegate.platform.ids import OrderId, VariantId
+from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import Settings
+from tidegate.rehearse.contracts import Sale
+
+SKU, SLUG, TITLE = "23166", "rehearsal", "Rehearsal"
+"""What is sold: an article of the demo catalogue, in a drop of its own."""
+
+START_S, STOP_S = 120.0, 30.0
+LOOK_S = 0.2
+PEOPLE_AT_ONCE = 20_000
+SAID_KEPT = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A running shop of one's own: where it answers, and its processes (name, pid)."""
+
+    url: str
+    port: int
+    processes: tuple[tuple[str, int], ...]
+
+
+@contextmanager
+def own_shop(home: Path) -> Iterator[Shop]:
+    """Start a demo shop in `home`, and stop it at the end. From here on this process has that shop's settings.
+
+    Raises: StartupError with what the shop said, when it does not start.
+    """
+    port = free_port()
+    os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
+    said = home.with_name(home.name + ".out")
+    with said.open("ab") as out:
+        command = [sys.executable, "-m", "tidegate", "up", "--demo"]
+        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield _wait_ready(running, home, port, said)
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            running.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+
+
+def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: Path) -> Shop:
+    until = time.monotonic() + START_S
+    url = f"http://127.0.0.1:{port}"
+    while time.monotonic() < until and running.poll() is None:
+        told = _endpoints(home)
+        if told.get("supervisor_pid") == running.pid and _is_ready(url):
+            return Shop(url, port, tuple((each["name"], each["pid"]) for each in told["processes"]))
+        time.sleep(LOOK_S)
+    words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
+    raise StartupError(f"the shop for the rehearsal did not start: {words}")
+
+
+def _endpoints(home: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((home / "run" / "endpoints.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2.0).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Goods and people: sessions' tokens, and the variant with what of it was sold before."""
+
+    tokens: Sequence[str]
+    variant_id: VariantId
+    sold_before: int
+
+
+async def stage(database: Database, settings: Settings, *, sale: Sale, people: int, open_at: datetime) -> Staged:
+    """Make the people and the drop, which opens at a moment."""
+    tokens: list[str] = []
+    while len(tokens) < people:
+        async with database.transaction() as conn:
+            tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, people - len(tokens)))
+    async with database.transaction() as conn:
+        variant = (await find_variants(conn, skus=[SKU]))[SKU]
+        before = (await stock_levels(conn, variant_ids=[variant]))[variant].sold
+        await start_drop(
+            conn,
+            slug=SLUG,
+            title=TITLE,
+            sku=SKU,
+            quantity=sale.units,
+            opens_at=open_at,
+            per_buyer=sale.per_buyer,
+            room=Room(sale.room),
+        )
+    return Staged(tokens, variant, before)
+
+
+def moment(in_s: float) -> datetime:
+    """So many seconds from now."""
+    return datetime.now(UTC) + timedelta(seconds=in_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """What the database says afterwards: units sold, orders told of and missing, rules of the books that are broken."""
+
+    sold: int
+    lost: int
+    broken: tuple[str, ...]
+
+
+async def reckon(database: Database, settings: Settings, *, staged: Staged, orders: Sequence[str]) -> Reckoning:
+    """Look what is in the database."""
+    ids = [OrderId(UUID(each)) for each in orders]
+    async with database.connection() as conn:
+        levels = await stock_levels(conn, variant_ids=[staged.variant_id])
+        paid = await checkout.count_paid(conn, order_ids=ids)
+    books = await check_books(database, settings)
+    return Reckoning(
+        sold=levels[staged.variant_id].sold - staged.sold_before,
+        lost=len(set(ids)) - paid,
+        broken=tuple(each.name for each in books.broken),
+    )

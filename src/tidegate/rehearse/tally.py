@@ -1,0 +1,131 @@
+"""What a crowd did, counted while it does it."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+
+from tidegate.rehearse.contracts import End, Second, Step, Told
+from tidegate.rehearse.histogram import Histogram
+
+FUNNEL = ("came", "joined", "let in", "bought")
+SLUGS_KEPT = 30
+KIB = 1024
+
+
+class Tally:
+    """Counts, latencies and the timeline of one rehearsal."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, int] = {}
+        self.problems: dict[str, int] = {}
+        self.funnel = dict.fromkeys(FUNNEL, 0)
+        self.late = Histogram()
+        """How late the crowd itself was with what was due."""
+
+        self.requests = self.most_inside = self.most_sockets = 0
+        self._most_in_flight = 0
+        self._orders: list[str] = []
+        self._took = {step: Histogram() for step in Step}
+        self._timeline: list[Second] = []
+        self._recent, self._recent_buys = Histogram(), Histogram()
+        self._counts = dict.fromkeys(("arrived", "answered", "bought", "failed"), 0)
+        self._began_at = self._began_s = self._cpu_s = 0.0
+        self._memory_kib = 0
+
+    def begin(self) -> None:
+        """The first shopper is about to come."""
+        self._began_at, self._began_s = time.time(), time.perf_counter()
+        self._cpu_s, self._memory_kib = _used()
+
+    def came(self) -> None:
+        """Somebody more."""
+        self.funnel["came"] += 1
+        self._counts["arrived"] += 1
+
+    def answered(self, step: Step, took_s: float) -> None:
+        """An answer, and how long after it was wanted."""
+        self._took[step].record(took_s)
+        self._recent.record(took_s)
+        if step is Step.PURCHASE:
+            self._recent_buys.record(took_s)
+        self._counts["answered"] += 1
+
+    def bought(self, order_id: str) -> None:
+        """Somebody was told of a paid order."""
+        self._orders.append(order_id)
+        self.funnel["bought"] += 1
+        self._counts["bought"] += 1
+
+    def left(self, end: End) -> None:
+        """A visit ended."""
+        self.ends[end] = self.ends.get(end, 0) + 1
+        self._counts["failed"] += end is End.FAILED
+
+    def problem(self, slug: str) -> None:
+        """A refusal or a failure, of which a bounded number of kinds is told apart."""
+        if slug in self.problems or len(self.problems) < SLUGS_KEPT:
+            self.problems[slug] = self.problems.get(slug, 0) + 1
+
+    def second(
+        self,
+        *,
+        at: float,
+        inside: int,
+        waiting: int,
+        sockets: int,
+        in_flight: int,
+        left: int | None,
+        cpu: Mapping[str, float],
+        memory: Mapping[str, float],
+    ) -> Second:
+        """Close a second of the timeline."""
+        self._most_in_flight = max(self._most_in_flight, in_flight)
+        counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+        second = Second(
+            at=at,
+            **counts,
+            inside=inside,
+            waiting=waiting,
+            sockets=sockets,
+            in_flight=in_flight,
+            p50_ms=self._recent.quantile_ms(0.5) if self._recent.count else None,
+            p99_ms=self._recent.quantile_ms(0.99) if self._recent.count else None,
+            purchase_p99_ms=self._recent_buys.quantile_ms(0.99) if self._recent_buys.count else None,
+            left=left,
+            cpu=dict(cpu),
+            memory_mb=dict(memory),
+        )
+        self._recent.clear()
+        self._recent_buys.clear()
+        self._timeline.append(second)
+        return second
+
+    def told(self) -> Told:
+        """All of it."""
+        cpu_s, memory_kib = _used()
+        return Told(
+            began_at=self._began_at,
+            seconds=round(time.perf_counter() - self._began_s, 1),
+            shoppers=self.funnel["came"],
+            requests=self.requests,
+            ends=self.ends,
+            funnel=self.funnel,
+            latencies={step.value: took.told() for step, took in self._took.items() if took.count},
+            problems=self.problems,
+            timeline=tuple(self._timeline),
+            orders=tuple(self._orders),
+            most_inside=self.most_inside,
+            most_sockets=self.most_sockets,
+            most_in_flight=self._most_in_flight,
+            late_p99_ms=self.late.quantile_ms(0.99),
+            cpu_us_per_request=round((cpu_s - self._cpu_s) / max(self.requests, 1) * 1e6, 1),
+            bytes_per_shopper=(memory_kib - self._memory_kib) * KIB // max(self.most_inside, 1),
+        )
+
+
+def _used() -> tuple[float, int]:
+    """CPU seconds, and the most KiB of memory, of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss

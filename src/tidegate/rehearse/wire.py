@@ -1,0 +1,123 @@
+"""HTTP/1.1 as the crowd speaks it: kept-alive connections, one request at a time each, answers read no further than
+is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, Protocol, TypeVar, cast
+
+import msgspec
+
+Asker = TypeVar("Asker")
+"""For whom a request is made: whatever is told of its answer."""
+
+ID_MARK = b'"id":"'
+ID_LENGTH = 36
+
+
+class Answer:
+    """A whole response as it came; `body_at` is where its body begins."""
+
+    __slots__ = ("_body_at", "_data", "status")
+
+    def __init__(self, status: int, data: bytes, body_at: int) -> None:
+        self.status = status
+        self._data = data
+        self._body_at = body_at
+
+    def body(self) -> bytes:
+        """The body."""
+        return self._data[self._body_at :]
+
+    def header(self, name: bytes) -> bytes:
+        """A header by its lower-case name; empty when it is not there."""
+        at = self._data.find(b"\r\n" + name + b": ", 0, self._body_at)
+        if at < 0:
+            return b""
+        begin = at + len(name) + 4
+        return self._data[begin : self._data.find(b"\r\n", begin)]
+
+    def identity(self) -> bytes:
+        """The id of the document, as text; empty when it has none."""
+        at = self._data.find(ID_MARK, self._body_at)
+        return self._data[at + len(ID_MARK) : at + len(ID_MARK) + ID_LENGTH] if at >= 0 else b""
+
+    def is_paid(self) -> bool:
+        """Whether it is a paid order."""
+        return self._data.find(b'"state":"paid"', self._body_at) >= 0
+
+    def problem(self) -> str:
+        """The slug of a problem document, or the status."""
+        try:
+            found = msgspec.json.decode(self._data[self._body_at :], type=dict[str, object])
+        except msgspec.MsgspecError:
+            return str(self.status)
+        return str(found.get("type", self.status)).rsplit("/", 1)[-1]
+
+
+class Listener(Protocol[Asker]):
+    """Who is told of answers."""
+
+    def opened(self, connection: Connection[Asker]) -> None:
+        """The connection can be used."""
+
+    def answered(self, connection: Connection[Asker], asker: Asker, answer: Answer) -> None:
+        """The request of `asker` was answered."""
+
+    def lost(self, connection: Connection[Asker], asker: Asker | None) -> None:
+        """The connection is gone, and with it the answer to `asker` if there was one."""
+
+
+class Connection(asyncio.Protocol, Generic[Asker]):
+    """One kept-alive connection with at most one request in flight."""
+
+    __slots__ = ("_asker", "_listener", "_pending", "_transport")
+
+    def __init__(self, listener: Listener[Asker]) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._asker: Asker | None = None
+        self._pending = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tell the listener."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own says so only by its methods
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the listener."""
+        asker, self._asker, self._transport = self._asker, None, None
+        self._listener.lost(self, asker)
+
+    def send(self, asker: Asker, request: bytes) -> None:
+        """Send one request for `asker`."""
+        assert self._transport is not None
+        self._asker = asker
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Collect one answer. Only answers with a Content-Length, or without a body, are understood."""
+        if self._pending:
+            data = self._pending + data
+        head_end = data.find(b"\r\n\r\n")
+        if head_end < 0:
+            self._pending = data
+            return
+        at = data.find(b"content-length: ", 0, head_end)
+        length = int(data[at + 16 : data.find(b"\r", at)]) if at >= 0 else 0
+        status = int(data[9:12])
+        if self._asker is None or (at < 0 and status not in (204, 304)):
+            self.close()
+            return
+        if len(data) < head_end + 4 + length:
+            self._pending = data
+            return
+        self._pending = b""
+        asker, self._asker = self._asker, None
+        self._listener.answered(self, asker, Answer(status, data, head_end + 4))

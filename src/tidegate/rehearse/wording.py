@@ -1,0 +1,85 @@
+"""Requests as bytes: what does not differ from shopper to shopper is written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tidegate.rehearse.contracts import Kind, Step
+from tidegate.rehearse.shopper import Shopper
+
+TICKET, PASS = "Tidegate-Ticket", "Tidegate-Pass"
+PAGES = ("/", "/search?query=bag", "/collections/lights", "/products/jumbo-bag", "/collections/bags")
+"""What browsers look at, besides the drop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What the crowd comes for: the drop, and what of it a buyer buys."""
+
+    host: str
+    slug: str
+    sku: str
+    provider: str = "sandbox"
+    token: str = "tok_ok"  # noqa: S105 - a way to pay, no secret
+
+
+class Wording:
+    """The crowd's requests."""
+
+    def __init__(self, goods: Goods) -> None:
+        self._host = f"host: {goods.host}\r\nuser-agent: tidegate-rehearsal\r\n"
+        drop = f"/api/v1/drops/{goods.slug}"
+        self._fixed = {Step.STATUS: self._get(f"{drop}/status"), Step.DRAW: self._get(f"{drop}/draw")}
+        self._drop_page = self._get(f"/drops/{goods.slug}", "accept: text/html\r\n")
+        self._pages = tuple(self._get(path, "accept: text/html\r\n") for path in PAGES)
+        self._guest = f"POST /api/v1/guests HTTP/1.1\r\n{self._host}content-length: 0\r\n\r\n".encode()
+        self._join = (
+            f"POST {drop}/places HTTP/1.1\r\n{self._host}content-length: 0\r\nauthorization: Bearer %b\r\n\r\n"
+        ).encode()
+        self._place = (
+            f"%b {drop}/places/%b HTTP/1.1\r\n{self._host}authorization: Bearer %b\r\n{TICKET}: %b\r\n\r\n"
+        ).encode()
+        body = msgspec.json.encode(
+            {
+                "lines": [{"sku": goods.sku, "quantity": 1}],
+                "drop": goods.slug,
+                "email": "rehearsal@shopper.example",
+                "shipping_address": {
+                    "name": "Rehearsal",
+                    "line1": "1 Harbour Road",
+                    "city": "London",
+                    "postal_code": "SW1Y 4JH",
+                    "country": "GB",
+                },
+                "payment": {"provider": goods.provider, "token": goods.token},
+            }
+        )
+        self._purchase = (
+            f"POST /api/v1/purchases HTTP/1.1\r\n{self._host}content-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nauthorization: Bearer %b\r\nidempotency-key: %b\r\n%b\r\n"
+        ).encode()
+        self._body = body
+
+    def request(self, shopper: Shopper, *, guests: bool) -> bytes:
+        """What somebody asks for at their step; `guests` first ask for a session."""
+        step = shopper.step
+        if step in self._fixed:
+            return self._fixed[step]
+        if step is Step.JOIN:
+            return self._join % shopper.token
+        if step is Step.PURCHASE:
+            line = PASS.encode() + b": " + shopper.admission + b"\r\n" if shopper.admission else b""
+            return self._purchase % (shopper.token, b"rehearsal-%d" % shopper.number, line) + self._body
+        if step is not Step.PAGE:
+            verb = b"DELETE" if step is Step.LEAVE else b"GET"
+            return self._place % (verb, shopper.place, shopper.token, shopper.ticket)
+        if guests and not shopper.token and not shopper.looked:
+            return self._guest
+        if shopper.kind is Kind.BROWSER and shopper.looked:
+            return self._pages[shopper.looked % len(self._pages)]
+        return self._drop_page
+
+    def _get(self, path: str, more: str = "") -> bytes:
+        return f"GET {path} HTTP/1.1\r\n{self._host}{more}\r\n".encode()

@@ -1,0 +1,149 @@
+"""A crowd against a shop that answers as it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.rehearse.makers import scenario
+from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
+from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.wording import Goods, Wording
+
+pytestmark = pytest.mark.anyio
+
+STALL_S = 1.0
+
+
+@dataclass
+class Puppet:
+    """A shop of a few lines. It sells `units`, and does not answer before `opened` is set."""
+
+    units: int
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    keys: Counter[str] = field(default_factory=Counter)
+    refuse: int = 0
+    """So many purchases are refused for load first."""
+
+    drop_lines: int = 0
+    """So many purchases lose their connection instead of an answer, after they took effect."""
+
+    sold: dict[str, int] = field(default_factory=dict)
+    visits: set[asyncio.Task[None]] = field(default_factory=set)
+    port: int = 0
+
+    def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.visits.add(asyncio.get_running_loop().create_task(self.serve(reader, writer)))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await read_head(reader):
+            lines = head.decode().split("\r\n")
+            verb, path, _ = lines[0].split(" ")
+            headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+            await reader.readexactly(int(headers.get("content-length", 0)))
+            await self.opened.wait()
+            self.asked.append((verb, path))
+            status, body, more = self.answer(path, headers)
+            if status == 0:
+                break
+            writer.write(f"HTTP/1.1 {status} X\r\n{more}content-length: {len(body)}\r\n\r\n{body}".encode())
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def answer(self, path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+        if path != "/api/v1/purchases":
+            return 200, "a page", ""
+        key = headers["idempotency-key"]
+        self.keys[key] += 1
+        if self.refuse:
+            self.refuse -= 1
+            return 503, '{"type": "/problems/overloaded"}', "retry-after: 0\r\n"
+        if key not in self.sold and len(self.sold) >= self.units:
+            return 409, '{"type": "/problems/sold-out"}', ""
+        self.sold.setdefault(key, len(self.sold))
+        if self.drop_lines:
+            self.drop_lines -= 1
+            return 0, "", ""
+        return 201, f'{{"id":"{self.sold[key]:036d}","state":"paid"}}', ""
+
+
+async def read_head(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return (await reader.readuntil(b"\r\n\r\n"))[:-4]
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+
+
+@asynccontextmanager
+async def puppet(**how: int) -> AsyncIterator[Puppet]:
+    shop = Puppet(**how)  # type: ignore[arg-type]
+    server = await asyncio.start_server(shop.take, "127.0.0.1", 0)
+    shop.port = server.sockets[0].getsockname()[1]
+    yield shop
+    server.close()
+    await server.wait_closed()
+    await asyncio.gather(*shop.visits)
+
+
+async def play(shop: Puppet, wanted: Scenario, *, seed: int = 1) -> Told:
+    crowd = Crowd(
+        wanted,
+        wording=Wording(Goods(host="127.0.0.1", slug="lamps", sku="LAMP")),
+        ways=Ways("127.0.0.1", shop.port, connections=4),
+        tokens=[b"token-%d" % number for number in range(wanted.arrivals.shoppers)],
+        seed=seed,
+    )
+    return await crowd.run()
+
+
+async def test_a_shop_that_stalls_cannot_hide_it() -> None:
+    async with puppet(units=5) as shop:
+        asyncio.get_running_loop().call_later(1.0 + STALL_S, shop.opened.set)
+        visit = await play(shop, scenario(shoppers=200, units=5, room="none", mix={Kind.BROWSER: 1}))
+    # Four connections are stuck; the others never were sent, and waited all the same.
+    page = visit.latencies[Step.PAGE]
+    assert page.count == 200 * 3
+    assert page.p99_ms >= 900 * STALL_S
+    assert visit.ends == {End.LOOKED: 200}
+
+
+async def test_everybody_buys_once_until_all_is_sold() -> None:
+    async with puppet(units=5, refuse=7, drop_lines=2) as shop:
+        shop.opened.set()
+        visit = await play(shop, scenario(shoppers=40, units=5, room="none"))
+    assert visit.ends == {End.BOUGHT: 5, End.SOLD_OUT: 35}
+    assert len(set(visit.orders)) == len(visit.orders) == 5 == len(shop.sold)
+    assert visit.problems == {"overloaded": 7, "connection lost": 2}
+    assert sum(count > 1 for count in shop.keys.values()) <= 9, "only what was refused or lost is asked again"
+    assert sum(second.arrived for second in visit.timeline) <= 40 == visit.shoppers
+
+
+async def test_the_same_seed_brings_the_same_crowd() -> None:
+    heard = []
+    for seed in (3, 3, 4):
+        async with puppet(units=100) as shop:
+            shop.opened.set()
+            await play(shop, scenario(room="none", mix={Kind.BROWSER: 1, Kind.BUYER: 2}), seed=seed)
+            heard.append((Counter(shop.asked), set(shop.keys)))
+    assert heard[0] == heard[1] != heard[2]
+
+
+async def test_a_failure_of_the_shop_is_one_of_the_visit() -> None:
+    async with puppet(units=1) as shop:
+        shop.opened.set()
+        shop.answer = lambda path, headers: (500, '{"type": "/problems/internal-error"}', "")  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=6, room="none"))
+    assert visit.ends == {End.FAILED: 6}
+    assert visit.problems == {"internal-error": 6}
+
+
+async def test_nobody_listens_and_that_is_said() -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - whatever the system calls it
+        await play(Puppet(units=1, port=1), scenario(room="none"))

@@ -1,0 +1,145 @@
+"""When people come, who they are, and what an outcome is worth."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.rehearse.makers import scenario, told
+from tidegate.platform.problems import StartupError
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario
+from tidegate.rehearse.histogram import Histogram
+from tidegate.rehearse.rules import arrival_times, chance, check_scenario, judge, pick_kind, sentence
+from tidegate.rehearse.scenario import FOLDER, load_scenario, scenario_names
+
+
+@given(st.lists(st.floats(0, 100_000, allow_nan=False), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_a_percentile_is_told_to_within_a_thirtieth(values: list[float], share: float) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    exact = sorted(values)[max(int(share * len(values) + 0.999_999), 1) - 1]
+    assert exact * 1e3 * (1 - 1 / 30) - 0.01 <= histogram.quantile_ms(share) <= exact * 1e3 * (1 + 1 / 30) + 0.01
+
+
+def test_a_histogram_forgets_all_and_tells_of_nothing() -> None:
+    histogram = Histogram()
+    histogram.record(1.0)
+    histogram.clear()
+    assert (histogram.count, histogram.quantile_ms(0.99)) == (0, 0.0)
+
+
+@pytest.mark.parametrize("curve", Curve)
+def test_everybody_comes_in_time_and_the_same_seed_brings_the_same_crowd(curve: Curve) -> None:
+    arrivals = Arrivals(shoppers=2_000, within_s=10.0, curve=curve)
+    times = [list(arrival_times(arrivals, opens_after_s=4.0, draw=random.Random(5).random)) for _ in range(2)]
+    assert times[0] == times[1] == sorted(times[0])
+    assert len(times[0]) == 2_000
+    assert min(times[0]) >= 0
+    assert max(times[0]) <= 11.0
+    early, rush = sum(at < 5 for at in times[0]), sum(4 <= at < 5 for at in times[0])
+    expected = {Curve.STEP: (1_000, 200), Curve.RAMP: (500, 180), Curve.SPIKE: (1_500, 1_100)}[curve]
+    assert (early, rush) == pytest.approx(expected, rel=0.15)
+
+
+def test_kinds_come_by_their_weights() -> None:
+    mix = {Kind.BUYER: 3, Kind.BOT: 1, Kind.QUITTER: 0}
+    kinds = [pick_kind(mix, chance(seed, number, 0)) for seed in range(4) for number in range(1_000)]
+    assert kinds.count(Kind.BUYER) == pytest.approx(3_000, rel=0.05)
+    assert Kind.QUITTER not in kinds
+
+
+def test_chance_is_spread_evenly_over_shoppers_and_their_decisions() -> None:
+    drawn = [chance(7, number, turn) for number in range(200) for turn in range(50)]
+    assert len(set(drawn)) == len(drawn)
+    assert [sum(n / 10 <= each < (n + 1) / 10 for each in drawn) for n in range(10)] == pytest.approx(
+        [1_000] * 10, rel=0.12
+    )
+
+
+def test_every_scenario_that_is_shipped_can_be_played() -> None:
+    names = scenario_names()
+    assert {"smoke", "drop", "sellout-race", "browse-storm"} <= set(names)
+    for name in names:
+        assert check_scenario(load_scenario(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "says"),
+    [
+        ("buyer = 70", "ghost = 70", "ghost"),
+        ("units = 60", "units = 0", "sale.units"),
+        ('room = "draw"', 'room = "lounge"', "draw, arrival, none"),
+        ("opens_after_s = 6", "opens_after_s = 600", "lasts_s"),
+        ("shoppers = 300", "shoppers = 0", "arrivals.shoppers"),
+        ("think_s = [0.2, 1.0]", "think_s = [3, 1]", "the least comes first"),
+        ("sold_share = 1.0", "sold = 1.0", "sold"),
+        ("within_s = 8", "within_s = 8 seconds", "line"),
+        ("within_s = 8", "", "within_s"),
+    ],
+)
+def test_a_scenario_that_cannot_be_played_is_refused_in_one_line(
+    line: str, instead: str, says: str, tmp_path: Path
+) -> None:
+    text = (FOLDER / "smoke.toml").read_text()
+    assert line in text
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace(line, instead))
+    with pytest.raises(StartupError) as refused:
+        load_scenario(str(file))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_scenario_needs_somebody_to_come() -> None:
+    assert "nobody comes" in (check_scenario(scenario(mix={Kind.BUYER: 0})) or "")
+
+
+def test_an_unknown_scenario_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(StartupError, match="smoke"):
+        load_scenario("unheard-of")
+
+
+def objectives(**asked: object) -> Objectives:
+    return msgspec.convert(asked, Objectives)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "broken_rule"),
+    [
+        ({"sold_share": 1.0}, {"sold": 99}, "of the stock is sold"),
+        ({"failed_share": 0.001}, {"ends": {End.FAILED: 1, End.BOUGHT: 99}}, "meet a failure"),
+        ({"status_p99_ms": 5.0}, {}, "(status)"),
+        ({}, {"sold": 101}, "oversold"),
+        ({}, {"lost": 1}, "told of is there"),
+        ({}, {"broken": ("stock_adds_up",)}, "books"),
+    ],
+)
+def test_each_objective_can_be_missed(asked: dict[str, object], found: dict[str, object], broken_rule: str) -> None:
+    outcome: dict[str, Any] = {"sold": 100, "lost": 0, "broken": (), "ends": {End.BOUGHT: 100}} | found
+    visit = told(ends=outcome.pop("ends"), latencies={"status": Latency(10, 1.0, 2.0, 6.0, 7.0, 8.0)})
+    verdicts = judge(objectives(**asked), visit, units=100, **outcome)
+    assert [verdict.asks for verdict in verdicts if not verdict.holds] == [
+        next(verdict.asks for verdict in verdicts if broken_rule in verdict.asks)
+    ]
+    assert "would not survive" in sentence(verdicts, visit, units=100)
+    fine = judge(objectives(status_p99_ms=6.0), told(ends={}, latencies={}), units=100, sold=100, broken=(), lost=0)
+    assert all(verdict.holds for verdict in fine)
+
+
+def test_a_shop_of_somebody_elses_is_not_judged_by_its_books() -> None:
+    verdicts = judge(Objectives(), told(ends={}, latencies={}), units=1, sold=None, broken=None, lost=None)
+    assert verdicts == ()
+
+
+def test_scenarios_keep_what_is_not_changed() -> None:
+    base: Scenario = load_scenario("drop")
+    small = load_scenario("drop", shoppers=7, units=3)
+    assert (small.arrivals.shoppers, small.sale.units) == (7, 3)
+    assert (small.arrivals.within_s, small.sale.room, small.mix) == (base.arrivals.within_s, "draw", base.mix)

@@ -9,6 +9,7 @@ PostgreSQL and Valkey, all on this machine's cores. Each send begins as in the s
 `email_per_hour` counts mails that went over real SMTP to a sink process which drops them, with their deliveries.
 `naive_per_hour` is a Celery task per recipient on the same workers: an inbox message and its delivery in a transaction.
 `row_limit_per_hour` is a bare COPY of the same rows into tables with the same indexes, by one connection.
+`sink_limit_per_hour` is what the sink takes from one connection that waits for nothing: it is not what is measured.
 `transactional_p99_s` is from the commit of an order's event to its mail in the sink, while the mails are sent.
 """
 
@@ -31,7 +32,7 @@ from benchmarks.followers import add_followers, email_of
 from benchmarks.notify_processes import NAIVE_TASK, VARIABLES
 from benchmarks.probes import say
 from benchmarks.servers import Servers, environment, machine, servers, serving
-from benchmarks.smtp_sink import ask
+from benchmarks.smtp_sink import ask, limit_per_hour
 from tidegate import notify
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
@@ -139,6 +140,7 @@ async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch)
     return {
         "inbox_per_hour": inbox,
         "email_per_hour": _per_hour(asked.mail, mail_s),
+        "sink_limit_per_hour": await asyncio.to_thread(limit_per_hour, sink_port),
         "naive_per_hour": naive,
         "ratio_to_naive": round(inbox / naive, 1),
         "row_limit_per_hour": limit,

@@ -18,11 +18,10 @@ from benchmarks.followers import add_followers, email_of
 from tests.notify.conftest import with_mail
 from tests.notify.moody_server import Mood, MoodyServer, open_moody_server
 from tests.notify.telling import tell
-from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.deliveries import deliver_shard
 from tidegate.notify.dialogue import stuffed
-from tidegate.notify.providers import Provider, bucket_key
+from tidegate.notify.providers import Grant, Provider, bucket_key, provider_of
 from tidegate.notify.shards import finish_send
 from tidegate.notify.slowing import FORGOTTEN_S, LEAST_PER_S, Bucket, Cap, complains, estimate_s
 from tidegate.platform.database import Database
@@ -176,7 +175,7 @@ async def test_a_server_that_is_not_there_costs_no_attempts_and_then_not_even_cl
     begun: Begun, mailing: Settings, moody: MoodyServer, mood: Mood
 ) -> None:
     moody.mood = mood
-    patient = with_mail(mailing, breaker_failures=2, breaker_pause_s=1, max_attempts=1)
+    patient = with_mail(mailing, breaker_failures=2, breaker_pause_s=60, max_attempts=1)
     for _ in range(3):
         await begun.deliver(patient)
         await begun.make_due()
@@ -186,13 +185,25 @@ async def test_a_server_that_is_not_there_costs_no_attempts_and_then_not_even_cl
     assert await begun.deliver(patient) == 0
     assert (moody.connections, moody.asked) == known
     moody.mood = Mood.WELL
+    await begun.deliver(mailing)
+    assert ((await begun.now()).over, moody.taken.total()) == (True, CROWD)
 
-    async def told() -> bool:
-        await begun.deliver(patient)
-        return (await begun.now()).over
 
-    await eventually(told, timeout_s=20)
-    assert moody.taken.total() == CROWD
+async def test_a_server_that_was_left_alone_is_asked_with_one_mail(settings: Settings) -> None:
+    now_s = 0.0
+    worker = Provider(with_mail(settings, breaker_failures=2, breaker_pause_s=15), clock=lambda: now_s)
+    worker.silent()
+    assert (await worker.ask(10, urgent=False)).mails == 10
+    worker.silent()
+    assert await worker.ask(10, urgent=True) == Grant(0, 15)
+    now_s = 15.0
+    assert [(await worker.ask(10, urgent=True)).mails for _ in range(2)] == [1, 0]
+    worker.answered(1, busy=0, pace=1)
+    assert (await worker.ask(10, urgent=False)).mails == 10
+    worker.asked_to_wait(30, pace=100)
+    assert await worker.ask(10, urgent=True) == Grant(0, 30)
+    now_s = 45.0
+    assert (await worker.ask(10, urgent=True)).mails == 1
 
 
 async def test_a_storm_of_later_slows_the_sender_down_and_passes(
@@ -306,6 +317,7 @@ async def test_a_send_keeps_to_the_quota_and_says_how_long_that_takes(
     left_s = (await begun.now(limited)).left_s
     assert left_s is not None
     assert left_s >= (CROWD - 10 - 12) / 0.05
+    await provider_of(begun.database, limited).close()
 
 
 @given(st.floats(1, 1000), st.integers(1, 500), st.lists(st.tuples(st.floats(0, 5), st.integers(1, 300)), max_size=30))

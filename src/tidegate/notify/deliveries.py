@@ -126,9 +126,17 @@ async def deliver_due(
     def claiming(whom: str) -> Claim:
         return partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=values)
 
-    inboxes = Batch(database, settings, draw, claiming(f"{ANY_OF_THEM} AND d.channel = 'inbox'"), limit)
+    inboxes = Batch(
+        database, settings, draw, claiming(f"{ANY_OF_THEM} AND {NOT_STOPPED} AND d.channel = 'inbox'"), limit
+    )
     await inboxes.take(limit)
-    mails = Batch(database, settings, draw, claiming(f"{ANY_OF_THEM} AND d.channel <> 'inbox'"), limit - inboxes.taken)
+    mails = Batch(
+        database,
+        settings,
+        draw,
+        claiming(f"{ANY_OF_THEM} AND {NOT_STOPPED} AND d.channel <> 'inbox'"),
+        limit - inboxes.taken,
+    )
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
     await deliver_mails(database, settings, draw, mails, within_s=within_s, urgent=True)
     return inboxes.taken + mails.taken
@@ -297,6 +305,11 @@ async def find_overdue(
 
 
 ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+NOT_STOPPED: Final = """NOT EXISTS (
+    SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+    WHERE h.event_id = d.event_id AND h.shard_no = d.shard_no
+        AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
+)"""
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """
@@ -322,11 +335,6 @@ async def _claim(
             WITH due AS MATERIALIZED (
                 SELECT d.event_id, d.recipient_id, d.channel, d.provider_id FROM notify.deliveries AS d
                 WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp() AND {whom}
-                    AND NOT EXISTS (
-                        SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
-                        WHERE h.event_id = d.event_id AND h.shard_no = d.shard_no
-                            AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
-                    )
                 ORDER BY d.{order} LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
             ), claimed AS (
                 UPDATE notify.deliveries d SET attempts = attempts + 1,

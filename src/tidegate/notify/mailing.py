@@ -130,28 +130,28 @@ class Sending:
         self._claimed: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._outcomes: list[Outcome] = []
         self._look = asyncio.Event()
+        self._noted = asyncio.Event()
         self._handed_over = 0
         self._answered = 0
         self._in_hand = 0
         self._away = ""
 
     async def run(self) -> None:
-        """Send until nothing is left, or no time."""
+        """Send until nothing is left, or no time. Claiming, sending and noting go on beside each other."""
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            noting = group.create_task(self._note_on())
             senders = 0
             while await self._claim() or self._in_hand:
                 for _ in range(senders, min(self._settings.mail.connections, self._in_hand)):
                     server = await stack.enter_async_context(MailServer(self._settings.mail))
                     group.create_task(self._send_on(server))
                     senders += 1
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(NOTED_WITHIN_S if self._in_hand else self.wait_s):
-                        await self._look.wait()
-                self._look.clear()
-                await self._note()
-                await self._rest()
+                await _wait(self._noted, NOTED_WITHIN_S if self._in_hand else self.wait_s)
             for _ in range(senders):
                 self._claimed.put_nowait(None)
+            noting.cancel()
+        if self._answered >= self._settings.mail.window:
+            self._provider.pace = self._pace()
 
     async def _claim(self) -> bool:
         """Claim as many as can be sent soon and before the end; whether there may be more to claim."""
@@ -177,9 +177,9 @@ class Sending:
     def _room(self) -> int | None:
         """How many more may be claimed; None when there is no time for another. A few before the pace is known."""
         limits = self._settings.mail
-        if not self._answered:
+        pace = self._pace() if self._answered else self._provider.pace
+        if not pace:
             return min(limits.window, limits.connections) - self._in_hand
-        pace = self._pace()
         before_end = pace * (self._within_s * IN_TIME - self._elapsed_s())
         if before_end < 1:
             return None
@@ -198,7 +198,7 @@ class Sending:
                 self._handed_over += 1
                 outcome = await self._send(server, delivery)
             self._outcomes.append(outcome)
-            if 2 * len(self._outcomes) >= self._in_hand:
+            if len(self._outcomes) >= min(self._settings.mail.window // 4, self._in_hand / 2):
                 self._look.set()
 
     async def _send(self, server: MailServer, delivery: Delivery) -> Outcome:
@@ -220,11 +220,18 @@ class Sending:
         except Exception as error:
             return Outcome(delivery, failure=Failure(describe_error(error)), answered=False)
 
+    async def _note_on(self) -> None:
+        """Note outcomes, some together; those that came meanwhile are noted next."""
+        while True:
+            await _wait(self._look, NOTED_WITHIN_S)
+            if self._outcomes:
+                await self._note()
+                await self._rest()
+                self._noted.set()
+
     async def _note(self) -> None:
         """Write down what came of mails, and what it says of the server."""
         outcomes, self._outcomes = self._outcomes, []
-        if not outcomes:
-            return
         sent = [each for each in outcomes if each.failure is None]
         failed = [(each.delivery, each.failure) for each in outcomes if each.failure is not None]
         async with self._database.connection() as conn:
@@ -253,6 +260,14 @@ class Sending:
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._begun_s
+
+
+async def _wait(event: asyncio.Event, most_s: float) -> None:
+    """Until something has happened, or for `most_s` seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            await event.wait()
+    event.clear()
 
 
 def _left_alone(why: str) -> Failure:

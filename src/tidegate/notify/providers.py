@@ -71,6 +71,8 @@ class Provider:
     """A mail server as one process knows it, for one sender. It belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace = 0.0
+        """Mails a second that a task of this process sent last; 0 before there was one."""
         limits = self._limits = settings.mail
         self._clock = clock
         self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=clock)

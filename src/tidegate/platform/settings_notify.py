@@ -13,7 +13,7 @@ class MailSettings(BaseModel):
     smtp_url: str = Field("", description="smtp://USER:PASSWORD@HOST:PORT; `tidegate up` sets it to its mail catcher.")
     sender: str = Field("Tidegate <shop@localhost>", description="From address.")
     timeout_s: Count = Field(20, description="Longest dialogue with the mail server.")
-    batch: Count = Field(500, description="Most messages of one delivery task.")
+    batch: Count = Field(1_000, description="Most messages of one delivery task.")
     connections: Count = Field(8, description="Connections to the mail server that one task uses at once.")
     window: Count = Field(
         64, description="Most mails that one task has in hand: after a crash no more of them can come twice."

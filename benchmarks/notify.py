@@ -10,6 +10,7 @@ PostgreSQL and Valkey, all on this machine's cores. Each send begins as in the s
 `naive_per_hour` is a Celery task per recipient on the same workers: an inbox message and its delivery in a transaction.
 `row_limit_per_hour` is a bare COPY of the same rows into tables with the same indexes, by one connection.
 `sink_limit_per_hour` is what the sink takes from one connection that waits for nothing: it is not what is measured.
+`api_p99_excess_ms` and `paced_per_hour` are those of the benchmark `notify_pacing`, which `--no-pacing` leaves out.
 `transactional_p99_s` is from the commit of an order's event to its mail in the sink, while the mails are sent.
 """
 
@@ -45,7 +46,7 @@ POLL_S: Final = 0.1
 RECEIPT_EVERY_S: Final = 0.25
 LONGEST_S: Final = 1_800.0
 NAIVE_AHEAD: Final = 500
-SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20")
+SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20", "--no-pacing")
 SAME_ROWS: Final = ("deliveries", "inbox_messages")
 
 
@@ -56,6 +57,7 @@ class Options:
     inbox: int
     mail: int
     naive: int
+    pacing: bool
 
 
 @dataclass(slots=True)
@@ -96,7 +98,12 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
                 processes.append(
                     stack.enter_context(serving(these.home, "benchmarks.notify_processes", kind, str(port), port=port))
                 )
-            return asyncio.run(_measure(these, asked, sink_port, Watch(processes)))
+            figures = asyncio.run(_measure(these, asked, sink_port, Watch(processes)))
+    if not asked.pacing:
+        return figures
+    from benchmarks import notify_pacing
+
+    return {**notify_pacing.run([]), **figures}
 
 
 def parse(options: Sequence[str]) -> Options:
@@ -105,11 +112,12 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--inbox", type=int, default=1_000_000)
     parser.add_argument("--mail", type=int, default=100_000)
     parser.add_argument("--naive", type=int, default=5_000)
+    parser.add_argument("--no-pacing", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     found = parser.parse_args(options)
     if found.smoke:
         return parse(SMOKE)
-    return Options(found.inbox, found.mail, found.naive)
+    return Options(found.inbox, found.mail, found.naive, pacing=not found.no_pacing)
 
 
 async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch) -> Mapping[str, object]:

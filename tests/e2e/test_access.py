@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -98,6 +99,7 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     customers = staff.page.locator("main a[href^='/admin/customers/']")
     known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
     known["/posts/{post_id}"] = _written(staff)
+    known |= _hooked(staff)
     for path in pages():
         address = known.get(path, path)
         assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
@@ -115,6 +117,31 @@ def _written(staff: Shopper) -> str:
     staff.press("Send it")
     staff.go("/posts")
     return staff.page.locator("main a[href^='/posts/']").first.get_attribute("href") or ""
+
+
+def _hooked(staff: Shopper) -> dict[str, str]:
+    """Addresses of a webhook's endpoint, and of a webhook that it will never get."""
+    page = staff.page
+    staff.go("/admin/webhooks")
+    page.get_by_label("Address").fill("https://93.184.216.34/hooks")
+    page.get_by_label("an order was paid").check()
+    staff.press("Make the endpoint")
+    staff.go("/admin/webhooks")
+    endpoint = page.locator("tbody a").first.get_attribute("href") or ""
+    for button in ("Send a test", "Disable it"):
+        staff.go(endpoint)
+        staff.press(button)
+    letters = page.locator("tbody th a")
+    deadline = time.monotonic() + 20
+    while not letters.count():
+        assert time.monotonic() < deadline, "what waits for a disabled endpoint becomes a dead letter"
+        page.wait_for_timeout(200)
+        staff.go("/admin/dead-letters")
+    letter = letters.first.get_attribute("href") or ""
+    return {
+        "/admin/webhooks/{endpoint_id}": endpoint,
+        "/admin/dead-letters/{event_id}/{recipient_id}/{channel}": letter,
+    }
 
 
 def _bought(shopper: Shopper) -> dict[str, str]:

@@ -31,6 +31,7 @@ class For(Enum):
     OWNERS = "everyone with an account"
     STAFF = "staff and administrators"
     ADMINS = "administrators"
+    KEYS = "applications with an access key"
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -63,6 +64,30 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/account/sessions/end"): For.OWNERS,
     ("POST", "/account/sessions/{session}/end"): For.OWNERS,
     ("GET", "/admin"): For.STAFF,
+    ("GET", "/admin/webhooks"): For.STAFF,
+    ("POST", "/admin/webhooks"): For.STAFF,
+    ("GET", "/admin/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/secret"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/{wish}"): For.STAFF,
+    ("POST", "/admin/webhooks/{endpoint_id}/deliveries/{event_id}/replay"): For.STAFF,
+    ("GET", "/admin/dead-letters"): For.STAFF,
+    ("POST", "/admin/dead-letters/{event_id}/replay"): For.STAFF,
+    ("GET", "/admin/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("POST", "/admin/dead-letters/{event_id}/{recipient_id}/{channel}/{wish}"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks/{endpoint_id}"): For.STAFF,
+    ("PATCH", "/api/v1/notify/webhooks/{endpoint_id}"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/secret"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/test"): For.STAFF,
+    ("GET", "/api/v1/notify/webhooks/{endpoint_id}/deliveries"): For.STAFF,
+    ("POST", "/api/v1/notify/webhooks/{endpoint_id}/deliveries/{event_id}/replay"): For.STAFF,
+    ("GET", "/api/v1/notify/dead-letters"): For.STAFF,
+    ("POST", "/api/v1/notify/dead-letters/replay"): For.STAFF,
+    ("GET", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("DELETE", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}"): For.STAFF,
+    ("POST", "/api/v1/notify/dead-letters/{event_id}/{recipient_id}/{channel}/replay"): For.STAFF,
     ("GET", "/admin/drops"): For.STAFF,
     ("GET", "/admin/drops/new"): For.STAFF,
     ("POST", "/admin/drops/new"): For.STAFF,
@@ -123,6 +148,29 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/api/v1/notify/sends"): For.STAFF,
     ("GET", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
     ("PATCH", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
+    ("PUT", "/api/v1/notify/recipients"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/find"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("PUT", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/inbox"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/{external_id}/inbox/read"): For.KEYS,
+    ("GET", "/api/v1/notify/topics"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("POST", "/api/v1/notify/events"): For.KEYS,
+    ("GET", "/api/v1/notify/events/{event_id}"): For.KEYS,
+    ("POST", "/api/v1/notify/receipts"): For.KEYS,
+    ("GET", "/api/v1/notify/deliveries"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/{recipient_id}/{channel}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/find"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/lift"): For.STAFF,
     ("GET", "/admin/shipping"): For.STAFF,
     ("POST", "/admin/shipping/zones"): For.STAFF,
     ("POST", "/admin/shipping/zones/{zone_id}/methods"): For.STAFF,
@@ -349,6 +397,8 @@ def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
             return answer.status_code == 404
         case For.ADMINS if role in ("guest", "customer", "staff"):
             return answer.status_code == 404
+        case For.KEYS:
+            return away
         case For.STAFF | For.ADMINS:
             return away == (role == "stranger")
 

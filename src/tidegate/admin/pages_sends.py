@@ -38,9 +38,13 @@ MATTERS_H: Final = (1, 6, 24, 72)
 
 @dataclass(frozen=True, slots=True)
 class SendsContext:
-    """Context of `admin/sends.html`. `live`: something runs, so that the page renews itself."""
+    """Context of `admin/sends.html`. `live`: something runs, so that the page renews itself.
+
+    `pace`: how large sends yield to the shop; None where nobody can be asked, or none runs.
+    """
 
     sends: tuple[notify.Send, ...]
+    pace: notify.Pace | None
     topics: tuple[notify.WaitingTopic, ...]
     typed: dict[str, str]
     problem: str
@@ -105,7 +109,7 @@ async def steer_send(request: Request, event_id: str, topic_id: str, wish: str) 
         raise NotFound()
     async with _shop(request).database.transaction() as conn:
         await steer(conn, event_id=EventId(event), topic_id=topic)
-    log.info("send changed", event=str(event), wish=wish, by=str(person.id))
+    log.info("send changed", event_id=str(event), wish=wish, by=str(person.id))
     return see_other(request, "/admin/sends?saved=1")
 
 
@@ -122,17 +126,20 @@ async def _show(
         limits = _shop(request).settings.mail
         sends = await notify.list_sends(conn, limit=SHOWN + 1, before=_place(before), limits=limits)
         topics = await notify.list_topics(conn, limit=TOPICS)
+    running = any(send.state is notify.SendState.RUNNING for send in sends)
+    pace = await notify.read_pace(request.app.state.valkey) if running else None
     last = sends[SHOWN - 1] if len(sends) > SHOWN else None
     errors = {} if problem is None else blamed(problem)
     context = SendsContext(
         sends=tuple(sends[:SHOWN]),
+        pace=pace if pace is not None and pace.sending else None,
         topics=tuple(topics),
         typed={name: typed.get(name, "") for name in FIELDS},
         problem="" if problem is None or errors else words_of(problem),
         errors=errors,
         saved=saved,
         older="" if last is None else f"/admin/sends?{urlencode({'before': f'{last.event_id}.{last.topic_id}'})}",
-        live=problem is None and estimate is None and any(send.state is notify.SendState.RUNNING for send in sends),
+        live=problem is None and estimate is None and running,
         live_s=LIVE_S,
         max_title=notify.MAX_TITLE,
         max_body=notify.MAX_BODY,

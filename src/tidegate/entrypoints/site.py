@@ -25,6 +25,7 @@ from tidegate.admin import pages_bulk as admin_pages_bulk
 from tidegate.admin import pages_codes as admin_pages_codes
 from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
+from tidegate.admin import pages_dead_letters as admin_pages_dead_letters
 from tidegate.admin import pages_drops as admin_pages_drops
 from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
@@ -38,6 +39,7 @@ from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
 from tidegate.admin import pages_texts as admin_pages_texts
+from tidegate.admin import pages_webhooks as admin_pages_webhooks
 from tidegate.catalog import open_darkroom
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_addresses as checkout_http_addresses
@@ -54,9 +56,17 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
+from tidegate.notify import http_dead_letters as notify_http_dead_letters
+from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_preferences as notify_http_preferences
+from tidegate.notify import http_receipts as notify_http_receipts
+from tidegate.notify import http_recipients as notify_http_recipients
 from tidegate.notify import http_staff as notify_http_staff
 from tidegate.notify import http_templates as notify_http_templates
+from tidegate.notify import http_topics as notify_http_topics
+from tidegate.notify import http_webhooks as notify_http_webhooks
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
@@ -192,6 +202,8 @@ ROUTERS = (
     admin_pages_customers.admin_router,
     admin_pages_stock.router,
     admin_pages_sends.router,
+    admin_pages_webhooks.router,
+    admin_pages_dead_letters.router,
     admin_pages_messages.router,
     admin_pages_status.router,
     admin_pages_settings.router,
@@ -214,6 +226,14 @@ ROUTERS = (
     notify_pages_preferences.router,
     notify_http_inbox.router,
     notify_http_staff.router,
+    notify_http_webhooks.router,
+    notify_http_dead_letters.router,
+    notify_http_recipients.router,
+    notify_http_preferences.router,
+    notify_http_topics.router,
+    notify_http_events.router,
+    notify_http_deliveries.router,
+    notify_http_receipts.router,
     notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,

@@ -11,10 +11,11 @@ from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_10S, Subscription
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "account.link": Subscription(WITHIN_10S, (notify_tasks.account_link,)),
     "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follow_asked,)),
-    "follow.send": Subscription(BULK, (notify_tasks.send,)),
+    "follow.send": Subscription(BULK, (notify_tasks.send, notify_tasks.send_webhooks)),
     "message.trial": Subscription(WITHIN_10S, (notify_tasks.message_trial,)),
-    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event,)),
-    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
-    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event,)),
-    "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event,)),
+    "notify.deliver": Subscription(WITHIN_10S, (notify_tasks.deliver_event,)),
+    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
+    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
+    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
+    "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
 }

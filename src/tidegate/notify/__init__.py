@@ -3,6 +3,8 @@
 Sending is in `tasks`, which the worker and the scheduler enter; a site process need not import it.
 """
 
+from tidegate.notify.applications import AccessKey, KeyRole, NewKey, create_key, list_keys, revoke_key
+from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
     Asked,
     CaughtMail,
@@ -21,6 +23,19 @@ from tidegate.notify.contracts import (
     Topic,
     TopicKind,
 )
+from tidegate.notify.dead_letters import (
+    DeadLetter,
+    NotReplayable,
+    OpenedLetter,
+    Replayed,
+    Road,
+    drop_dead_letter,
+    list_dead_letters,
+    open_dead_letter,
+    replay_dead_letter,
+    replay_endpoint,
+    replay_event,
+)
 from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.estimates import Estimate, estimate_send
@@ -31,6 +46,8 @@ from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.message_kinds import Variable, variables_of
 from tidegate.notify.old_words import delete_old_words
+from tidegate.notify.own_events import delete_old_events
+from tidegate.notify.pacing import Pace, read_pace
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
     Preferences,
@@ -45,6 +62,7 @@ from tidegate.notify.preferences import (
     set_preferences,
 )
 from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
+from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
 from tidegate.notify.sends import (
     WaitingTopic,
     begin_send,
@@ -55,74 +73,152 @@ from tidegate.notify.sends import (
     waiting_topics,
 )
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
 from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
+from tidegate.notify.webhook_addresses import MAX_URL, check_reachable, checked_url, resolve_host
+from tidegate.notify.webhook_contracts import (
+    DisabledWhy,
+    Endpoint,
+    EndpointDiffers,
+    EndpointDisabled,
+    EndpointsFull,
+    EndpointState,
+    Keys,
+    WebhookDelivery,
+    WebhookKind,
+)
+from tidegate.notify.webhook_views import list_webhooks, replay_webhook
+from tidegate.notify.webhooks import (
+    MAX_DESCRIPTION,
+    change_endpoint,
+    disable_endpoint,
+    enable_endpoint,
+    find_endpoint,
+    list_endpoints,
+    make_endpoint,
+    rotate_secret,
+    send_test,
+)
 
 __all__ = [
     "MAX_BODY",
+    "MAX_DESCRIPTION",
+    "MAX_REPORT_BYTES",
     "MAX_SUBJECT",
     "MAX_TEXT",
     "MAX_TITLE",
+    "MAX_URL",
+    "AccessKey",
     "Asked",
     "CaughtMail",
     "Channel",
+    "DeadLetter",
+    "DisabledWhy",
     "Edited",
+    "Endpoint",
+    "EndpointDiffers",
+    "EndpointDisabled",
+    "EndpointState",
+    "EndpointsFull",
     "Estimate",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "KeyRole",
+    "Keys",
     "MessageText",
+    "NewKey",
+    "NotReplayable",
+    "OpenedLetter",
+    "Pace",
     "Post",
     "PostDiffers",
     "Preferences",
     "Preview",
     "Progress",
     "QuietHours",
+    "Receipt",
+    "ReceiptKind",
     "Recipient",
+    "Recorded",
+    "Replayed",
+    "Road",
     "Send",
     "SendState",
+    "Suppression",
     "TextChanged",
     "Topic",
     "TopicKind",
     "Variable",
     "WaitingTopic",
+    "WebhookDelivery",
+    "WebhookKind",
     "begin_send",
     "bring_built_in_back",
     "cancel_send",
+    "change_endpoint",
     "check_address",
     "check_mail_server",
+    "check_reachable",
+    "checked_url",
     "count_request",
     "count_trial",
     "count_unread",
+    "create_key",
+    "delete_old_events",
     "delete_old_words",
     "delete_spent",
+    "disable_endpoint",
+    "drop_dead_letter",
+    "enable_endpoint",
     "ensure_recipient",
     "erase_messages",
     "estimate_send",
     "expire_sends",
     "find_account",
     "find_edited",
+    "find_endpoint",
     "find_followed",
     "find_post",
     "find_preferences",
     "find_recipient",
+    "find_suppressions",
     "follow",
     "forget_follows",
+    "lift_suppressions",
+    "list_dead_letters",
     "list_edited",
+    "list_endpoints",
     "list_follows",
     "list_inbox",
+    "list_keys",
     "list_posts",
     "list_sends",
     "list_topics",
+    "list_webhooks",
     "mail_confirmation",
     "mail_trial",
+    "make_endpoint",
     "offered_zones",
+    "open_dead_letter",
     "open_listeners",
     "pause_send",
     "read_confirmation",
+    "read_pace",
+    "read_report",
+    "record_receipts",
+    "replay_dead_letter",
+    "replay_endpoint",
+    "replay_event",
+    "replay_webhook",
+    "resolve_host",
     "resume_send",
+    "revoke_key",
+    "rotate_secret",
     "save_text",
+    "send_test",
     "set_follow_channels",
     "set_preferences",
     "take_over_messages",

@@ -29,6 +29,7 @@ from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
 from tidegate.notify.pacing import Breather
 from tidegate.notify.quiet import wait_for_morning
+from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
@@ -123,20 +124,20 @@ async def deliver_due(
     """
     values = {"events": None if event_ids is None else list(event_ids)}
 
-    def claiming(whom: str) -> Claim:
-        return partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=values)
+    def batch(channels: str, left: int) -> Batch:
+        whom = f"{ANY_OF_THEM} AND {NOT_STOPPED} AND {channels}"
+        claim = partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=values)
+        return Batch(database, settings, draw, claim, left, sift=awake)
 
-    inboxes = Batch(
-        database, settings, draw, claiming(f"{ANY_OF_THEM} AND {NOT_STOPPED} AND d.channel = 'inbox'"), limit
-    )
+    async def awake(conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
+        may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+        kept = await wait_for_morning(conn, settings, may_wait, draw=draw, expires_at=None)
+        asleep = {each.key for each in may_wait} - {each.key for each in kept}
+        return [each for each in claimed if each.key not in asleep]
+
+    inboxes = batch("d.channel = 'inbox'", limit)
     await inboxes.take(limit)
-    mails = Batch(
-        database,
-        settings,
-        draw,
-        claiming(f"{ANY_OF_THEM} AND {NOT_STOPPED} AND d.channel <> 'inbox'"),
-        limit - inboxes.taken,
-    )
+    mails = batch("d.channel = 'email'", limit - inboxes.taken)
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
     await deliver_mails(database, settings, draw, mails, within_s=within_s, urgent=True)
     return inboxes.taken + mails.taken
@@ -156,7 +157,7 @@ async def deliver_shard(
     Of a cancelled send, and of one that does not matter any more, nothing is sent: what waits is suppressed. To whom it
     is quiet now, it is sent later.
     """
-    shard = _Shard(database, settings, draw, event_id, shard_no)
+    shard = _Shard(settings, draw, event_id, shard_no)
     batch = Batch(database, settings, draw, shard.claim, settings.mail.batch, sift=shard.awake)
     within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
     wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False, breather=breather)
@@ -168,9 +169,8 @@ async def deliver_shard(
 class _Shard:
     """What is due of a shard, from one claim to the next; `values` are its bounds once it is known to be at work."""
 
-    def __init__(self, database: Database, settings: Settings, draw: Draw, event_id: EventId, shard_no: int) -> None:
+    def __init__(self, settings: Settings, draw: Draw, event_id: EventId, shard_no: int) -> None:
         self.values: dict[str, Any] | None = None
-        self._database = database
         self._settings = settings
         self._draw = draw
         self._event_id = event_id
@@ -180,6 +180,20 @@ class _Shard:
 
     async def claim(self, conn: Connection, *, limit: int) -> list[Delivery]:
         """The next ones. Whether the send was paused or ended meanwhile is looked at each time."""
+        if self.values is None:
+            self.values = await self._begin(conn)
+        if self.values is None:
+            return []
+        values = self.values | {"after": self._beyond or self.values["after"]}
+        whom = f"{OF_SHARD} AND {GOING_ON}"
+        claimed = await _claim(
+            conn, settings=self._settings, whom=whom, order="recipient_id", limit=limit, values=values
+        )
+        self._beyond = max((each.recipient_id for each in claimed), default=self._beyond)
+        return claimed
+
+    async def _begin(self, conn: Connection) -> dict[str, Any] | None:
+        """The shard's bounds, unless it is done or waits; of a send that is over, what waits is suppressed."""
         row = await (
             await conn.execute(
                 """
@@ -193,25 +207,17 @@ class _Shard:
             )
         ).fetchone()
         if row is None:
-            return []
+            return None
         after, upto, over, self._expires_at = row
-        self.values = values = {"event": self._event_id, "shard": self._shard_no, "after": after, "upto": upto}
+        values = {"event": self._event_id, "shard": self._shard_no, "after": after, "upto": upto}
         if over is not None:
             whom = f"{OF_SHARD} AND {IN_NO_HANDS}"
             await suppress(conn, whom=whom, values=values | {"lease_s": self._settings.mail.lease_s}, reason=over)
-            return []
-        values = values | {"after": self._beyond or after}
-        claimed = await _claim(
-            conn, settings=self._settings, whom=OF_SHARD, order="recipient_id", limit=limit, values=values
-        )
-        self._beyond = max((each.recipient_id for each in claimed), default=self._beyond)
-        return claimed
+        return values
 
-    async def awake(self, claimed: list[Delivery]) -> list[Delivery]:
+    async def awake(self, conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
         """Those to whom it is not quiet now."""
-        return await wait_for_morning(
-            self._database, self._settings, claimed, draw=self._draw, expires_at=self._expires_at
-        )
+        return await wait_for_morning(conn, self._settings, claimed, draw=self._draw, expires_at=self._expires_at)
 
 
 async def _look_again(database: Database, values: dict[str, Any], *, wait_s: float) -> None:
@@ -232,7 +238,7 @@ async def _look_again(database: Database, values: dict[str, Any], *, wait_s: flo
 Claim = Callable[..., Awaitable[list[Delivery]]]
 """Claims up to `limit` messages on a connection."""
 
-Sift = Callable[[list[Delivery]], Awaitable[list[Delivery]]]
+Sift = Callable[[Connection, list[Delivery]], Awaitable[list[Delivery]]]
 """Puts back what must not be sent now, and returns the rest."""
 
 
@@ -240,14 +246,7 @@ class Batch:
     """Up to `left` messages, claimed a few at a time; `taken` of them so far."""
 
     def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        draw: Draw,
-        claim: Claim,
-        left: int,
-        *,
-        sift: Sift | None = None,
+        self, database: Database, settings: Settings, draw: Draw, claim: Claim, left: int, *, sift: Sift
     ) -> None:
         self.taken = 0
         self.done = False
@@ -263,10 +262,10 @@ class Batch:
         limit = min(most, self._left)
         async with self._database.connection() as conn:
             claimed = await self._claim(conn, limit=limit) if limit else []
+            wanted = await withhold(conn, await self._sift(conn, claimed)) if claimed else []
         self.taken += len(claimed)
         self._left -= len(claimed)
         self.done = len(claimed) < limit or not self._left
-        wanted = await self._sift(claimed) if self._sift is not None and claimed else claimed
         return await self._sorted_out(wanted) if wanted else []
 
     async def _sorted_out(self, claimed: Sequence[Delivery]) -> list[Delivery]:
@@ -293,7 +292,8 @@ async def find_overdue(
             """
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
-                WHERE state = 'pending' AND shard_no IS NULL AND (template = ANY (%s::text[])) <> %s
+                WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
+                  AND (template = ANY (%s::text[])) <> %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
@@ -304,12 +304,21 @@ async def find_overdue(
     return [EventId(row[0]) for row in rows]
 
 
-ANY_OF_THEM: Final = "(%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))"
+ANY_OF_THEM: Final = """
+    d.channel <> 'webhook' AND (%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))
+"""
 NOT_STOPPED: Final = """NOT EXISTS (
     SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
     WHERE h.event_id = d.event_id AND h.shard_no = d.shard_no
         AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
 )"""
+GOING_ON: Final = """EXISTS (
+    SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+    WHERE h.event_id = %(event)s AND h.shard_no = %(shard)s AND s.paused_at IS NULL AND s.cancelled_at IS NULL
+        AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+)"""
+"""Of the shard that is worked on."""
+
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """

@@ -294,8 +294,13 @@ class Writer:
         name = display_name(address["name"])
         unsubscribe = ""
         if "topic_id" in delivery.variables:
-            topic_id = delivery.variables["topic_id"]
-            unsubscribe = unsubscribe_link(self._settings.base_url, topic_id=UUID(topic_id), email=address["email"])
+            whose = delivery.variables.get("application")
+            unsubscribe = unsubscribe_link(
+                self._settings.base_url,
+                topic_id=UUID(delivery.variables["topic_id"]),
+                email=address["email"],
+                application_id=None if whose is None else UUID(whose),
+            )
             words = self._shared_words(delivery, unsubscribe)
         else:
             words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
@@ -309,7 +314,7 @@ class Writer:
         )
 
     def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
-        """They name nobody: all who read the same language share them."""
+        """The same for all of a language, whose names stand before their addresses only."""
         page, token = unsubscribe.rsplit("=", 1)
         key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
         words = self._shared.get(key)

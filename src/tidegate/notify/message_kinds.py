@@ -195,6 +195,42 @@ class PostMail(FollowMail):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointNote:
+    """A webhook endpoint was disabled; whoever made it is told."""
+
+    title: Annotated[str, About(_("the endpoint's address"))]
+    url: Annotated[str, About(_("its page"))]
+    why: Annotated[str | None, About(_("`gone` where it answered that it wants no more; else it failed for days"))] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointMail(EndpointNote):
+    """The same by mail."""
+
+    name: Annotated[str, About(_("whom the mail is to; may be empty"))] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNote:
+    """Words of an application, to those who wait for them or to a topic's followers."""
+
+    title: Annotated[str, About(_("what it is about"))]
+    body: Annotated[str, About(_("what was written; `body | lines` are its lines"))]
+    url: Annotated[str | None, About(_("where it leads, if anywhere"))] = None
+    topic_title: Annotated[str | None, About(_("what they follow, if it is to followers"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMail(OwnNote):
+    """The same by mail."""
+
+    unsubscribe_url: Annotated[str | None, About(_("ends these messages, if it is to followers"))] = None
+    preferences_url: Annotated[str | None, About(_("where each recipient chooses what they are told"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountMail:
     """A link to somebody's account. It is a secret between us and the address."""
 
@@ -324,6 +360,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 PostMail(**_FOLLOW, body=_POST),
                 must=("unsubscribe_url",),
             ),
+            Kind("message", _("Words of an application"), OwnNote, OwnMail, OwnMail(**_FOLLOW, body=_POST)),
             Kind(
                 "follow_confirm",
                 _("Confirming a follow"),
@@ -332,6 +369,13 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 ConfirmMail(link=_LINK, kind="drop", title="Midnight Lamps", hours=72),
                 must=("link",),
                 secret=True,
+            ),
+            Kind(
+                "webhook_disabled",
+                _("A webhook endpoint is disabled"),
+                EndpointNote,
+                EndpointMail,
+                EndpointMail(title="https://warehouse.example/hooks", url="https://shop.example/admin", why="gone"),
             ),
             _account("account_register", _("Confirming an address")),
             _account("account_login", _("Signing in by a link")),
@@ -374,7 +418,7 @@ def variables_of(kind: Kind, *, locale: str) -> tuple[Variable, ...]:
     return tuple(_variables(kind.mail, kind.example, "", locale))
 
 
-def _variables(context: type[Any], example: Any, path: str, locale: str) -> Iterator[Variable]:
+def _variables(context: Any, example: Any, path: str, locale: str) -> Iterator[Variable]:
     for name, (inner, words) in declared(context).items():
         value = getattr(example, name, None)
         own = f"{path}{name}"

@@ -21,9 +21,13 @@ from tidegate.notify.deliveries import (
 )
 from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.pacing import Breather, begin_task, decide_once
+from tidegate.notify.replays import count_waiting
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial
+from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhook_events import on_order_webhooks, on_send_webhooks
+from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoints
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
@@ -33,6 +37,7 @@ from tidegate.platform.settings import Settings
 DELIVER_TASK = "notify.deliver"
 TELL_TASK = "notify.tell"
 SHARD_TASK = "notify.shard"
+WEBHOOKS_TASK = "notify.webhooks"
 
 PLANNED_WITH_RESTS = 10
 """Shards that one statement cuts before others have a turn."""
@@ -137,6 +142,15 @@ async def follow_asked(database: Database, settings: Settings, event: Event) -> 
         await hand_out([event.id], lane=WITHIN_10S)
 
 
+async def deliver_event(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of events whose deliveries to single people are written: hands them out, in the lane it names."""
+    event_id, lane = EventId(UUID(event.payload["event_id"])), event.payload.get("lane", WITHIN_10S)
+    async with database.connection() as conn:
+        waiting = await count_waiting(conn, event_id=event_id)
+    with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
+        await hand_out([event_id] * -(-waiting // settings.mail.batch), lane=lane)
+
+
 async def order_event(database: Database, settings: Settings, event: Event) -> None:
     """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
     await on_order_event(database, settings, event)
@@ -191,3 +205,57 @@ async def sweep(database: Database, settings: Settings) -> int:
 async def hand_out(event_ids: Sequence[EventId], *, lane: str = RECEIPTS) -> None:
     """Send a delivery task per event. Raises: kombu's OperationalError when the broker is away."""
     await asyncio.to_thread(publish, [Call(DELIVER_TASK, (str(event_id),), lane) for event_id in event_ids])
+
+
+@shared_task(name=WEBHOOKS_TASK)
+def webhooks(*endpoint_ids: str) -> int:
+    """Call endpoints with the webhooks that are due."""
+    return run_async(partial(_call_endpoints, endpoint_ids=[UUID(each) for each in endpoint_ids]))
+
+
+async def _call_endpoints(database: Database, settings: Settings, *, endpoint_ids: Sequence[UUID]) -> int:
+    calls = await work_on_endpoints(database, settings, endpoint_ids=endpoint_ids)
+    with suppress(OperationalError):  # the broker is away: the sweeper goes on
+        await hand_out_webhooks(database, settings)
+    return calls
+
+
+async def order_webhooks(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of what happens to orders: writes webhooks, which the sweeper hands out within a second."""
+    await on_order_webhooks(database, settings, event)
+
+
+async def send_webhooks(database: Database, settings: Settings, event: Event) -> None:
+    """Subscriber of what followers are told: writes webhooks, which the sweeper hands out within a second."""
+    await on_send_webhooks(database, settings, event)
+
+
+async def sweep_webhooks(database: Database, settings: Settings) -> int:
+    """Hand out endpoints with webhooks that are due, and set aside what waits for disabled ones; how many of these.
+
+    Raises: kombu's OperationalError when the broker is away.
+    """
+    await hand_out_webhooks(database, settings)
+    async with database.connection() as conn:
+        return await fail_waiting(conn, limit=settings.webhooks.batch)
+
+
+async def hand_out_webhooks(database: Database, settings: Settings) -> int:
+    """Send tasks for endpoints with webhooks that are due, while the broker has room; how many endpoints.
+
+    What an endpoint cannot take in one turn, or does not answer, is of no hurry any more and goes by the lane `bulk`.
+    """
+    limits = settings.webhooks
+    room = settings.jobs.queue_max - sum((await asyncio.to_thread(lane_depths)).values())
+    async with database.connection() as conn:
+        due = await claim_due_endpoints(conn, limits, limit=max(room, 0))
+    calls = [
+        Call(WEBHOOKS_TASK, tuple(str(each) for each in some), lane)
+        for lane, ids in (
+            (WITHIN_1M, [each.endpoint_id for each in due if not each.slow]),
+            (BULK, [each.endpoint_id for each in due if each.slow]),
+        )
+        for some in (ids[n : n + limits.endpoints_per_task] for n in range(0, len(ids), limits.endpoints_per_task))
+    ]
+    await asyncio.to_thread(publish, calls)
+    return len(due)

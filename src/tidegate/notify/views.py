@@ -32,6 +32,9 @@ FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id), LATERAL (
 ) AS h
 WHERE (%(event)s::uuid IS NULL OR s.event_id = %(event)s)
     AND (%(topic)s::uuid IS NULL OR s.topic_id = %(topic)s)
+    AND (%(application)s::uuid IS NULL OR s.topic_id IN (
+        SELECT own.topic_id FROM notify.application_topics AS own WHERE own.application_id = %(application)s
+    ))
     AND (%(before_event)s::uuid IS NULL OR (s.event_id, s.topic_id) < (%(before_event)s, %(before_topic)s))
 ORDER BY s.event_id DESC, s.topic_id DESC LIMIT %(limit)s
 """
@@ -118,13 +121,14 @@ async def list_sends(
     before: tuple[EventId, UUID] | None = None,
     event_id: EventId | None = None,
     topic_id: UUID | None = None,
+    application_id: UUID | None = None,
     limits: MailSettings | None = None,
 ) -> list[Send]:
     """Sends with their progress, of the newest events first, at most `limit`, and only those behind `before`.
 
-    With `limits` what is left respects the quota in them.
+    Those of one application, where it is named. With `limits` what is left respects the quota in them.
     """
-    values: dict[str, Any] = {"limit": limit, "event": event_id, "topic": topic_id}
+    values: dict[str, Any] = {"limit": limit, "event": event_id, "topic": topic_id, "application": application_id}
     values |= dict(zip(("before_event", "before_topic"), before or (None, None), strict=True))
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(SENDS, values)

@@ -20,6 +20,7 @@ from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
 from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
+from tidegate.platform.settings_webhooks import WebhookSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
 """A language, and perhaps a country: `de`, `en_GB`."""
@@ -317,6 +318,7 @@ class Settings(BaseSettings):
     books: BooksSettings = BooksSettings()
     mail: MailSettings = MailSettings()
     follows: FollowSettings = FollowSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     live: LiveSettings = LiveSettings()
     pacing: PacingSettings = PacingSettings()
     accounts: AccountSettings = AccountSettings()

@@ -16,7 +16,7 @@ class MailSettings(BaseModel):
     batch: Count = Field(1_000, description="Most messages of one delivery task.")
     connections: Count = Field(8, description="Connections to the mail server that one task uses at once.")
     window: Count = Field(
-        64, description="Most mails that one task has in hand: after a crash no more of them can come twice."
+        128, description="Most mails that one task has in hand: after a crash no more of them can come twice."
     )
     per_s: float = Field(
         0.0, ge=0, description="Mails a second that the provider takes from all processes; 0: it has no limit."

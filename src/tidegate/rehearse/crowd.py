@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.client.contracts import Phase, Place, PlaceState, Status
-from tidegate.client.rules import next_poll_s, retry_s
+from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
 from tidegate.gate import Draw, draw_key
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind

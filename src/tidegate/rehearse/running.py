@@ -63,7 +63,7 @@ async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Rep
         # people first: with many of them it takes a while
         opens_in_s = LEAD_S + scenario.sale.opens_after_s + scenario.arrivals.shoppers / 20_000
         staged = await stage(
-            database, settings, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
+            database, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
         )
         await asyncio.sleep(LEAD_S)
         crowd = Crowd(
@@ -76,7 +76,7 @@ async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Rep
             usage=monitor.look,
         )
         told = await crowd.run()
-        found = await reckon(database, settings, staged=staged, orders=told.orders)
+        found = await reckon(database, staged=staged, orders=told.orders)
     return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken)
 
 

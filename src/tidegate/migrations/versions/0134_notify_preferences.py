@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0134"
-down_revision: str | None = "0131"
+down_revision: str | None = "0133"
 
 
 def upgrade() -> None:

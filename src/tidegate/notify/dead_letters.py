@@ -1,0 +1,285 @@
+"""Dead letters: messages that failed for good. Staff read them, have them sent again, or drop them.
+
+What is sent again goes back to where it waits, and its send with it: the counts of a send close at every moment, as
+delivered + failed + suppressed + waiting = messages. What is dropped counts as suppressed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from tidegate.notify.addresses import ADDRESS
+from tidegate.platform.database import Connection
+from tidegate.platform.ids import EventId
+from tidegate.platform.problems import NotFound, Problem
+from tidegate.platform.sealing import SealBroken, current_sealer
+from tidegate.platform.texts import text as _
+
+AT_ONCE: Final = 5_000
+"""Most messages that one call sends again."""
+DROPPED: Final = "dropped by staff"
+BEHIND_ALL: Final = UUID(int=2**128 - 1)
+
+
+class Road(StrEnum):
+    """By which channel a message was to go: to people, or to a program."""
+
+    EMAIL = "email"
+    INBOX = "inbox"
+    WEBHOOK = "webhook"
+
+
+class NotReplayable(Problem):
+    """This message cannot be sent again: its send is over for long, or its endpoint is disabled."""
+
+    slug = "not-replayable"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that failed. `about` is what its send tells of, or its order's number, or nothing; times in UTC.
+
+    `template` names its words, or a webhook's kind. `in_send` says that it was one of many.
+    """
+
+    event_id: EventId
+    recipient_id: UUID
+    channel: Road
+    template: str
+    about: str
+    in_send: bool
+    attempts: int
+    status_code: int | None
+    error: str
+    created_at: datetime
+
+    @property
+    def place(self) -> tuple[EventId, UUID, str]:
+        """Where it stands in the list."""
+        return self.event_id, self.recipient_id, self.channel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLetter:
+    """A dead letter with what it was to say and to whom. `email` is empty where it is no mail, or sealed for good."""
+
+    letter: DeadLetter
+    variables: dict[str, Any]
+    email: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many messages wait again; whether there may be more of them."""
+
+    count: int
+    more: bool
+
+
+COLUMNS: Final = """
+    d.event_id, d.recipient_id, d.channel, d.template, d.shard_no IS NOT NULL AS in_send, d.attempts, d.status_code,
+    coalesce(d.last_error, '') AS error, d.created_at, d.shard_no, d.variables ->> 'number' AS number
+"""
+
+NEWEST: Final = f"""
+SELECT d.event_id, d.recipient_id, d.channel, d.template, coalesce(s.variables ->> 'title', d.number, '') AS about,
+    d.in_send, d.attempts, d.status_code, d.error, d.created_at
+FROM unnest(%(channels)s::text[]) AS asked (channel), LATERAL (
+    SELECT {COLUMNS} FROM notify.deliveries AS d
+    WHERE d.state = 'failed' AND d.channel = asked.channel AND {{which}}
+        AND (d.event_id, d.recipient_id) <= (%(event)s, %(recipient)s)
+        AND (d.event_id, d.recipient_id, d.channel) < (%(event)s, %(recipient)s, %(channel)s)
+    ORDER BY d.event_id DESC, d.recipient_id DESC LIMIT %(limit)s
+) AS d LEFT JOIN notify.send_shards AS h ON (h.event_id, h.shard_no) = (d.event_id, d.shard_no)
+    LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
+ORDER BY d.event_id DESC, d.recipient_id DESC, d.channel DESC LIMIT %(limit)s
+"""  # noqa: S608 - constants
+
+REPLAY: Final = """
+WITH dead AS MATERIALIZED (
+    SELECT d.event_id, d.recipient_id, d.channel FROM notify.deliveries AS d
+    WHERE d.state = 'failed' AND {which}
+        AND (d.shard_no IS NULL OR EXISTS (
+            SELECT FROM notify.send_shards AS h WHERE (h.event_id, h.shard_no) = (d.event_id, d.shard_no)
+        ))
+        AND (d.channel <> 'webhook' OR EXISTS (
+            SELECT FROM notify.webhook_endpoints AS e WHERE e.endpoint_id = d.recipient_id AND e.state = 'active'
+        ))
+    ORDER BY d.event_id, d.recipient_id, d.channel LIMIT %(limit)s FOR UPDATE
+), replayed AS (
+    UPDATE notify.deliveries AS d
+    SET state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), provider_id = NULL
+    FROM dead WHERE (d.event_id, d.recipient_id, d.channel) = (dead.event_id, dead.recipient_id, dead.channel)
+    RETURNING d.event_id, d.shard_no
+), reopened AS (
+    UPDATE notify.send_shards AS h
+    SET failed = h.failed - c.messages, done_at = NULL, due_at = clock_timestamp()
+    FROM (SELECT event_id, shard_no, count(*) AS messages FROM replayed GROUP BY event_id, shard_no) AS c
+    WHERE (h.event_id, h.shard_no) = (c.event_id, c.shard_no)
+    RETURNING h.event_id, h.topic_id
+), running AS (
+    UPDATE notify.sends AS s SET finished_at = NULL
+    FROM (SELECT DISTINCT event_id, topic_id FROM reopened) AS r
+    WHERE (s.event_id, s.topic_id) = (r.event_id, r.topic_id)
+)
+SELECT count(*) FROM replayed
+"""
+
+DROP: Final = """
+WITH dropped AS (
+    UPDATE notify.deliveries AS d SET state = 'suppressed', last_error = %(reason)s
+    WHERE d.state = 'failed' AND d.event_id = %(event)s AND d.recipient_id = %(recipient)s AND d.channel = %(channel)s
+    RETURNING d.event_id, d.shard_no
+), counted AS (
+    UPDATE notify.send_shards AS h SET failed = h.failed - 1, suppressed = h.suppressed + 1
+    FROM dropped WHERE (h.event_id, h.shard_no) = (dropped.event_id, dropped.shard_no)
+)
+SELECT count(*) FROM dropped
+"""
+
+ONE: Final = "d.event_id = %(event)s AND d.recipient_id = %(recipient)s AND d.channel = %(channel)s"
+
+
+async def list_dead_letters(
+    conn: Connection,
+    *,
+    limit: int,
+    channel: Road | None = None,
+    event_id: EventId | None = None,
+    before: tuple[EventId, UUID, str] | None = None,
+) -> list[DeadLetter]:
+    """Dead letters, those of the newest events first, at most `limit`; of one channel or event if asked.
+
+    `before` is the place of the last one seen.
+    """
+    event, recipient, last_channel = before or (BEHIND_ALL, BEHIND_ALL, "~")
+    which = "true" if event_id is None else "d.event_id = %(only)s"
+    async with conn.cursor(row_factory=class_row(_Row)) as cursor:
+        await cursor.execute(
+            NEWEST.format(which=which),
+            {
+                "channels": [each.value for each in Road] if channel is None else [channel.value],
+                "only": event_id,
+                "event": event,
+                "recipient": recipient,
+                "channel": last_channel,
+                "limit": limit,
+            },
+        )
+        return [row.letter for row in await cursor.fetchall()]
+
+
+async def open_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> OpenedLetter:
+    """One dead letter, with the address that it was for. Raises: NotFound."""
+    place = (event_id, recipient_id, f"{channel.value}~")
+    letters = await list_dead_letters(conn, limit=1, channel=channel, event_id=event_id, before=place)
+    if not letters or letters[0].recipient_id != recipient_id:
+        raise NotFound()
+    row = await (
+        await conn.execute(
+            f"SELECT d.variables, d.address_sealed FROM notify.deliveries AS d WHERE {ONE}",  # noqa: S608 - a constant
+            {"event": event_id, "recipient": recipient_id, "channel": channel.value},
+        )
+    ).fetchone()
+    assert row is not None
+    return OpenedLetter(letters[0], row[0], "" if row[1] is None else _email(bytes(row[1])))
+
+
+async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> None:
+    """Have one sent again, in the caller's transaction. One that waits already, or was sent, stays as it is.
+
+    Raises: NotFound; NotReplayable when nobody could send it.
+    """
+    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value}
+    await _lock_sends(conn, event_id)
+    if await _replay(conn, which=ONE, values=key, limit=1):
+        return
+    row = await (
+        await conn.execute(f"SELECT d.state FROM notify.deliveries AS d WHERE {ONE}", key)  # noqa: S608 - a constant
+    ).fetchone()
+    if row is None:
+        raise NotFound()
+    if row[0] == "failed":
+        raise NotReplayable(
+            _("It cannot be sent again: its endpoint is disabled, or the message that it was part of is over for long.")
+        )
+
+
+async def replay_event(conn: Connection, *, event_id: EventId, limit: int = AT_ONCE) -> Replayed:
+    """Have all dead letters of an event sent again, `limit` at a time, in the caller's transaction."""
+    await _lock_sends(conn, event_id)
+    count = await _replay(conn, which="d.event_id = %(event)s", values={"event": event_id}, limit=limit)
+    return Replayed(count, count == limit)
+
+
+async def replay_endpoint(conn: Connection, *, endpoint_id: UUID, limit: int = AT_ONCE) -> Replayed:
+    """Have all dead letters of an endpoint sent again, `limit` at a time, in the caller's transaction."""
+    which = "d.channel = 'webhook' AND d.recipient_id = %(endpoint)s"
+    count = await _replay(conn, which=which, values={"endpoint": endpoint_id}, limit=limit)
+    return Replayed(count, count == limit)
+
+
+async def drop_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> None:
+    """Give one up, in the caller's transaction. Doing it again changes nothing. Raises: NotFound."""
+    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value}
+    row = await (await conn.execute(DROP, key | {"reason": DROPPED})).fetchone()
+    assert row is not None
+    if row[0]:
+        return
+    found = await conn.execute(f"SELECT FROM notify.deliveries AS d WHERE {ONE}", key)
+    if await found.fetchone() is None:
+        raise NotFound()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    event_id: UUID
+    recipient_id: UUID
+    channel: str
+    template: str
+    about: str
+    in_send: bool
+    attempts: int
+    status_code: int | None
+    error: str
+    created_at: datetime
+
+    @property
+    def letter(self) -> DeadLetter:
+        return DeadLetter(
+            event_id=EventId(self.event_id),
+            recipient_id=self.recipient_id,
+            channel=Road(self.channel),
+            template=self.template,
+            about=self.about,
+            in_send=self.in_send,
+            attempts=self.attempts,
+            status_code=self.status_code,
+            error=self.error,
+            created_at=self.created_at,
+        )
+
+
+async def _lock_sends(conn: Connection, event_id: EventId) -> None:
+    """Before its shards: whoever steers a send locks in the same order."""
+    await conn.execute("SELECT FROM notify.sends WHERE event_id = %s ORDER BY topic_id FOR UPDATE", (event_id,))
+
+
+async def _replay(conn: Connection, *, which: str, values: dict[str, Any], limit: int) -> int:
+    row = await (await conn.execute(REPLAY.format(which=which), values | {"limit": limit})).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _email(sealed: bytes) -> str:
+    try:
+        return str(current_sealer().open_json(sealed, column=ADDRESS).get("email", ""))
+    except SealBroken:
+        return ""

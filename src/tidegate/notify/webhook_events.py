@@ -1,0 +1,102 @@
+"""From what happens to webhooks: a delivery for each endpoint that takes its kind of event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from tidegate.notify.webhook_contracts import WebhookKind
+from tidegate.platform.database import Connection, Database
+from tidegate.platform.ids import EventId
+from tidegate.platform.outbox import Event
+from tidegate.platform.settings import Settings
+
+ORDER_DATA: Final = ("order_id", "number", "total", "discount", "shipping", "tax", "refund", "order_url")
+"""What is told of an order: ids and totals. Who bought it is not."""
+LINE_DATA: Final = ("sku", "title", "quantity", "amount")
+KINDS: Final = {
+    "drop_open": WebhookKind.DROP_OPENED,
+    "product_back": WebhookKind.PRODUCT_BACK,
+    "post": WebhookKind.POST_PUBLISHED,
+}
+"""Kinds of messages to followers by their template; others are `message.sent`."""
+MESSAGE_DATA: Final = ("title", "body", "url")
+
+
+async def on_order_webhooks(database: Database, settings: Settings, event: Event) -> None:
+    """Write what endpoints are told of an order, once however often it is called."""
+    if event.topic not in set(WebhookKind):
+        return
+    data = {name: event.payload[name] for name in ORDER_DATA if event.payload.get(name) is not None}
+    data["lines"] = [{name: line[name] for name in LINE_DATA if name in line} for line in event.payload["lines"]]
+    async with database.connection() as conn:
+        await _write(conn, event_id=event.id, kind=event.topic, data=data)
+
+
+async def on_send_webhooks(database: Database, settings: Settings, event: Event) -> None:
+    """Write what endpoints are told of a message to followers, once however often it is called."""
+    event_id = EventId(UUID(event.payload["event_id"]))
+    async with database.connection() as conn:
+        rows = await (
+            await conn.execute(
+                """
+                SELECT s.template, s.variables, t.kind, t.key, t.title, t.path
+                FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id)
+                WHERE s.event_id = %s AND s.cancelled_at IS NULL ORDER BY t.topic_id
+                """,
+                (event_id,),
+            )
+        ).fetchall()
+        if not rows:
+            return
+        template, variables = rows[0][:2]
+        data = {name: variables[name] for name in MESSAGE_DATA if name in variables}
+        data["topics"] = [
+            {"kind": kind, "key": key, "title": title, "url": f"{settings.base_url}{path}"}
+            for _template, _variables, kind, key, title, path in rows
+        ]
+        kind = KINDS.get(template, WebhookKind.MESSAGE_SENT)
+        topics = [f"{row[2]}:{row[3]}" for row in rows]
+        await _write(conn, event_id=event_id, kind=kind, data={"event_id": str(event_id)} | data, topics=topics)
+
+
+async def write_webhook(
+    conn: Connection, *, event_id: EventId, endpoint_id: UUID, kind: str, data: Mapping[str, Any]
+) -> None:
+    """Tell one endpoint, whatever it asked for."""
+    await conn.execute(
+        """
+        INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)
+        VALUES (%s, %s, 'webhook', %s, %s) ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
+        """,
+        (event_id, endpoint_id, kind, json.dumps(data)),
+    )
+
+
+async def _write(
+    conn: Connection,
+    *,
+    event_id: EventId,
+    kind: str,
+    data: Mapping[str, Any],
+    topics: Sequence[str] | None = None,
+) -> None:
+    """Tell all active endpoints that take this kind; of those that named topics, the ones that named one of these."""
+    await conn.execute(
+        """
+        INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)
+        SELECT %(event)s, endpoint_id, 'webhook', %(kind)s, %(data)s
+        FROM notify.webhook_endpoints
+        WHERE state = 'active' AND events @> ARRAY[%(kind)s]
+            AND (%(topics)s::text[] IS NULL OR topics = '{}' OR topics && %(topics)s::text[])
+        ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
+        """,
+        {
+            "event": event_id,
+            "kind": str(kind),
+            "data": json.dumps(data),
+            "topics": None if topics is None else list(topics),
+        },
+    )

@@ -1,0 +1,236 @@
+"""Dead letters: read, sent again and dropped, and the counts of their sends close at every moment."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+
+from benchmarks.followers import add_followers, email_of
+from tests.notify.conftest import with_mail
+from tests.notify.hooking import endpoint, orders, states
+from tests.notify.postbox import Postbox
+from tests.notify.telling import in_shards_of, tell
+from tidegate import notify
+from tidegate.notify.contracts import SendState
+from tidegate.notify.dead_letters import (
+    NEWEST,
+    NotReplayable,
+    Road,
+    drop_dead_letter,
+    list_dead_letters,
+    open_dead_letter,
+    replay_dead_letter,
+    replay_endpoint,
+    replay_event,
+)
+from tidegate.notify.deliveries import deliver_due, deliver_shard
+from tidegate.notify.shards import claim_due_shards, finish_send
+from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhooks import disable_endpoint, enable_endpoint
+from tidegate.platform.database import Database
+from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.problems import NotFound
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+FOLLOWERS = 12
+
+
+async def sent(database: Database, settings: Settings, postbox: Postbox, *, refused: int) -> EventId:
+    """A post by mail to twelve followers in shards of five, of whom `refused` have no mailbox."""
+    postbox.refusals.update({email_of("lamps", n): "550 no such mailbox" for n in range(refused)})
+    settings = in_shards_of(settings, 5)
+    with psycopg.connect(settings.require_database_url(), autocommit=True) as conn:
+        add_followers(conn, kind="collection", key="lamps", count=FOLLOWERS)
+    async with database.transaction() as own:
+        post = await notify.write_post(
+            own,
+            kind=notify.TopicKind.COLLECTION,
+            key="lamps",
+            title="New lamps",
+            body="Come and see.",
+            channels=[notify.Channel.EMAIL],
+            author_id=PersonId(new_id()),
+            request_key="one",
+            base_url=settings.base_url,
+        )
+    await tell(database, settings, post.post_id)
+    await deliver_all(database, settings, post.post_id)
+    return post.post_id
+
+
+async def deliver_all(database: Database, settings: Settings, event_id: EventId) -> None:
+    """What workers do with the shards that are due."""
+    async with database.connection() as conn:
+        due = await claim_due_shards(conn, limit=100, lease_s=60)
+    for each in due:
+        await deliver_shard(database, settings, event_id=each.event_id, shard_no=each.shard_no)
+    await finish_send(database, event_id=event_id)
+
+
+async def counts(database: Database, event_id: EventId) -> tuple[SendState, int, int, int, int]:
+    """State, delivered, failed and suppressed by the shards, and what waits by the rows: these sum up to all."""
+    async with database.connection() as conn:
+        (send,) = await notify.list_sends(conn, limit=1, event_id=event_id)
+        rows = await (
+            await conn.execute(
+                "SELECT count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'failed'),"
+                " count(*) FILTER (WHERE state = 'suppressed'), count(*) FILTER (WHERE state = 'pending')"
+                " FROM notify.deliveries WHERE event_id = %s",
+                (event_id,),
+            )
+        ).fetchone()
+    assert rows is not None
+    progress = send.progress
+    assert (progress.delivered, progress.failed, progress.suppressed) == rows[:3], "the shards count what is there"
+    assert sum(rows) == progress.messages == FOLLOWERS
+    return send.state, *rows
+
+
+async def test_what_is_sent_again_waits_again_and_its_send_goes_on(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    event_id = await sent(database, mailing, postbox, refused=3)
+    assert await counts(database, event_id) == (SendState.FINISHED, 9, 3, 0, 0)
+    async with database.connection() as conn:
+        letters = await list_dead_letters(conn, limit=10)
+        assert await list_dead_letters(conn, limit=10, channel=Road.INBOX) == []
+    assert [(each.about, each.channel, each.in_send) for each in letters] == [("New lamps", Road.EMAIL, True)] * 3
+    assert "550" in letters[0].error
+    for _ in range(2):
+        async with database.transaction() as conn:
+            await replay_dead_letter(conn, event_id=event_id, recipient_id=letters[0].recipient_id, channel=Road.EMAIL)
+        assert await counts(database, event_id) == (SendState.RUNNING, 9, 2, 0, 1)
+    await deliver_all(database, mailing, event_id)
+    assert await counts(database, event_id) == (SendState.FINISHED, 9, 3, 0, 0), "its cause was not mended"
+    postbox.refusals.clear()
+    async with database.transaction() as conn:
+        first = await replay_event(conn, event_id=event_id, limit=2)
+        rest = await replay_event(conn, event_id=event_id, limit=2)
+    assert (first.count, first.more, rest.count, rest.more) == (2, True, 1, False)
+    assert await counts(database, event_id) == (SendState.RUNNING, 9, 0, 0, 3)
+    await deliver_all(database, mailing, event_id)
+    assert await counts(database, event_id) == (SendState.FINISHED, 12, 0, 0, 0)
+    assert [len(postbox.mails_to(email_of("lamps", n))) for n in range(FOLLOWERS)] == [1] * FOLLOWERS
+
+
+async def test_what_is_dropped_counts_as_suppressed(database: Database, mailing: Settings, postbox: Postbox) -> None:
+    event_id = await sent(database, mailing, postbox, refused=2)
+    async with database.connection() as conn:
+        letters = await list_dead_letters(conn, limit=10)
+    for _ in range(2):
+        async with database.transaction() as conn:
+            await drop_dead_letter(conn, event_id=event_id, recipient_id=letters[0].recipient_id, channel=Road.EMAIL)
+        assert await counts(database, event_id) == (SendState.FINISHED, 10, 1, 1, 0)
+    async with database.transaction() as conn:
+        assert (await replay_event(conn, event_id=event_id)).count == 1
+    with pytest.raises(NotFound):
+        async with database.transaction() as conn:
+            await drop_dead_letter(conn, event_id=event_id, recipient_id=new_id(), channel=Road.EMAIL)
+
+
+async def test_of_an_ended_send_nothing_goes_out_again(database: Database, mailing: Settings, postbox: Postbox) -> None:
+    event_id = await sent(database, mailing, postbox, refused=1)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.sends SET cancelled_at = clock_timestamp()")
+    postbox.refusals.clear()
+    async with database.transaction() as conn:
+        assert (await replay_event(conn, event_id=event_id)).count == 1
+    await deliver_all(database, mailing, event_id)
+    assert (await counts(database, event_id))[1:] == (11, 0, 1, 0)
+
+
+async def test_a_poisoned_template_ends_as_a_dead_letter_with_its_reason(database: Database, mailing: Settings) -> None:
+    settings = with_mail(mailing, max_attempts=2)
+    event_id = EventId(new_id())
+    async with database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)"
+            " VALUES (%s, %s, 'inbox', 'order_paid', %s)",
+            (event_id, new_id(), json.dumps({"number": "K7P2"})),
+        )
+    for _ in range(2):
+        await deliver_due(database, settings, limit=10)
+        async with database.connection() as conn:
+            await conn.execute("UPDATE notify.deliveries SET next_attempt_at = clock_timestamp()")
+    async with database.connection() as conn:
+        (letter,) = await list_dead_letters(conn, limit=10)
+        opened = await open_dead_letter(
+            conn, event_id=event_id, recipient_id=letter.recipient_id, channel=letter.channel
+        )
+    assert (letter.attempts, letter.about, letter.in_send) == (2, "K7P2", False)
+    assert "Undefined" in letter.error
+    assert (opened.variables, opened.email) == ({"number": "K7P2"}, "")
+
+
+async def test_staff_read_to_whom_a_mail_was_and_no_secret(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    event_id = await sent(database, mailing, postbox, refused=1)
+    async with database.connection() as conn:
+        (letter,) = await list_dead_letters(conn, limit=10, event_id=event_id)
+        opened = await open_dead_letter(conn, event_id=event_id, recipient_id=letter.recipient_id, channel=Road.EMAIL)
+        with pytest.raises(NotFound):
+            await open_dead_letter(conn, event_id=event_id, recipient_id=new_id(), channel=Road.EMAIL)
+        with pytest.raises(NotFound):
+            await open_dead_letter(conn, event_id=event_id, recipient_id=letter.recipient_id, channel=Road.INBOX)
+    assert opened.email == email_of("lamps", 0)
+    assert opened.email not in repr(opened)
+
+
+async def test_webhooks_of_a_disabled_endpoint_wait_until_it_is_enabled(database: Database, settings: Settings) -> None:
+    keys = await endpoint(database, settings, "https://hooks.example/")
+    endpoint_id = keys.endpoint.endpoint_id
+    first, _second = await orders(database, settings, 2)
+    async with database.connection() as conn:
+        await disable_endpoint(conn, endpoint_id=endpoint_id)
+        assert await fail_waiting(conn, limit=10) == 2
+        assert len(await list_dead_letters(conn, limit=10, channel=Road.WEBHOOK)) == 2
+        with pytest.raises(NotReplayable):
+            await replay_dead_letter(conn, event_id=first, recipient_id=endpoint_id, channel=Road.WEBHOOK)
+        assert (await replay_endpoint(conn, endpoint_id=endpoint_id)).count == 0
+    async with database.transaction() as conn:
+        await enable_endpoint(conn, settings.webhooks, endpoint_id=endpoint_id)
+        await replay_dead_letter(conn, event_id=first, recipient_id=endpoint_id, channel=Road.WEBHOOK)
+        assert (await replay_endpoint(conn, endpoint_id=endpoint_id)).count == 1
+    assert [state[:2] for state in await states(database)] == [("pending", 0)] * 2
+
+
+async def test_pages_of_the_list_hold_each_dead_letter_once_and_cost_the_same(
+    database: Database, settings: Settings
+) -> None:
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, sent_at,
+                address_sealed)
+            SELECT uuidv7(make_interval(secs => n / 10)), md5((n % 7)::text)::uuid, c, 'post', '{}',
+                CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'sent' END,
+                CASE WHEN n % 100 > 0 THEN clock_timestamp() END, ''
+            FROM generate_series(1, 8000) AS n, unnest('{email,inbox,webhook}'::text[]) AS c
+            """
+        )
+        await conn.execute("ANALYZE notify.deliveries")
+        seen: list[notify.DeadLetter] = []
+        while page := await list_dead_letters(conn, limit=33, before=seen[-1].place if seen else None):
+            seen += page
+        found = await conn.execute(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {NEWEST.format(which='true')}",
+            {
+                "channels": ["webhook"],
+                "event": seen[40].event_id,
+                "recipient": seen[40].recipient_id,
+                "channel": "webhook",
+                "limit": 50,
+            },
+        )
+        row = await found.fetchone()
+    assert len({each.place for each in seen}) == len(seen) == 240
+    assert [each.event_id for each in seen] == sorted((each.event_id for each in seen), reverse=True)
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    assert plan["Actual Rows"] == 50
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, "it reads what it shows"

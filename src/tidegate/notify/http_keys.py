@@ -78,9 +78,9 @@ async def _application(request: Request, *roles: KeyRole) -> UUID:
 async def _require(request: Request, *roles: KeyRole) -> Caller:
     caller = await current_key(request)
     if caller is None:
-        raise NotSignedIn("Send an access key of notify as `Authorization: Bearer KEY`; `tidegate notify key create`.")
+        raise NotSignedIn("send an access key of notify as `Authorization: Bearer KEY`; `tidegate notify key create`.")
     if caller.role not in roles:
-        raise NotAllowed(f"This key has the role {caller.role}; this needs {' or '.join(roles)}. Nothing was changed.")
+        raise NotAllowed(f"this key has the role {caller.role}; this needs {' or '.join(roles)}. Nothing was changed.")
     return caller
 
 

@@ -169,7 +169,7 @@ async def _find(request: Request, person: Visitor, template: str, language: str)
 
 def _lines(text: str) -> str:
     if "\0" in text:
-        raise InvalidRequest("A text has no NUL characters.")
+        raise InvalidRequest("a text has no NUL characters.")
     return text.replace("\r\n", "\n")
 
 

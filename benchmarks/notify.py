@@ -10,6 +10,7 @@ PostgreSQL and Valkey, all on this machine's cores. Each send begins as in the s
 `webhook_per_hour` counts webhooks that were signed, posted over real HTTP to a sink process and marked as taken.
 `naive_per_hour` is a Celery task per recipient on the same workers: an inbox message and its delivery in a transaction.
 `row_limit_per_hour` is a bare COPY of the same rows into tables with the same indexes, by one connection.
+`sink_limit_per_hour` is what the sink takes from one connection that waits for nothing: it is not what is measured.
 `api_p99_excess_ms` and `paced_per_hour` are those of the benchmark `notify_pacing`, which `--no-pacing` leaves out.
 `transactional_p99_s` is from the commit of an order's event to its mail in the sink, while the mails are sent.
 """
@@ -34,7 +35,7 @@ from benchmarks.notify_processes import NAIVE_TASK, VARIABLES
 from benchmarks.notify_webhooks import call_endpoints
 from benchmarks.probes import say
 from benchmarks.servers import Servers, environment, machine, servers, serving
-from benchmarks.smtp_sink import ask
+from benchmarks.smtp_sink import ask, limit_per_hour
 from tidegate import notify
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
@@ -158,6 +159,7 @@ async def _measure(these: Servers, asked: Options, ports: tuple[int, int], watch
         "inbox_per_hour": inbox,
         "email_per_hour": _per_hour(asked.mail, mail_s),
         "webhook_per_hour": _per_hour(hooks.count, hooks.seconds),
+        "sink_limit_per_hour": await asyncio.to_thread(limit_per_hour, sink_port),
         "naive_per_hour": naive,
         "ratio_to_naive": round(inbox / naive, 1),
         "row_limit_per_hour": limit,

@@ -20,9 +20,8 @@ from tidegate.notify.deliveries import (
     on_order_event,
 )
 from tidegate.notify.messages import LINK_TEMPLATES
-from tidegate.notify.own_events import (count_waiting)
-from tidegate.notify.pacing import (Breather, begin_task, decide_once, task_with_rests)
-from tidegate.notify.replays import (count_waiting)
+from tidegate.notify.own_events import count_waiting
+from tidegate.notify.pacing import Breather, decide_once, task_with_rests
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial

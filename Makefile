@@ -1,6 +1,6 @@
 # Everything a newcomer needs; `make` alone lists it. Needs make and Python >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help setup up dev test check words soak bench clean lock chromium
+.PHONY: help setup up dev test check words soak rehearse crowd bench clean lock chromium
 
 BIN := .venv/bin
 ARGS ?=
@@ -23,7 +23,7 @@ dev: setup ## The same, started again whenever the code changes
 	@$(BIN)/tidegate up --demo --reload
 
 test: setup chromium ## Run the tests, three files at a time: make test ARGS="tests/catalog -x"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Format, lint, types, layers, migrations, reference pages
 	@$(BIN)/python -m tools.check
@@ -33,6 +33,12 @@ words: setup ## Collect the texts of pages and mails into the catalogues of src/
 
 soak: setup ## Break a shop under load for ten minutes: make soak ARGS="--minutes 60 --seed 7 --buyers 500"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
+rehearse: setup ## Play a whole sale with a simulated crowd: make rehearse NAME=smoke; without NAME, the drop at this machine's size
+	@$(BIN)/tidegate rehearse $(or $(NAME),drop --shoppers 20000 --units 1000) $(ARGS)
+
+crowd: setup ## Send 500 visitors into the running demo's drop
+	@$(BIN)/tidegate rehearse crowd --target http://127.0.0.1:8000 --drop midnight-cakestand $(ARGS)
 
 bench: setup ## Run a benchmark: make bench NAME=holds; without NAME, list them
 	@$(BIN)/python -m benchmarks $(NAME) $(ARGS)

@@ -10,6 +10,8 @@ PostgreSQL and Valkey, all on this machine's cores. Each send begins as in the s
 `webhook_per_hour` counts webhooks that were signed, posted over real HTTP to a sink process and marked as taken.
 `naive_per_hour` is a Celery task per recipient on the same workers: an inbox message and its delivery in a transaction.
 `row_limit_per_hour` is a bare COPY of the same rows into tables with the same indexes, by one connection.
+`sink_limit_per_hour` is what the sink takes from one connection that waits for nothing: it is not what is measured.
+`api_p99_excess_ms` and `paced_per_hour` are those of the benchmark `notify_pacing`, which `--no-pacing` leaves out.
 `transactional_p99_s` is from the commit of an order's event to its mail in the sink, while the mails are sent.
 """
 
@@ -33,7 +35,7 @@ from benchmarks.notify_processes import NAIVE_TASK, VARIABLES
 from benchmarks.notify_webhooks import call_endpoints
 from benchmarks.probes import say
 from benchmarks.servers import Servers, environment, machine, servers, serving
-from benchmarks.smtp_sink import ask
+from benchmarks.smtp_sink import ask, limit_per_hour
 from tidegate import notify
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
@@ -46,7 +48,7 @@ POLL_S: Final = 0.1
 RECEIPT_EVERY_S: Final = 0.25
 LONGEST_S: Final = 1_800.0
 NAIVE_AHEAD: Final = 500
-SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20", "--webhooks", "200")
+SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20", "--webhooks", "200", "--no-pacing")
 SAME_ROWS: Final = ("deliveries", "inbox_messages")
 
 
@@ -58,6 +60,7 @@ class Options:
     mail: int
     naive: int
     webhooks: int
+    pacing: bool
 
 
 @dataclass(slots=True)
@@ -101,7 +104,12 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
                 processes.append(
                     stack.enter_context(serving(these.home, "benchmarks.notify_processes", kind, str(port), port=port))
                 )
-            return asyncio.run(_measure(these, asked, (sink_port, hook_port), Watch(processes)))
+            figures = asyncio.run(_measure(these, asked, (sink_port, hook_port), Watch(processes)))
+    if not asked.pacing:
+        return figures
+    from benchmarks import notify_pacing
+
+    return {**notify_pacing.run([]), **figures}
 
 
 def parse(options: Sequence[str]) -> Options:
@@ -111,11 +119,12 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--mail", type=int, default=100_000)
     parser.add_argument("--naive", type=int, default=5_000)
     parser.add_argument("--webhooks", type=int, default=50_000)
+    parser.add_argument("--no-pacing", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     found = parser.parse_args(options)
     if found.smoke:
         return parse(SMOKE)
-    return Options(found.inbox, found.mail, found.naive, found.webhooks)
+    return Options(found.inbox, found.mail, found.naive, found.webhooks, pacing=not found.no_pacing)
 
 
 async def _measure(these: Servers, asked: Options, ports: tuple[int, int], watch: Watch) -> Mapping[str, object]:
@@ -150,6 +159,7 @@ async def _measure(these: Servers, asked: Options, ports: tuple[int, int], watch
         "inbox_per_hour": inbox,
         "email_per_hour": _per_hour(asked.mail, mail_s),
         "webhook_per_hour": _per_hour(hooks.count, hooks.seconds),
+        "sink_limit_per_hour": await asyncio.to_thread(limit_per_hour, sink_port),
         "naive_per_hour": naive,
         "ratio_to_naive": round(inbox / naive, 1),
         "row_limit_per_hour": limit,

@@ -126,7 +126,7 @@ def parse(options: Sequence[str]) -> Options:
     found = parser.parse_args(options)
     growth = tuple(found.growth or GROWTH) if "--growth" in options else ()
     if found.smoke:
-        return Options(1, 2.0, 20_000, found.drop, growth)
+        return Options(1, 1.0, 20_000, found.drop, growth)
     return Options(found.pairs, found.seconds, found.followers, found.drop, growth)
 
 
@@ -184,7 +184,7 @@ def add_crowd(conn: psycopg.Connection[tuple[object, ...]], *, kind: str, key: s
 async def _pairs(made: Stand, asked: Options) -> Mapping[str, object]:
     say(f"making {asked.followers} followers")
     add_crowd(made.market.conn, kind="collection", key="crowd", count=asked.followers)
-    rate = await _capacity(made) * SHARE
+    rate = await _capacity(made, asked) * SHARE
     say(f"shoppers ask {rate:.0f} times a second")
     pairs = []
     async with open_database(current_settings()) as database:
@@ -231,10 +231,10 @@ def figures_of(pairs: Sequence[Pair], rate_per_s: float) -> dict[str, object]:
     }
 
 
-async def _capacity(made: Stand) -> float:
-    await browse.closed(made.looks, connections=CONNECTIONS, seconds=1.0)
+async def _capacity(made: Stand, asked: Options) -> float:
+    await browse.closed(made.looks, connections=CONNECTIONS, seconds=0.5)
     began_s = time.monotonic()
-    done = await browse.closed(made.looks, connections=CONNECTIONS, seconds=CAPACITY_S)
+    done = await browse.closed(made.looks, connections=CONNECTIONS, seconds=min(CAPACITY_S, asked.seconds))
     return done / (time.monotonic() - began_s)
 
 
@@ -327,7 +327,7 @@ async def _account(database: Database, event_id: EventId, followers: int) -> dic
 async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
     say(f"making {asked.followers} followers of a drop")
     add_crowd(made.market.conn, kind="drop", key="lamps", count=asked.followers)
-    rate = await _capacity(made) * SHARE
+    rate = await _capacity(made, asked) * SHARE
     receipts = Receipts()
     async with open_database(current_settings()) as database:
         idle = await _feel(made, rate_per_s=rate, seconds=max(LEARN_S, asked.seconds))

@@ -15,7 +15,7 @@ from tests.architecture.sources import ROOT
 
 SKELETON = [
     "__main__", "accounts", "admin", "catalog", "checkout", "client", "entrypoints", "gate", "inventory", "migrations",
-    "notify", "ops", "payments", "platform", "storefront", "web",
+    "notify", "ops", "payments", "platform", "rehearse", "storefront", "web",
 ]  # fmt: skip
 
 # Contract: (imports it must refuse, imports it must let pass), each as importing module -> imported module.

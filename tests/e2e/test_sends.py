@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from benchmarks.followers import add_followers
 from tests.e2e.conftest import Visit
 from tests.e2e.test_following import told, with_account
 from tests.e2e.test_pages import administrator, inspect
@@ -35,6 +37,9 @@ def test_staff_write_to_followers_who_find_it_in_inbox_mailbox_and_feed(shop: Sh
     staff.sees("Choose at least one way for it to reach people.")
     staff.page.get_by_label("in their inbox").check()
     staff.page.get_by_label("by mail").check()
+    staff.press("How many, how long?")
+    staff.sees(re.compile(r"follower(s)? will be told\. The mail provider has no quota"))
+    inspect(staff, "admin-sends-estimate")
     staff.press("Send it")
     staff.sees("Saved.")
     staff.sees(TITLE)
@@ -70,3 +75,29 @@ def test_staff_write_a_text_beside_its_preview_and_mail_it_to_themselves(shop: S
     assert "Midnight Lamps" in told(shop, email, "Jetzt: Midnight Lamps")
     staff.press("Save")
     staff.sees("Saved. Messages use it within seconds.")
+
+
+def test_staff_watch_a_send_advance_pause_it_and_go_on(shop: Shop, visit: Visit) -> None:
+    with psycopg.connect(shop.endpoints()["database_url"]) as conn:
+        add_followers(conn, kind="collection", key="watched", count=300, own_addresses=False)
+    staff = staff_of(shop, visit)
+    staff.go("/admin/sends")
+    staff.page.get_by_label("To the followers of").select_option("collection:watched")
+    staff.page.get_by_label("Title").fill("Watch this")
+    staff.page.get_by_label("Text").fill("It takes a while.")
+    card = staff.page.get_by_role("article").filter(has_text="Watch this")
+    with psycopg.connect(shop.endpoints()["database_url"]) as conn:
+        conn.execute("LOCK TABLE notify.inbox_messages IN EXCLUSIVE MODE")  # nobody can be told meanwhile
+        staff.press("Send it")
+        expect(card.get_by_text("Being sent")).to_be_visible()
+        card.get_by_role("button", name="Pause").click()
+        expect(card.get_by_text("Paused")).to_be_visible()
+        conn.rollback()
+    card.get_by_role("button", name="Go on").click()
+    staff.page.evaluate("window.sameVisit = true")
+    expect(card.get_by_text("300 of 300 messages are done.")).to_be_visible()
+    expect(card.get_by_text("Sent", exact=True)).to_be_visible()
+    assert "Delivered 300" in " ".join(card.inner_text().split())
+    assert staff.page.evaluate("window.sameVisit"), "it was seen without loading the page anew"
+    with psycopg.connect(shop.endpoints()["database_url"]) as conn:
+        conn.execute("DELETE FROM notify.recipients WHERE address_sealed = ''")

@@ -31,6 +31,7 @@ class For(Enum):
     OWNERS = "everyone with an account"
     STAFF = "staff and administrators"
     ADMINS = "administrators"
+    KEYS = "applications with an access key"
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -143,9 +144,33 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
     ("DELETE", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
     ("POST", "/api/v1/notify/templates/{template}/{language}/preview"): For.STAFF,
+    ("GET", "/api/v1/notify/estimates"): For.STAFF,
     ("GET", "/api/v1/notify/sends"): For.STAFF,
     ("GET", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
     ("PATCH", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
+    ("PUT", "/api/v1/notify/recipients"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/find"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/recipients/{external_id}"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("PUT", "/api/v1/notify/recipients/{external_id}/preferences"): For.KEYS,
+    ("GET", "/api/v1/notify/recipients/{external_id}/inbox"): For.KEYS,
+    ("POST", "/api/v1/notify/recipients/{external_id}/inbox/read"): For.KEYS,
+    ("GET", "/api/v1/notify/topics"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("DELETE", "/api/v1/notify/topics/{key}"): For.KEYS,
+    ("GET", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("PUT", "/api/v1/notify/topics/{key}/followers"): For.KEYS,
+    ("POST", "/api/v1/notify/events"): For.KEYS,
+    ("GET", "/api/v1/notify/events/{event_id}"): For.KEYS,
+    ("POST", "/api/v1/notify/receipts"): For.KEYS,
+    ("GET", "/api/v1/notify/deliveries"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/deliveries/{event_id}/{recipient_id}/{channel}/replay"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/find"): For.STAFF,
+    ("POST", "/api/v1/notify/suppressions/lift"): For.STAFF,
     ("GET", "/admin/shipping"): For.STAFF,
     ("POST", "/admin/shipping/zones"): For.STAFF,
     ("POST", "/admin/shipping/zones/{zone_id}/methods"): For.STAFF,
@@ -372,6 +397,8 @@ def is_as_promised(audience: For, role: str, answer: httpx.Response) -> bool:
             return answer.status_code == 404
         case For.ADMINS if role in ("guest", "customer", "staff"):
             return answer.status_code == 404
+        case For.KEYS:
+            return away
         case For.STAFF | For.ADMINS:
             return away == (role == "stranger")
 

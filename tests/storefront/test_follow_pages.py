@@ -154,6 +154,35 @@ async def test_of_several_variants_one_is_waited_for_or_any(
     assert await announced(database, settings) == sorted(once * 2)
 
 
+async def test_who_waits_for_a_product_and_one_of_its_sizes_is_told_once(
+    reader: Reader, database: Database, settings: Settings
+) -> None:
+    await tees(database, {("S", "Red"): 0, ("M", "Red"): 0})
+    await sign_in(reader, database)
+    for key in ("tee", "tee:TEE-S-RED"):
+        await reader.send("/products/tee", "/follow", kind="product", slug=key)
+    await restock(database, "TEE-S-RED", 1)
+    assert await announced(database, settings) == [("product_back", "email"), ("product_back", "inbox")]
+
+
+async def test_an_opening_does_not_matter_any_more_when_the_drop_is_over(
+    reader: Reader, sell: Sell, open_drop: Open, database: Database, settings: Settings
+) -> None:
+    await sell("Red Lamp")
+    await open_drop("lamp-night", "RED-LAMP", stock=2, in_s=3_600)
+    await sign_in(reader, database)
+    await reader.send("/drops/lamp-night", "/follow", kind="drop", slug="lamp-night")
+    await open_now(database, "lamp-night")
+    await Announcer(database, settings).once()
+    async with database.transaction() as conn:
+        await catalog.close_drop(conn, slug="lamp-night")
+    for _ in range(2):
+        assert await announced(database, settings) == []
+    async with database.connection() as conn:
+        (send,) = await notify.list_sends(conn, limit=5)
+    assert (send.progress.messages, send.progress.late) == (2, 2)
+
+
 async def test_a_collection_is_followed_on_and_a_drop_of_it_is_told_once(
     reader: Reader, sell: Sell, open_drop: Open, database: Database, settings: Settings
 ) -> None:

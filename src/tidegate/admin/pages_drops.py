@@ -289,7 +289,7 @@ def _charts(samples: tuple[DropSample, ...], *, end: float) -> tuple[Chart, ...]
     items = (
         Series(_("Paid"), tuple((each.at, float(each.paid)) for each in samples)),
         Series(_("Held"), tuple((each.at, float(each.held)) for each in samples)),
-        Series(_("Left"), tuple((each.at, float(each.left)) for each in samples)),
+        Series(_("Left"), tuple((each.at, None if each.left is None else float(each.left)) for each in samples)),
     )
     pairs = pairwise(samples)
     rate = tuple(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 import structlog
 from fastapi import Request
@@ -13,25 +12,19 @@ from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
 from tidegate.admin.pages_shell import staff_member, staff_router
+from tidegate.admin.room_parts import LIVE_S, room_charts, set_speed_and_message
 from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop
 from tidegate.gate import Phase, RoomUnknown, RoomView
-from tidegate.ops import DropSample, Sample
-from tidegate.platform.charts import Chart, Series, draw_chart
+from tidegate.platform.charts import Chart
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, NotFound
-from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, read_form, render, see_other, words_of
 
 router = staff_router("/drops")
 log = structlog.get_logger(__name__)
-
-LIVE_S = 3
-CHART_S = 3_600
-SAMPLE_GAP_S = 35.0
-"""Two samples further apart are not joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +72,7 @@ async def change_room(request: Request, slug: str) -> Response:
     try:
         async with shop.database.transaction() as conn:
             await _view(conn, shop, slug)
-            try:
-                await gate.limit_speed(conn, slug=slug, per_min=_speed(typed["speed"]))
-            except InvalidRequest as problem:
-                errors["speed"] = words_of(problem)
-            try:
-                await gate.tell_waiting(conn, slug=slug, message=typed["message"])
-            except InvalidRequest as problem:
-                errors["message"] = words_of(problem)
-            if errors:
-                raise InvalidRequest()
+            await set_speed_and_message(conn, slug, typed, errors)
     except InvalidRequest:
         return await _page(request, slug, typed=typed, errors=errors)
     except RoomUnknown:
@@ -176,7 +160,7 @@ async def _page(
         view=view,
         engine_p99_ms=measured[-1].engine_p99_ms if measured else None,
         objective_ms=shop.settings.admission.objective_ms,
-        charts=_charts(samples, measured, end=time.time()),
+        charts=room_charts(samples, measured, end=time.time()),
         now=now,
         typed=typed or {"speed": "" if limit is None else str(limit), "message": view.room.message},
         errors=errors or {},
@@ -194,64 +178,6 @@ async def _view(conn: Connection, shop: Shop, slug: str) -> tuple[Drop, RoomView
     if drop is None or view is None:
         raise NotFound()
     return drop, view
-
-
-def _speed(text: str) -> int | None:
-    """The limit that was typed; None for none, 0 for what is no number."""
-    if not text:
-        return None
-    plain = text.replace(",", "").replace(" ", "")
-    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 9 else 0
-
-
-def _charts(samples: tuple[DropSample, ...], measured: tuple[Sample, ...], *, end: float) -> tuple[Chart, ...]:
-    last = min(end, samples[-1].at) if samples else end
-    start = max(last - CHART_S, samples[0].at if samples else last - CHART_S)
-    spread = {"start": start, "end": max(last, start + 60), "gap_s": SAMPLE_GAP_S}
-
-    def curve(name: str, values: list[int | None]) -> Series:
-        points = zip((each.at for each in samples), values, strict=True)
-        return Series(name, tuple((at, None if value is None else float(value)) for at, value in points))
-
-    people = _("people")
-    return (
-        draw_chart(_("In line"), people, (curve(_("Waiting"), [s.waiting for s in samples]),), **spread),
-        draw_chart(
-            _("In the shop"),
-            people,
-            (
-                curve(_("Choosing"), [s.inside for s in samples]),
-                curve(_("Absent"), [s.absent for s in samples]),
-            ),
-            **spread,
-        ),
-        draw_chart(
-            _("Items over time"),
-            _("items"),
-            (
-                curve(_("Paid"), [s.paid for s in samples]),
-                curve(_("Held"), [s.held for s in samples]),
-                curve(_("Left"), [s.left for s in samples]),
-            ),
-            **spread,
-        ),
-        draw_chart(_("Let in"), _("people a minute"), (Series(_("Let in"), _let_in(samples)),), **spread),
-        draw_chart(
-            _("How long orders take"),
-            _("ms, slowest percent"),
-            (Series(_("Orders"), tuple((s.at, s.engine_p99_ms) for s in measured)),),
-            **spread,
-        ),
-    )
-
-
-def _let_in(samples: tuple[DropSample, ...]) -> tuple[tuple[float, float], ...]:
-    """How many people a minute were let in between two samples."""
-    return tuple(
-        (now.at, max(0.0, (now.admitted - before.admitted) * 60 / (now.at - before.at)))
-        for before, now in pairwise(samples)
-        if now.admitted is not None and before.admitted is not None and 0 < now.at - before.at <= SAMPLE_GAP_S
-    )
 
 
 def _shop(request: Request) -> Shop:

@@ -1,16 +1,24 @@
-"""A client of a shop's JSON API for programs: its waiting rooms, for now. It imports nothing of the server.
+"""A client of a shop's JSON API for programs: its waiting rooms, and messages. It imports nothing of the server.
 
 async with Shop("https://shop.example", token=TOKEN) as shop:
     room = WaitingRoom(shop, "boots")
     turn = await room.wait_for_turn()
     ...  # buy, with the header `Tidegate-Pass: {turn.admission}`
+
+async with Notify("https://notify.example", key=KEY) as notify:
+    await notify.write([Recipient("17", "ann@post.example")])
+    told = await notify.tell(["17"], title="Your code", body="It is 42.")
 """
 
 from tidegate.client.contracts import Joined, Phase, Place, PlaceState, Poll, Status, Turn
 from tidegate.client.errors import (
     AccountNeeded,
+    InvalidRequest,
     JoinedTooOften,
+    KeyReused,
     LobbyNotOpen,
+    NotAllowed,
+    NotFound,
     NotSignedIn,
     PlaceOver,
     PlaceUnknown,
@@ -26,16 +34,25 @@ from tidegate.client.errors import (
     UnexpectedAnswer,
     WrongCredentials,
 )
+from tidegate.client.notify import Delivery, Followers, Notify, Outcome, Recipient, Told, Topic, Written
 from tidegate.client.room import WaitingRoom
-from tidegate.client.rules import next_poll_s
+from tidegate.client.rules import next_poll_s, retry_s
 from tidegate.client.shop import Pace, Shop
 
 __all__ = [
     "AccountNeeded",
+    "Delivery",
+    "Followers",
+    "InvalidRequest",
     "Joined",
     "JoinedTooOften",
+    "KeyReused",
     "LobbyNotOpen",
+    "NotAllowed",
+    "NotFound",
     "NotSignedIn",
+    "Notify",
+    "Outcome",
     "Pace",
     "Phase",
     "Place",
@@ -43,6 +60,7 @@ __all__ = [
     "PlaceState",
     "PlaceUnknown",
     "Poll",
+    "Recipient",
     "RoomClosed",
     "RoomSoldOut",
     "RoomUnknown",
@@ -53,10 +71,14 @@ __all__ = [
     "ShopUnreachable",
     "Status",
     "TicketNotGood",
+    "Told",
     "TooManyRequests",
+    "Topic",
     "Turn",
     "UnexpectedAnswer",
     "WaitingRoom",
+    "Written",
     "WrongCredentials",
     "next_poll_s",
+    "retry_s",
 ]

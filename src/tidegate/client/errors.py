@@ -81,6 +81,36 @@ class NotSignedIn(ShopProblem):
     slugs = ("not-signed-in",)
 
 
+class NotAllowed(ShopProblem):
+    """This account or key may not do that."""
+
+    slugs = ("not-allowed",)
+
+
+class NotFound(ShopProblem):
+    """There is no such thing, or it is not yours."""
+
+    slugs = ("not-found",)
+
+
+class KeyReused(ShopProblem):
+    """This key of yours was used for another request."""
+
+    slugs = ("key-reused",)
+
+
+class InvalidRequest(ShopProblem):
+    """What was sent is wrong; nothing was changed. `errors` names the wrong fields (`recipients[3].email`) and why."""
+
+    slugs = ("invalid-request",)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong with which field."""
+        named = self.extra.get("errors", ())
+        return {str(each["field"]): str(each["message"]) for each in named if isinstance(each, Mapping)}
+
+
 class WrongCredentials(ShopProblem):
     """No account has this e-mail address and password."""
 

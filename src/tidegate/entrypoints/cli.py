@@ -48,6 +48,14 @@ def serve_gate() -> None:
     serve()
 
 
+def serve_notify() -> None:
+    """Messages of any application, on their own; with servers of its own unless the settings name others."""
+    with importing():
+        from tidegate.entrypoints.notify import serve
+
+    serve()
+
+
 def work(*, lanes: Sequence[str] | None = None, processes: int | None = None) -> None:
     """Celery processes that handle events and deliver messages, of all lanes unless some are named."""
     with importing():

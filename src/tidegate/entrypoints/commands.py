@@ -30,6 +30,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     serve.callback()(_servers)
     serve.command("site", help=cli.serve_site.__doc__)(cli.serve_site)
     serve.command("gate", help=cli.serve_gate.__doc__)(cli.serve_gate)
+    serve.command("notify", help=cli.serve_notify.__doc__)(cli.serve_notify)
     app.add_typer(serve, name="serve")
     app.command("worker")(worker)
     app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)
@@ -52,6 +53,7 @@ def _add_merchants(app: typer.Typer) -> None:
     app.add_typer(ops.voucher_app, name="voucher")
     app.add_typer(ops.room_app, name="room")
     app.add_typer(ops.demo_app, name="demo")
+    app.add_typer(ops.notify_app, name="notify")
     for name, command in (
         ("export", ops.export_command),
         ("verify-draw", gate.verify_draw_command),

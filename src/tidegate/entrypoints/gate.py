@@ -11,20 +11,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from tidegate.admin import pages_gate as admin_pages_gate
 from tidegate.entrypoints.admission import clear_rooms, gate_admission
-from tidegate.entrypoints.prepare import migrate_database
+from tidegate.entrypoints.room_samples import EVERY_S, RoomSamples
 from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
     stop_on,
+    told_to_commands,
 )
 from tidegate.gate import (
     BeaconWatch,
@@ -39,7 +41,7 @@ from tidegate.gate import (
 )
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_shop as gate_http_shop
-from tidegate.ops import database_at_hand, write_endpoints
+from tidegate.ops import database_at_hand
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.health import health_router
 from tidegate.platform.edge.lean import Shelf
@@ -52,6 +54,14 @@ from tidegate.platform.settings import Settings, current_settings
 from tidegate.storefront import pages_draw, pages_gate
 from tidegate.web import StaticTree, error_page, form_key, pages_language, pages_problems
 
+ROUTERS = (
+    pages_gate.router,
+    pages_draw.router,
+    pages_problems.router,
+    pages_language.router,
+    admin_pages_gate.sign_in_router,
+    admin_pages_gate.router,
+)
 HOT_ROUTES = (*gate_http.ROUTES, *gate_http_shop.ROUTES)
 
 
@@ -67,7 +77,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
     app.state.shelf = shelf or Shelf(settings)
     app.include_router(health_router(database_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
-    for router in (pages_gate.router, pages_draw.router, pages_problems.router, pages_language.router):
+    for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticTree())
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
@@ -79,7 +89,7 @@ def serve() -> None:
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
     stop_on(signal.SIGTERM, signal.SIGINT)
-    with database_at_hand(Settings(), may_make=True) as found, _told_to_commands(found):
+    with database_at_hand(Settings(), may_make=True) as found, told_to_commands(found):
         settings = current_settings()
         name = os.environ.get(PROCESS_NAME_VARIABLE, "gate")
         configure_logging(settings, process_name=name)
@@ -87,24 +97,12 @@ def serve() -> None:
         app = create_app(settings, shelf=shelf)
         sock = listening_socket(settings)
         start_metrics(settings, process_name=name)
-        sys.stdout.write(f"The gate is at {settings.base_url}; `tidegate room create` makes a room.\n")
+        sys.stdout.write(
+            f"The gate is at {settings.base_url}; `tidegate room create` makes a room,"
+            " `tidegate room staff` signs you in to lead it.\n"
+        )
         sys.stdout.flush()
         make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
-
-
-@contextmanager
-def _told_to_commands(found: Settings) -> Iterator[None]:
-    """Where commands find the database, if it is our own; it is brought to this version first."""
-    if Settings().database_url.get_secret_value():
-        yield
-        return
-    urls = {"database_url": found.require_database_url(), "base_url": found.base_url}
-    write_endpoints(found.endpoints_file, urls=urls, demo=False, supervisor_pid=os.getpid(), processes=[])
-    try:
-        migrate_database(found)
-        yield
-    finally:
-        found.endpoints_file.unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -128,7 +126,10 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         app.state.gate = rooms
         app.state.room_title = partial(_title, rooms)
         app.state.shelf.guard = http_pace.pace_guard(rooms)
-        moving = asyncio.create_task(run_loops(make_loops(database, settings), stop=stop, grace_s=1.0), name="loops")
+        samples = RoomSamples(database, settings)
+        app.state.room_samples = samples.taken
+        loops = [*make_loops(database, settings), Loop("sample-rooms", samples.take, EVERY_S)]
+        moving = asyncio.create_task(run_loops(loops, stop=stop, grace_s=1.0), name="loops")
         try:
             yield
         finally:

@@ -6,13 +6,11 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 
-import psycopg
 import structlog
 
-from tidegate import accounts, catalog, notify, payments
+from tidegate import accounts, catalog, payments
 from tidegate.checkout import (
     Shop,
     delete_old_carts,
@@ -23,9 +21,8 @@ from tidegate.checkout import (
     reconcile_once,
 )
 from tidegate.entrypoints.admission import clear_rooms, shop_admission
-from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
+from tidegate.entrypoints.message_loops import DELETE_BATCH, HOUR_S, in_transaction, make_message_loops
 from tidegate.gate import BeaconWatch, draw_rooms_once, fetch_beacon, open_rooms_once
-from tidegate.notify import tasks as notify_tasks
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
@@ -33,28 +30,17 @@ from tidegate.platform.files import LocalFiles
 from tidegate.platform.jobs import make_app
 from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
-from tidegate.platform.partitions import make_partitions
-from tidegate.platform.relay import listen, measure_outbox, relay_once
-from tidegate.platform.retention import KEPT_LONGER, delete_old_commits, delete_old_keys, drop_finished_partitions
+from tidegate.platform.relay import listen
+from tidegate.platform.retention import delete_old_commits, delete_old_keys
 from tidegate.platform.settings import Settings
 from tidegate.storefront import Announcer
 
 log = structlog.get_logger(__name__)
 
 NAME = "scheduler"
-HOUR_S = 3_600.0
 MINUTE_S = 60.0
-CONNECT_S = 5
-"""Longest wait for a connection of its own."""
-
 BOOKS_GRACE_S = 10.0
 """How much longer than the books' own limit their round may take, so that it is theirs that says what was slow."""
-
-FOLLOWS_KEPT_DAYS = 30
-"""How long it is kept that somebody was told."""
-
-DELETE_BATCH = 1_000
-"""Most rows removed in one statement; rounds follow one another until nothing is left."""
 
 COMMITS_KEPT_S = 3600
 """How long it can be asked whether a batch was committed; batches ask for as long as their deadline."""
@@ -91,16 +77,12 @@ async def _serve(settings: Settings) -> None:
 def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     """Everything that the scheduler repeats. `wake` is set when an outbox event was written."""
     database, settings = shop.database, shop.settings
-    jobs, rooms = settings.jobs, settings.gate
+    rooms = settings.gate
     beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
     loops = [
-        Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
+        *make_message_loops(database, settings, wake=wake),
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
-        Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
-        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
-        Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
-        Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
         Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),
@@ -114,30 +96,18 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
             settings.books.interval_s,
             timeout_s=settings.books.timeout_s + BOOKS_GRACE_S,
         ),
-        Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
-        Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
-        Loop("delete-keys", _in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
-        Loop("delete-commits", _in_transaction(database, _delete_commits), MINUTE_S),
-        Loop("delete-webhooks", _in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
-        Loop("delete-carts", _in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
-        Loop("clear-rooms", _in_transaction(database, partial(clear_rooms, settings)), HOUR_S),
-        Loop("delete-follows", _in_transaction(database, _delete_follows), HOUR_S),
-        Loop("delete-words", _in_transaction(database, partial(_delete_words, settings)), HOUR_S),
+        Loop("delete-keys", in_transaction(database, partial(_delete_keys, settings)), HOUR_S),
+        Loop("delete-commits", in_transaction(database, _delete_commits), MINUTE_S),
+        Loop("delete-webhooks", in_transaction(database, partial(_delete_webhooks, settings)), HOUR_S),
+        Loop("delete-carts", in_transaction(database, partial(_delete_carts, settings)), HOUR_S),
+        Loop("clear-rooms", in_transaction(database, partial(clear_rooms, settings)), HOUR_S),
         Loop("sweep-pictures", partial(_sweep_pictures, database, settings), HOUR_S),
-        Loop("delete-sessions", _in_transaction(database, _delete_sessions), HOUR_S),
+        Loop("delete-sessions", in_transaction(database, _delete_sessions), HOUR_S),
     ]
     if settings.demo:
         deliver = partial(payments.deliver_sandbox_webhooks_once, database, settings)
         loops.append(Loop("sandbox-webhooks", deliver, 0.5))
     return loops
-
-
-def _in_transaction(database: Database, work: Callable[[Connection], Awaitable[int]]) -> Callable[[], Awaitable[int]]:
-    async def once() -> int:
-        async with database.transaction() as conn:
-            return await work(conn)
-
-    return once
 
 
 async def _delete_keys(settings: Settings, conn: Connection) -> int:
@@ -157,14 +127,6 @@ async def _delete_carts(settings: Settings, conn: Connection) -> int:
     return await delete_old_carts(conn, keep_days=settings.carts.keep_days, limit=DELETE_BATCH)
 
 
-async def _delete_follows(conn: Connection) -> int:
-    return await notify.delete_spent(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
-
-
-async def _delete_words(settings: Settings, conn: Connection) -> int:
-    return await notify.delete_old_words(conn, inbox_days=settings.jobs.inbox_days, limit=DELETE_BATCH)
-
-
 async def _sweep_pictures(database: Database, settings: Settings) -> int:
     """Files that nothing shows; and files without a row, a part of them each hour."""
     files, limits = LocalFiles(settings.pictures_folder), settings.pictures
@@ -178,14 +140,3 @@ async def _sweep_pictures(database: Database, settings: Settings) -> int:
 async def _delete_sessions(conn: Connection) -> int:
     links = await accounts.delete_old_links(conn, limit=DELETE_BATCH)
     return max(links, await accounts.delete_ended_sessions(conn, limit=DELETE_BATCH))
-
-
-def _make_partitions(settings: Settings) -> int:
-    with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
-        return make_partitions(conn, months_ahead=settings.database.partitions_ahead_months)
-
-
-def _drop_partitions(settings: Settings) -> int:
-    with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
-        finished = drop_finished_partitions(conn, keep_days=settings.jobs.retention_days)
-        return len(finished + drop_finished_partitions(conn, keep_days=settings.jobs.inbox_days, tables=KEPT_LONGER))

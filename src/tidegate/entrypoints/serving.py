@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import FrameType
 
 from fastapi import FastAPI
 
 from tidegate import __version__
+from tidegate.entrypoints.prepare import migrate_database
 from tidegate.migrations.run import known_revisions
+from tidegate.ops import write_endpoints
 from tidegate.platform.edge.health import HealthCheck
 from tidegate.platform.edge.server import listen
 from tidegate.platform.problems import StartupError
@@ -73,3 +75,22 @@ def stop_on(*signals: signal.Signals) -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
+
+
+@contextmanager
+def told_to_commands(found: Settings) -> Iterator[None]:
+    """Tell commands which servers of our own they find; such a database is brought to this version first."""
+    given = Settings()
+    own = [name for name in ("database_url", "valkey_url") if not getattr(given, name).get_secret_value()]
+    urls = {name: url for name in own if (url := getattr(found, name).get_secret_value())}
+    if not urls:
+        yield
+        return
+    urls["base_url"] = found.base_url
+    write_endpoints(found.endpoints_file, urls=urls, demo=False, supervisor_pid=os.getpid(), processes=[])
+    try:
+        if "database_url" in urls:
+            migrate_database(found)
+        yield
+    finally:
+        found.endpoints_file.unlink(missing_ok=True)

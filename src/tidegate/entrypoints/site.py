@@ -57,9 +57,15 @@ from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
+from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_preferences as notify_http_preferences
+from tidegate.notify import http_receipts as notify_http_receipts
+from tidegate.notify import http_recipients as notify_http_recipients
 from tidegate.notify import http_staff as notify_http_staff
 from tidegate.notify import http_templates as notify_http_templates
+from tidegate.notify import http_topics as notify_http_topics
 from tidegate.notify import http_webhooks as notify_http_webhooks
 from tidegate.notify import pages as notify_pages
 from tidegate.notify import pages_dev as notify_pages_dev
@@ -222,6 +228,12 @@ ROUTERS = (
     notify_http_staff.router,
     notify_http_webhooks.router,
     notify_http_dead_letters.router,
+    notify_http_recipients.router,
+    notify_http_preferences.router,
+    notify_http_topics.router,
+    notify_http_events.router,
+    notify_http_deliveries.router,
+    notify_http_receipts.router,
     notify_http_templates.router,
     pages_docs.router,
     pages_problems.router,

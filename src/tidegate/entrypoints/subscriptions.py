@@ -13,6 +13,7 @@ SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
     "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follow_asked,)),
     "follow.send": Subscription(BULK, (notify_tasks.send, notify_tasks.send_webhooks)),
     "message.trial": Subscription(WITHIN_10S, (notify_tasks.message_trial,)),
+    "notify.deliver": Subscription(WITHIN_10S, (notify_tasks.deliver_event,)),
     "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
     "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
     "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),

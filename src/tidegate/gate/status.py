@@ -27,10 +27,6 @@ everybody asks often, and so hears soon of a pause, a message, or that all of it
 lobby opens is not known."""
 
 
-NEAR_ASKS_PER_S = 10_000
-"""The same of those who wait for the opening together, for all of whom it is near at once."""
-
-
 class KeptStatus(Struct, frozen=True):
     """A room and its document."""
 
@@ -47,7 +43,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
     near_s = limits.poll_near_s
     if room.phase is Phase.LOBBY:
-        near_s = max(near_s, min(ceil(room.size / NEAR_ASKS_PER_S), far_s))
+        near_s = max(near_s, min(ceil(room.size / limits.poll_rush_per_s), far_s))
     return StatusAnswer(
         phase=room.phase.value,
         mode=room.mode.value,

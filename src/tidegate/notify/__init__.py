@@ -3,6 +3,8 @@
 Sending is in `tasks`, which the worker and the scheduler enter; a site process need not import it.
 """
 
+from tidegate.notify.applications import AccessKey, KeyRole, NewKey, create_key, list_keys, revoke_key
+from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
     Asked,
     CaughtMail,
@@ -36,6 +38,7 @@ from tidegate.notify.dead_letters import (
 )
 from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
+from tidegate.notify.estimates import Estimate, estimate_send
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
@@ -43,6 +46,8 @@ from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.message_kinds import Variable, variables_of
 from tidegate.notify.old_words import delete_old_words
+from tidegate.notify.own_events import delete_old_events
+from tidegate.notify.pacing import Pace, read_pace
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
     Preferences,
@@ -57,6 +62,7 @@ from tidegate.notify.preferences import (
     set_preferences,
 )
 from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
+from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
 from tidegate.notify.sends import (
     WaitingTopic,
     begin_send,
@@ -67,6 +73,7 @@ from tidegate.notify.sends import (
     waiting_topics,
 )
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
+from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
 from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 from tidegate.notify.webhook_addresses import MAX_URL, check_reachable, checked_url, resolve_host
@@ -97,10 +104,12 @@ from tidegate.notify.webhooks import (
 __all__ = [
     "MAX_BODY",
     "MAX_DESCRIPTION",
+    "MAX_REPORT_BYTES",
     "MAX_SUBJECT",
     "MAX_TEXT",
     "MAX_TITLE",
     "MAX_URL",
+    "AccessKey",
     "Asked",
     "CaughtMail",
     "Channel",
@@ -112,25 +121,33 @@ __all__ = [
     "EndpointDisabled",
     "EndpointState",
     "EndpointsFull",
+    "Estimate",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "KeyRole",
     "Keys",
     "MessageText",
+    "NewKey",
     "NotReplayable",
     "OpenedLetter",
+    "Pace",
     "Post",
     "PostDiffers",
     "Preferences",
     "Preview",
     "Progress",
     "QuietHours",
+    "Receipt",
+    "ReceiptKind",
     "Recipient",
+    "Recorded",
     "Replayed",
     "Road",
     "Send",
     "SendState",
+    "Suppression",
     "TextChanged",
     "Topic",
     "TopicKind",
@@ -149,6 +166,8 @@ __all__ = [
     "count_request",
     "count_trial",
     "count_unread",
+    "create_key",
+    "delete_old_events",
     "delete_old_words",
     "delete_spent",
     "disable_endpoint",
@@ -156,6 +175,7 @@ __all__ = [
     "enable_endpoint",
     "ensure_recipient",
     "erase_messages",
+    "estimate_send",
     "expire_sends",
     "find_account",
     "find_edited",
@@ -164,13 +184,16 @@ __all__ = [
     "find_post",
     "find_preferences",
     "find_recipient",
+    "find_suppressions",
     "follow",
     "forget_follows",
+    "lift_suppressions",
     "list_dead_letters",
     "list_edited",
     "list_endpoints",
     "list_follows",
     "list_inbox",
+    "list_keys",
     "list_posts",
     "list_sends",
     "list_topics",
@@ -183,12 +206,16 @@ __all__ = [
     "open_listeners",
     "pause_send",
     "read_confirmation",
+    "read_pace",
+    "read_report",
+    "record_receipts",
     "replay_dead_letter",
     "replay_endpoint",
     "replay_event",
     "replay_webhook",
     "resolve_host",
     "resume_send",
+    "revoke_key",
     "rotate_secret",
     "save_text",
     "send_test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 from tidegate.platform.sealing import current_sealer
 
@@ -12,11 +13,12 @@ ADDRESS: Final = "notify.deliveries.address_sealed"
 EMAIL_FINGERPRINT: Final = "notify.recipients.email_fingerprint"
 
 
-def sealed_address(email: str) -> bytes:
+def sealed_address(email: str, name: str = "") -> bytes:
     """An address as a delivery keeps it."""
-    return current_sealer().seal_json({"email": email, "name": ""}, column=ADDRESS)
+    return current_sealer().seal_json({"email": email, "name": name}, column=ADDRESS)
 
 
-def fingerprint(email: str) -> bytes:
-    """How an address is found again, however its letters are cased."""
-    return current_sealer().fingerprint(email, column=EMAIL_FINGERPRINT)
+def fingerprint(email: str, *, application_id: UUID | None = None) -> bytes:
+    """How an address is found again, however its letters are cased: among the shop's own, or an application's."""
+    whose = "" if application_id is None else f"{application_id} "
+    return current_sealer().fingerprint(whose + email.strip(), column=EMAIL_FINGERPRINT)

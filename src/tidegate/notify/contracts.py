@@ -31,6 +31,8 @@ class TopicKind(StrEnum):
     """Told whenever one of its drops opens."""
     SHOP = "shop"
     """Told whenever any drop opens."""
+    CUSTOM = "custom"
+    """An application's own: told of whatever it says."""
 
 
 ONCE = (TopicKind.DROP, TopicKind.PRODUCT)

@@ -107,10 +107,10 @@ def read_confirmation(token: str, *, now: datetime) -> Asked:
     return Asked(email, TopicKind(kind), key, locale)
 
 
-def unsubscribe_link(base_url: str, *, topic_id: UUID, email: str) -> str:
-    """The link that ends an address's follow of a topic."""
-    signed = topic_id.bytes + fingerprint(email)
-    return f"{base_url}{UNSUBSCRIBE_PAGE}?{urlencode({'token': _encoded(signed + _mac(signed))})}"
+def unsubscribe_link(base_url: str, *, topic_id: UUID, email: str, application_id: UUID | None = None) -> str:
+    """The link that ends an address's follow of a topic, which may be an application's."""
+    signed = topic_id.bytes + fingerprint(email, application_id=application_id)
+    return f"{base_url}{UNSUBSCRIBE_PAGE}?token={_encoded(signed + _mac(signed))}"
 
 
 def read_unsubscribe(token: str) -> tuple[UUID, bytes]:

@@ -102,7 +102,7 @@ async def forget_follows(conn: Connection, person_id: PersonId) -> None:
 async def end_follow(conn: Connection, *, topic_id: UUID, email_fingerprint: bytes) -> None:
     """End an address's follow, in the caller's transaction; nothing happens where there is none.
 
-    An address without an account is forgotten with its last follow.
+    An address without an account is forgotten with its last follow, unless it is an application's recipient.
     """
     found = await conn.execute(
         "SELECT recipient_id FROM notify.recipients WHERE email_fingerprint = %s FOR UPDATE", (email_fingerprint,)
@@ -116,6 +116,7 @@ async def end_follow(conn: Connection, *, topic_id: UUID, email_fingerprint: byt
         """
         DELETE FROM notify.recipients AS r WHERE r.email_fingerprint = %s AND NOT r.has_inbox
             AND NOT EXISTS (SELECT FROM notify.follows AS f WHERE f.recipient_id = r.recipient_id)
+            AND NOT EXISTS (SELECT FROM notify.application_recipients AS a WHERE a.recipient_id = r.recipient_id)
         """,
         (email_fingerprint,),
     )

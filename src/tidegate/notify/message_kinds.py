@@ -213,6 +213,24 @@ class EndpointMail(EndpointNote):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNote:
+    """Words of an application, to those who wait for them or to a topic's followers."""
+
+    title: Annotated[str, About(_("what it is about"))]
+    body: Annotated[str, About(_("what was written; `body | lines` are its lines"))]
+    url: Annotated[str | None, About(_("where it leads, if anywhere"))] = None
+    topic_title: Annotated[str | None, About(_("what they follow, if it is to followers"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMail(OwnNote):
+    """The same by mail."""
+
+    unsubscribe_url: Annotated[str | None, About(_("ends these messages, if it is to followers"))] = None
+    preferences_url: Annotated[str | None, About(_("where each recipient chooses what they are told"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountMail:
     """A link to somebody's account. It is a secret between us and the address."""
 
@@ -342,6 +360,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 PostMail(**_FOLLOW, body=_POST),
                 must=("unsubscribe_url",),
             ),
+            Kind("message", _("Words of an application"), OwnNote, OwnMail, OwnMail(**_FOLLOW, body=_POST)),
             Kind(
                 "follow_confirm",
                 _("Confirming a follow"),
@@ -399,7 +418,7 @@ def variables_of(kind: Kind, *, locale: str) -> tuple[Variable, ...]:
     return tuple(_variables(kind.mail, kind.example, "", locale))
 
 
-def _variables(context: type[Any], example: Any, path: str, locale: str) -> Iterator[Variable]:
+def _variables(context: Any, example: Any, path: str, locale: str) -> Iterator[Variable]:
     for name, (inner, words) in declared(context).items():
         value = getattr(example, name, None)
         own = f"{path}{name}"

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from tidegate.notify.contracts import Channel, Follow, TopicKind
 from tidegate.notify.follow_links import PREFERENCES_PAGE, read_unsubscribe
+from tidegate.notify.follows import find_topic
 from tidegate.notify.preferences import (
     Preferences,
     QuietHours,
@@ -87,6 +88,12 @@ class _Chooser:
     recipient_id: UUID | None
     has_inbox: bool
     token: str = ""
+    of_application: bool = False
+
+    @property
+    def kinds(self) -> tuple[TopicKind, ...]:
+        """What the shop's people follow, or what an application's do."""
+        return tuple(kind for kind in TopicKind if (kind is TopicKind.CUSTOM) == self.of_application)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -94,7 +101,7 @@ class _Chooser:
 
     @property
     def sees_follows(self) -> bool:
-        return not (self.token and self.has_inbox)
+        return self.of_application or not (self.token and self.has_inbox)
 
 
 @router.get("/account/messages")
@@ -159,7 +166,7 @@ async def _show(
         typed = _fields(preferences, follows)
     settings: Settings = request.app.state.settings
     context = PreferencesContext(
-        kinds=tuple(kind.value for kind in TopicKind),
+        kinds=tuple(kind.value for kind in chooser.kinds),
         channels=tuple(channel.value for channel in chooser.channels),
         follows=tuple(follows),
         zones=offered_zones(),
@@ -179,7 +186,7 @@ async def _save(request: Request, conn: Connection, chooser: _Chooser, form: Pos
     before = await find_preferences(conn, recipient_id=chooser.recipient_id)
     follows = await _follows(conn, chooser)
     try:
-        preferences = _preferences(form, chooser.channels, before)
+        preferences = _preferences(form, chooser, before)
         await set_preferences(conn, recipient_id=chooser.recipient_id, preferences=preferences)
     except InvalidRequest as problem:
         errors = blamed(problem)
@@ -221,9 +228,9 @@ def _fields(preferences: Preferences, follows: Sequence[Follow]) -> dict[str, st
     return fields
 
 
-def _preferences(form: PostedForm, channels: Sequence[Channel], before: Preferences) -> Preferences:
+def _preferences(form: PostedForm, chooser: _Chooser, before: Preferences) -> Preferences:
     """What a form says. Raises: InvalidRequest."""
-    shown = {(kind, channel) for kind in TopicKind for channel in channels}
+    shown = {(kind, channel) for kind in chooser.kinds for channel in chooser.channels}
     unticked = {(kind, channel) for kind, channel in shown if not form.get(f"{kind.value}.{channel.value}")}
     starts, ends = _clock(form, "quiet_from"), _clock(form, "quiet_until")
     if (starts is None) != (ends is None):
@@ -254,11 +261,12 @@ async def _follows(conn: Connection, chooser: _Chooser) -> Sequence[Follow]:
 
 async def _linked(conn: Connection, token: str) -> _Chooser:
     """Raises: NotFound for a link that is not whole, or whose address is forgotten."""
-    _topic, fingerprint = read_unsubscribe(token)
+    topic_id, fingerprint = read_unsubscribe(token)
     found = await find_recipient(conn, email_fingerprint=fingerprint)
     if found is None:
         raise NotFound()
-    return _Chooser(found.recipient_id, found.has_inbox, token)
+    topic = await find_topic(conn, topic_id=topic_id)
+    return _Chooser(found.recipient_id, found.has_inbox, token, of_application=topic.kind is TopicKind.CUSTOM)
 
 
 def _gone(request: Request, token: str) -> Response:

@@ -69,11 +69,12 @@ async def find_followed(conn: Connection, *, topics: Mapping[TopicKind, Sequence
 async def list_topics(
     conn: Connection, *, limit: int, kind: TopicKind | None = None, key: str | None = None
 ) -> Sequence[WaitingTopic]:
-    """Topics that somebody has followed, the newest first."""
+    """The shop's topics that somebody has followed, the newest first; an application's are for itself to write to."""
     rows = await conn.execute(
         """
         SELECT topic_id, kind, key, title, path FROM notify.topics
-        WHERE (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
+        WHERE kind <> 'custom'
+            AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(key)s::text IS NULL OR key = %(key)s)
         ORDER BY topic_id DESC LIMIT %(limit)s
         """,
         {"kind": kind, "key": key, "limit": limit},
@@ -194,6 +195,9 @@ async def delete_spent(conn: Connection, *, keep_days: int, limit: int) -> int:
                 SELECT r.recipient_id FROM notify.recipients AS r
                 WHERE NOT r.has_inbox AND r.created_at < clock_timestamp() - make_interval(days => %s)
                     AND NOT EXISTS (SELECT FROM notify.follows AS f WHERE f.recipient_id = r.recipient_id)
+                    AND NOT EXISTS (
+                        SELECT FROM notify.application_recipients AS a WHERE a.recipient_id = r.recipient_id
+                    )
                 LIMIT %s
             ))
             """,

@@ -91,7 +91,7 @@ class _Place:
         return _Place(self.names, self.loops, self.depth + 1)
 
 
-def check_tree(tree: nodes.Template, context: type[Any], environment: ImmutableSandboxedEnvironment) -> None:
+def check_tree(tree: nodes.Template, context: Any, environment: ImmutableSandboxedEnvironment) -> None:
     """Raises: TextWrong when a text does or names what it may not."""
     names = {name: inner for name, (inner, _about) in declared(context).items()} | dict(COMMON)
     extends = next(tree.find_all(nodes.Extends), None)

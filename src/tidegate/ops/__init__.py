@@ -15,6 +15,7 @@ from tidegate.ops.history import (
     read_statuses,
 )
 from tidegate.ops.local_database import database_at_hand
+from tidegate.ops.local_servers import servers_at_hand
 from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
 from tidegate.ops.overview import SettingRow, SettingSection, production_findings, settings_sections
 from tidegate.ops.sampling import Sampler
@@ -39,6 +40,7 @@ __all__ = [
     "read_statuses",
     "replay_drop",
     "run_up",
+    "servers_at_hand",
     "set_available",
     "settings_sections",
     "start_drop",

@@ -9,6 +9,7 @@ from tidegate.ops.doctor_cli import doctor_command
 from tidegate.ops.goods_cli import export_command, import_app
 from tidegate.ops.init_cli import init_command
 from tidegate.ops.merchant_cli import drop_app, stock_app, voucher_app
+from tidegate.ops.notify_cli import notify_app
 from tidegate.ops.rooms_cli import room_app
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "export_command",
     "import_app",
     "init_command",
+    "notify_app",
     "restore_command",
     "room_app",
     "stock_app",

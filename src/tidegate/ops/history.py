@@ -70,7 +70,7 @@ class Statuses(Struct, frozen=True):
 
 
 class DropSample(Struct, frozen=True):
-    """A running drop at a moment (Unix time): items held, paid and left.
+    """A running drop at a moment (Unix time): items held, paid and left (None: nobody knows).
 
     Where it has a room: people who wait, who are inside and hold nothing yet, who never came, who were let in so far.
     """
@@ -78,7 +78,7 @@ class DropSample(Struct, frozen=True):
     at: float
     held: int
     paid: int
-    left: int
+    left: int | None
     waiting: int | None = None
     inside: int | None = None
     absent: int | None = None

@@ -55,6 +55,9 @@ PERSONAL_DATA = (
     ),
     PersonalColumn("notify", "recipients", "email_fingerprint", Kind.FINGERPRINT, "finding a follower's address again"),
     PersonalColumn(
+        "notify", "suppressions", "email_fingerprint", Kind.FINGERPRINT, "writing no more to an address that bounced"
+    ),
+    PersonalColumn(
         "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"
     ),
 )
@@ -76,6 +79,7 @@ NOT_PERSONAL = {
     "gate.signing_keys.secret_sealed": "the secret half of a key that signs passes and receipts",
     "notify.webhook_endpoints.old_secret_sealed": "what signed an endpoint's webhooks before its last rotation",
     "notify.webhook_endpoints.secret_sealed": "what signs an endpoint's webhooks",
+    "notify.keys.token_hash": "a hash of random bytes",
     "payments.sandbox_payments.token": "a made-up card of the sandbox, such as tok_ok",
     "platform.idempotency_keys.fingerprint": "a hash of a request, compared and never searched for",
 }

@@ -15,6 +15,11 @@ class GateSettings(BaseModel):
     status_refresh_ms: Count = Field(1_000, description="How often a process renews the status of its rooms.")
     rooms_max: Count = Field(500, description="Most rooms whose status a process keeps, the newest first.")
     poll_near_s: Count = Field(1, description="How often those near the front are told to ask for the status.")
+    poll_rush_per_s: Count = Field(
+        5_000,
+        description="About how many ask for one room's status a second just before it opens: the more wait, the less "
+        "often each. A CDN in front allows for more.",
+    )
     poll_far_s: Count = Field(60, description="How often those far from the front are told to ask for the status.")
     asks_per_minute: Count = Field(
         120, description="How often one person may join or ask about their place, per process; more get 429."

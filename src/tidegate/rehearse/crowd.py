@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.client.contracts import Phase, Place, PlaceState, Status
-from tidegate.client.rules import next_poll_s, retry_s
+from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
 from tidegate.gate import Draw, draw_key
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
@@ -33,8 +32,8 @@ CONNECT_AT_ONCE = 64
 BROKEN_TRIES = 5
 """So many lost connections or failures in a row end a visit."""
 
-OPENING_S = 0.2
-"""Pause of somebody who came a moment before the opening."""
+OPENING_S = 1.0
+"""Pause of somebody who came before the opening of a drop without a room."""
 
 PANIC_S, BOT_S = 1.0, 0.05
 UNANSWERED_S = 10.0
@@ -421,7 +420,7 @@ class Crowd:
         if problem in SOLD_OUT:
             self._leave(shopper, End.SOLD_OUT)
         elif problem == "not-open":
-            self._later(shopper, shopper.step, OPENING_S)
+            self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
         elif problem in LATER:
             if shopper.admission:
                 self._waiting += 1

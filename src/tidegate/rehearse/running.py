@@ -63,7 +63,7 @@ async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Rep
         # people first: with many of them it takes a while
         opens_in_s = LEAD_S + scenario.sale.opens_after_s + scenario.arrivals.shoppers / 20_000
         staged = await stage(
-            database, settings, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
+            database, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
         )
         await asyncio.sleep(LEAD_S)
         crowd = Crowd(
@@ -76,7 +76,7 @@ async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Rep
             usage=monitor.look,
         )
         told = await crowd.run()
-        found = await reckon(database, settings, staged=staged, orders=told.orders)
+        found = await reckon(database, staged=staged, orders=told.orders)
     return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken)
 
 
@@ -136,7 +136,9 @@ def _sale_of(target: str, drop: str) -> Offer:
     except msgspec.MsgspecError:
         raise StartupError(f"{target} is no shop of this kind: it answers {answer.status_code} to a drop") from None
     if offer.phase in ("sold_out", "closed"):
-        raise StartupError(f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: nothing can be rehearsed with it")
+        raise StartupError(
+            f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
+        )
     if not offer.items:
         raise StartupError(f"the drop {drop!r} sells nothing")
     return offer

@@ -34,6 +34,7 @@ from tidegate.web import (
 
 router = APIRouter(include_in_schema=False)
 
+CUSTOMER: Final = "customer"
 RETURN_COOKIE: Final = "tidegate_return"
 PASS_PARAMETER: Final = "tidegate_pass"  # noqa: S105 - a name, not a secret
 MAX_ADDRESS: Final = 2_000
@@ -163,7 +164,7 @@ async def _page(request: Request, room: Room, foreign: ForeignRoom, *, problem: 
         known=_known(room, person),
         problem=words_of(problem) if problem else "",
         shop_name=urlsplit(foreign.shop).netloc,
-        vouched=person is not None and person.role != GUEST,
+        vouched=person is not None and person.role == CUSTOMER,
         back=back,
         onward=_onward(request, room, place, back) if place is not None and stage_of(room, place) == "turn" else "",
     )
@@ -185,7 +186,7 @@ def _onward(request: Request, room: Room, place: Place, back: str) -> str:
 
 
 def _known(room: Room, person: Visitor | None) -> bool:
-    return room.guests or (person is not None and person.role != GUEST)
+    return room.guests or (person is not None and person.role == CUSTOMER)
 
 
 async def _joined(request: Request, room: Room, person: Visitor | None) -> Joined | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0140"
-down_revision: str | None = "0135"
+down_revision: str | None = "0137"
 
 
 def upgrade() -> None:

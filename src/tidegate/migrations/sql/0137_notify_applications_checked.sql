@@ -1,0 +1,1 @@
+ALTER TABLE notify.topics VALIDATE CONSTRAINT topics_kind_check;

@@ -1,0 +1,103 @@
+"""JSON routes of what mail providers say afterwards, and of the addresses that are not written to for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from tidegate.notify.fields import wrong_fields
+from tidegate.notify.http_keys import PROBLEMS, database_of, require_provider
+from tidegate.notify.receipts import MOST_RECEIPTS, Receipt, ReceiptKind, check_receipt, record_receipts
+from tidegate.notify.suppressions import Reason, find_suppressions, lift_suppressions
+from tidegate.platform.edge.openapi import problems_by_status
+from tidegate.platform.problems import InvalidRequest, NotFound, NotSignedIn
+from tidegate.web import Visitor, require_staff
+
+log = structlog.get_logger(__name__)
+
+router = APIRouter(prefix="/api/v1/notify", tags=["notify"])
+
+Staff = Annotated[Visitor, Depends(require_staff)]
+STAFF_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
+
+
+class ReceiptBody(BaseModel):
+    """What became of one mail. Name it by its `message_id`; where that is not known, the address by `email`."""
+
+    kind: ReceiptKind
+    message_id: Annotated[str, Field(max_length=400)] = ""
+    email: Annotated[str, Field(max_length=400, repr=False)] = ""
+    detail: Annotated[str, Field(max_length=400, description="The provider's code, such as 5.1.1; no address.")] = ""
+
+
+class ReceiptsBody(BaseModel):
+    """What a provider says."""
+
+    receipts: Annotated[list[ReceiptBody], Field(min_length=1, max_length=MOST_RECEIPTS)]
+
+
+class ReceiptsAnswer(BaseModel):
+    """How many receipts were noted; `unknown` are the places in the list of those that name no mail of ours."""
+
+    noted: int
+    unknown: list[int]
+
+
+class SuppressedAddress(BaseModel):
+    """An address to look up."""
+
+    email: Annotated[str, Field(min_length=1, max_length=400, repr=False)]
+
+
+class SuppressionAnswer(BaseModel):
+    """Why an address is not written to."""
+
+    reason: Reason
+    detail: str
+    since: datetime
+
+
+class SuppressionList(BaseModel):
+    """Reasons not to write to an address; none when it is written to."""
+
+    items: list[SuppressionAnswer]
+
+
+class LiftedAnswer(BaseModel):
+    """How many reasons there were."""
+
+    lifted: int
+
+
+@router.post("/receipts", responses=PROBLEMS, dependencies=[Depends(require_provider)])
+async def post_notify_receipts(request: Request, body: ReceiptsBody) -> ReceiptsAnswer:
+    """Say what became of up to 1,000 mails, with a key of the role `receipts`. Saying it again changes nothing."""
+    receipts = [Receipt(each.kind, each.message_id.strip(), each.email.strip(), each.detail) for each in body.receipts]
+    errors = [(f"receipts[{number}]", wrong) for number, each in enumerate(receipts) if (wrong := check_receipt(each))]
+    if errors:
+        raise wrong_fields(errors)
+    async with database_of(request).transaction() as conn:
+        recorded = await record_receipts(conn, receipts)
+    return ReceiptsAnswer(noted=recorded.noted, unknown=list(recorded.unknown))
+
+
+@router.post("/suppressions/find", responses=STAFF_PROBLEMS)
+async def post_notify_suppression_find(request: Request, person: Staff, body: SuppressedAddress) -> SuppressionList:
+    """Why an address is not written to."""
+    async with database_of(request).connection() as conn:
+        found = await find_suppressions(conn, email=body.email)
+    items = [SuppressionAnswer(reason=Reason(each.reason), detail=each.detail, since=each.created_at) for each in found]
+    return SuppressionList(items=items)
+
+
+@router.post("/suppressions/lift", responses=STAFF_PROBLEMS)
+async def post_notify_suppression_lift(request: Request, person: Staff, body: SuppressedAddress) -> LiftedAnswer:
+    """Write to an address again."""
+    async with database_of(request).transaction() as conn:
+        lifted = await lift_suppressions(conn, email=body.email)
+    log.info("suppression lifted", by=str(person.id), reasons=lifted)
+    return LiftedAnswer(lifted=lifted)

@@ -1,0 +1,139 @@
+"""Notify's client against the real app: what a program asks for is told once, and what went wrong has a type."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.notify.applications import client_of, deliver
+from tests.notify.conftest import mailing, postbox
+from tests.notify.postbox import Postbox
+from tests.notify.telling import tell
+from tidegate.client import (
+    InvalidRequest,
+    KeyReused,
+    NotFound,
+    Notify,
+    NotSignedIn,
+    Pace,
+    Recipient,
+    ShopUnreachable,
+)
+from tidegate.entrypoints.notify import create_app
+from tidegate.notify.applications import KeyRole, create_key
+from tidegate.notify.deliveries import deliver_shard
+from tidegate.notify.shards import finish_send
+from tidegate.platform.database import Database
+from tidegate.platform.ids import EventId
+from tidegate.platform.settings import Settings
+
+__all__ = ["mailing", "postbox"]
+
+pytestmark = pytest.mark.anyio
+
+PEOPLE = [Recipient(f"p{n:04}", f"p{n}@post.example", locale="de") for n in range(1_200)]
+
+
+class Cut(httpx.AsyncBaseTransport):
+    """A line that breaks before every other answer comes back."""
+
+    def __init__(self, line: httpx.AsyncBaseTransport) -> None:
+        self.line = line
+        self.asked = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Ask, and perhaps lose the answer."""
+        self.asked += 1
+        answer = await self.line.handle_async_request(request)
+        if self.asked % 2:
+            raise httpx.ReadError("cut")
+        return answer
+
+
+@pytest.fixture
+async def web(mailing: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(create_app(mailing, moving=False)) as client:
+        yield client
+
+
+@pytest.fixture
+async def key(database: Database) -> str:
+    async with database.transaction() as conn:
+        return (await create_key(conn, application="crm", role=KeyRole.SENDER)).token
+
+
+@pytest.fixture
+async def notify(web: httpx.AsyncClient, key: str) -> Notify:
+    return Notify("http://127.0.0.1:8000", key=key, http=web)
+
+
+async def test_a_program_writes_its_people_tells_them_and_sees_what_became_of_it(
+    notify: Notify, database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    assert (await notify.write(PEOPLE)).created == 1_200
+    assert (await notify.write(PEOPLE[:5])).updated == 5
+    assert await notify.recipient("p0003") == PEOPLE[3]
+    postbox.refusals["p1@post.example"] = "550 no such mailbox"
+    told = await notify.tell(["p0000", "p0001", "who"], title="Your code", body="It is 42.", request_key="login 7")
+    assert (told.recipients, told.unknown) == (2, ["who"])
+    await deliver(database, mailing, str(told.id))
+    async with asyncio.timeout(10):
+        outcome = await notify.wait(told.id)
+    assert (outcome.over, outcome.sent, outcome.failed) == (True, 1, 1)
+    assert [each.external_id async for each in notify.deliveries(state="failed")] == ["p0001"]
+    postbox.refusals.clear()
+    assert await notify.replay(told.id) == 1
+    await deliver(database, mailing, str(told.id))
+    assert (await notify.outcome(told.id)).sent == 2
+
+    await notify.put_topic("news", title="News")
+    followers = await notify.follow("news", [each.external_id for each in PEOPLE])
+    assert (followers.added, followers.unknown) == (1_200, [])
+    assert (await notify.unfollow("news", [each.external_id for each in PEOPLE[2:]])).removed == 1_198
+    news = await notify.tell(topic="news", title="Hello", body="News.", channels=["email"])
+    assert not (await notify.outcome(news.id)).over
+    await tell(database, mailing, EventId(UUID(str(news.id))))
+    await deliver_shard(database, mailing, event_id=EventId(UUID(str(news.id))), shard_no=1)
+    await finish_send(database, event_id=EventId(UUID(str(news.id))))
+    assert (await notify.outcome(news.id)).sent == 2
+    await notify.erase("p0003")
+    with pytest.raises(NotFound):
+        await notify.recipient("p0003")
+    await notify.delete_topic("news")
+
+
+async def test_an_answer_that_was_lost_tells_nothing_twice(
+    web: httpx.AsyncClient, key: str, database: Database
+) -> None:
+    cut = Cut(web._transport)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with httpx.AsyncClient(transport=cut) as http:
+        notify = Notify("http://127.0.0.1:8000", key=key, http=http, pace=Pace(sleep=sleep))
+        await notify.write(PEOPLE[:1])
+        await notify.tell(["p0000"], title="Once", body="Once.")
+        assert (cut.asked, len(slept)) == (4, 2)
+        hasty = Notify("http://127.0.0.1:8000", key=key, http=http, patience_s=0)
+        with pytest.raises(ShopUnreachable):
+            await hasty.recipient("p0000")
+    async with database.connection() as conn:
+        assert await (await conn.execute("SELECT count(*) FROM notify.events")).fetchone() == (1,)
+
+
+async def test_what_goes_wrong_has_a_type(notify: Notify, web: httpx.AsyncClient) -> None:
+    with pytest.raises(InvalidRequest) as wrong:
+        await notify.write([PEOPLE[0], Recipient("p1", "nowhere")])
+    assert list(wrong.value.errors) == ["recipients[1].email"]
+    await notify.write(PEOPLE[:1])
+    await notify.tell(["p0000"], title="A", body="A", request_key="one")
+    with pytest.raises(KeyReused):
+        await notify.tell(["p0000"], title="B", body="B", request_key="one")
+    with pytest.raises(NotSignedIn):
+        await Notify("http://127.0.0.1:8000", key="tgn_" + "x" * 43, http=web).recipient("p0000")

@@ -69,6 +69,9 @@ class LiveSettings(BaseModel):
     """Inboxes that are told of new messages while somebody looks."""
 
     max_streams: Count = Field(1_000, description="Most open streams per site process; more get 503.")
+    opens_per_s: Count = Field(
+        50, description="Most streams that begin within a second in a site process; more get 503 and come back later."
+    )
     heartbeat_s: float = Field(
         15.0, gt=0, description="Pause between two signs of life on a stream; its session is looked at, too."
     )

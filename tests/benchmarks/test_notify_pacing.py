@@ -6,11 +6,12 @@ from benchmarks.notify_pacing import Felt, Pair, figures_of
 from tests.benchmarks.smoke import run_benchmark
 
 
-def test_shoppers_are_served_while_followers_are_told() -> None:
-    figures = run_benchmark("notify_pacing", "--smoke")
-    for key in ("api_p99_ratio", "paced_per_hour", "api_p99_idle_ms", "api_p99_sending_ms", "shop_per_s"):
+def test_followers_of_a_drop_are_told_while_shoppers_are_served_and_receipts_go_on() -> None:
+    figures = run_benchmark("notify_pacing", "--drop", "--smoke")
+    assert (figures["followers"], figures["lost"], figures["duplicated"]) == (6_000, 0, 0)
+    for key in ("told_within_s", "receipts", "shop_per_s", "api_p99_idle_ms", "api_p99_sending_ms"):
         assert figures[key] > 0, key
-    assert figures["api_p99_excess_ms"] >= 0
+    assert figures["receipt_longest_s"] <= 10, "a receipt does not wait behind a send to many"
 
 
 def test_only_what_is_above_the_larger_of_both_bounds_is_excess() -> None:

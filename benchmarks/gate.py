@@ -11,7 +11,8 @@ answers the same bytes. After `--http-places` the room is filled to `--places` t
 `draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
 (`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second.
 `admit_lag_ms`: see `benchmarks.turns`; the longest of some, and `admit_lag_p50_ms`. `cpu_us` are microseconds of the
-site processes for one request, which say more than rates where others use the machine.
+site processes for one request, which say more than rates where others use the machine; `generator_us` are those that
+the load generator took of the same cores for it.
 `bytes_per_place`: what the gate's tables and indexes take on disk, and what site processes, Valkey and PostgreSQL's own
 grew by in memory, over all places; `table_bytes_per_place` without the processes. `growth` are rows of (places,
 microseconds of PostgreSQL and Python for a join without HTTP, microseconds of a site process for one status, status a
@@ -80,6 +81,12 @@ class Run:
     told: list[str] = field(default_factory=list)
     growth: list[tuple[int, float, float, float]] = field(default_factory=list)
     cpu_us: dict[str, float] = field(default_factory=dict)
+    generator_us: dict[str, float] = field(default_factory=dict)
+
+    def note(self, name: str, before: Spent, report: Report) -> None:
+        """Keep what a request of this kind took the site, and what it took the load generator."""
+        self.cpu_us[name] = self.spent().request_us(before, report)
+        self.generator_us[name] = report.cpu_us_per_request
 
     @property
     def status_path(self) -> str:
@@ -122,7 +129,7 @@ class Run:
         most = int((rate_per_s or 60_000) * self.seconds * 1.2) + 100
         before = self.spent()
         report = self.ask(_request("GET", self.status_path, self.site.port), rate_per_s=rate_per_s, most=most)[0]
-        self.cpu_us["status"] = self.spent().request_us(before, report)
+        self.note("status", before, report)
         return report
 
     def spent(self) -> Spent:
@@ -139,7 +146,7 @@ class Run:
         request = _request("POST", f"/api/v1/drops/{SLUG}/places", self.site.port, headers)
         before = self.spent()
         report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first, seconds=seconds)
-        self.cpu_us["join"] = self.spent().request_us(before, report)
+        self.note("join", before, report)
         self.told += ids.read_text().split()
         return report
 
@@ -205,6 +212,7 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
         "draw_s": round(draw_s, 4),
         "number_per_s": numbers.per_s,
         "number_p99_ms": paced_numbers.p99_ms,
+        "number_p50_ms": paced_numbers.p50_ms,
         "admit_lag_ms": lags[-1],
         "admit_lag_p50_ms": lags[len(lags) // 2],
         "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
@@ -224,6 +232,7 @@ def _sizes(going: Run, grown: int) -> dict[str, object]:
         "table_bytes_per_place": round(tables / places),
         "growth": going.growth,
         "cpu_us": going.cpu_us,
+        "generator_us": going.generator_us,
     }
 
 
@@ -306,7 +315,7 @@ def _numbers(going: Run) -> tuple[Report, Report]:
     request = _request("GET", f"/api/v1/drops/{SLUG}/places/%b", going.site.port, headers)
     before = going.spent()
     fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
-    going.cpu_us["number"] = going.spent().request_us(before, fast)
+    going.note("number", before, fast)
     rate = fast.per_s * SHARE
     paced, _ = going.ask(request, rate_per_s=rate, most=int(rate * going.seconds * 1.2) + 100, fills=str(fills))
     return fast, paced

@@ -45,6 +45,7 @@ OWNED = {
 """Routes of things that belong to somebody."""
 
 PUBLIC = {
+    ("GET", "/api/v1/drops/{slug}/consistency/{size}"): "a proof about a list that is public and names nobody",
     ("GET", "/api/v1/drops/{slug}/entries/{index}"): "one of a list that is public and names nobody",
     ("GET", "/posts/{post_id}"): "news of the shop, for all",
     ("POST", "/api/v1/payments/webhooks/{provider}"): "signed by the provider",

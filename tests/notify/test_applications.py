@@ -315,7 +315,13 @@ async def test_deliveries_are_found_by_what_is_asked_and_failed_ones_tried_again
     assert (await crm.ask("POST", f"/deliveries/{old}/replay")).json() == {"replayed": 0}
     postbox.refusals.clear()
     ben = (await crm.ask("GET", "/recipients/ben")).json()["id"]
-    assert (await crm.ask("POST", f"/deliveries/{new}/{ben}/email/replay")).json() == {"replayed": 1}
+    assert [(await crm.ask("POST", f"/deliveries/{new}/{ben}/email/replay")).json() for _ in range(2)] == [
+        {"replayed": 1},
+        {"replayed": 0},
+    ]
+    async with database.connection() as conn:
+        told = await conn.execute("SELECT payload ? 'lane' FROM platform.outbox WHERE topic = 'notify.deliver'")
+        assert sorted(row[0] for row in await told.fetchall()) == [False, True, True], "handed out again at once"
     await deliver(database, mailing, new)
     assert await found("state=failed") == [] and len(postbox.mails_to("ben@post.example")) == 1
 

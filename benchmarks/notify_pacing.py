@@ -335,7 +335,7 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
         event_id, _ = await _begin(database, kind=notify.TopicKind.DROP, key="lamps")
         paying = asyncio.create_task(pay(database, receipts))
         telling = asyncio.create_task(_until_over(made, database, event_id))
-        felt = []
+        felt: list[Felt] = []
         while not felt or not telling.done():
             felt.append(await _feel(made, rate_per_s=rate, seconds=asked.seconds))
             say(f"told {await _told(database, event_id)}, p99 {felt[-1].p99_ms} ms")

@@ -148,6 +148,8 @@ async def test_an_event_to_a_topic_reaches_its_followers_who_can_stop_it_by_one_
     assert (await crm.ask("GET", f"/events/{taken['id']}")).json()["sent"] == 4
     (mail,) = postbox.mails_to("ann@post.example")
     link = mail["list-unsubscribe"].strip("<>")
+    page = (await web.get(link.removeprefix(mailing.base_url).replace("/unsubscribe", "/preferences"))).text
+    assert "custom.email" in page and "drop.email" not in page, "she chooses of what the application tells only"
     done = await web.post(link.removeprefix(mailing.base_url), data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
     assert (await crm.ask("GET", "/topics/news/followers")).json()["items"] == ["ben"]

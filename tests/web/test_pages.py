@@ -100,6 +100,8 @@ def test_no_template_has_inline_script_or_style() -> None:
         text = file.read_text()
         if file.parent.parent.name == "notify":
             continue  # mail has no policy and no style sheets
+        if file.name == "message_preview.html":
+            continue  # nor has what is shown in a sandboxed frame: web/frames.py has its policy
         code = text.replace('<script type="application/ld+json">', "")  # data, which nothing runs
         assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\sstyle=|\son(click|load|change|submit|input)=", code), (
             file

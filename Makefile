@@ -23,7 +23,7 @@ dev: setup ## The same, started again whenever the code changes
 	@$(BIN)/tidegate up --demo --reload
 
 test: setup chromium ## Run the tests, three files at a time: make test ARGS="tests/catalog -x"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Format, lint, types, layers, migrations, reference pages
 	@$(BIN)/python -m tools.check

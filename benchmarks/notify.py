@@ -1,14 +1,16 @@
 """Messages an hour: a million inboxes, a hundred thousand mails, and a receipt that must not wait behind them.
 
-    python -m benchmarks notify [--inbox 1000000] [--mail 100000] [--naive 5000] [--smoke] --json
+    python -m benchmarks notify [--inbox 1000000] [--mail 100000] [--naive 5000] [--webhooks 50000] [--smoke] --json
 
 Real Celery workers (two processes for all lanes, one more that leaves `bulk` alone), the scheduler, a durable
 PostgreSQL and Valkey, all on this machine's cores. Each send begins as in the shop: with a row and an outbox event.
 
 `inbox_per_hour` counts followers whose delivery and inbox message are committed, mostly by INSERT ... SELECT.
 `email_per_hour` counts mails that went over real SMTP to a sink process which drops them, with their deliveries.
+`webhook_per_hour` counts webhooks that were signed, posted over real HTTP to a sink process and marked as taken.
 `naive_per_hour` is a Celery task per recipient on the same workers: an inbox message and its delivery in a transaction.
 `row_limit_per_hour` is a bare COPY of the same rows into tables with the same indexes, by one connection.
+`sink_limit_per_hour` is what the sink takes from one connection that waits for nothing: it is not what is measured.
 `api_p99_excess_ms` and `paced_per_hour` are those of the benchmark `notify_pacing`, which `--no-pacing` leaves out.
 `transactional_p99_s` is from the commit of an order's event to its mail in the sink, while the mails are sent.
 """
@@ -30,9 +32,10 @@ import psycopg
 
 from benchmarks.followers import add_followers, email_of
 from benchmarks.notify_processes import NAIVE_TASK, VARIABLES
+from benchmarks.notify_webhooks import call_endpoints
 from benchmarks.probes import say
 from benchmarks.servers import Servers, environment, machine, servers, serving
-from benchmarks.smtp_sink import ask
+from benchmarks.smtp_sink import ask, limit_per_hour
 from tidegate import notify
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
@@ -45,7 +48,7 @@ POLL_S: Final = 0.1
 RECEIPT_EVERY_S: Final = 0.25
 LONGEST_S: Final = 1_800.0
 NAIVE_AHEAD: Final = 500
-SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20", "--no-pacing")
+SMOKE: Final = ("--inbox", "2000", "--mail", "200", "--naive", "20", "--webhooks", "200", "--no-pacing")
 SAME_ROWS: Final = ("deliveries", "inbox_messages")
 
 
@@ -56,6 +59,7 @@ class Options:
     inbox: int
     mail: int
     naive: int
+    webhooks: int
     pacing: bool
 
 
@@ -89,7 +93,10 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         these = stack.enter_context(servers())
         sink_port = free_port()
         stack.enter_context(serving(these.home, "benchmarks.smtp_sink", str(sink_port), port=sink_port))
-        with environment({"TIDEGATE_MAIL__SMTP_URL": f"smtp://127.0.0.1:{sink_port}"}):
+        hook_port = free_port()
+        stack.enter_context(serving(these.home, "benchmarks.http_sink", str(hook_port), port=hook_port))
+        hooks = {"TIDEGATE_WEBHOOKS__ALLOW_HOSTS": '["127.0.0.1"]'}
+        with environment({"TIDEGATE_MAIL__SMTP_URL": f"smtp://127.0.0.1:{sink_port}"} | hooks):
             make_app(current_settings())
             processes = []
             for kind in ("worker", "urgent", "scheduler"):
@@ -97,7 +104,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
                 processes.append(
                     stack.enter_context(serving(these.home, "benchmarks.notify_processes", kind, str(port), port=port))
                 )
-            figures = asyncio.run(_measure(these, asked, sink_port, Watch(processes)))
+            figures = asyncio.run(_measure(these, asked, (sink_port, hook_port), Watch(processes)))
     if not asked.pacing:
         return figures
     from benchmarks import notify_pacing
@@ -111,15 +118,17 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--inbox", type=int, default=1_000_000)
     parser.add_argument("--mail", type=int, default=100_000)
     parser.add_argument("--naive", type=int, default=5_000)
+    parser.add_argument("--webhooks", type=int, default=50_000)
     parser.add_argument("--no-pacing", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     found = parser.parse_args(options)
     if found.smoke:
         return parse(SMOKE)
-    return Options(found.inbox, found.mail, found.naive, pacing=not found.no_pacing)
+    return Options(found.inbox, found.mail, found.naive, found.webhooks, pacing=not found.no_pacing)
 
 
-async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch) -> Mapping[str, object]:
+async def _measure(these: Servers, asked: Options, ports: tuple[int, int], watch: Watch) -> Mapping[str, object]:
+    sink_port, hook_port = ports
     with psycopg.connect(these.database_url, autocommit=True) as conn:
         say("making followers")
         add_followers(conn, kind="collection", key="warm", count=10)
@@ -136,6 +145,8 @@ async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch)
             mail_id, mail_s = await _send(database, watch, key="mail", channels=(notify.Channel.EMAIL,))
             paying.cancel()
             waits_s = await asyncio.to_thread(receipt_waits, sink_port, receipts)
+            say("calling webhooks")
+            hooks = await call_endpoints(conn, database, sink_port=hook_port, count=asked.webhooks)
             say("a task per recipient")
             naive_s = await _naive(conn, asked.naive)
             counts = await _account(conn, database, asked, sink_port, inbox_id=inbox_id, mail_id=mail_id)
@@ -147,6 +158,8 @@ async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch)
     return {
         "inbox_per_hour": inbox,
         "email_per_hour": _per_hour(asked.mail, mail_s),
+        "webhook_per_hour": _per_hour(hooks.count, hooks.seconds),
+        "sink_limit_per_hour": await asyncio.to_thread(limit_per_hour, sink_port),
         "naive_per_hour": naive,
         "ratio_to_naive": round(inbox / naive, 1),
         "row_limit_per_hour": limit,
@@ -154,10 +167,13 @@ async def _measure(these: Servers, asked: Options, sink_port: int, watch: Watch)
         "transactional_p99_s": round(waits_s[int(len(waits_s) * 0.99)], 2),
         "receipts": len(waits_s),
         **counts,
+        "lost": counts["lost"] + hooks.lost,
+        "duplicated": counts["duplicated"] + hooks.duplicated,
         "peak_rss_mb": round(watch.rss_mb, 1),
         "queue_peak": watch.queue,
         "inbox_followers": asked.inbox,
         "mail_followers": asked.mail,
+        "webhooks": hooks.count,
         **machine(these, processes=3),
     }
 
@@ -262,7 +278,7 @@ async def _account(
     *,
     inbox_id: EventId,
     mail_id: EventId,
-) -> dict[str, object]:
+) -> dict[str, int]:
     """Who was not told, or twice, by what inboxes and the sink hold, and by the sends' own counts."""
     rows = conn.execute(
         "SELECT count(*), count(DISTINCT recipient_id) FROM notify.inbox_messages WHERE event_id = %s", (inbox_id,)

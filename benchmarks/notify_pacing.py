@@ -126,7 +126,7 @@ def parse(options: Sequence[str]) -> Options:
     found = parser.parse_args(options)
     growth = tuple(found.growth or GROWTH) if "--growth" in options else ()
     if found.smoke:
-        return Options(1, 1.0, 20_000, found.drop, growth)
+        return Options(1, 1.0, 6_000, found.drop, growth)
     return Options(found.pairs, found.seconds, found.followers, found.drop, growth)
 
 
@@ -330,13 +330,13 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
     rate = await _capacity(made, asked) * SHARE
     receipts = Receipts()
     async with open_database(current_settings()) as database:
-        idle = await _feel(made, rate_per_s=rate, seconds=max(LEARN_S, asked.seconds))
+        idle = await _feel(made, rate_per_s=rate, seconds=min(LEARN_S, asked.seconds * 2))
         say(f"{rate:.0f} requests a second, p99 {idle.p99_ms} ms; the drop opens")
         event_id, _ = await _begin(database, kind=notify.TopicKind.DROP, key="lamps")
         paying = asyncio.create_task(pay(database, receipts))
         telling = asyncio.create_task(_until_over(made, database, event_id))
-        felt = []
-        while not telling.done():
+        felt: list[Felt] = []
+        while not felt or not telling.done():
             felt.append(await _feel(made, rate_per_s=rate, seconds=asked.seconds))
             say(f"told {await _told(database, event_id)}, p99 {felt[-1].p99_ms} ms")
         told_s = await telling

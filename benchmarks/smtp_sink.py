@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import smtplib
+import socket
 import sys
 import time
 from typing import cast
@@ -17,6 +18,8 @@ from typing import cast
 import uvloop
 
 END_OF_MAIL = b"\r\n.\r\n"
+LIMIT_BLOCK = 100
+LIMIT_S = 1.0
 
 
 class Sink:
@@ -52,17 +55,19 @@ class Dialogue(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer every whole line, or the end of a mail."""
         self._received += data
+        answers = []
         while True:
             end = END_OF_MAIL if self._in_mail else b"\r\n"
             found = self._received.find(end)
             if found < 0:
-                return
+                break
             line, self._received = self._received[:found], self._received[found + len(end) :]
-            answer = self._take_mail() if self._in_mail else self._answer(line)
-            assert self._transport is not None
-            self._transport.write(answer)
-            if answer.startswith(b"221"):
-                self._transport.close()
+            answers.append(self._take_mail() if self._in_mail else self._answer(line))
+        assert self._transport is not None
+        if answers:
+            self._transport.write(b"".join(answers))
+        if answers and answers[-1].startswith(b"221"):
+            self._transport.close()
 
     def _take_mail(self) -> bytes:
         self._in_mail = False
@@ -76,6 +81,8 @@ class Dialogue(asyncio.Protocol):
         elif word == b"DATA":
             self._in_mail = True
             return b"354 go on\r\n"
+        elif word == b"EHLO":
+            return b"250-sink\r\n250 PIPELINING\r\n"
         elif word == b"QUIT":
             return b"221 bye\r\n"
         elif word == b"XCOU":
@@ -92,6 +99,22 @@ def ask(port: int, commands: list[str]) -> list[tuple[float, float]]:
     with smtplib.SMTP("127.0.0.1", port) as client:
         answers = [client.docmd(command)[1].decode().split() for command in commands]
     return [(float(first), float(second)) for first, second in answers]
+
+
+def limit_per_hour(port: int) -> int:
+    """Mails an hour that a sink takes from one connection which has them ready and waits for no answer in between."""
+    mail = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<limit@sink.example>\r\nDATA\r\n" + b"A line of a mail.\r\n" * 100
+    block = (mail + b".\r\n") * LIMIT_BLOCK
+    mails = 0
+    with socket.create_connection(("127.0.0.1", port)) as line, line.makefile("rb") as answers:
+        answers.readline()
+        begun_s = time.monotonic()
+        while (took_s := time.monotonic() - begun_s) < LIMIT_S:
+            line.sendall(block)
+            for _ in range(4 * LIMIT_BLOCK):
+                answers.readline()
+            mails += LIMIT_BLOCK
+    return round(mails / took_s * 3_600)
 
 
 async def serve(port: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from tests.in_memory import keep_temporary_files_in_memory
+from tests.order import long_files_first
 from tests.servers import Shop, TestCluster
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
@@ -31,6 +32,12 @@ def pytest_configure() -> None:
     """Before any temporary file is made."""
     if not DURABLE:
         keep_temporary_files_in_memory()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers take long files first; a run without workers keeps its order."""
+    if hasattr(config, "workerinput"):
+        long_files_first(items)
 
 
 hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no counterexample

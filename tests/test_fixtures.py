@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
 
 from tests.as_new import made_as_new, state_of
+from tests.order import LONG, long_files_first
 from tests.servers import TestCluster
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings, current_settings
@@ -77,3 +80,27 @@ def test_a_database_of_another_shape_is_not_made_as_new(used_url: str) -> None:
         assert not made_as_new(used_url, untouched)
         shapes.append(state_of(used_url).shape)
     assert len(set(shapes)) == len(shapes)
+
+
+def test_long_files_come_first_shared_shops_later_and_what_needs_no_server_last(pytestconfig: pytest.Config) -> None:
+    missing = [file for file in LONG if not (pytestconfig.rootpath / file).is_file()]
+    assert missing == []
+    items: list[Any] = [
+        SimpleNamespace(nodeid=f"{file}::test_{number}", fixturenames=(fixture,))
+        for file, fixture, count in (
+            ("tests/web/test_forms.py", "", 9),
+            ("tests/e2e/test_shop.py", "shop", 3),
+            ("tests/e2e/test_access.py", "shop", 1),
+            ("tests/catalog/test_few.py", "server_home", 2),
+            ("tests/catalog/test_many.py", "server_home", 5),
+            ("tests/ops/test_backup_shop.py", "new_shop", 1),
+        )
+        for number in range(count)
+    ]
+    given = [item.nodeid for item in items]
+    long_files_first(items)
+    assert [item.nodeid for item in items if "many" in item.nodeid] == [each for each in given if "many" in each]
+    assert sorted(item.nodeid for item in items) == sorted(given)
+    assert list(dict.fromkeys(item.nodeid.split("::")[0].rpartition("/")[2] for item in items)) == [
+        "test_backup_shop.py", "test_many.py", "test_few.py", "test_access.py", "test_shop.py", "test_forms.py",
+    ]  # fmt: skip

@@ -144,6 +144,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("PUT", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
     ("DELETE", "/api/v1/notify/templates/{template}/{language}"): For.STAFF,
     ("POST", "/api/v1/notify/templates/{template}/{language}/preview"): For.STAFF,
+    ("GET", "/api/v1/notify/estimates"): For.STAFF,
     ("GET", "/api/v1/notify/sends"): For.STAFF,
     ("GET", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,
     ("PATCH", "/api/v1/notify/sends/{event_id}/{topic_id}"): For.STAFF,

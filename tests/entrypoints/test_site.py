@@ -20,12 +20,12 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from tests.logs import CaughtLogs, caught_logs
-from tidegate.entrypoints.site import HOT_ROUTES, create_app
+from tidegate.entrypoints.site import HOT_ROUTES, create_app, end_streams
 from tidegate.platform.database import Database
 from tidegate.platform.edge.server import listen
 from tidegate.platform.edge.stack import OnlyHttp
-from tidegate.platform.ids import new_id
-from tidegate.platform.problems import StartupError
+from tidegate.platform.ids import PersonId, new_id
+from tidegate.platform.problems import Overloaded, StartupError
 from tidegate.platform.settings import SecuritySettings, Settings
 
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -68,6 +68,20 @@ def addresses(site: FastAPI) -> set[tuple[str, str]]:
         if context.path_format
     }
     return cold | {(route.method, route.path) for route in HOT_ROUTES}
+
+
+async def test_a_stop_lets_go_whoever_listens(site: FastAPI) -> None:
+    person = PersonId(new_id())
+    async with site.state.listeners.listening(person_id=person, token="a", position=None) as stream:
+        news = await stream.next(within_s=20)
+        assert news is not None
+        assert news.unread == 0
+        end_streams(site.state.edge)
+        assert await stream.next(within_s=20) is None
+        assert stream.end == "closing"
+    with pytest.raises(Overloaded):
+        async with site.state.listeners.listening(person_id=person, token="b", position=None):
+            pass
 
 
 async def test_it_is_ready_when_its_servers_are(http: httpx.AsyncClient, database: Database) -> None:

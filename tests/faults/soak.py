@@ -75,10 +75,13 @@ async def hear_lies(shop: Shop, crowd: Crowd, dice: random.Random) -> None:
 FAULTS: dict[str, Fault] = {
     **{
         f"kill -9 {name}": functools.partial(end, name, signal.SIGKILL)
-        for name in ("site-1", "site-2", "worker", "scheduler", "valkey", "mail-catcher", "postgres")
+        for name in ("site-1", "site-2", "worker", "worker-urgent", "scheduler", "valkey", "mail-catcher", "postgres")
     },
     "postgres stops at once": functools.partial(end, "postgres", signal.SIGQUIT),
-    **{f"{name} hangs": functools.partial(hang, name) for name in ("site-1", "scheduler", "worker", "valkey")},
+    **{
+        f"{name} hangs": functools.partial(hang, name)
+        for name in ("site-1", "scheduler", "worker", "worker-urgent", "valkey")
+    },
     "gateway down": lose_gateway,
     "gateway lies": hear_lies,
 }

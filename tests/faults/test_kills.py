@@ -21,7 +21,13 @@ KILL, QUIT = signal.SIGKILL, signal.SIGQUIT
 
 FAULTS = {
     "sites": (("site-1", KILL), ("site-2", KILL), ("site-1", KILL)),
-    "background": (("valkey", KILL), ("worker", KILL), ("scheduler", KILL), ("mail-catcher", KILL)),
+    "background": (
+        ("valkey", KILL),
+        ("worker-urgent", KILL),
+        ("worker", KILL),
+        ("scheduler", KILL),
+        ("mail-catcher", KILL),
+    ),
     "database": (("postgres", QUIT), ("postgres", KILL)),  # QUIT is `pg_ctl stop -m immediate`
 }
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,8 @@ def test_everything_killed_in_the_midst_of_a_draw_leaves_one_draw_done_once(star
     family = [psutil.Process(gate.process.pid), *psutil.Process(gate.process.pid).children(recursive=True)]
     assert any(process.name() == "postgres" for process in family)
     for process in family:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it ended by itself when another had been killed
+            process.kill()
     wait_until(lambda: all(is_gone(process) for process in family), what="nothing left of it")
 
     again = start_gate(start, home, **told)

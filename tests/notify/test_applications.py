@@ -148,6 +148,8 @@ async def test_an_event_to_a_topic_reaches_its_followers_who_can_stop_it_by_one_
     assert (await crm.ask("GET", f"/events/{taken['id']}")).json()["sent"] == 4
     (mail,) = postbox.mails_to("ann@post.example")
     link = mail["list-unsubscribe"].strip("<>")
+    page = (await web.get(link.removeprefix(mailing.base_url).replace("/unsubscribe", "/preferences"))).text
+    assert "custom.email" in page and "drop.email" not in page, "she chooses of what the application tells only"
     done = await web.post(link.removeprefix(mailing.base_url), data={"List-Unsubscribe": "One-Click"})
     assert done.status_code == 200
     assert (await crm.ask("GET", "/topics/news/followers")).json()["items"] == ["ben"]
@@ -315,7 +317,13 @@ async def test_deliveries_are_found_by_what_is_asked_and_failed_ones_tried_again
     assert (await crm.ask("POST", f"/deliveries/{old}/replay")).json() == {"replayed": 0}
     postbox.refusals.clear()
     ben = (await crm.ask("GET", "/recipients/ben")).json()["id"]
-    assert (await crm.ask("POST", f"/deliveries/{new}/{ben}/email/replay")).json() == {"replayed": 1}
+    assert [(await crm.ask("POST", f"/deliveries/{new}/{ben}/email/replay")).json() for _ in range(2)] == [
+        {"replayed": 1},
+        {"replayed": 0},
+    ]
+    async with database.connection() as conn:
+        told = await conn.execute("SELECT payload ? 'lane' FROM platform.outbox WHERE topic = 'notify.deliver'")
+        assert sorted(row[0] for row in await told.fetchall()) == [False, True, True], "handed out again at once"
     await deliver(database, mailing, new)
     assert await found("state=failed") == [] and len(postbox.mails_to("ben@post.example")) == 1
 

@@ -27,6 +27,7 @@ from tidegate.notify.live import MOST_WAITING, End, Stream, moment_of, position_
 from tidegate.notify.messages import Words
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -172,6 +173,10 @@ async def test_streams_are_bounded_and_only_for_sessions(database: Database, set
         async with hearing(process, eve.token):
             assert process.listeners.count == 1
         assert (await client.get(address)).status_code == 401
+    async with running(database, with_live(settings, opens_per_s=1)) as process, hearing(process, ada.token):
+        with pytest.raises(Overloaded):
+            async with process.listeners.listening(person_id=eve.person.id, token=eve.token, position=None):
+                pass
 
 
 async def test_a_stream_outlives_the_bound_on_requests_and_ends_with_its_session(

@@ -165,7 +165,7 @@ def test_a_subject_knows_only_what_the_inbox_may_say() -> None:
 
 
 def test_a_mail_that_must_show_a_link_does() -> None:
-    for name, must in (("drop_open", "unsubscribe_url"), ("account_reset", "link")):
+    for name, must in (("drop_open", "unsubscribe_url"), ("message", "unsubscribe_url"), ("account_reset", "link")):
         for part in ("txt", "html"):
             assert f"{{{{ {must} }}}}" in tried(KINDS[name], **{part: "Hello"})
             assert tried(KINDS[name], **{part: f"Hello {{{{ {must} }}}}"}) == ""

@@ -14,7 +14,7 @@ from tests.notify.telling import in_shards_of, tell
 from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.pace_rules import START
-from tidegate.notify.pacing import Breather, begin_task, decide_once, read_pace
+from tidegate.notify.pacing import Breather, decide_once, read_pace, task_with_rests
 from tidegate.notify.shards import expand_shard, finish_send, plan_send
 from tidegate.platform.access_log import note_request
 from tidegate.platform.database import Database
@@ -45,6 +45,11 @@ class Counting(Breather):
     async def nap(self) -> None:
         self.naps += 1
         await super().nap()
+
+
+async def share_of_a_task(settings: Settings) -> float:
+    async with task_with_rests(settings) as breather:
+        return breather.share
 
 
 async def begin(database: Database, settings: Settings, *, count: int) -> tuple[EventId, notify.WaitingTopic]:
@@ -82,7 +87,7 @@ def test_a_quantile_of_several_processes_is_at_most_a_step_too_much() -> None:
 
 
 async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings: Settings, valkey: Redis) -> None:
-    assert (await begin_task(settings)).share == settings.pacing.unknown_share, "nobody has decided yet"
+    assert await share_of_a_task(settings) == settings.pacing.unknown_share, "nobody has decided yet"
     await decide_once(settings)
     pace = await read_pace(valkey)
     assert pace is not None
@@ -108,7 +113,7 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
     assert pace.p99_ms is not None
     assert 250.0 <= pace.p99_ms <= 400.0
     assert settings.pacing.floor_share < pace.share < START, "shoppers wait too long"
-    assert (await begin_task(settings)).share == pace.share
+    assert await share_of_a_task(settings) == pace.share
 
     for key in await valkey.smembers("tidegate:latency"):
         await valkey.delete(key)
@@ -128,7 +133,7 @@ async def test_two_schedulers_decide_in_turns_and_workers_go_on_slowly_without_v
     await decide_once(settings)
     assert await valkey.get("tidegate:pace:memory") == before
     nowhere = settings.model_copy(update={"valkey_url": type(settings.valkey_url)("redis://127.0.0.1:1/0")})
-    assert (await begin_task(nowhere)).share == settings.pacing.unknown_share
+    assert await share_of_a_task(nowhere) == settings.pacing.unknown_share
 
 
 async def test_a_shard_that_yields_is_told_in_steps_with_rests_and_each_once(

@@ -206,6 +206,16 @@ async def test_a_storm_of_429_is_waited_out_and_loses_nothing(
     assert receiver.most <= 4
 
 
+async def test_who_is_too_busy_without_saying_for_how_long_is_left_alone_too(
+    database: Database, hooking: Settings, receiver: Receiver, keys: Keys
+) -> None:
+    receiver.script = lambda call: 429 if len(receiver.calls) > 3 else 200
+    await orders(database, hooking, 20)
+    await call(database, with_hooks(hooking, connections=1), keys.endpoint.endpoint_id)
+    assert len(receiver.calls) == 4
+    assert await due(database, hooking) == []
+
+
 async def test_an_endpoint_that_is_gone_is_disabled_and_its_maker_is_told(
     database: Database, hooking: Settings, receiver: Receiver, keys: Keys
 ) -> None:

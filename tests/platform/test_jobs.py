@@ -16,16 +16,19 @@ import psycopg
 import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 
 from tests.platform.workbench import SUBSCRIPTIONS, TABLES
 from tests.servers import TestCluster, is_gone, wait_until
 from tests.waiting import eventually
+from tidegate.notify.deliveries import BULK_BATCH_S
+from tidegate.notify.pacing import REST_MOST_S
 from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.running import running, start
 from tidegate.platform.embedded.valkey import EmbeddedValkey
 from tidegate.platform.ids import EventId, new_id
-from tidegate.platform.jobs import Progress, free_room, lane_depths, make_app
+from tidegate.platform.jobs import LANES, Progress, free_room, lane_depths, make_app
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.relay import relay_once
 from tidegate.platform.sealing import current_sealer
@@ -249,3 +252,21 @@ def test_a_worker_that_does_something_is_left_alone(now: dict[str, int]) -> None
     progress.stalled(**still, now_s=0)
     assert not progress.stalled(**(still | now), now_s=40)
     assert not progress.stalled(**(still | now), now_s=69)
+
+
+@pytest.mark.parametrize("broker_url", ["redis://127.0.0.1:1/0", "amqp://guest:guest@127.0.0.1:1//"])
+def test_no_task_is_lost_hoarded_or_handed_out_twice_by_how_celery_is_set(settings: Settings, broker_url: str) -> None:
+    told = settings.model_copy(update={"broker_url": SecretStr(broker_url)})
+    conf = make_app(told).conf
+    assert (conf.task_acks_late, conf.task_ignore_result, conf.worker_prefetch_multiplier) == (True, True, 1)
+    assert not conf.task_reject_on_worker_lost
+    assert conf.result_backend is None
+    assert conf.worker_soft_shutdown_timeout == settings.jobs.soft_shutdown_s > 0
+    assert conf.task_time_limit >= settings.mail.lease_s > BULK_BATCH_S + REST_MOST_S
+    assert conf.broker_transport_options["visibility_timeout"] >= 2 * conf.task_time_limit
+    assert settings.supervisor.stop_timeout_s > settings.jobs.soft_shutdown_s
+    is_rabbitmq = broker_url.startswith("amqp")
+    assert conf.worker_disable_prefetch is not is_rabbitmq, "RabbitMQ has a prefetch count of its own"
+    assert conf.broker_transport_options["confirm_publish"]
+    kinds = {(queue.name, (queue.queue_arguments or {}).get("x-queue-type")) for queue in conf.task_queues}
+    assert kinds == {(lane, "quorum" if is_rabbitmq else None) for lane in LANES}

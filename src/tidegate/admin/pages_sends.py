@@ -55,6 +55,7 @@ class SendsContext:
     live_s: int
     max_title: int
     max_body: int
+    estimate: notify.Estimate | None
     matters_h: tuple[int, ...]
 
 
@@ -66,7 +67,7 @@ async def show_sends(request: Request, saved: str = "", before: str = "") -> Res
 
 @router.post("")
 async def post_post(request: Request) -> Response:
-    """Write to a topic's followers."""
+    """Write to a topic's followers, or only `look` how many they are and how long it would take."""
     form, person = await read_form(request), await staff_member(request)
     typed = {name: form.get(name)[: notify.MAX_BODY + 1] for name in FIELDS}
     shop = _shop(request)
@@ -74,6 +75,11 @@ async def post_post(request: Request) -> Response:
         kind, _colon, key = typed["topic"].partition(":")
         if kind not in set(notify.TopicKind):
             raise InvalidRequest(_("Choose whose followers to write to."), field="topic")
+        if form.get("look"):
+            async with shop.database.connection() as conn:
+                limits = shop.settings.mail
+                estimate = await notify.estimate_send(conn, limits, kind=notify.TopicKind(kind), key=key)
+            return await _show(request, typed, estimate=estimate)
         async with shop.database.transaction() as conn:
             post = await notify.write_post(
                 conn,
@@ -112,11 +118,13 @@ async def _show(
     typed: dict[str, str],
     *,
     problem: InvalidRequest | notify.PostDiffers | None = None,
+    estimate: notify.Estimate | None = None,
     saved: bool = False,
     before: str = "",
 ) -> Response:
     async with _shop(request).database.connection() as conn:
-        sends = await notify.list_sends(conn, limit=SHOWN + 1, before=_place(before))
+        limits = _shop(request).settings.mail
+        sends = await notify.list_sends(conn, limit=SHOWN + 1, before=_place(before), limits=limits)
         topics = await notify.list_topics(conn, limit=TOPICS)
     running = any(send.state is notify.SendState.RUNNING for send in sends)
     pace = await notify.read_pace(request.app.state.valkey) if running else None
@@ -131,10 +139,11 @@ async def _show(
         errors=errors,
         saved=saved,
         older="" if last is None else f"/admin/sends?{urlencode({'before': f'{last.event_id}.{last.topic_id}'})}",
-        live=problem is None and running,
+        live=problem is None and estimate is None and running,
         live_s=LIVE_S,
         max_title=notify.MAX_TITLE,
         max_body=notify.MAX_BODY,
+        estimate=estimate,
         matters_h=MATTERS_H,
     )
     status = 200 if problem is None else problem.status

@@ -38,6 +38,7 @@ from tidegate.notify.dead_letters import (
 )
 from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
+from tidegate.notify.estimates import Estimate, estimate_send
 from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
@@ -120,6 +121,7 @@ __all__ = [
     "EndpointDisabled",
     "EndpointState",
     "EndpointsFull",
+    "Estimate",
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
@@ -173,6 +175,7 @@ __all__ = [
     "enable_endpoint",
     "ensure_recipient",
     "erase_messages",
+    "estimate_send",
     "expire_sends",
     "find_account",
     "find_edited",

@@ -15,8 +15,11 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
+from tidegate.notify.own_events import DELIVER_TOPIC
+from tidegate.notify.sends import SEND_TOPIC
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import EventId
+from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.platform.sealing import SealBroken, current_sealer
 from tidegate.platform.texts import text as _
@@ -117,7 +120,7 @@ WITH dead AS MATERIALIZED (
     UPDATE notify.deliveries AS d
     SET state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), provider_id = NULL
     FROM dead WHERE (d.event_id, d.recipient_id, d.channel) = (dead.event_id, dead.recipient_id, dead.channel)
-    RETURNING d.event_id, d.shard_no
+    RETURNING d.event_id, d.shard_no, d.channel
 ), reopened AS (
     UPDATE notify.send_shards AS h
     SET failed = h.failed - c.messages, done_at = NULL, due_at = clock_timestamp()
@@ -129,7 +132,8 @@ WITH dead AS MATERIALIZED (
     FROM (SELECT DISTINCT event_id, topic_id FROM reopened) AS r
     WHERE (s.event_id, s.topic_id) = (r.event_id, r.topic_id)
 )
-SELECT count(*) FROM replayed
+SELECT event_id, shard_no IS NOT NULL, channel = 'webhook', count(*) FROM replayed
+GROUP BY event_id, shard_no IS NOT NULL, channel = 'webhook'
 """
 
 DROP: Final = """
@@ -192,15 +196,15 @@ async def open_dead_letter(conn: Connection, *, event_id: EventId, recipient_id:
     return OpenedLetter(letters[0], row[0], "" if row[1] is None else _email(bytes(row[1])))
 
 
-async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> None:
-    """Have one sent again, in the caller's transaction. One that waits already, or was sent, stays as it is.
+async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> bool:
+    """Have one sent again, in the caller's transaction. One that waits already, or was sent, stays as it is: False.
 
     Raises: NotFound; NotReplayable when nobody could send it.
     """
     key = {"event": event_id, "recipient": recipient_id, "channel": channel.value}
     await _lock_sends(conn, event_id)
     if await _replay(conn, which=ONE, values=key, limit=1):
-        return
+        return True
     row = await (
         await conn.execute(f"SELECT d.state FROM notify.deliveries AS d WHERE {ONE}", key)  # noqa: S608 - a constant
     ).fetchone()
@@ -210,6 +214,7 @@ async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_i
         raise NotReplayable(
             _("It cannot be sent again: its endpoint is disabled, or the message that it was part of is over for long.")
         )
+    return False
 
 
 async def replay_event(conn: Connection, *, event_id: EventId, limit: int = AT_ONCE) -> Replayed:
@@ -273,9 +278,18 @@ async def _lock_sends(conn: Connection, event_id: EventId) -> None:
 
 
 async def _replay(conn: Connection, *, which: str, values: dict[str, Any], limit: int) -> int:
-    row = await (await conn.execute(REPLAY.format(which=which), values | {"limit": limit})).fetchone()
-    assert row is not None
-    return int(row[0])
+    """How many; once this is committed, they are handed out at once."""
+    rows = await (await conn.execute(REPLAY.format(which=which), values | {"limit": limit})).fetchall()
+    topics = {
+        (event_id, SEND_TOPIC if of_send else DELIVER_TOPIC)
+        for event_id, of_send, by_webhook, _ in rows
+        if not by_webhook
+    }
+    await write_events(
+        conn,
+        [Event(EventId(new_id()), topic, {"event_id": str(event_id)}) for event_id, topic in sorted(topics)],
+    )
+    return sum(count for *_, count in rows)
 
 
 def _email(sealed: bytes) -> str:

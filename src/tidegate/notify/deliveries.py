@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import Channel, MessageUnfit
 from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
+from tidegate.notify.mail import id_ending
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
 from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
@@ -117,18 +120,27 @@ async def deliver_due(
 ) -> int:
     """Deliver up to `limit` messages that are due, of these events or of any; returns how many were taken on.
 
-    Ends before the lease does; what is left is due again at once.
+    Inboxes do not wait for a mail server. It ends before the lease does.
     """
     values = {"events": None if event_ids is None else list(event_ids)}
-    async with database.connection() as conn:
-        claimed = await _claim(conn, settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=limit, values=values)
+
+    def batch(channels: str, left: int) -> Batch:
+        whom = f"{ANY_OF_THEM} AND {NOT_STOPPED} AND {channels}"
+        claim = partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=values)
+        return Batch(database, settings, draw, claim, left, sift=awake)
+
+    async def awake(conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
+        may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+        kept = await wait_for_morning(conn, settings, may_wait, draw=draw, expires_at=None)
+        asleep = {each.key for each in may_wait} - {each.key for each in kept}
+        return [each for each in claimed if each.key not in asleep]
+
+    inboxes = batch("d.channel = 'inbox'", limit)
+    await inboxes.take(limit)
+    mails = batch("d.channel = 'email'", limit - inboxes.taken)
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
-    may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
-    awake = await wait_for_morning(database, settings, may_wait, draw=draw, expires_at=None)
-    asleep = {each.key for each in may_wait} - {each.key for each in awake}
-    now = [each for each in claimed if each.key not in asleep]
-    await _deliver(database, settings, now, draw=draw, within_s=within_s)
-    return len(claimed)
+    await deliver_mails(database, settings, draw, mails, within_s=within_s, urgent=True)
+    return inboxes.taken + mails.taken
 
 
 async def deliver_shard(
@@ -145,7 +157,43 @@ async def deliver_shard(
     Of a cancelled send, and of one that does not matter any more, nothing is sent: what waits is suppressed. To whom it
     is quiet now, it is sent later.
     """
-    async with database.connection() as conn:
+    shard = _Shard(settings, draw, event_id, shard_no)
+    batch = Batch(database, settings, draw, shard.claim, settings.mail.batch, sift=shard.awake)
+    within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
+    wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False, breather=breather)
+    if shard.values is not None:
+        await _look_again(database, shard.values, wait_s=wait_s)
+    return batch.taken
+
+
+class _Shard:
+    """What is due of a shard, from one claim to the next; `values` are its bounds once it is known to be at work."""
+
+    def __init__(self, settings: Settings, draw: Draw, event_id: EventId, shard_no: int) -> None:
+        self.values: dict[str, Any] | None = None
+        self._settings = settings
+        self._draw = draw
+        self._event_id = event_id
+        self._shard_no = shard_no
+        self._beyond: UUID | None = None
+        self._expires_at: datetime | None = None
+
+    async def claim(self, conn: Connection, *, limit: int) -> list[Delivery]:
+        """The next ones. Whether the send was paused or ended meanwhile is looked at each time."""
+        if self.values is None:
+            self.values = await self._begin(conn)
+        if self.values is None:
+            return []
+        values = self.values | {"after": self._beyond or self.values["after"]}
+        whom = f"{OF_SHARD} AND {GOING_ON}"
+        claimed = await _claim(
+            conn, settings=self._settings, whom=whom, order="recipient_id", limit=limit, values=values
+        )
+        self._beyond = max((each.recipient_id for each in claimed), default=self._beyond)
+        return claimed
+
+    async def _begin(self, conn: Connection) -> dict[str, Any] | None:
+        """The shard's bounds, unless it is done or waits; of a send that is over, what waits is suppressed."""
         row = await (
             await conn.execute(
                 """
@@ -155,61 +203,80 @@ async def deliver_shard(
                 WHERE h.event_id = %s AND h.shard_no = %s AND h.done_at IS NULL AND h.expanded_at IS NOT NULL
                     AND s.paused_at IS NULL
                 """,
-                (TOO_LATE, event_id, shard_no),
+                (TOO_LATE, self._event_id, self._shard_no),
             )
         ).fetchone()
         if row is None:
-            return 0
-        after, upto, over, expires_at = row
-        values = {"event": event_id, "shard": shard_no, "after": after, "upto": upto}
+            return None
+        after, upto, over, self._expires_at = row
+        values = {"event": self._event_id, "shard": self._shard_no, "after": after, "upto": upto}
         if over is not None:
             whom = f"{OF_SHARD} AND {IN_NO_HANDS}"
-            await suppress(conn, whom=whom, values=values | {"lease_s": settings.mail.lease_s}, reason=over)
-            claimed = []
-        else:
-            claimed = await _claim(
-                conn, settings, whom=OF_SHARD, order="recipient_id", limit=settings.mail.batch, values=values
-            )
-    within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
-    awake = await wait_for_morning(database, settings, claimed, draw=draw, expires_at=expires_at)
-    await _deliver(database, settings, awake, draw=draw, within_s=within_s, breather=breather)
-    await _look_again(database, values)
-    return len(claimed)
+            await suppress(conn, whom=whom, values=values | {"lease_s": self._settings.mail.lease_s}, reason=over)
+        return values
+
+    async def awake(self, conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
+        """Those to whom it is not quiet now."""
+        return await wait_for_morning(conn, self._settings, claimed, draw=self._draw, expires_at=self._expires_at)
 
 
-async def _look_again(database: Database, values: dict[str, Any]) -> None:
-    """A shard is due again when the first of its messages is."""
+async def _look_again(database: Database, values: dict[str, Any], *, wait_s: float) -> None:
+    """A shard is due again when the first of its messages is, and not before `wait_s` seconds are over."""
     async with database.connection() as conn:
         await conn.execute(
             f"""
-            UPDATE notify.send_shards AS h SET due_at = (
+            UPDATE notify.send_shards AS h SET due_at = greatest((
                 SELECT coalesce(min(d.next_attempt_at), clock_timestamp()) FROM notify.deliveries AS d
                 WHERE d.state = 'pending' AND {OF_SHARD}
-            ) WHERE h.event_id = %(event)s AND h.shard_no = %(shard)s AND h.done_at IS NULL
+            ), clock_timestamp() + make_interval(secs => %(wait_s)s))
+            WHERE h.event_id = %(event)s AND h.shard_no = %(shard)s AND h.done_at IS NULL
             """,  # noqa: S608 - a constant
-            values,
+            values | {"wait_s": wait_s},
         )
 
 
-async def _deliver(
-    database: Database,
-    settings: Settings,
-    claimed: Sequence[Delivery],
-    *,
-    draw: Draw,
-    within_s: float,
-    breather: Breather | None = None,
-) -> None:
-    used_up = [delivery for delivery in claimed if delivery.attempts > settings.mail.max_attempts]
-    alive = [delivery for delivery in claimed if delivery.attempts <= settings.mail.max_attempts]
-    lost = Failure("its worker died on every attempt", final=True)
-    await mark_failed(database, settings, draw, [(delivery, lost) for delivery in used_up])
-    inbox = [delivery for delivery in alive if delivery.channel == Channel.INBOX]
-    await _deliver_inbox(database, settings, draw, inbox)
-    mails = [delivery for delivery in alive if delivery.channel == Channel.EMAIL]
-    async with database.connection() as conn:
-        mails = await withhold(conn, mails)
-    await deliver_mails(database, settings, draw, mails, within_s=within_s, breather=breather)
+Claim = Callable[..., Awaitable[list[Delivery]]]
+"""Claims up to `limit` messages on a connection."""
+
+Sift = Callable[[Connection, list[Delivery]], Awaitable[list[Delivery]]]
+"""Puts back what must not be sent now, and returns the rest."""
+
+
+class Batch:
+    """Up to `left` messages, claimed a few at a time; `taken` of them so far."""
+
+    def __init__(
+        self, database: Database, settings: Settings, draw: Draw, claim: Claim, left: int, *, sift: Sift
+    ) -> None:
+        self.taken = 0
+        self.done = False
+        self._database = database
+        self._settings = settings
+        self._draw = draw
+        self._claim = claim
+        self._sift = sift
+        self._left = left
+
+    async def take(self, most: int) -> list[Delivery]:
+        """Claim messages; what is for an inbox is put there, and mails are returned."""
+        limit = min(most, self._left)
+        async with self._database.connection() as conn:
+            claimed = await self._claim(conn, limit=limit) if limit else []
+            wanted = await withhold(conn, await self._sift(conn, claimed)) if claimed else []
+        self.taken += len(claimed)
+        self._left -= len(claimed)
+        self.done = len(claimed) < limit or not self._left
+        return await self._sorted_out(wanted) if wanted else []
+
+    async def _sorted_out(self, claimed: Sequence[Delivery]) -> list[Delivery]:
+        most = self._settings.mail.max_attempts
+        lost = Failure("its worker died on every attempt", final=True)
+        used_up = [(each, lost) for each in claimed if each.attempts > most]
+        alive = [each for each in claimed if each.attempts <= most]
+        await mark_failed(self._database, self._settings, self._draw, used_up)
+        inbox = [each for each in alive if each.channel == Channel.INBOX]
+        await _deliver_inbox(self._database, self._settings, self._draw, inbox)
+        return [each for each in alive if each.channel == Channel.EMAIL]
 
 
 async def find_overdue(
@@ -240,6 +307,18 @@ async def find_overdue(
 ANY_OF_THEM: Final = """
     d.channel <> 'webhook' AND (%(events)s::uuid[] IS NULL OR d.event_id = ANY (%(events)s::uuid[]))
 """
+NOT_STOPPED: Final = """NOT EXISTS (
+    SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+    WHERE h.event_id = d.event_id AND h.shard_no = d.shard_no
+        AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
+)"""
+GOING_ON: Final = """EXISTS (
+    SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
+    WHERE h.event_id = %(event)s AND h.shard_no = %(shard)s AND s.paused_at IS NULL AND s.cancelled_at IS NULL
+        AND (s.expires_at IS NULL OR s.expires_at > clock_timestamp())
+)"""
+"""Of the shard that is worked on."""
+
 OF_SHARD: Final = """
     d.event_id = %(event)s AND d.shard_no = %(shard)s AND d.recipient_id > %(after)s AND d.recipient_id <= %(upto)s
 """
@@ -253,21 +332,29 @@ IN_NO_HANDS: Final = """NOT (
 
 
 async def _claim(
-    conn: Connection, settings: Settings, *, whom: str, order: str, limit: int, values: dict[str, Any]
+    conn: Connection, *, settings: Settings, whom: str, order: str, limit: int, values: dict[str, Any]
 ) -> list[Delivery]:
-    """Lease due deliveries for which `whom` (SQL about `d`) holds. A send's own words come with each of its mails."""
+    """Lease due deliveries for which `whom` (SQL about `d`) holds. A send's own words come with each of its mails.
+
+    A mail gets the id that it is about to be handed over under: whoever claims it again knows that it may have been.
+    """
     async with conn.cursor(row_factory=class_row(Delivery)) as cursor:
         await cursor.execute(
             f"""
             WITH due AS MATERIALIZED (
-                SELECT d.event_id, d.recipient_id, d.channel FROM notify.deliveries AS d
+                SELECT d.event_id, d.recipient_id, d.channel, d.provider_id FROM notify.deliveries AS d
                 WHERE d.state = 'pending' AND d.next_attempt_at <= clock_timestamp() AND {whom}
-                ORDER BY d.{order} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ORDER BY d.{order} LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
             ), claimed AS (
                 UPDATE notify.deliveries d SET attempts = attempts + 1,
-                    next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
+                    next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s),
+                    provider_id = CASE WHEN d.channel = 'email' THEN concat(
+                        '<', replace(d.event_id::text, '-', ''), '.', replace(d.recipient_id::text, '-', ''),
+                        %(domain)s::text
+                    ) END
                 FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
-                RETURNING d.*
+                RETURNING d.event_id, d.recipient_id, d.channel, d.template, d.variables, d.address_sealed, d.attempts,
+                    d.created_at, d.shard_no, due.provider_id
             ), doubtful AS (
                 UPDATE notify.send_shards AS h SET doubtful = h.doubtful + c.mails
                 FROM (
@@ -281,7 +368,7 @@ async def _claim(
             FROM claimed AS c LEFT JOIN notify.send_shards AS h USING (event_id, shard_no)
                 LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
             """,  # noqa: S608 - constants
-            values | {"limit": limit, "lease_s": settings.mail.lease_s},
+            values | {"limit": limit, "lease_s": settings.mail.lease_s, "domain": id_ending(settings.mail.sender)},
         )
         claimed = await cursor.fetchall()
     DOUBTFUL.inc(sum(delivery.provider_id is not None for delivery in claimed))

@@ -110,7 +110,7 @@ def read_confirmation(token: str, *, now: datetime) -> Asked:
 def unsubscribe_link(base_url: str, *, topic_id: UUID, email: str, application_id: UUID | None = None) -> str:
     """The link that ends an address's follow of a topic, which may be an application's."""
     signed = topic_id.bytes + fingerprint(email, application_id=application_id)
-    return f"{base_url}{UNSUBSCRIBE_PAGE}?{urlencode({'token': _encoded(signed + _mac(signed))})}"
+    return f"{base_url}{UNSUBSCRIBE_PAGE}?token={_encoded(signed + _mac(signed))}"
 
 
 def read_unsubscribe(token: str) -> tuple[UUID, bytes]:

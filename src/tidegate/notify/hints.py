@@ -71,11 +71,17 @@ async def hint_from_worker(
 ) -> None:
     """Say that something is new for these people, or for those behind the first id up to the second; after the commit.
 
-    It opens a connection of its own: once per batch of some hundreds or shard of some thousands.
+    It opens a connection of its own, once per batch or shard, and a plain one: the client's greetings (protocol 3, its
+    name and version) would cost four times as much as the hint.
     """
     timeout_s = settings.cache.timeout_ms / 1000
     valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
+        settings.require_valkey_url(),
+        protocol=2,
+        driver_info=None,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=None,
     )
     try:
         await hint_people(valkey, people)

@@ -12,16 +12,18 @@ from pydantic import BaseModel
 
 from tidegate.notify.address_book import find_known
 from tidegate.notify.contracts import Channel
+from tidegate.notify.dead_letters import NotReplayable, Road, replay_dead_letter, replay_event
 from tidegate.notify.fields import wrong_fields
-from tidegate.notify.http_keys import FOUND_PROBLEMS, Steered, Watched, database_of
-from tidegate.notify.replays import replay_deliveries, replay_event
+from tidegate.notify.http_keys import FOUND_PROBLEMS, KEY_PROBLEMS, Steered, Watched, database_of
 from tidegate.notify.searches import DeliveryState, Found, Wanted, is_of_application, search_deliveries
+from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.ids import EventId
 from tidegate.platform.problems import NotFound
 
 router = APIRouter(prefix="/api/v1/notify", tags=["notify"])
 
 PAGE = 100
+REPLAY_PROBLEMS = problems_by_status((*KEY_PROBLEMS, NotFound, NotReplayable))
 
 
 class DeliveryAnswer(BaseModel):
@@ -66,7 +68,7 @@ class DeliveryPage(BaseModel):
     next: str | None
 
 
-class Replayed(BaseModel):
+class DeliveriesReplayed(BaseModel):
     """How many deliveries are tried again."""
 
     replayed: int
@@ -112,25 +114,27 @@ async def get_notify_deliveries(
 
 
 @router.post("/deliveries/{event_id}/replay", responses=FOUND_PROBLEMS)
-async def post_notify_event_replay(request: Request, scope: Steered, event_id: UUID) -> Replayed:
-    """Try up to 1,000 failed deliveries of an event again; ask again until it answers 0."""
+async def post_notify_event_replay(request: Request, scope: Steered, event_id: UUID) -> DeliveriesReplayed:
+    """Try some thousands of failed deliveries of an event again; ask again until it answers 0."""
     async with database_of(request).transaction() as conn:
         if scope is not None and not await is_of_application(conn, event_id=EventId(event_id), application_id=scope):
             raise NotFound()
-        return Replayed(replayed=await replay_event(conn, event_id=EventId(event_id)))
+        return DeliveriesReplayed(replayed=(await replay_event(conn, event_id=EventId(event_id))).count)
 
 
-@router.post("/deliveries/{event_id}/{recipient_id}/{channel}/replay", responses=FOUND_PROBLEMS)
+@router.post("/deliveries/{event_id}/{recipient_id}/{channel}/replay", responses=REPLAY_PROBLEMS)
 async def post_notify_delivery_replay(
     request: Request, scope: Steered, event_id: UUID, recipient_id: UUID, channel: Channel
-) -> Replayed:
-    """Try a failed delivery again; 0 when it has not failed, or its send was ended."""
+) -> DeliveriesReplayed:
+    """Try a failed delivery again; 0 when it has not failed."""
     wanted = Wanted(scope, event_id=EventId(event_id), recipient_id=recipient_id, channel=channel)
     async with database_of(request).transaction() as conn:
         if not await search_deliveries(conn, wanted=wanted, limit=1):
             raise NotFound()
-        done = await replay_deliveries(conn, keys=[(EventId(event_id), recipient_id, channel.value)])
-    return Replayed(replayed=done)
+        done = await replay_dead_letter(
+            conn, event_id=EventId(event_id), recipient_id=recipient_id, channel=Road(channel.value)
+        )
+    return DeliveriesReplayed(replayed=int(done))
 
 
 def _uuid(text: str) -> UUID | None:

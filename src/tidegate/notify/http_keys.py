@@ -11,6 +11,7 @@ from tidegate.notify.applications import Caller, KeyRole, find_caller
 from tidegate.platform.database import Database
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.problems import InvalidRequest, NotAllowed, NotFound, NotSignedIn, Problem
+from tidegate.platform.texts import text as _
 from tidegate.web import require_staff, session_token
 
 KEY_PROBLEMS: tuple[type[Problem], ...] = (NotSignedIn, NotAllowed, InvalidRequest)
@@ -78,9 +79,14 @@ async def _application(request: Request, *roles: KeyRole) -> UUID:
 async def _require(request: Request, *roles: KeyRole) -> Caller:
     caller = await current_key(request)
     if caller is None:
-        raise NotSignedIn("send an access key of notify as `Authorization: Bearer KEY`; `tidegate notify key create`.")
+        raise NotSignedIn(
+            _("Send an access key as `Authorization: Bearer KEY`; `tidegate notify key create` makes one.")
+        )
     if caller.role not in roles:
-        raise NotAllowed(f"this key has the role {caller.role}; this needs {' or '.join(roles)}. Nothing was changed.")
+        needed = ", ".join(roles)
+        raise NotAllowed(
+            _("This needs a key of the role %(needed)s, and yours is one of %(role)s.", needed=needed, role=caller.role)
+        )
     return caller
 
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, Send, SendState, TopicKind
+from tidegate.notify.estimates import estimate_send
 from tidegate.notify.http_keys import Steered, Watched
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, write_post
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
@@ -21,6 +22,7 @@ from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.ids import EventId
 from tidegate.platform.problems import InvalidRequest, KeyMissing, NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
+from tidegate.platform.settings_notify import MailSettings
 from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
@@ -81,7 +83,7 @@ class SendAnswer(BaseModel):
     unwanted: int = Field(description="Of the suppressed: what its recipients did not want.")
     late: int = Field(description="Of the suppressed: what did not matter any more when its turn came.")
     doubtful: int = Field(description="Mails that may have come twice: nobody knows how handing them over ended.")
-    left_s: float | None = Field(description="Seconds that the rest takes at the pace so far.")
+    left_s: float | None = Field(description="Seconds that the rest takes at the pace so far and at the quota.")
 
     @classmethod
     def of(cls, send: Send) -> SendAnswer:
@@ -160,6 +162,25 @@ async def post_notify_posts(
     return PostAnswer.of(post)
 
 
+class EstimateAnswer(BaseModel):
+    """What telling the followers of a topic comes to."""
+
+    followers: int
+    mail_s: float | None = Field(
+        description="Seconds that a mail to each takes at the mail provider's quota; null without a quota."
+    )
+
+
+@router.get("/estimates", responses=PROBLEMS)
+async def get_notify_estimates(
+    request: Request, person: Staff, kind: TopicKind, key: Annotated[str, Query(min_length=1, max_length=300)]
+) -> EstimateAnswer:
+    """How many follow a topic, and how long mails to all of them would take."""
+    async with _database(request).connection() as conn:
+        estimate = await estimate_send(conn, _mail(request), kind=kind, key=key.replace("\0", ""))
+    return EstimateAnswer(followers=estimate.followers, mail_s=estimate.mail_s)
+
+
 @router.get("/sends", responses=PROBLEMS)
 async def get_notify_sends(
     request: Request,
@@ -171,7 +192,7 @@ async def get_notify_sends(
     """Sends with their progress, of the newest events first: all for staff, an application's own with its key."""
     before = (EventId(before_event), before_topic) if before_event is not None and before_topic is not None else None
     async with _database(request).connection() as conn:
-        sends = await list_sends(conn, limit=limit + 1, before=before, application_id=scope)
+        sends = await list_sends(conn, limit=limit + 1, before=before, application_id=scope, limits=_mail(request))
     last = sends[limit - 1] if len(sends) > limit else None
     behind = None if last is None else f"?limit={limit}&before_event={last.event_id}&before_topic={last.topic_id}"
     return SendPage(
@@ -202,10 +223,17 @@ async def patch_notify_send(
 
 async def _one(request: Request, scope: UUID | None, event_id: EventId, topic_id: UUID) -> SendAnswer:
     async with _database(request).connection() as conn:
-        sends = await list_sends(conn, limit=1, event_id=event_id, topic_id=topic_id, application_id=scope)
+        sends = await list_sends(
+            conn, limit=1, event_id=event_id, topic_id=topic_id, application_id=scope, limits=_mail(request)
+        )
     if not sends:
         raise NotFound()
     return SendAnswer.of(sends[0])
+
+
+def _mail(request: Request) -> MailSettings:
+    settings: Settings = request.app.state.settings
+    return settings.mail
 
 
 def _database(request: Request) -> Database:

@@ -17,6 +17,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.problems import InvalidRequest, NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
@@ -169,7 +170,7 @@ async def _find(request: Request, person: Visitor, template: str, language: str)
 
 def _lines(text: str) -> str:
     if "\0" in text:
-        raise InvalidRequest("a text has no NUL characters.")
+        raise InvalidRequest(_("A text has no NUL characters."))
     return text.replace("\r\n", "\n")
 
 

@@ -160,6 +160,8 @@ class Listeners:
         self._count = 0
         self._due: set[Stream] = set()
         self._closing = False
+        self._allowed = float(settings.live.opens_per_s)
+        self._allowed_at = 0.0
         self._pubsub: PubSub | None = None
         self.wake = asyncio.Event()
         STREAMS.set_function(lambda: self._count)
@@ -168,9 +170,10 @@ class Listeners:
     async def listening(self, *, person_id: PersonId, token: str, position: UUID | None) -> AsyncIterator[Stream]:
         """A stream of somebody's inbox, behind `position` where they were there before; ends an older one of theirs.
 
-        Raises: Overloaded when there are as many as may be, and while the process stops.
+        Raises: Overloaded when there are as many as may be, when too many came in the last second, and while the
+        process stops.
         """
-        if self._closing or self._count >= self._settings.live.max_streams:
+        if self._closing or self._count >= self._settings.live.max_streams or not self._may_open():
             raise Overloaded()
         session = hashlib.sha256(token.encode()).hexdigest()[:32]
         stream = Stream(new_id(), person_id, session, None if position is None else moment_of(position))
@@ -249,6 +252,16 @@ class Listeners:
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _may_open(self) -> bool:
+        """Whether one more may begin now: to open one costs more than most pages, and selling comes first."""
+        now, most = asyncio.get_running_loop().time(), float(self._settings.live.opens_per_s)
+        self._allowed = min(self._allowed + (now - self._allowed_at) * most, most)
+        self._allowed_at = now
+        if self._allowed < 1:
+            return False
+        self._allowed -= 1
+        return True
 
     def _take(self, data: bytes) -> None:
         try:

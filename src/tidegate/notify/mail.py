@@ -14,12 +14,13 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, parseaddr
 from functools import lru_cache
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from aiosmtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
+from aiosmtplib import SMTPException, SMTPHeloError, SMTPResponseException
 
+from tidegate.notify.dialogue import CLOSING, Dialogue, Lost, Refused
 from tidegate.notify.messages import Words
 from tidegate.notify.rules import display_name, split_address
 from tidegate.platform.problems import StartupError
@@ -30,17 +31,34 @@ class MailServerAway(Exception):
     """The mail server cannot be reached or does not let us in: no message's fault."""
 
 
+BUSY: Final = frozenset({421, 450, 451, 452})
+"""Answers of a server that wants less, or later."""
+
+
 class MailRefused(Exception):
     """The mail server did not take this message. `final`: it never will. The text names no address.
 
-    `doubtful`: it did not answer, so that it may have taken it all the same.
+    `doubtful`: it had all of it and did not answer, so that it may have taken it all the same. `busy`: it wants less,
+    or later. `closing`: it wants nothing at all for now, whatever the message. `silent`: it did not answer.
     """
 
-    def __init__(self, reason: str, *, final: bool, doubtful: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        final: bool,
+        doubtful: bool = False,
+        busy: bool = False,
+        closing: bool = False,
+        silent: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.final = final
         self.doubtful = doubtful
+        self.busy = busy
+        self.closing = closing
+        self.silent = silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +91,7 @@ def compose(mail: Mail, *, sender: str) -> bytes:
         if mail.name
         else f"To: {local}@{domain}{EOL}",
         _header("Subject", mail.words.subject),
-        f"Date: {format_datetime(mail.written_at)}{EOL}",
+        f"Date: {_date(mail.written_at)}{EOL}",
         f"Message-ID: {message_id(mail.key, sender)}{EOL}",
         f"Auto-Submitted: auto-generated{EOL}MIME-Version: 1.0{EOL}",
     ]
@@ -105,6 +123,11 @@ def _header(name: str, value: str) -> str:
     return message.policy.fold(name, message[name])
 
 
+@lru_cache(maxsize=64)
+def _date(written_at: datetime) -> str:
+    return format_datetime(written_at)
+
+
 def _part(kind: str, words: str) -> bytes:
     """A part in quoted-printable, in which no line can look like a boundary."""
     lines = "\r\n".join(words.splitlines()) + "\r\n"
@@ -114,7 +137,13 @@ def _part(kind: str, words: str) -> bytes:
 
 def message_id(key: str, sender: str) -> str:
     """The Message-ID of the mail with this key."""
-    return f"<{key}@{split_address(parseaddr(sender)[1])[1]}>"
+    return f"<{key}{id_ending(sender)}"
+
+
+@lru_cache(maxsize=8)
+def id_ending(sender: str) -> str:
+    """What Message-IDs of a sender end with, behind the mail's key."""
+    return f"@{split_address(parseaddr(sender)[1])[1]}>"
 
 
 class MailServer:
@@ -127,6 +156,7 @@ class MailServer:
         self._sender = settings.sender
         self._address = "@".join(split_address(parseaddr(settings.sender)[1]))
         self._timeout_s = settings.timeout_s
+        self._dialogue: Dialogue | None = None
         self._client = aiosmtplib.SMTP(
             hostname=url.hostname,
             port=url.port,
@@ -145,9 +175,10 @@ class MailServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(SMTPException, OSError):
-            if self._client.is_connected and error is None:
-                await self._client.quit()
+        with contextlib.suppress(Lost, TimeoutError):
+            if self._dialogue is not None and self._dialogue.open and error is None:
+                async with asyncio.timeout(min(self._timeout_s, GOODBYE_S)):
+                    await self._dialogue.leave()
         self._client.close()
 
     async def send(self, mail: Mail) -> str:
@@ -155,45 +186,70 @@ class MailServer:
         message = compose(mail, sender=self._sender)
         local, domain = split_address(mail.email)
         address = f"{local}@{domain}"
-        if not self._client.is_connected:
-            await self._connect()
-        if not address.isascii() and not self._client.supports_extension("smtputf8"):
-            raise MailRefused("the mail server does not take this kind of address", final=True)
+        dialogue = await self._connected()
+        options = [f"SIZE={len(message)}"] if self._client.supports_extension("size") else []
+        if not address.isascii():
+            if not self._client.supports_extension("smtputf8"):
+                raise MailRefused("the mail server does not take this kind of address", final=True)
+            options.append("SMTPUTF8")
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._client.sendmail(
-                    self._address, [address], message, mail_options=[] if address.isascii() else ["SMTPUTF8"]
-                )
-        except (SMTPException, OSError, ValueError) as error:
-            if isinstance(error, TimeoutError):
-                self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
-            raise _refusal(error) from None
+                await dialogue.send(sender=self._address, recipient=address, message=message, options=options)
+        except Refused as refused:
+            raise _refusal(refused) from None
+        except (Lost, TimeoutError) as error:
+            self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
+            raise MailRefused(
+                "no answer in time" if isinstance(error, TimeoutError) else "the connection ended",
+                final=False,
+                doubtful=dialogue.handed_over,
+                silent=True,
+            ) from None
         return message_id(mail.key, self._sender)
 
     async def greet(self) -> None:
         """Connect and log in; nothing is sent. Raises: MailServerAway."""
-        await self._connect()
+        await self._connected()
 
-    async def _connect(self) -> None:
+    async def _connected(self) -> Dialogue:
+        if self._dialogue is not None and self._dialogue.open:
+            return self._dialogue
+        self._client.close()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.connect()
+                await self._introduce()
         except (SMTPException, OSError) as error:
             raise MailServerAway(_reason(error)) from None
+        transport = self._client.transport
+        if transport is None:
+            raise MailServerAway("the connection ended")
+        self._dialogue = Dialogue(
+            cast("asyncio.WriteTransport", transport), pipelining=self._client.supports_extension("pipelining")
+        )
+        return self._dialogue
+
+    async def _introduce(self) -> None:
+        """Say who we are, unless that was needed to get in, and hear what the server can do."""
+        if self._client.is_ehlo_or_helo_needed:
+            try:
+                await self._client.ehlo()
+            except SMTPHeloError:
+                await self._client.helo()
 
 
-def _refusal(error: Exception) -> MailRefused:
+GOODBYE_S: Final = 2.0
+"""How long the mail server has to say goodbye, at most."""
+
+STEPS: Final = {"RCPT": "recipient refused", "MAIL": "sender refused"}
+
+
+def _refusal(refused: Refused) -> MailRefused:
     """What the server's answer means for the message. 5xx is final (RFC 5321), but for answers about ourselves."""
-    if isinstance(error, SMTPRecipientsRefused):
-        codes = [refused.code for refused in error.recipients]
-        return MailRefused(f"recipient refused ({codes[0]})", final=all(code >= 500 for code in codes))
-    if isinstance(error, aiosmtplib.SMTPSenderRefused):
-        return MailRefused(f"sender refused ({error.code})", final=False)
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
-        return MailRefused("the mail server does not take this kind of address", final=True)
-    if isinstance(error, SMTPResponseException):
-        return MailRefused(_reason(error), final=error.code >= 500)
-    return MailRefused(_reason(error), final=False, doubtful=True)
+    words = STEPS.get(refused.step, "mail refused")
+    final = refused.code >= 500 and refused.step in ("RCPT", "DATA", "mail")
+    code = refused.code
+    return MailRefused(f"{words} ({code})", final=final, busy=code in BUSY, closing=code == CLOSING)
 
 
 def _reason(error: Exception) -> str:

@@ -1,30 +1,35 @@
-"""Handing claimed mails to the mail server, a few at once.
+"""Handing mails to the mail server: a few connections, each of which takes the next mail when it is done with one.
 
-Before a handful is handed over it is noted that it will be, under the ids that the mails carry; after it, what came of
-it. So whoever takes over from a worker that died knows which mails may have gone out already: no more than there were
-connections. Those are sent again under the same Message-ID and counted as doubtful; SMTP allows no better.
+Mails are claimed a few at a time, no more than can be sent soon, and a claim says under which ids they are handed over.
+So whoever takes over from a worker that died knows which mails may have gone out already: no more than `mail.window`.
+Those are sent again under the same Message-ID and counted as doubtful; SMTP allows no better. When time runs out
+nothing more is claimed, and what is claimed is sent: nothing has to be given back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 from uuid import UUID
+
+from jinja2 import TemplateError
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.contracts import MessageUnfit
 from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
-from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway, message_id
+from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
 from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_mail
-from tidegate.notify.outcomes import Delivery, Draw, Failure, columns_of, mark_failed, mark_sent
+from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_sent, note_failed
 from tidegate.notify.pacing import Breather
+from tidegate.notify.providers import provider_of
 from tidegate.notify.rules import BadAddress, display_name
-from tidegate.platform.database import Connection, Database
+from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
@@ -32,104 +37,241 @@ from tidegate.platform.settings import Settings
 SECRETS: Final = ("link", "address", "billing")
 """What a mail says besides its variables and an inbox does not: it is kept with the recipient's address."""
 
-NO_TIME = "no time left"
+NO_TIME: Final = Failure("no time left", counts=False, pause_s=0)
+
+IN_TIME: Final = 0.9
+"""Part of a task's time after which nothing is claimed that could not be sent any more."""
+
+AHEAD_S: Final = 1.0
+"""How long the mails of a claim may take, at the pace so far: a pause of their send is felt within it."""
+
+NOTED_WITHIN_S: Final = 0.1
+"""How long an outcome waits for others to be noted together with it."""
+
+LONGEST_WAIT_S: Final = 2.0
+"""Longest that a task waits for a quota; it is handed out again rather than keep its worker."""
+
+
+class Source(Protocol):
+    """Where the mails of a task come from."""
+
+    done: bool
+    """Nothing more is due."""
+
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Claim up to so many mails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of handing a mail over: its Message-ID, or what went wrong and what that says of the server.
+
+    `busy`: it wants less, or later. `silent`: it is not at our service. `answered`: it is, whatever it said.
+    """
+
+    delivery: Delivery
+    message_id: str = ""
+    failure: Failure | None = None
+    busy: bool = False
+    silent: bool = False
+    answered: bool = True
 
 
 async def deliver_mails(
     database: Database,
     settings: Settings,
     draw: Draw,
-    deliveries: Sequence[Delivery],
+    source: Source,
     *,
     within_s: float,
+    urgent: bool,
     breather: Breather | None = None,
-) -> None:
-    """Send claimed mails for up to `within_s` seconds; what is left then is due again at once.
+) -> float:
+    """Send the mails of a source, until there are none or for up to `within_s` seconds.
 
-    A server that cannot be reached ends it, and costs no message an attempt. A mail that somebody withdrew or whose
-    send was paused since it was claimed is not sent.
+    Returns after how many seconds to go on, where the server or a quota wants us to wait for long; short waits are the
+    next task's, so that a quota is used up. A server that cannot be reached ends it, and costs no message an attempt.
     """
-    if not deliveries:
-        return
-    give_up_at = time.monotonic() + within_s
-    writer = Writer(settings, await current_texts(database, settings))
-    waiting = list(deliveries)
-    away: MailServerAway | None = None
-    async with AsyncExitStack() as stack:
-        count = min(settings.mail.connections, len(deliveries))
-        servers = [await stack.enter_async_context(MailServer(settings.mail)) for _ in range(count)]
-        while waiting and away is None and (time.monotonic() < give_up_at or len(waiting) == len(deliveries)):
-            some, waiting = waiting[:count], waiting[count:]
-            async with database.connection() as conn:
-                begun = await _begin(conn, settings, some)
-            stopped = [each for each in some if each.key not in begun]
-            results = await asyncio.gather(
-                *(
-                    _send(server, each, writer)
-                    for server, each in zip(servers, (each for each in some if each.key in begun), strict=False)
-                )
-            )
-            sent = [(each, result) for each, result in results if isinstance(result, str)]
-            failed = [(each, result) for each, result in results if isinstance(result, Failure)]
-            async with database.connection() as conn:
-                await mark_sent(conn, [each for each, _ in sent], provider_ids=[result for _, result in sent])
-            await mark_failed(database, settings, draw, failed)
-            await _give_back(database, settings, draw, stopped, Failure("stopped", counts=False, pause_s=0))
-            for each, result in results:
-                if isinstance(result, MailServerAway):
-                    away = result
-                    waiting.append(each)
-            if breather is not None:
-                await breather.nap()
-    reason = (
-        Failure(NO_TIME, counts=False, pause_s=0)
-        if away is None
-        else Failure(f"mail server away: {away}", counts=False)
-    )
-    await _give_back(database, settings, draw, waiting, reason)
+    sending = Sending(database, settings, draw, source, within_s=within_s, urgent=urgent, breather=breather)
+    await sending.run()
+    return sending.wait_s if sending.wait_s > LONGEST_WAIT_S else 0.0
 
 
-async def _give_back(
-    database: Database, settings: Settings, draw: Draw, deliveries: Sequence[Delivery], why: Failure
-) -> None:
-    await mark_failed(database, settings, draw, [(each, why) for each in deliveries])
+class Sending:
+    """The mails of one task: some are claimed, some are being handed over, of some the outcome is not noted yet.
+
+    Together they are no more than `mail.window`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        draw: Draw,
+        source: Source,
+        *,
+        within_s: float,
+        urgent: bool,
+        breather: Breather | None,
+    ) -> None:
+        self.wait_s = 0.0
+        self._database = database
+        self._settings = settings
+        self._draw = draw
+        self._source = source
+        self._provider = provider_of(database, settings)
+        self._within_s = within_s
+        self._urgent = urgent
+        self._begun_s = time.monotonic()
+        self._breather = breather
+        self._writer: Writer | None = None
+        self._going = asyncio.Event()
+        self._going.set()
+        self._claimed: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._outcomes: list[Outcome] = []
+        self._look = asyncio.Event()
+        self._noted = asyncio.Event()
+        self._handed_over = 0
+        self._answered = 0
+        self._in_hand = 0
+        self._away = ""
+
+    async def run(self) -> None:
+        """Send until nothing is left, or no time. Claiming, sending and noting go on beside each other."""
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            noting = group.create_task(self._note_on())
+            senders = 0
+            while await self._claim() or self._in_hand:
+                for _ in range(senders, min(self._settings.mail.connections, self._in_hand)):
+                    server = await stack.enter_async_context(MailServer(self._settings.mail))
+                    group.create_task(self._send_on(server))
+                    senders += 1
+                await _wait(self._noted, NOTED_WITHIN_S if self._in_hand else self.wait_s)
+            for _ in range(senders):
+                self._claimed.put_nowait(None)
+            noting.cancel()
+        if self._answered >= self._settings.mail.window:
+            self._provider.pace = self._pace()
+
+    async def _claim(self) -> bool:
+        """Claim as many as can be sent soon and before the end; whether there may be more to claim."""
+        self.wait_s = 0.0
+        room = self._room()
+        if self._source.done or self._away or room is None:
+            return False
+        if room < min(self._settings.mail.window // 4, self._in_hand):
+            return True
+        grant = await self._provider.ask(room, urgent=self._urgent)
+        if not grant.mails:
+            self.wait_s = grant.wait_s
+            return grant.wait_s <= min(LONGEST_WAIT_S, self._within_s - self._elapsed_s())
+        claimed = await self._source.take(grant.mails)
+        self._provider.give_back(grant.mails - len(claimed))
+        if claimed and self._writer is None:
+            self._writer = Writer(self._settings, await current_texts(self._database, self._settings))
+        self._in_hand += len(claimed)
+        for delivery in claimed:
+            self._claimed.put_nowait(delivery)
+        return not self._source.done
+
+    def _room(self) -> int | None:
+        """How many more may be claimed; None when there is no time for another. A few before the pace is known."""
+        limits = self._settings.mail
+        pace = self._pace() if self._answered else self._provider.pace
+        if not pace:
+            return min(limits.window, limits.connections) - self._in_hand
+        before_end = pace * (self._within_s * IN_TIME - self._elapsed_s())
+        if before_end < 1:
+            return None
+        soon = max(pace * AHEAD_S, limits.connections)
+        return int(min(limits.window, soon, before_end)) - self._in_hand
+
+    async def _send_on(self, server: MailServer) -> None:
+        """Hand one mail over after the other."""
+        while (delivery := await self._claimed.get()) is not None:
+            if self._away:
+                outcome = Outcome(delivery, failure=_left_alone(self._away), answered=False)
+            elif self._elapsed_s() > self._within_s and self._handed_over >= self._settings.mail.connections:
+                outcome = Outcome(delivery, failure=NO_TIME, answered=False)
+            else:
+                await self._going.wait()
+                self._handed_over += 1
+                outcome = await self._send(server, delivery)
+            self._outcomes.append(outcome)
+            if len(self._outcomes) >= min(self._settings.mail.window // 4, self._in_hand / 2):
+                self._look.set()
+
+    async def _send(self, server: MailServer, delivery: Delivery) -> Outcome:
+        """One broken message must not hold up the others."""
+        assert self._writer is not None, "there is one as soon as a mail is claimed"
+        try:
+            return Outcome(delivery, await server.send(self._writer.mail(delivery)))
+        except MailServerAway as error:
+            self._away = self._away or str(error)
+            return Outcome(delivery, failure=_left_alone(str(error)), silent=True, answered=False)
+        except (BadAddress, MessageUnfit) as error:
+            return Outcome(delivery, failure=Failure(str(error), final=True), answered=False)
+        except TemplateError as error:  # it is as broken the next time; staff may replay it when it is mended
+            return Outcome(delivery, failure=Failure(describe_error(error), final=True), answered=False)
+        except MailRefused as error:
+            failure = Failure(error.reason, final=error.final, doubtful=error.doubtful, counts=not error.closing)
+            away = error.silent or error.closing
+            return Outcome(delivery, failure=failure, busy=error.busy, silent=away, answered=not away)
+        except Exception as error:
+            return Outcome(delivery, failure=Failure(describe_error(error)), answered=False)
+
+    async def _note_on(self) -> None:
+        """Note outcomes, some together; those that came meanwhile are noted next."""
+        while True:
+            await _wait(self._look, NOTED_WITHIN_S)
+            if self._outcomes:
+                await self._note()
+                await self._rest()
+                self._noted.set()
+
+    async def _note(self) -> None:
+        """Write down what came of mails, and what it says of the server."""
+        outcomes, self._outcomes = self._outcomes, []
+        sent = [each for each in outcomes if each.failure is None]
+        failed = [(each.delivery, each.failure) for each in outcomes if each.failure is not None]
+        async with self._database.connection() as conn:
+            await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.message_id for each in sent])
+            await note_failed(conn, self._settings, self._draw, failed)
+        self._in_hand -= len(outcomes)
+        busy = sum(each.busy for each in outcomes)
+        answered = sum(each.answered for each in outcomes)
+        self._answered += len(outcomes)
+        self._provider.answered(answered, busy=busy, pace=self._pace())
+        for _ in range(sum(each.silent for each in outcomes)):
+            self._provider.silent()
+        if self._provider.left_alone:
+            self._away = self._away or "it does not answer"
+
+    async def _rest(self) -> None:
+        """Give the shop the time that it needs: meanwhile no mail is begun."""
+        if self._breather is not None:
+            self._going.clear()
+            await self._breather.nap()
+            self._going.set()
+
+    def _pace(self) -> float:
+        """Mails a second so far."""
+        return self._answered / max(self._elapsed_s(), 0.001)
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._begun_s
 
 
-async def _begin(conn: Connection, settings: Settings, deliveries: Sequence[Delivery]) -> set[tuple[UUID, UUID, str]]:
-    """Note that these are about to be handed over; the keys of those that still may be."""
-    ids = [message_id(_key(each), settings.mail.sender) for each in deliveries]
-    rows = await conn.execute(
-        """
-        UPDATE notify.deliveries d SET provider_id = begun.provider_id
-        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[])
-            AS begun (event_id, recipient_id, channel, provider_id)
-        WHERE (d.event_id, d.recipient_id, d.channel) = (begun.event_id, begun.recipient_id, begun.channel)
-            AND d.state = 'pending' AND NOT EXISTS (
-                SELECT FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
-                WHERE h.event_id = d.event_id AND h.shard_no = d.shard_no
-                    AND (s.paused_at IS NOT NULL OR s.cancelled_at IS NOT NULL)
-            )
-        RETURNING d.event_id, d.recipient_id, d.channel
-        """,
-        (*columns_of(deliveries), ids),
-    )
-    return {(row[0], row[1], row[2]) for row in await rows.fetchall()}
+async def _wait(event: asyncio.Event, most_s: float) -> None:
+    """Until something has happened, or for `most_s` seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            await event.wait()
+    event.clear()
 
 
-async def _send(
-    server: MailServer, delivery: Delivery, writer: Writer
-) -> tuple[Delivery, str | Failure | MailServerAway]:
-    """The Message-ID, or what went wrong: one broken message must not hold up the others."""
-    try:
-        return delivery, await server.send(writer.mail(delivery))
-    except MailServerAway as error:
-        return delivery, error
-    except (BadAddress, MessageUnfit) as error:
-        return delivery, Failure(str(error), final=True)
-    except MailRefused as error:
-        return delivery, Failure(error.reason, final=error.final, doubtful=error.doubtful)
-    except Exception as error:
-        return delivery, Failure(describe_error(error))
+def _left_alone(why: str) -> Failure:
+    return Failure(f"mail server away: {why}", counts=False)
 
 
 LINK_TO_COME: Final = "link.to.come"
@@ -146,7 +288,9 @@ class Writer:
 
     def mail(self, delivery: Delivery) -> Mail:
         """The mail that a delivery is."""
-        address = current_sealer().open_json(bytes(delivery.address_sealed or b""), column=ADDRESS)
+        if not delivery.address_sealed:
+            raise BadAddress("no address")
+        address = current_sealer().open_json(bytes(delivery.address_sealed), column=ADDRESS)
         name = display_name(address["name"])
         unsubscribe = ""
         if "topic_id" in delivery.variables:

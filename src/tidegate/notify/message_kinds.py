@@ -250,7 +250,8 @@ class ConfirmMail:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of message. `inbox` is None where it is only mailed; `must` are variables that each mail shows.
+    """A kind of message. `inbox` is None where it is only mailed; `must` are variables that each mail shows
+    that has them.
 
     `secret`: whoever reads such a mail gets into somebody's account, so only administrators write its texts.
     """
@@ -360,7 +361,14 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 PostMail(**_FOLLOW, body=_POST),
                 must=("unsubscribe_url",),
             ),
-            Kind("message", _("Words of an application"), OwnNote, OwnMail, OwnMail(**_FOLLOW, body=_POST)),
+            Kind(
+                "message",
+                _("Words of an application"),
+                OwnNote,
+                OwnMail,
+                OwnMail(**_FOLLOW, body=_POST),
+                must=("unsubscribe_url",),
+            ),
             Kind(
                 "follow_confirm",
                 _("Confirming a follow"),

@@ -103,11 +103,18 @@ async def mark_failed(
     database: Database, settings: Settings, draw: Draw, failures: Sequence[tuple[Delivery, Failure]]
 ) -> None:
     """Note why; due again after a growing pause, or failed for good."""
-    if not failures:
-        return
+    if failures:
+        async with database.connection() as conn:
+            await note_failed(conn, settings, draw, failures)
+
+
+async def note_failed(
+    conn: Connection, settings: Settings, draw: Draw, failures: Sequence[tuple[Delivery, Failure]]
+) -> None:
+    """`mark_failed` on the caller's connection."""
     limits = settings.mail
     final = [why.final or (why.counts and d.attempts >= limits.max_attempts) for d, why in failures]
-    async with database.connection() as conn:
+    if failures:
         await conn.execute(
             COUNTED.format(
                 marked="""

@@ -20,7 +20,6 @@ import msgspec
 from tidegate.notify.contracts import Channel
 from tidegate.notify.fields import wrong_fields
 from tidegate.notify.own_topics import OwnTopic, find_own_topic, waiting
-from tidegate.notify.replays import DELIVER_TOPIC
 from tidegate.notify.sends import begin_send
 from tidegate.notify.wording import Urgency, check_variables
 from tidegate.platform.database import Connection
@@ -29,6 +28,9 @@ from tidegate.platform.jobs import BULK, WITHIN_1M, WITHIN_10S
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.problems import KeyReused, NotFound
 from tidegate.platform.texts import text as _
+
+DELIVER_TOPIC: Final = "notify.deliver"
+"""Outbox event: hand out the deliveries to single people of an event, in the lane that it names."""
 
 MOST_RECIPIENTS: Final = 1_000
 """Most recipients that one event names."""
@@ -287,3 +289,15 @@ async def delete_old_events(conn: Connection, *, keep_days: int, limit: int) -> 
         for table in ("events", "receipts")
     ]
     return max(done.rowcount for done in removed)
+
+
+async def count_waiting(conn: Connection, *, event_id: EventId) -> int:
+    """How many deliveries of an event to single people wait to be sent."""
+    row = await (
+        await conn.execute(
+            "SELECT count(*) FROM notify.deliveries WHERE event_id = %s AND state = 'pending' AND shard_no IS NULL",
+            (event_id,),
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -46,6 +46,9 @@ CUT_MOST: Final = 0.1
 NEAR: Final = 0.9
 """Above this share of the objective, nothing grows."""
 
+SMOOTH: Final = 0.4
+"""Weight of the last reading among all."""
+
 FELT: Final = 3
 """Cuts need so many requests to be judged by: one slow request of a quiet shop is no crowd."""
 
@@ -82,6 +85,8 @@ class Memory(msgspec.Struct, frozen=True):
     fresh: bool = True
     """Nothing was cut since this send began."""
     cut_s: float = 0.0
+    load: float | None = None
+    """How much of the objective shoppers wait, smoothed: a slowest percent of seconds is a noisy thing."""
     sent_s: float = 0.0
     """When something was last sent."""
     at_s: float = 0.0
@@ -107,21 +112,23 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         over = facts.now_s - memory.sent_s > SETTLE_S
         learned = _learned(facts, memory) if over else memory.idle_ms
         share = 1.0 if alone else START
-        return msgspec.structs.replace(memory, share=share, fresh=True, idle_ms=learned, at_s=facts.now_s)
+        return msgspec.structs.replace(memory, share=share, fresh=True, load=None, idle_ms=learned, at_s=facts.now_s)
     now = msgspec.structs.replace(memory, sent_s=facts.now_s, at_s=facts.now_s)
     if not facts.told:
         return msgspec.structs.replace(now, share=limits.unknown)
     if alone:
         return msgspec.structs.replace(now, share=1.0)
     settled = facts.now_s - memory.cut_s > SETTLE_S
-    load = 0.0 if facts.p99_ms is None else facts.p99_ms / objective_ms(memory, limits)
+    load = (facts.p99_ms or 0.0) / objective_ms(memory, limits)
+    load = load if memory.load is None else SMOOTH * load + (1.0 - SMOOTH) * memory.load
+    now = msgspec.structs.replace(now, load=load)
     if load > 1.0:
         if memory.share <= limits.floor and settled:
             return msgspec.structs.replace(now, idle_ms=_learned(facts, memory))
         if not settled or facts.requests < FELT:
             return now
         share = max(memory.share * max(CUT_MOST, load**-2), limits.floor)
-        return msgspec.structs.replace(now, share=share, fresh=False, cut_s=facts.now_s)
+        return msgspec.structs.replace(now, share=share, fresh=False, load=None, cut_s=facts.now_s)
     if load > NEAR or not settled:
         return now
     grown = memory.share * FAST if memory.fresh else memory.share + STEP

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
@@ -32,6 +32,8 @@ SENDING_KEPT_S: Final = 12
 ROUND_S: Final = 1.0
 NAP_MOST_S: Final = 0.1
 """Longest rest between two statements of one transaction: whoever pauses a send waits for its locks."""
+LEAST_S: Final = 0.001
+ASK_EVERY_S: Final = 0.5
 REST_MOST_S: Final = 5.0
 """Longest rest between two tasks: a worker of all lanes is asked for receipts as well."""
 
@@ -52,10 +54,11 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Breather:
-    """Rests of a worker process, so that it gives no more than a share of its time."""
+    """Rests of a worker process, so that it gives no more than a share of its time; the share is asked for anew."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
         self.share = share
+        self._ask = ask
         self._began_s = time.monotonic()
         self._rested_s = 0.0
 
@@ -65,29 +68,42 @@ class Breather:
 
     async def rest(self) -> None:
         """Rest for what is still owed."""
-        await self._rest(REST_MOST_S)
+        until_s = time.monotonic() + REST_MOST_S
+        while await self._rest(min(ASK_EVERY_S, until_s - time.monotonic())):
+            pass
 
-    async def _rest(self, most_s: float) -> None:
+    async def _rest(self, most_s: float) -> bool:
+        """Rest for at most so long; says whether there was something to rest for."""
         worked_s = time.monotonic() - self._began_s - self._rested_s
         owed_s = min(worked_s * (1.0 / self.share - 1.0) - self._rested_s, most_s)
-        if owed_s > 0.0:
-            began_s = time.monotonic()
-            await asyncio.sleep(owed_s)
-            self._rested_s += time.monotonic() - began_s
+        if owed_s <= LEAST_S:
+            return False
+        began_s = time.monotonic()
+        await asyncio.sleep(owed_s)
+        if self._ask is not None:
+            self.share = await self._ask()
+        self._rested_s += time.monotonic() - began_s
+        return True
 
 
-async def begin_task(settings: Settings) -> Breather:
-    """Say that a bulk send is under way, and learn how much of its time a worker may give it."""
-    share = settings.pacing.unknown_share
-    with suppress(*OUTAGE, msgspec.MsgspecError):
-        async with _valkey(settings) as valkey:
-            line: Any = valkey.pipeline(transaction=False)
-            line.set(SENDING, b"1", ex=SENDING_KEPT_S)
-            line.get(PACE)
-            _, told = await line.execute()
-        if told is not None:
-            share = msgspec.json.decode(told, type=Pace).share
-    return Breather(share)
+@asynccontextmanager
+async def task_with_rests(settings: Settings) -> AsyncIterator[Breather]:
+    """A task of a bulk send, which rests: says that one is under way, and asks how much of its time it may have."""
+    async with _valkey(settings) as valkey:
+
+        async def ask() -> float:
+            with suppress(*OUTAGE, msgspec.MsgspecError):
+                line: Any = valkey.pipeline(transaction=False)
+                line.set(SENDING, b"1", ex=SENDING_KEPT_S)
+                line.get(PACE)
+                _, told = await line.execute()
+                if told is not None:
+                    return msgspec.json.decode(told, type=Pace).share
+            return settings.pacing.unknown_share
+
+        breather = Breather(await ask(), ask)
+        yield breather
+        await breather.rest()
 
 
 async def decide_once(settings: Settings) -> int:

@@ -61,6 +61,8 @@ class GalleryMessage:
 class GalleryContext:
     """Context of `notify/dev_gallery.html`."""
 
+    kinds: tuple[Kind, ...]
+    chosen: Kind
     messages: tuple[GalleryMessage, ...]
 
 
@@ -79,14 +81,19 @@ async def list_mails(request: Request) -> Response:
 
 
 @router.get("/dev/mail/gallery")
-async def show_gallery(request: Request) -> Response:
-    """Every message in every locale of the shop, as it would look now."""
+async def show_gallery(request: Request, message: str = "") -> Response:
+    """Every message, one at a time, in every locale of the shop, as it would look now."""
+    kind = KINDS.get(message) or next(iter(KINDS.values()))
     messages = [
         GalleryMessage(kind, locale, await _preview(request, kind, locale), f"/dev/mail/gallery/{kind.name}/{locale}")
-        for kind in KINDS.values()
         for locale in offered_locales(_settings(request))
     ]
-    return render(request, "notify/dev_gallery.html", GalleryContext(tuple(messages)), headers=FRAMING)
+    return render(
+        request,
+        "notify/dev_gallery.html",
+        GalleryContext(tuple(KINDS.values()), kind, tuple(messages)),
+        headers=FRAMING,
+    )
 
 
 @router.get("/dev/mail/gallery/{template}/{locale}")

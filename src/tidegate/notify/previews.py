@@ -85,7 +85,7 @@ def _check_made(kind: Kind, part: str, made: str, values: Mapping[str, Any]) -> 
         raise TextWrong(_("Use at most %(most)s characters.", most=MAX_LINE))
     if part in ("txt", "html"):
         for name in kind.must:
-            if str(values[name]) not in made:
+            if values[name] and str(values[name]) not in made:
                 raise TextWrong(_("The mail must show %(name)s.", name=f"{{{{ {name} }}}}"))
 
 

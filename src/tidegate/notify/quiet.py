@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_failed
+from tidegate.notify.outcomes import Delivery, Draw, Failure, note_failed
 from tidegate.notify.preferences import zone_of
 from tidegate.notify.rules import quiet_end
 from tidegate.platform.clock import database_now
-from tidegate.platform.database import Database
+from tidegate.platform.database import Connection
 from tidegate.platform.settings import Settings
 
 QUIET: Final = "quiet hours"
@@ -23,7 +23,7 @@ SPREAD_S: Final = 300.0
 
 
 async def wait_for_morning(
-    database: Database, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, expires_at: datetime | None
+    conn: Connection, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, expires_at: datetime | None
 ) -> list[Delivery]:
     """Put back what came in its recipient's quiet hours, and return the rest. It costs no attempt.
 
@@ -31,27 +31,29 @@ async def wait_for_morning(
     """
     if not claimed:
         return []
-    async with database.connection() as conn:
-        now = await database_now(conn)
-        rows = await conn.execute(
-            """
-            SELECT recipient_id, time_zone, quiet_from, quiet_until FROM notify.recipients
-            WHERE recipient_id = ANY (%s) AND quiet_from IS NOT NULL
-            """,
-            ([delivery.recipient_id for delivery in claimed],),
-        )
-        ends: dict[UUID, datetime] = {}
-        for recipient_id, time_zone, starts, until in await rows.fetchall():
-            zone = zone_of(time_zone, settings.follows.time_zone)
-            end = quiet_end(now, zone=zone, starts=starts, ends=until)
-            if end is not None:
-                ends[recipient_id] = end
+    rows = await conn.execute(
+        """
+        SELECT recipient_id, time_zone, quiet_from, quiet_until FROM notify.recipients
+        WHERE recipient_id = ANY (%s) AND quiet_from IS NOT NULL
+        """,
+        ([delivery.recipient_id for delivery in claimed],),
+    )
+    found = await rows.fetchall()
+    if not found:
+        return list(claimed)
+    now = await database_now(conn)
+    ends: dict[UUID, datetime] = {}
+    for recipient_id, time_zone, starts, until in found:
+        zone = zone_of(time_zone, settings.follows.time_zone)
+        end = quiet_end(now, zone=zone, starts=starts, ends=until)
+        if end is not None:
+            ends[recipient_id] = end
     later = [
         (each, Failure(QUIET, counts=False, pause_s=_pause_s(now, ends[each.recipient_id], expires_at, draw)))
         for each in claimed
         if each.recipient_id in ends
     ]
-    await mark_failed(database, settings, draw, later)
+    await note_failed(conn, settings, draw, later)
     return [each for each in claimed if each.recipient_id not in ends]
 
 

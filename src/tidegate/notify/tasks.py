@@ -20,8 +20,8 @@ from tidegate.notify.deliveries import (
     on_order_event,
 )
 from tidegate.notify.messages import LINK_TEMPLATES
-from tidegate.notify.pacing import Breather, begin_task, decide_once
-from tidegate.notify.replays import count_waiting
+from tidegate.notify.own_events import count_waiting
+from tidegate.notify.pacing import Breather, decide_once, task_with_rests
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial
@@ -39,8 +39,8 @@ TELL_TASK = "notify.tell"
 SHARD_TASK = "notify.shard"
 WEBHOOKS_TASK = "notify.webhooks"
 
-PLANNED_WITH_RESTS = 10
-"""Shards that one statement cuts before others have a turn."""
+PLANNED_AT_ONCE = 10
+"""Shards that one task cuts before others have a turn."""
 
 
 @shared_task(name=DELIVER_TASK)
@@ -68,22 +68,24 @@ def shard(self: Task[..., int], event_id: str, shard_no: str) -> int:
 
 
 async def _shard_with_rests(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
-    breather = await begin_task(settings)
-    done = await work_on_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
-    await breather.rest()
-    return done
+    async with task_with_rests(settings) as breather:
+        return await work_on_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
 
 
 async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    """Cut the followers of an event into shards and hand these out; returns how many people were found."""
-    found = 0
-    breather = await begin_task(settings)
-    while planned := await plan_send(database, settings, event_id=event_id, at_once=PLANNED_WITH_RESTS):
-        found += planned
+    """Cut the next followers of an event into shards and hand these out; returns how many people were found.
+
+    What is left is cut by another task behind them, so that telling begins at once. Raises: kombu's OperationalError
+    when the broker is away: the sweeper goes on.
+    """
+    async with task_with_rests(settings):
+        found = await plan_send(database, settings, event_id=event_id, at_once=PLANNED_AT_ONCE)
+        is_rest = found < PLANNED_AT_ONCE * settings.follows.batch
+        if is_rest:
+            await finish_send(database, event_id=event_id)
         await hand_out_shards(database, settings, event_id=event_id)
-        await breather.rest()
-    await finish_send(database, event_id=event_id)
-    await hand_out_shards(database, settings, event_id=event_id)
+        if not is_rest:
+            await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK)])
     return found
 
 

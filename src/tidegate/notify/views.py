@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from tidegate.notify.contracts import Progress, Send, SendState, TopicKind
+from tidegate.notify.contracts import Channel, Progress, Send, SendState, TopicKind
 from tidegate.notify.rules import left_s
+from tidegate.notify.slowing import burst_of, estimate_s
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId
+from tidegate.platform.settings_notify import MailSettings
 
 SENDS: Final = """
 SELECT s.event_id, s.topic_id, t.kind, t.title, s.template, s.variables ->> 'title' AS about, s.channels, s.lane,
@@ -99,6 +101,11 @@ class _Row:
         )
 
     @property
+    def mails_left(self) -> int:
+        """Mails not sent yet; inboxes are full as soon as their shard is written."""
+        return self.untold + self.messages - self.delivered - self.failed - self.suppressed
+
+    @property
     def _state(self) -> SendState:
         if self.cancelled_at is not None:
             return SendState.CANCELLED
@@ -115,13 +122,24 @@ async def list_sends(
     event_id: EventId | None = None,
     topic_id: UUID | None = None,
     application_id: UUID | None = None,
+    limits: MailSettings | None = None,
 ) -> list[Send]:
     """Sends with their progress, of the newest events first, at most `limit`, and only those behind `before`.
 
-    Those of one application, where it is named.
+    Those of one application, where it is named. With `limits` what is left respects the quota in them.
     """
     values: dict[str, Any] = {"limit": limit, "event": event_id, "topic": topic_id, "application": application_id}
     values |= dict(zip(("before_event", "before_topic"), before or (None, None), strict=True))
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(SENDS, values)
-        return [row.send for row in await cursor.fetchall()]
+        return [_at_quota(row.send, row.mails_left, limits) for row in await cursor.fetchall()]
+
+
+def _at_quota(send: Send, mails: int, limits: MailSettings | None) -> Send:
+    """A send that was fast so far takes as long as its quota makes it."""
+    if limits is None or send.state is not SendState.RUNNING or Channel.EMAIL not in send.channels:
+        return send
+    least_s = estimate_s(mails, per_s=limits.per_s, burst=burst_of(limits.per_s, limits.burst))
+    if least_s is None:
+        return send
+    return replace(send, progress=replace(send.progress, left_s=max(send.progress.left_s or 0.0, least_s)))

@@ -68,6 +68,7 @@ class Round:
     answers: list[tuple[Claimed, Answer]] = field(default_factory=list)
     failed_in_row: int = 0
     hold_s: float | None = None
+    """How long the endpoint asked to be left alone, in seconds: 0 where it did not say; None where it did not ask."""
     gone: bool = False
 
     @property
@@ -85,8 +86,8 @@ class Round:
         self.answers.append((claimed, answer))
         self.failed_in_row = self.failed_in_row + 1 if answer.blames_endpoint else 0
         self.gone = self.gone or answer.gone
-        if answer.later and answer.retry_after_s is not None:
-            self.hold_s = max(self.hold_s or 0.0, answer.retry_after_s)
+        if answer.later:
+            self.hold_s = max(self.hold_s or 0.0, answer.retry_after_s or 0.0)
 
 
 async def work_on_endpoints(
@@ -205,13 +206,14 @@ async def _end_round(
 
 
 def _hold_s(limits: WebhookSettings, this: Round, failures: int, draw: Draw) -> float:
-    """How long the endpoint is left alone: as long as it asked for, or the longer the more calls in a row failed."""
-    if this.hold_s is not None:
-        asked = min(this.hold_s, float(limits.retry_after_max_s))
-        return max(asked, 1.0) + draw()
-    if this.gone or not failures or not any(answer.blames_endpoint for _, answer in this.answers):
+    """How long the endpoint is left alone: as long as it asked for, and the longer the more calls in a row failed."""
+    if this.gone or (this.hold_s is None and not any(answer.blames_endpoint for _, answer in this.answers)):
         return 0.0
-    return backoff_s(failures=failures, base_s=limits.hold_base_s, cap_s=limits.hold_cap_s, draw=draw())
+    if this.hold_s is None and not failures:
+        return 0.0
+    pause_s = backoff_s(failures=failures, base_s=limits.hold_base_s, cap_s=limits.hold_cap_s, draw=draw())
+    asked_s = min(this.hold_s or 0.0, float(limits.retry_after_max_s))
+    return max(pause_s, asked_s + draw() if asked_s else 0.0)
 
 
 def _ending(limits: WebhookSettings, claimed: Claimed, answer: Answer, hold_s: float, draw: Draw) -> Ending:

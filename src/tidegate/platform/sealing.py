@@ -7,9 +7,7 @@ its column is authenticated with it, so that a value cannot be moved to another 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,13 +56,13 @@ class Sealer:
 
     def open_json(self, sealed: bytes, *, column: str) -> dict[str, Any]:
         """Decrypt what `seal_json` made. Raises: SealBroken."""
-        value: dict[str, Any] = json.loads(self.open(sealed, column=column))
+        value: dict[str, Any] = msgspec.json.decode(self.open(sealed, column=column))
         return value
 
     def fingerprint(self, text: str, *, column: str) -> bytes:
         """A keyed hash (HMAC-SHA-256, 32 bytes) of the text, folded for comparison, for finding it again."""
         folded = text.strip().casefold()
-        return hmac.new(self.fingerprint_key, f"{column}\0{folded}".encode(), hashlib.sha256).digest()
+        return hmac.digest(self.fingerprint_key, f"{column}\0{folded}".encode(), "sha256")
 
 
 def make_sealer(security: SecuritySettings) -> Sealer:

@@ -13,8 +13,22 @@ class MailSettings(BaseModel):
     smtp_url: str = Field("", description="smtp://USER:PASSWORD@HOST:PORT; `tidegate up` sets it to its mail catcher.")
     sender: str = Field("Tidegate <shop@localhost>", description="From address.")
     timeout_s: Count = Field(20, description="Longest dialogue with the mail server.")
-    batch: Count = Field(500, description="Most messages of one delivery task.")
+    batch: Count = Field(1_000, description="Most messages of one delivery task.")
     connections: Count = Field(8, description="Connections to the mail server that one task uses at once.")
+    window: Count = Field(
+        128, description="Most mails that one task has in hand: after a crash no more of them can come twice."
+    )
+    per_s: float = Field(
+        0.0, ge=0, description="Mails a second that the provider takes from all processes; 0: it has no limit."
+    )
+    burst: int = Field(
+        0, ge=0, description="Mails that may go at once when none went for a while; 0: those of a second."
+    )
+    local_share: float = Field(
+        0.25, gt=0, le=1, description="Part of per_s that each process takes by itself while Valkey is away."
+    )
+    breaker_failures: Count = Field(5, description="Silences of the mail server in a row before it is left alone.")
+    breaker_pause_s: Count = Field(15, description="How long a silent mail server is left alone.")
     lease_s: Count = Field(120, description="How long a delivery task has before its messages are handed out again.")
     max_attempts: Count = Field(10, description="Attempts before a message is set aside as failed.")
     catcher_keep: Count = Field(1_000, description="How many mails the mail catcher keeps.")
@@ -55,6 +69,9 @@ class LiveSettings(BaseModel):
     """Inboxes that are told of new messages while somebody looks."""
 
     max_streams: Count = Field(1_000, description="Most open streams per site process; more get 503.")
+    opens_per_s: Count = Field(
+        50, description="Most streams that begin within a second in a site process; more get 503 and come back later."
+    )
     heartbeat_s: float = Field(
         15.0, gt=0, description="Pause between two signs of life on a stream; its session is looked at, too."
     )

@@ -5,6 +5,7 @@
 
 const NAME = "tidegate-inbox";
 const ADDRESS = "/api/v1/inbox/events";
+const SETTLED_MS = 2000;
 const PAUSES_S = [20, 60, 180, 600];
 const MOST_SEEN = 200;
 const KEPT_S = 30 * 86400;
@@ -132,4 +133,5 @@ addEventListener("pagehide", () => {
   give();
 });
 addEventListener("pageshow", (event) => event.persisted && begin());
-if (counts.length) begin();
+// Who goes on to another page at once need not listen here.
+if (counts.length) setTimeout(begin, region ? 0 : SETTLED_MS);

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx
-import redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.checkout.buying import problem
@@ -67,21 +66,17 @@ async def serving(
 async def test_a_hundred_times_too_many_questions_are_refused_out_of_memory(
     make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
-    """What others may notice is the work that a refusal makes: none in the application, in Valkey or in PostgreSQL."""
+    """What others may notice is the work that a refusal makes: none in the application, so none behind it."""
     await make_room()
     eager, calm = await account(database), await account(database)
     async with serving(settings, trusted=[], status_per_minute=PER_MINUTE) as (client, app, shelf):
         shelf.guard = replace(shelf.guard, held_s=3.0)
-        with redis.Redis.from_url(settings.require_valkey_url()) as valkey:
-            before = valkey.info("stats")["total_commands_processed"]
-            eagerly = [asyncio.create_task(client.get(STATUS, headers=eager)) for _ in range(5 * PER_MINUTE)]
-            await eventually(lambda: shelf.held >= 3 * PER_MINUTE)
-            others = [await client.get(STATUS, headers=headers) for headers in (calm, {}, calm)]
-            assert [answer.status_code for answer in others] == [200] * 3
-            assert not all(task.done() for task in eagerly), "they are answered while refusals are still held back"
-            answers = await asyncio.gather(*eagerly)
-            asked = valkey.info("stats")["total_commands_processed"] - before
-            assert asked < PER_MINUTE / 2, "the site's own rounds and this test's command, and none for a question"
+        eagerly = [asyncio.create_task(client.get(STATUS, headers=eager)) for _ in range(5 * PER_MINUTE)]
+        await eventually(lambda: shelf.held >= 3 * PER_MINUTE)
+        others = [await client.get(STATUS, headers=headers) for headers in (calm, {}, calm)]
+        assert [answer.status_code for answer in others] == [200] * 3
+        assert not all(task.done() for task in eagerly), "they are answered while refusals are still held back"
+        answers = await asyncio.gather(*eagerly)
         assert app.seen == [], "no request for the status came as far as the application"
         refused = [answer for answer in answers if answer.status_code == 429]
         assert 3 * PER_MINUTE <= len(refused) <= 4 * PER_MINUTE

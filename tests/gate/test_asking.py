@@ -80,8 +80,9 @@ async def test_a_hundred_times_too_many_questions_are_refused_out_of_memory(
         assert app.seen == [], "no request for the status came as far as the application"
         refused = [answer for answer in answers if answer.status_code == 429]
         assert 3 * PER_MINUTE <= len(refused) <= 4 * PER_MINUTE
-        long_way = await client.get(f"{STATUS}?long=way", headers=eager)
-        assert app.seen == [STATUS]
+        again = await asyncio.gather(*(client.get(f"{STATUS}?long=way", headers=eager) for _ in range(5)))
+        long_way = next(answer for answer in again if answer.status_code == 429)
+        assert app.seen == [STATUS] * 5
     assert {problem(answer) for answer in [*refused, long_way]} == {(429, "too-many-requests")}
     assert {answer.headers["retry-after"] for answer in refused} <= {"1", "2", "3"}
     same = ("content-type", "cache-control", "vary", "content-security-policy")

@@ -112,6 +112,18 @@ class TestCluster:
             conn.execute(statement)
 
 
+CALM = {
+    "TIDEGATE_JOBS__WORKER_PROCESSES": "1",
+    "TIDEGATE_JOBS__RELAY_POLL_MS": "500",
+    "TIDEGATE_WEBHOOKS__SWEEP_MS": "2000",
+    "TIDEGATE_GATE__ROUNDS_MS": "300",
+}
+"""Shops of tests are many at once on few cores, and idle most of the time: they look around less often."""
+
+AS_SHIPPED = dict.fromkeys(CALM, "")
+"""For a shop whose processes and pauses are those of its users: `Shop(..., environment=AS_SHIPPED)`."""
+
+
 @dataclass(slots=True)
 class Shop:
     """One `tidegate up` with a TIDEGATE_HOME and port of its own."""
@@ -139,7 +151,8 @@ class Shop:
         """The environment of `tidegate` commands beside this shop; none of the developer's own settings."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
         ours = {"TIDEGATE_HOME": str(self.home), "TIDEGATE_PORT": str(self.port)}
-        return {**clean, **COMPILED_PYTHON, **ours, **self.environment}
+        wanted = {**clean, **COMPILED_PYTHON, **ours, **CALM, **self.environment}
+        return {name: value for name, value in wanted.items() if name not in CALM or value}
 
     def start(self, *, prefix: Sequence[str] = ()) -> Shop:
         """Start without waiting; `prefix` is a command that becomes the one it is given."""

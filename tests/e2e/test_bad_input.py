@@ -22,7 +22,7 @@ RUBBISH = "<b>Ünglaublich & 'lang'</b> " * 12
 FORMS = """() => [...document.querySelectorAll('main form[method=post]')]
     .map(form => ({action: form.getAttribute('action') || '',
         names: [...form.elements].filter(field => field.name && field.matches(
-            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=file])'))
+            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=file], [type=time])'))
             .map(field => field.name)}))
     .filter(form => form.names.length)"""
 """The forms of a page into which something is typed."""
@@ -35,7 +35,7 @@ SEND = """([action, names, text]) => {
     form.noValidate = true;
     for (const field of form.elements) {
         if (!field.name || !field.matches(typed)) continue;
-        if (text && field.matches('[type=date], [type=datetime-local]')) continue;
+        if (text && field.matches('[type=date], [type=datetime-local], [type=time]')) continue;
         if (field.matches('[type=email], [type=number]')) field.type = 'text';
         field.removeAttribute('maxlength');
         field.value = text;

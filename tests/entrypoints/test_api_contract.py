@@ -206,7 +206,7 @@ def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:
     cases = operation.as_strategy(generation_mode=mode)
     small = not APART.isdisjoint(operation.definition.raw["tags"])
 
-    @hypothesis.settings(BOUNDED, max_examples=4 if small else 8)
+    @hypothesis.settings(BOUNDED, max_examples=3 if small else 5)
     @hypothesis.given(case=cases)
     def ask(case: Case[Any]) -> None:
         make_plausible(case)

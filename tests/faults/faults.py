@@ -22,6 +22,7 @@ from tests.servers import Shop
 from tests.waiting import eventually
 
 QUICK = {
+    "TIDEGATE_JOBS__WORKER_PROCESSES": "2",
     "TIDEGATE_ACCOUNTS__PURCHASE_REQUESTS_PER_MINUTE": "0",  # the crowd repeats itself more than anybody may
     "TIDEGATE_HOLDS__TTL_S": "3",
     "TIDEGATE_HOLDS__PAYMENT_WINDOW_S": "6",

@@ -19,7 +19,7 @@ from tidegate.notify.shards import expand_shard, finish_send, plan_send
 from tidegate.platform.access_log import note_request
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, new_id
-from tidegate.platform.latency import LEAST_S, STEP, STEPS_MOST, Waits, quantile_s, step_of, together
+from tidegate.platform.latency import LEAST_S, STEP, STEPS_MOST, Waits, quantile_s, step_of, take_counted, together
 from tidegate.platform.latency_sharing import read_latency, sharing_latency
 from tidegate.platform.settings import Settings
 
@@ -93,6 +93,7 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
     assert pace is not None
     assert (pace.sending, pace.told, pace.share) == (True, True, 1.0), "where no site process is, nobody feels it"
     async with sharing_latency(valkey):
+        take_counted()  # what other tests of this process left
         for _ in range(50):
             note_request(("GET", "/products/{slug}", 200, 0.25, "id", 1.0))
             note_request(("GET", "/livez", 200, 9.0, "id", 1.0))

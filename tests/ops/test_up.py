@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.servers import Shop, is_gone, wait_until
+from tests.servers import AS_SHIPPED, Shop, is_gone, wait_until
 
 CHILDREN = {"postgres", "valkey", "site-1", "site-2", "worker", "worker-urgent", "scheduler", "mail-catcher"}
 
@@ -34,7 +34,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """
     folder = tmp_path_factory.mktemp("up") / ("a-long-name-" * 8)
     folder.mkdir()
-    shop = Shop(folder / "home", arguments=())
+    shop = Shop(folder / "home", arguments=(), environment=AS_SHIPPED)
     try:
         yield shop.start(prefix=ORDINARY_USER).wait_ready()
     finally:
@@ -184,7 +184,7 @@ def test_servers_with_a_url_of_their_own_are_not_started(new_shop: NewShop, data
         "TIDEGATE_SUPERVISOR__SITE_PROCESSES": "1",
     }
     shop = new_shop(arguments=(), environment=urls).start().wait_ready()
-    assert set(shop.pids()) == {"site-1", "worker", "worker-urgent", "scheduler"}
+    assert set(shop.pids()) == {"site-1", "worker", "scheduler"}
     assert not (shop.home / "postgres").exists()
     shop.stop()
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.servers import Shop
 from tidegate.platform.embedded.ports import free_port
+from tidegate.platform.problems import StartupError
+from tidegate.rehearse.cli import rehearse_command
+from tidegate.rehearse.running import Rehearsal, rehearse_as_guests
+from tidegate.rehearse.scenario import load_scenario
 
 SMALL = ("--shoppers", "60", "--units", "12", "--seed", "7", "--connections", "16")
 
@@ -53,25 +56,34 @@ def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "sellout-race.json").read_text())
     assert report["told"]["ends"] == {"bought": 5, "sold out": 15}
     assert report["books"] is report["sold"] is None
-    again = rehearse("sellout-race", *target, folder=tmp_path)
-    assert (again.returncode, "sold out" in again.stderr) == (2, True)
+    with pytest.raises(StartupError, match="sold out"):
+        rehearse_as_guests(rehearsal(), target=shop.base_url, drop="for-a-crowd")
+
+
+def rehearsal() -> Rehearsal:
+    return Rehearsal(name="smoke", scenario=load_scenario("smoke"), seed=1)
+
+
+def test_what_cannot_be_played_is_refused_in_one_line(tmp_path: Path) -> None:
+    refused = rehearse("nothing", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "there is no scenario" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StartupError, match="belong together"):
+        rehearse_command("smoke", target="http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("target", "says"),
     [
-        (["nothing"], "there is no scenario"),
-        (["smoke", "--target", "http://127.0.0.1:{port}"], "belong together"),
-        (["smoke", "--target", "http://127.0.0.1:{port}", "--drop", "x"], "does not answer"),
-        (["smoke", "--target", "http://198.51.100.7", "--drop", "x"], "--i-own-this-target"),
-        (["smoke", "--target", "ftp://127.0.0.1", "--drop", "x"], "the address of a shop"),
-        (["smoke", "--target", "http://127.0.0.1:99999", "--drop", "x"], "no address"),
+        ("http://127.0.0.1:{port}", "does not answer"),
+        ("http://198.51.100.7", "--i-own-this-target"),
+        ("ftp://127.0.0.1", "the address of a shop"),
+        ("http://127.0.0.1:8000/shop", "the address of a shop"),
+        ("http://127.0.0.1:99999", "no address"),
     ],
 )
-def test_what_cannot_be_played_is_refused_in_one_line(options: Sequence[str], says: str, tmp_path: Path) -> None:
-    port = str(free_port())
-    refused = rehearse(*(option.replace("{port}", port) for option in options), folder=tmp_path)
-    assert refused.returncode == 2
-    assert says in refused.stderr.splitlines()[-1]
-    assert "Traceback" not in refused.stderr
-    assert list(tmp_path.iterdir()) == []
+def test_what_is_no_target_is_refused(target: str, says: str) -> None:
+    with pytest.raises(StartupError, match=says):
+        rehearse_as_guests(rehearsal(), target=target.replace("{port}", str(free_port())), drop="x")

@@ -153,13 +153,13 @@ def background_specs(
     """The workers, the scheduler and, where no mail server is set, the mail catcher.
 
     One worker has a process of its own for all lanes but bulk; the other has the remaining processes for all lanes.
+    Where there is to be one process only, it has all lanes.
     """
     others = max(settings.jobs.worker_processes - 1, 1)
-    commands = {
-        WORKER: (WORKER, "--processes", str(others)),
-        URGENT: (WORKER, "--processes", "1", *(part for lane in URGENT_LANES for part in ("--lane", lane))),
-        SCHEDULER: (SCHEDULER,),
-    }
+    commands = {WORKER: (WORKER, "--processes", str(others))}
+    if settings.jobs.worker_processes > 1:
+        commands[URGENT] = (WORKER, "--processes", "1", *(part for lane in URGENT_LANES for part in ("--lane", lane)))
+    commands[SCHEDULER] = (SCHEDULER,)
     if mail_catcher:
         commands[MAIL_CATCHER] = (MAIL_CATCHER,)
     return [

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from tidegate.platform.latency import SECONDS_KEPT, Counted, Waits, step_of, take_counted, together
 from tidegate.platform.valkey import OUTAGE
 
-LAG_EVERY_S: Final = 0.02
+LAG_EVERY_S: Final = 0.05
 KEPT_S: Final = 4
 """A process that has told nothing for so long is forgotten."""
 
@@ -32,11 +32,13 @@ PROCESSES_MOST: Final = 500
 async def sharing_latency(valkey: Redis) -> AsyncIterator[None]:
     """Share what this process measures, for the length of a block."""
     Counted.wanted = True
-    tasks = [asyncio.create_task(_measure_lag(), name="lag"), asyncio.create_task(_share(valkey), name="latency")]
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(_measure_lag(), name="lag"), asyncio.create_task(_share(valkey, stop), name="latency")]
     try:
         yield
     finally:
         Counted.wanted = False
+        stop.set()  # a cancellation in the midst of a command may come out as an outage of Valkey
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -50,10 +52,10 @@ async def _measure_lag() -> None:
         Counted.lags[step_of(loop.time() - due)] += 1
 
 
-async def _share(valkey: Redis) -> None:
+async def _share(valkey: Redis, stop: asyncio.Event) -> None:
     key = f"{WHO}:{socket.gethostname()}:{os.getpid()}"
     seconds: deque[Waits] = deque(maxlen=SECONDS_KEPT)
-    while True:
+    while not stop.is_set():
         await asyncio.sleep(1.0)
         seconds.append(take_counted())
         with suppress(*OUTAGE):

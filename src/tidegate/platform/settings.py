@@ -70,7 +70,9 @@ class CacheSettings(BaseModel):
 class JobSettings(BaseModel):
     """Celery workers, the outbox relay and the scheduler."""
 
-    worker_processes: Count = Field(2, description="Processes of a Celery worker.")
+    worker_processes: Count = Field(
+        2, description="Processes of Celery workers; from two on, `up` keeps one of them for what is urgent."
+    )
     relay_batch: Count = Field(200, description="Most outbox events taken at once.")
     relay_poll_ms: Count = Field(100, description="Pause between looks into the outbox when it is empty.")
     event_lease_s: Count = Field(60, description="How long a handler has before its event is handed out again.")

@@ -22,7 +22,8 @@ RUBBISH = "<b>Ünglaublich & 'lang'</b> " * 12
 FORMS = """() => [...document.querySelectorAll('main form[method=post]')]
     .map(form => ({action: form.getAttribute('action') || '',
         names: [...form.elements].filter(field => field.name && field.matches(
-            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=file], [type=time])'))
+            'textarea, input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=file],'
+            + ' [type=time])'))
             .map(field => field.name)}))
     .filter(form => form.names.length)"""
 """The forms of a page into which something is typed."""

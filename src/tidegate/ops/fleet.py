@@ -156,7 +156,7 @@ def background_specs(
     Where there is to be one process only, it has all lanes.
     """
     others = max(settings.jobs.worker_processes - 1, 1)
-    commands = {WORKER: (WORKER, "--processes", str(others))}
+    commands: dict[str, tuple[str, ...]] = {WORKER: (WORKER, "--processes", str(others))}
     if settings.jobs.worker_processes > 1:
         commands[URGENT] = (WORKER, "--processes", "1", *(part for lane in URGENT_LANES for part in ("--lane", lane)))
     commands[SCHEDULER] = (SCHEDULER,)

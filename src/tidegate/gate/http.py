@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 
 from starlette.requests import Request
@@ -38,7 +37,7 @@ from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
 from tidegate.gate.running import Gate, Statuses
 from tidegate.gate.status import KeptStatus
-from tidegate.gate.tickets import claim_of, ticket_of
+from tidegate.gate.tickets import room_of_ticket, ticket_of
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.edge.lean import Ready, Shelf
@@ -265,40 +264,25 @@ def _gate(request: Request) -> Gate:
 async def _person(request: Request) -> Visitor:
     """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
     await keep_session_pace(request)
-    return await _counted(request)
-
-
-async def _counted(request: Request) -> Visitor:
     person = await require_person(request)
     await count(_gate(request), person.id)
     return person
 
 
 async def _own_place(request: Request) -> Joined:
-    """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`.
-
-    The ticket says whose place it is, so that is looked up while the session is; both must name the same person.
-    """
-    gate, slug = _gate(request), request.path_params["slug"]
-    await keep_session_pace(request)
+    """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`."""
+    gate = _gate(request)
+    buyer_id = (await _person(request)).id
+    gate.kept(request.path_params["slug"])
     place_id = parse_id(request.path_params["place_id"])
+    if place_id is None:
+        raise PlaceUnknown()
     ticket = request.headers.get("tidegate-ticket", "")
-    claim = None if place_id is None else claim_of(gate.ring, ticket, place_id=PlaceId(place_id))
-    looking = None if claim is None else asyncio.ensure_future(gate.find(PlaceQuestion(*claim)))
-    try:
-        person = await _counted(request)
-        gate.kept(slug)
-        if place_id is None:
-            raise PlaceUnknown()
-        if looking is None or claim is None or claim[1] != person.id:
-            raise TicketNotGood()
-        joined = await looking
-    finally:
-        if looking is not None and not looking.done():
-            looking.cancel()
-        elif looking is not None and not looking.cancelled():
-            looking.exception()  # of a question that nobody may hear the answer to
-    if joined is None or joined.place.id != place_id or joined.room.slug != slug:
+    room_id = room_of_ticket(gate.ring, ticket, place_id=PlaceId(place_id), buyer_id=buyer_id)
+    if room_id is None:
+        raise TicketNotGood()
+    joined = await gate.find(PlaceQuestion(room_id, buyer_id))
+    if joined is None or joined.place.id != place_id or joined.room.slug != request.path_params["slug"]:
         raise PlaceUnknown()
     return joined
 

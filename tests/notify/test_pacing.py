@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import cast
 
 import psycopg
 import pytest
+import redis
 from redis.asyncio import Redis
 
 from benchmarks.followers import add_followers
@@ -184,3 +186,31 @@ async def test_a_shard_whose_send_was_ended_while_it_was_locked_is_suppressed_by
     assert await tell(database, mailing, event_id) == []
     found = await progress(database, event_id)
     assert (found.expected, found.suppressed, found.over) == (20, 20, True)
+
+
+class Stubborn:
+    """A Valkey whose client tells of a cancellation as of an outage."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    def pipeline(self, *, transaction: bool) -> Stubborn:
+        return self
+
+    def set(self, *_: object, **__: object) -> None:
+        """Is noted nowhere."""
+
+    sadd = expire = set
+
+    async def execute(self) -> None:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise redis.exceptions.TimeoutError from None
+
+
+async def test_telling_ends_though_a_cancellation_comes_out_as_an_outage() -> None:
+    valkey = Stubborn()
+    async with asyncio.timeout(20), sharing_latency(cast("Redis", valkey)):
+        await valkey.asked.wait()

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from benchmarks.followers import add_followers
 from tests.notify.hooking import STAFF, call, endpoint, let_time_pass, order_event, orders, states, with_hooks
 from tests.notify.receiver import Call, Receiver, open_receiver
+from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.notify.inbox import list_inbox
@@ -294,9 +295,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(database: Database, ho
         ids = [hanging.endpoint.endpoint_id, other.endpoint.endpoint_id]
         working = asyncio.create_task(work_on_endpoints(database, hooking, endpoint_ids=ids))
         await slow.hanging.wait()
-        async with asyncio.timeout(10):
-            while len(fast.calls) < 40:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(fast.calls) >= 40)
         await working
         assert slow.most <= hooking.webhooks.connections
         errors = [error for _, _, _, error in await states(database)]

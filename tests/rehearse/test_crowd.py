@@ -144,6 +144,16 @@ async def test_a_failure_of_the_shop_is_one_of_the_visit() -> None:
     assert visit.problems == {"internal-error": 6}
 
 
+@pytest.mark.parametrize("body", ["", "no JSON", "[1]"])
+async def test_an_answer_that_nobody_can_read_is_a_failure_of_the_visit(body: str) -> None:
+    async with puppet(units=1) as shop:
+        shop.opened.set()
+        shop.answer = lambda path, headers: (200, body, "")  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=5, room="draw"))
+    assert visit.ends == {End.FAILED: 5}
+    assert visit.problems == {"unreadable answer": 5}
+
+
 async def test_nobody_listens_and_that_is_said() -> None:
     with pytest.raises(OSError):  # noqa: PT011 - whatever the system calls it
         await play(Puppet(units=1, port=1), scenario(room="none"))

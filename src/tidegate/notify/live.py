@@ -49,7 +49,6 @@ LISTEN_S: Final = 20.0
 """How long one round waits for hints, in seconds."""
 GATHER_S: Final = 0.1
 """How long hints are gathered before a look, in seconds."""
-GRACE_S: Final = 2.0
 
 STREAMS = Gauge("tidegate_inbox_streams", "People who listen to their inboxes.")
 

@@ -49,6 +49,12 @@ LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expi
 Usage = tuple[Mapping[str, float], Mapping[str, float]]
 
 
+class Session(msgspec.Struct, frozen=True):
+    """What of a new guest's session is needed."""
+
+    token: str
+
+
 class JoinedPlace(msgspec.Struct, frozen=True):
     """What of a join's answer is needed."""
 
@@ -274,7 +280,11 @@ class Crowd:
             self._leave(asker, End.FAILED)
         else:
             asker.failures = 0
-            self._follow(asker, answer, now_s)
+            try:
+                self._follow(asker, answer, now_s)
+            except (msgspec.MsgspecError, ValueError):
+                self._tally.problem("unreadable answer")
+                self._leave(asker, End.FAILED)
 
     def _again(self, shopper: Shopper, *, advice_s: float | None) -> None:
         """Try the same once more, later each time, as a well-behaved client does."""
@@ -310,9 +320,8 @@ class Crowd:
             self._refused(shopper, answer)
             return
         if not shopper.token and not self._tokens:  # that was the request for a session
-            shopper.token = _token(answer)
+            shopper.token = msgspec.json.decode(answer.body(), type=Session).token.encode()
             self._ask(shopper, Step.PAGE, now_s)
-            shopper.looked = 0 if shopper.token else 1
             return
         shopper.looked += 1
         if shopper.kind is Kind.BROWSER:
@@ -478,8 +487,3 @@ def _draw_of(told: Drawn) -> Draw | None:
     if told.seed is None or told.root is None or told.size is None:
         return None
     return Draw(draw_key(bytes.fromhex(told.seed), root=bytes.fromhex(told.root), beacon=told.beacon), told.size)
-
-
-def _token(answer: Answer) -> bytes:
-    found = msgspec.json.decode(answer.body(), type=dict[str, object])
-    return str(found.get("token", "")).encode()

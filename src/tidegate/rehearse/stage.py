@@ -159,7 +159,10 @@ async def reckon(database: Database, *, staged: Staged, orders: Sequence[str]) -
 def _broken_rules() -> tuple[str, ...]:
     """What `tidegate books` finds in the shop of this process's settings."""
     command = [sys.executable, "-m", "tidegate", "books", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BOOKS_S, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BOOKS_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise StartupError(f"the books could not be checked within {BOOKS_S:g} s") from None
     try:
         rules = json.loads(done.stdout)["rules"]
     except (ValueError, KeyError):

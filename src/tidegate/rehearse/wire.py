@@ -14,6 +14,8 @@ Asker = TypeVar("Asker")
 
 ID_MARK = b'"id":"'
 ID_LENGTH = 36
+MOST_BYTES = 4 << 20
+"""Of an answer; a longer one ends its connection."""
 
 
 class Answer:
@@ -108,11 +110,17 @@ class Connection(asyncio.Protocol, Generic[Asker]):
         head_end = data.find(b"\r\n\r\n")
         if head_end < 0:
             self._pending = data
+            if len(data) > MOST_BYTES:
+                self.close()
             return
         at = data.find(b"content-length: ", 0, head_end)
-        length = int(data[at + 16 : data.find(b"\r", at)]) if at >= 0 else 0
-        status = int(data[9:12])
-        if self._asker is None or (at < 0 and status not in (204, 304)):
+        try:
+            length = int(data[at + 16 : data.find(b"\r", at)]) if at >= 0 else 0
+            status = int(data[9:12])
+        except ValueError:  # this is no HTTP
+            self.close()
+            return
+        if self._asker is None or (at < 0 and status not in (204, 304)) or length > MOST_BYTES:
             self.close()
             return
         if len(data) < head_end + 4 + length:

@@ -75,7 +75,7 @@ class Wording:
         if step is not Step.PAGE:
             verb = b"DELETE" if step is Step.LEAVE else b"GET"
             return self._place % (verb, shopper.place, shopper.token, shopper.ticket)
-        if guests and not shopper.token and not shopper.looked:
+        if guests and not shopper.token:
             return self._guest
         if shopper.kind is Kind.BROWSER and shopper.looked:
             return self._pages[shopper.looked % len(self._pages)]

@@ -25,7 +25,7 @@ from tidegate.notify.pacing import Breather, decide_once, task_with_rests
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial
-from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhook_endings import end_waiting
 from tidegate.notify.webhook_events import on_order_webhooks, on_send_webhooks
 from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoints
 from tidegate.platform.database import Database
@@ -233,13 +233,13 @@ async def send_webhooks(database: Database, settings: Settings, event: Event) ->
 
 
 async def sweep_webhooks(database: Database, settings: Settings) -> int:
-    """Hand out endpoints with webhooks that are due, and set aside what waits for disabled ones; how many of these.
+    """Hand out endpoints with webhooks that are due, and end what waits for disabled and deleted ones; how many of these.
 
     Raises: kombu's OperationalError when the broker is away.
     """
     await hand_out_webhooks(database, settings)
     async with database.connection() as conn:
-        return await fail_waiting(conn, limit=settings.webhooks.batch)
+        return await end_waiting(conn, limit=settings.webhooks.batch)
 
 
 async def hand_out_webhooks(database: Database, settings: Settings) -> int:

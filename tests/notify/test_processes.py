@@ -264,7 +264,8 @@ async def endings(database: Database, endpoint_id: UUID) -> Counter[str]:
     """How many of an endpoint's webhooks stand how."""
     async with database.connection() as conn:
         found = await conn.execute(
-            "SELECT state, count(*) FROM notify.deliveries WHERE channel = 'webhook' AND recipient_id = %s GROUP BY state",
+            "SELECT state, count(*) FROM notify.deliveries WHERE channel = 'webhook' AND recipient_id = %s"
+            " GROUP BY state",
             (endpoint_id,),
         )
         return Counter(dict(await found.fetchall()))
@@ -322,7 +323,8 @@ async def test_webhooks_survive_the_death_of_their_worker_and_are_told_once_but_
         assert await endings(database, other) == {"suppressed": 5}
         async with database.connection() as conn:
             rows = await conn.execute(
-                "SELECT event_id FROM notify.deliveries WHERE channel = 'webhook' AND recipient_id = %s AND attempts > 1",
+                "SELECT event_id FROM notify.deliveries"
+                " WHERE channel = 'webhook' AND recipient_id = %s AND attempts > 1",
                 (listening,),
             )
             in_hand = {f"msg_{row[0].hex}_{listening.hex}" for row in await rows.fetchall()}

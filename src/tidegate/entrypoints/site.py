@@ -58,8 +58,10 @@ from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
 from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_devices as notify_http_devices
 from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_own_devices as notify_http_own_devices
 from tidegate.notify import http_preferences as notify_http_preferences
 from tidegate.notify import http_receipts as notify_http_receipts
 from tidegate.notify import http_recipients as notify_http_recipients
@@ -230,6 +232,8 @@ ROUTERS = (
     notify_http_dead_letters.router,
     notify_http_recipients.router,
     notify_http_preferences.router,
+    notify_http_devices.router,
+    notify_http_own_devices.router,
     notify_http_topics.router,
     notify_http_events.router,
     notify_http_deliveries.router,

@@ -233,7 +233,7 @@ async def send_webhooks(database: Database, settings: Settings, event: Event) ->
 
 
 async def sweep_webhooks(database: Database, settings: Settings) -> int:
-    """Hand out endpoints with webhooks that are due, and end what waits for disabled and deleted ones; how many of these.
+    """Hand out endpoints with webhooks that are due, and end what waits for disabled and deleted ones; how many.
 
     Raises: kombu's OperationalError when the broker is away.
     """

@@ -14,8 +14,9 @@ CREATE TABLE notify.devices (
     token_fingerprint bytea NOT NULL CHECK (length(token_fingerprint) = 32),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT device_known_once UNIQUE (recipient_id, kind, token_fingerprint)
+    CONSTRAINT device_known_once UNIQUE (kind, token_fingerprint)
 );
+CREATE INDEX devices_recipient ON notify.devices (recipient_id, seen_at);
 
 -- Staff may stop an address by hand, too. What they add and lift is kept, with what they said and who it was.
 -- Older writers know fewer reasons: what they write still fits.

@@ -117,7 +117,7 @@ async def test_after_a_complaint_only_what_somebody_waits_for_is_sent(mailed: Ma
     (held,) = [each for each in found if each["state"] == "suppressed"]
     assert held["last_error"] == "address suppressed: complaint"
     async with mailed.database.transaction() as conn:
-        assert await lift_suppressions(conn, email=ANN.upper()) == 1
+        assert await lift_suppressions(conn, email=ANN.upper(), why="it works again", by=None) == 1
     assert await mailed.mail_news()
 
 

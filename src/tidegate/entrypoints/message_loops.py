@@ -43,7 +43,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
         Loop("delete-follows", in_transaction(database, _delete_follows), HOUR_S),
         Loop("delete-words", in_transaction(database, partial(_delete_words, settings)), HOUR_S),
         Loop("delete-events", in_transaction(database, _delete_events), HOUR_S),
-        Loop("delete-endpoints", in_transaction(database, _delete_endpoints), HOUR_S),
+        Loop("delete-leftovers", in_transaction(database, partial(_delete_leftovers, settings)), HOUR_S),
     ]
 
 
@@ -69,8 +69,10 @@ async def _delete_events(conn: Connection) -> int:
     return await notify.delete_old_events(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
 
 
-async def _delete_endpoints(conn: Connection) -> int:
-    return await notify.remove_deleted_endpoints(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+async def _delete_leftovers(settings: Settings, conn: Connection) -> int:
+    endpoints = await notify.remove_deleted_endpoints(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+    changes = await notify.delete_old_changes(conn, keep_days=settings.jobs.inbox_days, limit=DELETE_BATCH)
+    return max(endpoints, changes)
 
 
 def _make_partitions(settings: Settings) -> int:

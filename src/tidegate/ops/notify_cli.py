@@ -140,11 +140,14 @@ def suppression_show(address: Address, as_json: AsJson = False) -> None:
 
 
 @suppression_app.command("lift")
-def suppression_lift(address: Address) -> None:
+def suppression_lift(
+    address: Address,
+    why: Annotated[str, typer.Option(help="What has changed; it is kept.")] = "lifted by the command line",
+) -> None:
     """Write to an address again. What was suppressed meanwhile is not sent."""
 
     async def lift(database: Database, _: Settings) -> int:
         async with database.transaction() as conn:
-            return await notify.lift_suppressions(conn, email=address)
+            return await notify.lift_suppressions(conn, email=address, why=why, by=None)
 
     typer.echo("This address is written to again." if with_database(lift) else "This address was written to before.")

@@ -45,13 +45,16 @@ PERSONAL_DATA = (
     PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
     PersonalColumn("checkout", "orders", "shipping_sealed", Kind.SEALED, "the name and address that goods are sent to"),
     PersonalColumn("notify", "deliveries", "address_sealed", Kind.SEALED, "the name and address of one message"),
-    PersonalColumn(
-        "notify", "deliveries", "words_sealed", Kind.SEALED, "what an application has said to people by name"
-    ),
+    PersonalColumn("notify", "deliveries", "words_sealed", Kind.SEALED, "what an application says to somebody"),
     PersonalColumn("notify", "devices", "device_sealed", Kind.SEALED, "where a device is told, and what it is called"),
     PersonalColumn("notify", "devices", "token_fingerprint", Kind.FINGERPRINT, "finding a device again"),
     PersonalColumn(
-        "notify", "inbox_messages", "words_sealed", Kind.SEALED, "such words in the inboxes of their readers"
+        "notify",
+        "inbox_messages",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says, in an inbox",
+        sealed_as="notify.deliveries.words_sealed",
     ),
     PersonalColumn(
         "notify",
@@ -64,6 +67,14 @@ PERSONAL_DATA = (
     PersonalColumn("notify", "recipients", "email_fingerprint", Kind.FINGERPRINT, "finding a follower's address again"),
     PersonalColumn(
         "notify",
+        "sends",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says to followers",
+        sealed_as="notify.deliveries.words_sealed",
+    ),
+    PersonalColumn(
+        "notify",
         "suppression_changes",
         "email_fingerprint",
         Kind.FINGERPRINT,
@@ -71,6 +82,14 @@ PERSONAL_DATA = (
     ),
     PersonalColumn(
         "notify", "suppressions", "email_fingerprint", Kind.FINGERPRINT, "writing no more to an address that bounced"
+    ),
+    PersonalColumn(
+        "notify",
+        "words",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says to followers, in their inboxes",
+        sealed_as="notify.deliveries.words_sealed",
     ),
     PersonalColumn(
         "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"

@@ -18,7 +18,8 @@ CREATE TABLE notify.devices (
 );
 CREATE INDEX devices_recipient ON notify.devices (recipient_id, seen_at);
 
--- Staff may stop an address by hand, too. What they add and lift is kept, with what they said and who it was.
+-- Staff may stop an address by hand, too. What is added and lifted is kept, with what was said and who it was: NULL is
+-- the command line.
 -- Older writers know fewer reasons: what they write still fits.
 -- squawk-ignore ban-drop-constraint
 ALTER TABLE notify.suppressions DROP CONSTRAINT suppressions_reason_check;
@@ -29,7 +30,7 @@ CREATE TABLE notify.suppression_changes (
     email_fingerprint bytea NOT NULL CHECK (length(email_fingerprint) = 32),
     change text NOT NULL CHECK (change IN ('added', 'lifted')),
     why text NOT NULL CHECK (length(why) BETWEEN 1 AND 200),
-    changed_by uuid NOT NULL,
+    changed_by uuid,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX suppression_changes_address ON notify.suppression_changes (email_fingerprint, change_id);
@@ -48,6 +49,9 @@ CREATE TABLE notify.providers (
     CHECK ((old_secret_sealed IS NULL) = (old_secret_until IS NULL))
 );
 
--- What an application has said to people by name is theirs: its words are sealed, and stand in no other column.
+-- What applications say may be about a person: their words are sealed, and stand in no other column. Those of a send
+-- stand with it, and in its words for inboxes; those to people by name with each delivery, and in each inbox.
 ALTER TABLE notify.deliveries ADD COLUMN words_sealed bytea;
+ALTER TABLE notify.sends ADD COLUMN words_sealed bytea;
+ALTER TABLE notify.words ADD COLUMN words_sealed bytea;
 ALTER TABLE notify.inbox_messages ADD COLUMN words_sealed bytea;

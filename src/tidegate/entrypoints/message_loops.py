@@ -35,7 +35,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
     return [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
-        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
+        Loop("pace", partial(notify_tasks.pace, database, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),

@@ -144,13 +144,13 @@ async def test_an_address_is_looked_up_stopped_and_written_to_again_with_reasons
     assert (await post(client, STOPPED, f"{STOPPED}/forget", email=ANN, why="asked")).status_code == 404
     stopped = text_of(await post(client, STOPPED, f"{STOPPED}/add", email=ANN, why="asked on the phone"))
     assert "Stopped by staff" in stopped
-    assert "Stopped: asked on the phone" in stopped
+    assert "Stopped : asked on the phone" in stopped
     find, lift = "/api/v1/notify/suppressions/find", "/api/v1/notify/suppressions/lift"
     (item,) = (await client.post(find, json={"email": ANN.upper()})).json()["items"]
     assert item["reason"] == "staff"
     lifted = text_of(await post(client, STOPPED, f"{STOPPED}/lift", email=ANN, why="asked for it again"))
     assert "This address is written to." in lifted
-    assert "Written to again: asked for it again" in lifted
+    assert "Written to again : asked for it again" in lifted
     added = await client.post("/api/v1/notify/suppressions", json={"email": ANN, "why": "by letter"})
     assert [each["reason"] for each in added.json()["items"]] == ["staff"]
     assert (await client.post(lift, json={"email": ANN})).json() == {"lifted": 1}

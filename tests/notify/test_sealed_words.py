@@ -51,7 +51,7 @@ def leaks(database_url: str) -> list[str]:
         return [
             name
             for (name,) in tables
-            if conn.execute(f"SELECT 1 FROM {name} AS t WHERE t::text LIKE %s LIMIT 1", (f"%{CANARY}%",)).fetchone()  # type: ignore[arg-type]
+            if conn.execute(f"SELECT 1 FROM {name} AS t WHERE t::text LIKE %s LIMIT 1", (f"%{CANARY}%",)).fetchone()
         ]
 
 

@@ -105,13 +105,16 @@ async def list_signers(conn: Connection) -> Sequence[Signer]:
 
 async def remove_signer(conn: Connection, *, slug: str) -> None:
     """Believe a provider's signatures no more. Raises: NotFound."""
-    done = await conn.execute("DELETE FROM notify.providers WHERE slug = %s", (slug,))
+    known = SLUG.fullmatch(slug) is not None
+    done = await conn.execute("DELETE FROM notify.providers WHERE slug = %s", (slug if known else "",))
     if not done.rowcount:
         raise NotFound()
 
 
 async def is_signed(conn: Connection, *, slug: str, body: bytes, headers: Mapping[str, str]) -> bool:
     """Whether a provider has signed this body within the last five minutes, and notes that it did."""
+    if not SLUG.fullmatch(slug):
+        return False
     row = await (
         await conn.execute(
             """

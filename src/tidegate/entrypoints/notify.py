@@ -30,6 +30,7 @@ from tidegate.entrypoints.serving import (
 )
 from tidegate.notify import (
     http_deliveries,
+    http_devices,
     http_events,
     http_preferences,
     http_receipts,
@@ -56,6 +57,7 @@ from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_lan
 ROUTERS = (
     http_recipients.router,
     http_preferences.router,
+    http_devices.router,
     http_topics.router,
     http_events.router,
     http_deliveries.router,

@@ -27,6 +27,7 @@ from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_dead_letters as admin_pages_dead_letters
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_keys as admin_pages_keys
 from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
@@ -38,6 +39,7 @@ from tidegate.admin import pages_sends as admin_pages_sends
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
+from tidegate.admin import pages_suppressions as admin_pages_suppressions
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.admin import pages_webhooks as admin_pages_webhooks
 from tidegate.catalog import open_darkroom
@@ -58,8 +60,10 @@ from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
 from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_devices as notify_http_devices
 from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_own_devices as notify_http_own_devices
 from tidegate.notify import http_preferences as notify_http_preferences
 from tidegate.notify import http_receipts as notify_http_receipts
 from tidegate.notify import http_recipients as notify_http_recipients
@@ -203,6 +207,8 @@ ROUTERS = (
     admin_pages_stock.router,
     admin_pages_sends.router,
     admin_pages_webhooks.router,
+    admin_pages_keys.router,
+    admin_pages_suppressions.router,
     admin_pages_dead_letters.router,
     admin_pages_messages.router,
     admin_pages_status.router,
@@ -230,6 +236,8 @@ ROUTERS = (
     notify_http_dead_letters.router,
     notify_http_recipients.router,
     notify_http_preferences.router,
+    notify_http_devices.router,
+    notify_http_own_devices.router,
     notify_http_topics.router,
     notify_http_events.router,
     notify_http_deliveries.router,

@@ -85,6 +85,9 @@ class JobSettings(BaseModel):
     broker_timeout_s: Count = Field(5, description="Longest wait for the broker to connect or answer.")
     queue_max: Count = Field(1_000, description="Most tasks that wait in the broker; further work waits in PostgreSQL.")
     stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
+    lane_patience_s: float = Field(
+        5.0, gt=0, description="A lane that was passed over for so long while others had tasks is asked first, once."
+    )
     notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
     inbox_days: Count = Field(

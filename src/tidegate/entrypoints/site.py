@@ -50,6 +50,7 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
 )
 from tidegate.gate import http as gate_http
@@ -165,7 +166,9 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+    make_server(
+        app, settings.http, shelf=shelf, entrance=make_entrance(settings), on_stop=partial(end_streams, app)
+    ).run(sockets=[sock])
 
 
 def end_streams(app: ASGIApp) -> None:

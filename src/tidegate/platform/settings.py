@@ -20,6 +20,7 @@ from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
 from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
+from tidegate.platform.settings_overload import OverloadSettings
 from tidegate.platform.settings_webhooks import WebhookSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
@@ -328,6 +329,7 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     gate: GateSettings = GateSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    overload: OverloadSettings = OverloadSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()

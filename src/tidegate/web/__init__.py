@@ -2,6 +2,7 @@
 
 from tidegate.platform.texts import language_of
 from tidegate.web.assets import StaticTree, static_url
+from tidegate.web.busy_pages import busy_pages
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
@@ -50,6 +51,7 @@ __all__ = [
     "Visit",
     "Visitor",
     "blamed",
+    "busy_pages",
     "client_address",
     "current_person",
     "ensure_buyer",

@@ -117,7 +117,7 @@ def anything(chance: random.Random) -> Priority:
 @pytest.mark.parametrize("factor", [2, 5])
 def test_it_neither_collapses_nor_swings(serve_s: float, factor: int) -> None:
     shop = Simulation(serve_s)
-    shop.run(rate_per_s=factor / serve_s, seconds=6.0, worth=pays)
+    shop.run(rate_per_s=factor / serve_s, seconds=12.0, worth=pays)
     refused = shop.run(rate_per_s=factor / serve_s, seconds=6.0, worth=pays)
     spent_s = refused["PAY"] * shop.refuse_s
     assert len(shop.took_s) * serve_s + spent_s >= 0.97 * 6.0  # it never waited for work
@@ -144,6 +144,12 @@ def test_pay_comes_first() -> None:
     assert list(refused)[:4] == ["REPORTS", "BROWSE", "STATUS", "JOIN"]
     assert refused["REPORTS"] > 1_500
     assert refused.get("PAY", 0) < 500
+
+
+def test_each_priority_keeps_a_few_places_of_its_own() -> None:
+    doors = Doors(Settings(overload=OverloadSettings(least=32, first=32)))
+    assert sum(doors.admit(Priority.PAY) is not None for _ in range(40)) == 32
+    assert [sum(doors.admit(each) is not None for _ in range(5)) for each in PUBLIC] == [2, 2, 2, 2, 2, 0]
 
 
 def test_a_shop_that_is_slow_for_another_reason_keeps_its_least_and_recovers() -> None:

@@ -19,7 +19,16 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tidegate.platform.overload.rules import Bounds, Priority, Window, next_limit, slowest_s, thresholds, window_s
+from tidegate.platform.overload.rules import (
+    Bounds,
+    Priority,
+    Window,
+    next_limit,
+    own_places,
+    slowest_s,
+    thresholds,
+    window_s,
+)
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger("tidegate.overload")
@@ -110,11 +119,13 @@ class Doors:
         self.limit = self.bounds.within(float(knobs.first))
         self.inside = 0
         """Requests in work, without those in a reserve."""
+        self.by_priority = [0] * len(PRIORITIES)
         self.reserved = [0] * len(PRIORITIES)
         self.refused = [0] * len(PRIORITIES)
         """Refused so far, by priority."""
         self._reserve = knobs.reserve
         self._thresholds = thresholds(self.limit)
+        self._own = own_places(self.limit)
         self._peak = 0
         self._sums_s = dict.fromkeys(PRIORITIES, 0.0)
         self._counts = dict.fromkeys(PRIORITIES, 0)
@@ -124,7 +135,8 @@ class Doors:
     def admit(self, priority: Priority) -> Place | None:
         """A place for a request of this priority; None when it is refused."""
         reserved = priority >= Priority.STAFF and self.reserved[priority] < self._reserve
-        if not reserved and self.inside >= self._thresholds[priority]:
+        full = not reserved and self.inside >= self._thresholds[priority]
+        if full and (self.by_priority[priority] >= self._own or priority is Priority.HEALTH):
             self.refused[priority] += 1
             return None
         return self.let_in(priority, reserved=reserved)
@@ -141,6 +153,7 @@ class Doors:
             self.reserved[place.priority] += 1
             return
         self.inside += 1
+        self.by_priority[place.priority] += 1
         if self.inside > self._peak:  # noqa: PLR1730 - max() costs more than all else here
             self._peak = self.inside
 
@@ -148,8 +161,9 @@ class Doors:
         """Count it no longer."""
         if place.reserved:
             self.reserved[place.priority] -= 1
-        else:
-            self.inside -= 1
+            return
+        self.inside -= 1
+        self.by_priority[place.priority] -= 1
 
     def answered(self, priority: Priority, since_s: float, away_s: float, *, failed: bool) -> None:
         """Learn from an answer. One that failed fast says nothing about how long answers take."""
@@ -169,6 +183,7 @@ class Doors:
             return
         self.limit = next_limit(self.limit, Window(latency_s, self._peak), self.bounds)
         self._thresholds = thresholds(self.limit)
+        self._own = own_places(self.limit)
         for priority in PRIORITIES:
             self._sums_s[priority], self._counts[priority] = 0.0, 0
         self._peak = self.inside

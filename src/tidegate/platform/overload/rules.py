@@ -19,7 +19,7 @@ from enum import IntEnum
 from math import sqrt
 from typing import Final
 
-UP: Final = 0.2
+UP: Final = 0.5
 DOWN: Final = 0.6
 """How much of the way to the wanted limit one window goes. Down is the way to hurry: people wait already."""
 STEEPEST: Final = 0.5
@@ -57,6 +57,10 @@ SHARES: Final[Mapping[Priority, float]] = {
     Priority.HEALTH: 0.0,
 }
 """Share of the limit up to which each is let in; staff so far beyond their reserve, probes never."""
+
+OWN_SHARE: Final = 1 / 16
+"""Share of the limit that each priority has for itself, whoever else is inside: while those that pay wait for a
+database that is away, pages that need none are still shown."""
 
 MEASURED: Final = frozenset(
     {Priority.BROWSE, Priority.STATUS, Priority.JOIN, Priority.HOLD, Priority.PAY},
@@ -104,6 +108,11 @@ def slowest_s(sums_s: Mapping[Priority, float], counts: Mapping[Priority, int]) 
     """Mean latency of the slowest priority that has enough answers; None when none has."""
     means = [sums_s[each] / count for each, count in counts.items() if each in MEASURED and count >= ENOUGH]
     return max(means, default=None)
+
+
+def own_places(limit: float) -> int:
+    """How many of each priority are let in whoever else is inside."""
+    return int(limit * OWN_SHARE)
 
 
 def thresholds(limit: float) -> tuple[int, ...]:

@@ -33,12 +33,13 @@ from tidegate.entrypoints.priorities import Priorities
 from tidegate.platform.overload.doors import Doors
 from tidegate.platform.settings import Settings
 
-STEPS = (0.7, 0.8, 0.9, 1.0, 1.15)
+STEPS = (0.85, 1.0, 1.15)
 """Rates at which the peak is looked for, by what a closed loop did."""
 FACTORS = (2, 5)
 SMOKE_RATE = 40.0
 SMOKE_MOST = 2
 WARM_S = 3.0
+CLOSED_LOOP = 128
 ROUNDS = 20_000
 
 
@@ -120,7 +121,9 @@ def _measure(market: Market, asked: Options) -> dict[str, object]:
     if asked.smoke:
         peak = market.run("express", rate_per_s=SMOKE_RATE, seconds=0.5)
     else:
+        market.connections = CLOSED_LOOP  # few enough that nobody is refused
         saturated = market.run("express", rate_per_s=0.0, seconds=WARM_S).report.per_s
+        market.connections = asked.connections
         say(f"a closed loop does {saturated:,.0f}/s")
         peak = max(
             (_at(market, asked, step * saturated, step) for step in STEPS), key=lambda probe: probe.report.in_time

@@ -50,6 +50,10 @@ class DatabaseSettings(BaseModel):
     pool_min: Count = Field(1, description="Connections kept open per process.")
     pool_max: Count = Field(8, description="Most connections per process.")
     pool_wait_s: float = Field(5.0, gt=0, description="How long a request waits for a free connection.")
+    breaker_failures: Count = Field(
+        3, description="Waits in vain in a row, without a connection for anybody, after which nobody waits any more."
+    )
+    breaker_pause_s: float = Field(1.0, gt=0, description="Pause until one request finds out whether there is one.")
     connect_timeout_s: Count = Field(5, description="Longest wait for a new connection.")
     statement_timeout_ms: Count = Field(10_000, description="Longest statement.")
     idle_in_transaction_timeout_ms: Count = Field(15_000, description="Longest idle time inside a transaction.")

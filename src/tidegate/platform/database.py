@@ -109,6 +109,11 @@ class Database:
         finally:
             await asyncio.shield(self._pool.putconn(conn))
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether nobody waits for a connection, since none came for a while."""
+        return self._breaker.state is BreakerState.OPEN
+
     def _note(self, *, answered: bool) -> None:
         before = self._breaker.state
         if answered:

@@ -238,6 +238,9 @@ class CatalogSettings(BaseModel):
         description="Most bytes of finished pages and API answers of the catalogue that a process keeps; 0 keeps none, "
         "and each request then asks the database.",
     )
+    kept_stale_s: Count = Field(
+        1_800, description="How long what is kept is shown, with a note, while the database is away."
+    )
     kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
     stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 

@@ -10,7 +10,7 @@ from tidegate.web.frames import FRAMING, framed, framed_document
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
-from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
+from tidegate.web.serving_kept import ServeKept, Visit, away, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
@@ -50,6 +50,7 @@ __all__ = [
     "StaticTree",
     "Visit",
     "Visitor",
+    "away",
     "blamed",
     "busy_pages",
     "client_address",

@@ -301,7 +301,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
     timeout_s = settings.cache.timeout_ms / 1000
     valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
     )
     try:
         yield valkey

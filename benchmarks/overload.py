@@ -9,8 +9,9 @@ and nobody comes again after a refusal.
 
 `peak_per_s` is the highest goodput that a rate reached: purchases paid within `--in-time` seconds of when they were
 due, by the seconds of the run. `at_2x` and `at_5x` are offered twice and five times as much as that; their `share` is
-their goodput by the peak. `refusal_us` is the shop's CPU time for one refusal: what the run at 5 x cost beyond its purchases
-at the price that they had at the peak. `limiter_us` is what the doors cost a request that is let in, measured alone.
+their goodput by the peak. `refusal_us` is the shop's CPU time for one refusal: what the run at 5 x cost beyond its
+purchases at the price that they had at the peak. `limiter_us` is what the doors cost a request that is let in, measured
+alone.
 With `--without` the same loads meet the shop with its overload control switched off.
 """
 

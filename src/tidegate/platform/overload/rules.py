@@ -5,7 +5,8 @@ concurrency-limits, 2018): the share of the wanted to the measured latency, plus
 root. There the wanted latency is what an idle server takes. Here it is a setting, since a group commit is slower with
 more requests *because* it does more at once: held near its idle latency it would never fill a batch. Every window lasts
 at least as long as two latencies, so that what is measured is what the last change did (without that a controller of a
-slow process swings). A process that is not full learns nothing about its limit, and keeps it.
+slow process swings). A process that is not half full learns nothing about its limit: whatever makes it slow is not how
+many are inside. It keeps its limit, and comes back to the first one while it is fast.
 
 Who is let in: each priority has a share of the limit (as in Netflix's prioritised load shedding, 2020, and DAGOR of
 WeChat, SoCC 2018), so that what is worth most is refused last.
@@ -25,7 +26,7 @@ DOWN: Final = 0.6
 STEEPEST: Final = 0.5
 """Least share of its limit that a window wants."""
 FULL: Final = 0.5
-"""Share of the limit that must have been in use for the limit to grow."""
+"""Share of the limit that must have been in use for the limit to change."""
 WINDOW_S: Final = 0.1
 LONGEST_WINDOW_S: Final = 2.0
 LATENCIES_IN_WINDOW: Final = 2.0
@@ -94,8 +95,10 @@ def next_limit(limit: float, seen: Window, bounds: Bounds) -> float:
     """The limit after a window."""
     gradient = min(max(bounds.target_s / max(seen.latency_s, 1e-6), STEEPEST), 1.0)
     wanted = limit * gradient + sqrt(limit)
-    if wanted > limit and seen.peak < limit * FULL:
-        return bounds.within(limit)
+    if seen.peak < limit * FULL:
+        if gradient < 1.0 or limit >= bounds.first:
+            return bounds.within(limit)
+        wanted = min(wanted, float(bounds.first))
     return bounds.within(limit + (UP if wanted > limit else DOWN) * (wanted - limit))
 
 

@@ -25,6 +25,7 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
     told_to_commands,
 )
@@ -110,7 +111,7 @@ def serve() -> None:
         start_metrics(settings, process_name=name)
         sys.stdout.write(f"Notify is at {settings.base_url}; `tidegate notify key create` lets an application in.\n")
         sys.stdout.flush()
-        make_server(app, settings.http).run(sockets=[sock])
+        make_server(app, settings.http, entrance=make_entrance(settings)).run(sockets=[sock])
 
 
 @asynccontextmanager

@@ -52,6 +52,7 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
 )
 from tidegate.gate import http as gate_http
@@ -169,7 +170,9 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+    make_server(
+        app, settings.http, shelf=shelf, entrance=make_entrance(settings), on_stop=partial(end_streams, app)
+    ).run(sockets=[sock])
 
 
 def end_streams(app: ASGIApp) -> None:
@@ -306,7 +309,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
     timeout_s = settings.cache.timeout_ms / 1000
     valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
     )
     try:
         yield valkey

@@ -83,6 +83,8 @@ def rehearse_command(
     Without --target a shop of its own is started, sold out and thrown away. Exit code: 0 when every objective holds,
     1 when one does not, 2 when the rehearsal could not be played.
     """
+    from tidegate.platform.settings import current_settings
+    from tidegate.rehearse.progress import Progress
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
@@ -94,17 +96,25 @@ def rehearse_command(
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
-    rehearsal = Rehearsal(
-        name=Path(scenario).stem,
-        scenario=wanted,
-        seed=chosen,
-        connections=connections,
-        on_second=lambda second: _show(console, second),
+    progress = Progress(
+        current_settings().home.absolute(), title=wanted.title, target=target, shoppers=wanted.arrivals.shoppers
     )
-    if target:
-        report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
-    else:
-        report = rehearse_at_home(rehearsal)
+
+    def tell(second: Second) -> None:
+        _show(console, second)
+        progress(second)
+
+    rehearsal = Rehearsal(
+        name=Path(scenario).stem, scenario=wanted, seed=chosen, connections=connections, on_second=tell
+    )
+    try:
+        if target:
+            report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
+        else:
+            report = rehearse_at_home(rehearsal)
+        progress.keep(report)
+    finally:
+        progress.end()
     page, _ = write_report(report, out)
     _print(report)
     typer.echo(sentence(report.verdicts, report.told, units=wanted.sale.units))

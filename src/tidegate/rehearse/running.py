@@ -135,9 +135,16 @@ def undisturbed() -> Iterator[None]:
 
 
 class Item(msgspec.Struct, frozen=True):
-    """What a drop sells."""
+    """What a drop sells, and how much of it is left."""
 
     sku: str
+    left: int
+
+
+class RoomPhase(msgspec.Struct, frozen=True):
+    """Of a waiting room's status."""
+
+    phase: str
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -168,9 +175,21 @@ def _sale_of(target: str, drop: str) -> Offer:
         raise StartupError(
             f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
         )
-    if not offer.items:
-        raise StartupError(f"the drop {drop!r} sells nothing")
+    if not any(item.left for item in offer.items):
+        raise StartupError(f"the drop {drop!r} has nothing to sell: nothing is left of its stock")
+    if offer.room != "none" and _room_phase(target, drop) in ("sold_out", "closed"):
+        raise StartupError(
+            f"the waiting room of {drop!r} is closed: play the drop again first (tidegate drop replay {drop})"
+        )
     return offer
+
+
+def _room_phase(target: str, drop: str) -> str:
+    try:
+        answer = httpx.get(f"{target}/api/v1/drops/{drop}/status", timeout=TIMEOUT_S)
+        return msgspec.json.decode(answer.content, type=RoomPhase).phase
+    except (httpx.HTTPError, msgspec.MsgspecError):
+        raise StartupError(f"the shop at {target} does not tell of the waiting room of {drop!r}") from None
 
 
 def _checked_target(target: str, *, owned: bool) -> SplitResult:

@@ -40,7 +40,7 @@ def played(began_at: float, name: str = "smoke") -> Report:
 async def test_staff_see_a_rehearsal_while_it_goes_on_and_its_report_afterwards(
     client: httpx.AsyncClient, database: Database, settings: Settings
 ) -> None:
-    await sign_in(client, database, settings)
+    await sign_in(client, database)
     assert "No rehearsal is under way." in text_of(await client.get("/admin/rehearsals"))
     progress = Progress(settings.home, title="A <small> drop", target="http://127.0.0.1:8000", shoppers=4_321)
     for n in (1.0, 2.0):
@@ -62,10 +62,8 @@ async def test_staff_see_a_rehearsal_while_it_goes_on_and_its_report_afterwards(
 
 
 @pytest.mark.parametrize("name", ["20261118-100640-none", "..%2Fsecrets", "now", "20261118-100640-a.summary"])
-async def test_what_is_no_report_is_not_there(
-    name: str, client: httpx.AsyncClient, database: Database, settings: Settings
-) -> None:
-    await sign_in(client, database, settings)
+async def test_what_is_no_report_is_not_there(name: str, client: httpx.AsyncClient, database: Database) -> None:
+    await sign_in(client, database)
     assert (await client.get(f"/admin/rehearsals/{name}.html")).status_code == 404
 
 

@@ -37,7 +37,7 @@ def test_costs_are_found_again(site_us: dict[Step, float], idle: float, seed: in
     assert [cost.kind for cost in found] == ["site"], "of other programs nothing is known"
     total = sum(site_us.values())
     for step in STEPS:
-        assert found[0].request_us[step] == pytest.approx(site_us[step], abs=0.1 * total)
+        assert found[0].request_us[step] == pytest.approx(site_us[step], abs=0.2 * total)
 
 
 def test_nothing_is_said_of_a_rehearsal_too_short_for_it() -> None:

@@ -29,10 +29,10 @@ USUAL_US: Mapping[str, float] = {
 }
 """About what a site process spends, in microseconds; only proportions matter."""
 
-PULL = 0.05
+PULL = 0.003
 """How much the usual proportions weigh against what was measured."""
 
-ROUNDS = 300
+ROUNDS = 2_000
 BUSY_SHARE = 0.85
 """A process that uses so much of a core cannot do much more."""
 
@@ -83,30 +83,27 @@ def costs_of(timeline: Sequence[Second]) -> tuple[Cost, ...]:
 
 
 def _cost(kind: str, steps: Sequence[str], looked: Sequence[Window]) -> Cost:
+    """Non-negative least squares by coordinate descent; the last column is the time itself."""
     spent = [window.cpu_s.get(kind, 0.0) for window in looked]
-    counts = {step: [window.counts.get(step, 0) for window in looked] for step in steps}
-    squares = {step: sum(n * n for n in counts[step]) for step in steps}
-    usual = {step: USUAL_US.get(step, 100.0) / 1e6 for step in steps}
-    expected = [sum(usual[step] * counts[step][n] for step in steps) for n in range(len(looked))]
-    scale = sum(spent) / max(sum(expected), 1e-9)
-    cost = {step: scale * usual[step] for step in steps}
-    idle = 0.0
-    left = [spent[n] - scale * expected[n] for n in range(len(looked))]
+    columns = [[float(window.counts.get(step, 0)) for window in looked] for step in steps]
+    columns.append([window.seconds for window in looked])
+    products = [[_dot(one, other) for other in columns] for one in columns]
+    wanted = [_dot(column, spent) for column in columns]
+    usual = [USUAL_US.get(step, 100.0) / 1e6 for step in steps]
+    scale = sum(spent) / max(_dot(usual, [sum(column) for column in columns[:-1]]), 1e-9)
+    likely = [*(scale * each for each in usual), 0.0]
+    pull = [*(PULL * products[n][n] for n in range(len(steps))), 0.0]
+    cost = likely[:]
     for _ in range(ROUNDS):
-        for step in steps:
-            column, square = counts[step], squares[step]
-            fit = sum(n * over for n, over in zip(column, left, strict=True)) + square * cost[step]
-            now = max((fit + PULL * square * scale * usual[step]) / (square * (1 + PULL)), 0.0)
-            change, cost[step] = now - cost[step], now
-            left = [over - change * n for n, over in zip(column, left, strict=True)]
-        now = max(sum(over + idle * w.seconds for over, w in zip(left, looked, strict=True)) / _length(looked), 0.0)
-        left = [over - (now - idle) * window.seconds for over, window in zip(left, looked, strict=True)]
-        idle = now
-    return Cost(kind, round(idle, 3), {step: round(1e6 * seconds, 1) for step, seconds in cost.items()})
+        for n, row in enumerate(products):
+            rest = wanted[n] - _dot(row, cost) + row[n] * cost[n]
+            cost[n] = max((rest + pull[n] * likely[n]) / max(row[n] + pull[n], 1e-9), 0.0)
+    of_steps = {step: round(1e6 * seconds, 1) for step, seconds in zip(steps, cost[:-1], strict=True)}
+    return Cost(kind, round(cost[-1], 3), of_steps)
 
 
-def _length(looked: Sequence[Window]) -> float:
-    return max(sum(window.seconds for window in looked), 1e-9)
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
 
 
 def limits(

@@ -30,6 +30,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.problems import StartupError
+from tidegate.platform.settings import current_settings
 from tidegate.rehearse.contracts import Sale, SignIn
 from tidegate.rehearse.monitor import kind_of
 from tidegate.rehearse.wording import Login
@@ -68,6 +69,7 @@ def own_shop(home: Path) -> Iterator[Shop]:
     """
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
+    current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
     with said.open("ab") as out:
         command = [sys.executable, "-m", "tidegate", "up", "--demo"]

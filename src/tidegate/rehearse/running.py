@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ ADDRESSES = 200
 """Addresses of this machine (127.0.0.0/8) that a crowd comes from: the shop limits what one address may ask."""
 
 TIMEOUT_S = 10.0
+SWITCH_S = 0.000_5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,12 @@ def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: b
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without the collector of cyclic garbage, of which a crowd makes hardly any: it would look at every shopper."""
+    """Without the collector of cyclic garbage, of which a crowd makes hardly any: it would look at every shopper.
+
+    And threads that look at processes meanwhile give way to the crowd after half a millisecond.
+    """
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -132,6 +139,7 @@ def undisturbed() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
+        sys.setswitchinterval(before_s)
 
 
 class Item(msgspec.Struct, frozen=True):

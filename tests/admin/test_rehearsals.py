@@ -54,17 +54,17 @@ async def test_staff_see_a_rehearsal_while_it_goes_on_and_its_report_afterwards(
     page = await client.get("/admin/rehearsals")
     assert "No rehearsal is under way." in text_of(page)
     assert "5 shoppers came for 5 units, 5 bought" in text_of(page)
-    address = "/admin/rehearsals/20261118-100640-smoke.html"
+    address = "/admin/rehearsals/20261118-110640-smoke"
     assert address in page.text
     kept = await client.get(address)
-    assert kept.headers["content-disposition"] == 'attachment; filename="20261118-100640-smoke.html"'
+    assert kept.headers["content-disposition"] == 'attachment; filename="20261118-110640-smoke.html"'
     assert "<title>A short one: rehearsal</title>" in kept.text
 
 
-@pytest.mark.parametrize("name", ["20261118-100640-none", "..%2Fsecrets", "now", "20261118-100640-a.summary"])
+@pytest.mark.parametrize("name", ["20261118-110640-none", "..%2Fsecrets", "now", "20261118-110640-a.summary"])
 async def test_what_is_no_report_is_not_there(name: str, client: httpx.AsyncClient, database: Database) -> None:
     await sign_in(client, database)
-    assert (await client.get(f"/admin/rehearsals/{name}.html")).status_code == 404
+    assert (await client.get(f"/admin/rehearsals/{name}")).status_code == 404
 
 
 def test_a_rehearsal_that_fell_silent_is_not_under_way(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_bounded_number_of_reports_is_kept_and_the_newest_stay(tmp_path: Path)
 def test_what_somebody_else_wrote_there_breaks_nothing(tmp_path: Path) -> None:
     folder = rehearsals_folder(tmp_path)
     folder.mkdir()
-    for name in ("now.json", "20261118-100640-x.summary.json", "x.summary.json"):
+    for name in ("now.json", "20261118-110640-x.summary.json", "x.summary.json"):
         (folder / name).write_text("{")
     assert ops.past_rehearsals(tmp_path) == ()
     assert ops.rehearsal_under_way(tmp_path, now=time.time()) is None

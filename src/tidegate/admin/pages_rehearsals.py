@@ -62,7 +62,7 @@ async def show_rehearsals(request: Request) -> Response:
     return render(request, "admin/rehearsals.html", context, headers=NOT_KEPT)
 
 
-@router.get("/{name}.html")
+@router.get("/{name}")
 async def download_report(request: Request, name: str) -> Response:
     """A report, to be kept: it is a file of its own, with styles that a page of this site may not bring along."""
     shop: Shop = request.app.state.shop

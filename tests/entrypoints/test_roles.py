@@ -118,6 +118,8 @@ TABLE: dict[tuple[str, str], For] = {
     ("POST", "/admin/drops/{slug}/room/open"): For.STAFF,
     ("POST", "/admin/drops/{slug}/room/pause"): For.STAFF,
     ("GET", "/admin/settings"): For.STAFF,
+    ("GET", "/admin/rehearsals"): For.STAFF,
+    ("GET", "/admin/rehearsals/{name}"): For.STAFF,
     ("GET", "/admin/status"): For.STAFF,
     ("GET", "/admin/stock"): For.STAFF,
     ("GET", "/admin/stock/{variant_id}"): For.STAFF,

@@ -34,6 +34,7 @@ from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_rehearsals as admin_pages_rehearsals
 from tidegate.admin import pages_rooms as admin_pages_rooms
 from tidegate.admin import pages_sends as admin_pages_sends
 from tidegate.admin import pages_settings as admin_pages_settings
@@ -215,6 +216,7 @@ ROUTERS = (
     admin_pages_dead_letters.router,
     admin_pages_messages.router,
     admin_pages_status.router,
+    admin_pages_rehearsals.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
     admin_pages_rooms.router,

@@ -29,8 +29,11 @@ USUAL_US: Mapping[str, float] = {
 }
 """About what a site process spends, in microseconds; only proportions matter."""
 
-PULL = 0.003
+PULL = 0.02
 """How much the usual proportions weigh against what was measured."""
+
+RARE = 0.0002
+"""The same for requests that are too rare to explain anything, beside those that cost most."""
 
 ROUNDS = 2_000
 BUSY_SHARE = 0.85
@@ -92,7 +95,8 @@ def _cost(kind: str, steps: Sequence[str], looked: Sequence[Window]) -> Cost:
     usual = [USUAL_US.get(step, 100.0) / 1e6 for step in steps]
     scale = sum(spent) / max(_dot(usual, [sum(column) for column in columns[:-1]]), 1e-9)
     likely = [*(scale * each for each in usual), 0.0]
-    pull = [*(PULL * products[n][n] for n in range(len(steps))), 0.0]
+    most = max(products[n][n] * each * each for n, each in enumerate(usual))
+    pull = [*(PULL * products[n][n] + RARE * most / (each * each) for n, each in enumerate(usual)), 0.0]
     cost = likely[:]
     for _ in range(ROUNDS):
         for n, row in enumerate(products):

@@ -84,8 +84,8 @@ def _clients(wanted: argparse.Namespace) -> dict[str, Any]:
             chosen = {each: commands[each] for each in commands if each in wanted.clients and each not in absent}
             rounds: dict[str, list[Mapping[str, float]]] = {each: [] for each in chosen}
             for _ in range(wanted.rounds):
-                for client, command in chosen.items():
-                    rounds[client].append(measure(command, port=port, seconds=wanted.seconds))
+                for client, line in chosen.items():
+                    rounds[client].append(measure(line, port=port, seconds=wanted.seconds))
                     print(f"{client}: {rounds[client][-1]}", file=sys.stderr)
     return _compared(rounds) | {"missing": sorted(absent)}
 

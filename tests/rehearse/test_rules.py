@@ -131,7 +131,7 @@ def test_chance_is_spread_evenly_over_shoppers_and_their_decisions() -> None:
 
 def test_every_scenario_that_is_shipped_can_be_played() -> None:
     names = scenario_names()
-    assert {"smoke", "drop", "sellout-race", "browse-storm", "flash-crowd", "soak"} <= set(names)
+    assert {"smoke", "drop", "sellout-race", "browse-storm", "overload", "flash-crowd", "soak"} <= set(names)
     for name in names:
         assert check_scenario(load_scenario(name)) is None
 

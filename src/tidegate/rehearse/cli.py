@@ -129,8 +129,9 @@ def _show(console: Console, second: Second) -> None:
         p99 = "-" if second.p99_ms is None else f"{second.p99_ms:,.0f} ms"
         left = "" if second.left is None else f", {second.left:,} left"
         line = (
-            f"{second.at:5.0f} s  {second.inside:,} inside, {second.waiting:,} waiting, {second.in_flight:,} asking"
-            f" over {second.sockets:,} sockets, {second.answered:,} answers/s, {second.bought:,} orders/s, p99 {p99}{left}"
+            f"{second.at:5.0f} s  {second.inside:,} inside, {second.waiting:,} waiting, {second.in_flight:,} asking "
+            f"over {second.sockets:,} sockets, {second.answered:,} answers/s, {second.bought:,} orders/s, "
+            f"p99 {p99}{left}"
         )
         console.print(line, end="\r" if console.is_terminal else "\n", highlight=False)
 

@@ -87,6 +87,7 @@ class Servers:
             for number in range(counts[kind]):
                 listeners = self._listeners(kind, number, counts[kind])
                 self._servers[kind].append(self._server(kind, number, listeners, gate_fd=gate_fd))
+        self._coming.clear()
 
     async def ready(self) -> None:
         """Return when all serve. Raises: StartupError."""
@@ -152,7 +153,6 @@ class Servers:
         """Processes that serve, by their numbers. Raises: StartupError when one of them does not come to that."""
         made = {number: self._server(kind, number, listeners) for number, listeners in wanted.items()}
         coming = {server.child for server in made.values()}
-        self._coming |= coming
         try:
             await asyncio.gather(*(self._ready(child) for child in coming))
         except BaseException:
@@ -183,7 +183,9 @@ class Servers:
             started_file=self._home.run / f"started-{os.getpid()}-{self._started}",
             gate_fd=gate_fd,
         )
-        return Server(listeners, port, self._add(spec))
+        server = Server(listeners, port, self._add(spec))
+        self._coming.add(server.child)
+        return server
 
     async def _ready(self, child: Child) -> None:
         await child.ready(timeout_s=self._settings.supervisor.start_timeout_s)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -195,7 +196,8 @@ class StoppingServer(Server):
         """Begin to serve."""
         await super().startup(sockets)
         if self.started:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self._told_to_drain)
+            if threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.drain)
             if self.on_start is not None:
                 self.on_start()
 
@@ -207,7 +209,8 @@ class StoppingServer(Server):
             await self._drain(sockets or [])
         await super().shutdown(sockets)
 
-    def _told_to_drain(self) -> None:
+    def drain(self) -> None:
+        """Leave without losing a request: what SIGQUIT asks for."""
         self._drains = self.should_exit = True
 
     async def _drain(self, sockets: Sequence[socket.socket]) -> None:
@@ -220,7 +223,7 @@ class StoppingServer(Server):
         for connection in list(self.server_state.connections):
             cast("BoundedProtocol", connection).drain()
         deadline_s = asyncio.get_running_loop().time() + self.drain_s
-        while self.server_state.connections and not self.force_exit:
+        while self.server_state.connections and not self.force_exit and not self._captured_signals:
             if asyncio.get_running_loop().time() > deadline_s:
                 return
             await asyncio.sleep(DRAIN_LOOK_S)
@@ -233,7 +236,7 @@ def make_server(
     shelf: Shelf | None = None,
     on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
-) -> Server:
+) -> StoppingServer:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
     What is on the `shelf` is answered without `app`. `on_start` is called once it serves, `on_stop` before it waits for

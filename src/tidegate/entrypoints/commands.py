@@ -47,6 +47,7 @@ def _add_merchants(app: typer.Typer) -> None:
     from tidegate.gate import cli as gate
     from tidegate.ops import cli as ops
     from tidegate.rehearse import cli as rehearse
+    from tidegate.rehearse import plan_cli as plan
 
     app.add_typer(ops.import_app, name="import")
     app.add_typer(ops.stock_app, name="stock")
@@ -66,6 +67,7 @@ def _add_merchants(app: typer.Typer) -> None:
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
         ("rehearse", rehearse.rehearse_command),
+        ("plan", plan.plan_command),
     ):
         app.command(name)(command)
 

@@ -20,7 +20,7 @@ from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.entrypoints.composing import open_buying, open_pages, open_people, open_waiting, serve_app
 from tidegate.entrypoints.serving import bare_app, shop_checks
 from tidegate.gate import http as gate_http
-from tidegate.payments import http_sandbox
+from tidegate.payments import Provider, http_sandbox
 from tidegate.platform.edge.forwarding import Forwarding, Parts
 from tidegate.platform.edge.health import health_router
 from tidegate.platform.edge.hot import HotRoute
@@ -77,14 +77,18 @@ GATE = Part(
 PARTS: Sequence[Part] = (CHECKOUT, GATE)
 
 
-def create_app(part: Part, settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
+def create_app(
+    part: Part, settings: Settings, *, providers: Sequence[Provider] = (), shelf: Shelf | None = None
+) -> ASGIApp:
     """A part with its edge; its start and stop open and close what it needs (ASGI lifespan).
+
+    `providers` are ways to pay beyond those that the settings name.
 
     Raises: StartupError when a key or a setting of the edge is missing or wrong.
     """
     form_key(settings.security)
     app = bare_app(settings, lifespan=partial(_running, part))
-    app.state.extra_providers = ()
+    app.state.extra_providers = tuple(providers)
     app.state.shelf = shelf or Shelf(settings)
     app.include_router(health_router(shop_checks(app)))
     for router in part.routers + (part.demo_routers if settings.demo else ()):
@@ -92,9 +96,13 @@ def create_app(part: Part, settings: Settings, *, shelf: Shelf | None = None) ->
     return make_app(app, settings, hot=part.hot, error_page=error_page)
 
 
-def serve(part: Part, settings: Settings) -> None:
-    """Serve a part. Raises: as `serve_app`."""
-    serve_app(settings, lambda told, shelf: create_app(part, told, shelf=shelf), default_name=part.name)
+def serve(part: Part, settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
+    """Serve a part; `providers` are ways to pay beyond those that the settings name. Raises: as `serve_app`."""
+
+    def create(told: Settings, shelf: Shelf) -> ASGIApp:
+        return create_app(part, told, providers=providers, shelf=shelf)
+
+    serve_app(settings, create, default_name=part.name)
 
 
 def forward_parts(settings: Settings, *, file: Parts | None = None) -> Callable[[ASGIApp], ASGIApp]:

@@ -138,6 +138,9 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
 
+    steps: dict[str, int] = msgspec.field(default_factory=dict)
+    """Answers by what was asked for."""
+
 
 class Latency(msgspec.Struct, frozen=True):
     """How long one kind of request took, in milliseconds, from the moment it was due."""
@@ -199,6 +202,11 @@ class Report(msgspec.Struct, frozen=True):
     verdicts: tuple[Verdict, ...]
     advice: tuple[str, ...]
     version: str
+    processes: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many of each kind the shop had; empty for a shop that ran already."""
+
+    cores: int = 0
+    """Of the machine on which shop and crowd ran; 0 for a shop that ran already."""
 
     @property
     def passed(self) -> bool:

@@ -15,6 +15,11 @@ CROWD = "crowd"
 """The rehearsal's own process."""
 
 
+def kind_of(name: str) -> str:
+    """`site` for `site-2`."""
+    return name.rstrip("0123456789").rstrip("-")
+
+
 class Monitor:
     """Call `look` once a second, in a thread: cores used since the last call, and resident MiB, by kind of process."""
 
@@ -23,7 +28,7 @@ class Monitor:
         self._roots: list[tuple[str, psutil.Process]] = []
         for name, pid in [*processes, (CROWD, psutil.Process().pid)]:
             try:
-                self._roots.append((name.rstrip("0123456789").rstrip("-"), psutil.Process(pid)))
+                self._roots.append((kind_of(name), psutil.Process(pid)))
             except psutil.NoSuchProcess:
                 continue
         self._spent: dict[int, float] = {}

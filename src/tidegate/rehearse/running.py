@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -20,7 +22,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
 from tidegate.rehearse.crowd import Crowd, Ways
-from tidegate.rehearse.monitor import Monitor
+from tidegate.rehearse.monitor import Monitor, kind_of
 from tidegate.rehearse.rules import advise, judge
 from tidegate.rehearse.stage import SKU, SLUG, moment, own_shop, reckon, stage
 from tidegate.rehearse.wording import Goods, Wording
@@ -54,7 +56,10 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
         tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
         own_shop(Path(folder) / "home") as shop,
     ):
-        return uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes)))
+        report = uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes)))
+    return msgspec.structs.replace(
+        report, processes=dict(Counter(kind_of(name) for name, _ in shop.processes)), cores=os.cpu_count() or 0
+    )
 
 
 async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Report:

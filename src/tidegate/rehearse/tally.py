@@ -31,6 +31,7 @@ class Tally:
         self._timeline: list[Second] = []
         self._recent, self._recent_buys = Histogram(), Histogram()
         self._counts = dict.fromkeys(("arrived", "answered", "bought", "failed"), 0)
+        self._steps: dict[str, int] = {}
         self._began_at = self._began_s = self._cpu_s = 0.0
         self._memory_kib = 0
 
@@ -51,6 +52,7 @@ class Tally:
         if step is Step.PURCHASE:
             self._recent_buys.record(took_s)
         self._counts["answered"] += 1
+        self._steps[step] = self._steps.get(step, 0) + 1
 
     def bought(self, order_id: str) -> None:
         """Somebody was told of a paid order."""
@@ -96,7 +98,9 @@ class Tally:
             left=left,
             cpu=dict(cpu),
             memory_mb=dict(memory),
+            steps={str(step): count for step, count in self._steps.items()},
         )
+        self._steps.clear()
         self._recent.clear()
         self._recent_buys.clear()
         self._timeline.append(second)

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 from tidegate.entrypoints.commands import make_app
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Report, Sale, Scenario, Second, Told
-from tidegate.rehearse.costs import Costs, busiest, fit, learn, why_no_costs
+from tidegate.rehearse.findings import with_findings
+from tidegate.rehearse.learnt import Costs, busiest, learn, why_no_costs
+from tidegate.rehearse.measures import StepSecond
 from tidegate.rehearse.planning import Machine, Prices, compare, plan
 from tidegate.rehearse.planning import Sale as PlannedSale
 
@@ -56,7 +58,7 @@ def rehearsal(*, shoppers: int = 5_000, units: int = 500, seconds: int = 60, see
                 left=units,
                 cpu={"site": site, "postgres": site / 2, "worker": 0.01, "crowd": 0.5},
                 memory_mb={"site": 120.0},
-                steps=steps,
+                steps={step: StepSecond(count, 1.0, 1.0) for step, count in steps.items() if count},
             )
         )
     bought = sum(second.bought for second in timeline)
@@ -70,39 +72,24 @@ def rehearsal(*, shoppers: int = 5_000, units: int = 500, seconds: int = 60, see
         title="Drop", says="", lasts_s=float(seconds), sale=Sale(units=units, opens_after_s=float(half)),
         arrivals=Arrivals(shoppers=shoppers, within_s=float(half)), mix={},
     )  # fmt: skip
-    return Report(
+    report = Report(
         name="drop", scenario=scenario, seed=1, target="", told=told, sold=bought, books=(), lost=0, verdicts=(),
         advice=(), version="1",
     )  # fmt: skip
+    return with_findings(report, processes={"site": 2, "postgres": 1, "worker": 1})
 
 
 def test_costs_are_found_again_and_add_up() -> None:
     report = rehearsal()
     costs = learn(report)
-    for step in ("page", "status", "purchase"):
-        assert costs.cpu_s["site"][step] == pytest.approx(TRUE_S[step], rel=0.5), step
+    assert costs.cpu_s["site"]["page"] == pytest.approx(TRUE_S["page"], rel=0.5)
     used = sum(second.cpu["site"] for second in report.told.timeline)
     site = costs.cpu_s["site"]
-    explained = sum(site[step] * count for second in report.told.timeline for step, count in second.steps.items())
+    explained = sum(site[step] * told.count for second in report.told.timeline for step, told in second.steps.items())
     assert explained + costs.idle["site"] * len(report.told.timeline) == pytest.approx(used)
     assert "crowd" not in costs.cpu_s
     assert costs.tries == 1.0
     assert costs.per_shopper["page"] == pytest.approx(2.0, rel=0.1)
-
-
-@given(
-    st.lists(st.fixed_dictionaries({"page": st.integers(0, 500), "status": st.integers(0, 9_000)}), min_size=1),
-    st.data(),
-)
-def test_costs_are_no_less_than_zero_and_explain_what_was_used(
-    steps: list[dict[str, int]], data: st.DataObject
-) -> None:
-    cores = data.draw(st.lists(st.floats(0, 8), min_size=len(steps), max_size=len(steps)))
-    idle, costs = fit(steps, cores)
-    assert idle >= 0 and all(cost >= 0 for cost in costs.values())
-    explained = sum(costs[step] * count for second in steps for step, count in second.items())
-    if explained:
-        assert explained + idle * len(cores) == pytest.approx(sum(cores), rel=1e-6, abs=1e-6)
 
 
 COSTS: Costs = learn(rehearsal())
@@ -195,10 +182,8 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_report_without_costs_says_why() -> None:
     report = rehearsal()
-    seconds = [msgspec.structs.replace(second, cpu={}) for second in report.told.timeline]
-    guests = msgspec.structs.replace(report.told, timeline=tuple(seconds))
-    assert "without --target" in why_no_costs(msgspec.structs.replace(report, told=guests))
-    seconds = [msgspec.structs.replace(second, steps={}) for second in report.told.timeline]
-    old = msgspec.structs.replace(report.told, timeline=tuple(seconds))
-    assert "older version" in why_no_costs(msgspec.structs.replace(report, told=old))
+    assert "without --target" in why_no_costs(msgspec.structs.replace(report, processes={}))
+    assert "older version" in why_no_costs(msgspec.structs.replace(report, costs=()))
+    sold_nothing = msgspec.structs.replace(report.told, funnel={"bought": 0})
+    assert "nobody bought" in why_no_costs(msgspec.structs.replace(report, told=sold_nothing))
     assert why_no_costs(report) == ""

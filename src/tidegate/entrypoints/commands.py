@@ -56,6 +56,7 @@ def _add_merchants(app: typer.Typer) -> None:
     app.add_typer(ops.room_app, name="room")
     app.add_typer(ops.demo_app, name="demo")
     app.add_typer(ops.notify_app, name="notify")
+    app.add_typer(rehearse.rehearse_app, name="rehearse")
     for name, command in (
         ("export", ops.export_command),
         ("verify-draw", gate.verify_draw_command),
@@ -66,7 +67,6 @@ def _add_merchants(app: typer.Typer) -> None:
         ("restart", ops.restart_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
-        ("rehearse", rehearse.rehearse_command),
         ("plan", plan.plan_command),
     ):
         app.command(name)(command)

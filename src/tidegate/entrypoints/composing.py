@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from tidegate import accounts
 from tidegate.accounts import SignedIn
 from tidegate.checkout import open_shop
-from tidegate.entrypoints.serving import listening_sockets, say_started, stop_on
+from tidegate.entrypoints.serving import listening_sockets, make_entrance, say_started, stop_on
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import open_gate
@@ -110,7 +110,14 @@ def serve_app(
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    server = make_server(app, settings.http, shelf=shelf, on_start=say_started, on_stop=partial(on_stop, app))
+    server = make_server(
+        app,
+        settings.http,
+        shelf=shelf,
+        entrance=make_entrance(settings),
+        on_start=say_started,
+        on_stop=partial(on_stop, app),
+    )
     server.run(sockets=sockets)
 
 
@@ -118,7 +125,7 @@ def serve_app(
 async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
     timeout_s = settings.cache.timeout_ms / 1000
     valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
     )
     try:
         yield valkey

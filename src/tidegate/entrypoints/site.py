@@ -23,17 +23,20 @@ from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_dead_letters as admin_pages_dead_letters
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_keys as admin_pages_keys
 from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_rehearsals as admin_pages_rehearsals
 from tidegate.admin import pages_rooms as admin_pages_rooms
 from tidegate.admin import pages_sends as admin_pages_sends
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
+from tidegate.admin import pages_suppressions as admin_pages_suppressions
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.admin import pages_webhooks as admin_pages_webhooks
 from tidegate.catalog import open_darkroom
@@ -48,8 +51,10 @@ from tidegate.gate import http as gate_http
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
 from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_devices as notify_http_devices
 from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_own_devices as notify_http_own_devices
 from tidegate.notify import http_preferences as notify_http_preferences
 from tidegate.notify import http_receipts as notify_http_receipts
 from tidegate.notify import http_recipients as notify_http_recipients
@@ -183,9 +188,12 @@ ROUTERS = (
     admin_pages_stock.router,
     admin_pages_sends.router,
     admin_pages_webhooks.router,
+    admin_pages_keys.router,
+    admin_pages_suppressions.router,
     admin_pages_dead_letters.router,
     admin_pages_messages.router,
     admin_pages_status.router,
+    admin_pages_rehearsals.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
     admin_pages_rooms.router,
@@ -210,6 +218,8 @@ ROUTERS = (
     notify_http_dead_letters.router,
     notify_http_recipients.router,
     notify_http_preferences.router,
+    notify_http_devices.router,
+    notify_http_own_devices.router,
     notify_http_topics.router,
     notify_http_events.router,
     notify_http_deliveries.router,

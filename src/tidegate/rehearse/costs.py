@@ -1,8 +1,8 @@
-"""What a rehearsal says about costs: CPU seconds of a request by its step and by kind of process. Pure.
+"""What a request costs each kind of process, and what one more process would give. Pure.
 
-Each second of the timeline has the answers by step and the cores that each kind of process used. The cost of a step is
-what fits all seconds best, drawn towards usual proportions where the seconds do not tell steps apart (ridge regression,
-Hoerl and Kennard 1970, with costs of at least zero), and scaled so that all steps together cost what was used.
+In every few seconds a process spent so much CPU time, and so many requests of each kind were answered: what one request
+costs is what explains the CPU time best (least squares, no cost below nothing). Kinds of request that always come
+together cannot be told apart by that, so costs are drawn a little towards the proportions in USUAL_US.
 """
 
 from __future__ import annotations
@@ -10,123 +10,155 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tidegate.rehearse.contracts import Report, Second, Step
+from tidegate.rehearse.contracts import Second, Step
+from tidegate.rehearse.measures import Cost
+from tidegate.rehearse.rules import CROWD, OTHERS
 
-USUAL: Mapping[str, float] = {
-    Step.STATUS: 1.0,
-    Step.DRAW: 2.0,
-    Step.LEAVE: 4.0,
-    Step.PLACE: 5.0,
-    Step.JOIN: 6.0,
-    Step.PAGE: 6.0,
-    Step.PURCHASE: 16.0,
+WINDOW = 3
+"""Seconds that are looked at together: CPU time and counts are not taken at the same instant."""
+
+USUAL_US: Mapping[str, float] = {
+    Step.PAGE: 120.0,
+    Step.STATUS: 28.0,
+    Step.JOIN: 165.0,
+    Step.DRAW: 30.0,
+    Step.PLACE: 160.0,
+    Step.PURCHASE: 700.0,
+    Step.LEAVE: 160.0,
+    Step.SIGN_IN: 3_000.0,
 }
-"""What steps cost in proportion to each other, as far as a rehearsal does not say."""
+"""About what a site process spends, in microseconds; only proportions matter."""
 
-PULL = 0.02
-"""How strongly costs are drawn to usual proportions, as a share of the weight of the measurements."""
+PULL = 0.003
+"""How much the usual proportions weigh against what was measured."""
 
-ROUNDS = 200
-LEAST_SECONDS = 5
-WINDOW_S = 5
-"""Seconds over which the busiest time is taken."""
+ROUNDS = 2_000
+BUSY_SHARE = 0.85
+"""A process that uses so much of a core cannot do much more."""
 
-CROWD = "crowd"
-SERVING = ("site", "gate", "checkout")
-DATABASE = "postgres"
+FULL_SHARE = 0.9
+"""The same of all cores of the machine."""
+
+TOP = 3
+OTHERS_CORES = 0.1
+"""Other programs that use more than this disturb."""
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """What was learnt. Times are CPU seconds, `idle` are cores without any request.
+class Window:
+    """Some seconds: CPU seconds by kind of process, and requests by kind."""
 
-    `cpu_s` is by kind of process and step. `per_shopper` are requests of one shopper by step, without the status, which
-    is asked `polls_per_waiting_s` times a second by each who waits. `tries` are purchases asked for to one that is
-    paid. `rush` is how many times the mean of arrivals and joins came in their busiest `WINDOW_S` seconds.
-    """
-
-    cpu_s: Mapping[str, Mapping[str, float]]
-    idle: Mapping[str, float]
-    per_shopper: Mapping[str, float]
-    polls_per_waiting_s: float
-    waited_s: float
-    tries: float
-    rush: float
-    memory_mb: Mapping[str, float]
-
-    def of(self, step: str, kinds: Sequence[str]) -> float:
-        """CPU seconds of one request for a step, in all processes of some kinds."""
-        return sum(self.cpu_s[kind].get(step, 0.0) for kind in kinds if kind in self.cpu_s)
+    at: float
+    seconds: float
+    cpu_s: Mapping[str, float]
+    counts: Mapping[str, int]
 
 
-def why_no_costs(report: Report) -> str:
-    """Why nothing can be learnt from a report; empty when something can."""
-    timeline = report.told.timeline
-    if not any(second.cpu.get("site") for second in timeline):
-        return "it does not say what the shop's processes used: rehearse on a shop of its own, without --target"
-    if not any(second.steps for second in timeline):
-        return "it was written by an older version: rehearse again"
-    if len(timeline) < LEAST_SECONDS or not report.told.funnel.get("bought"):
-        return "nobody bought anything in it: rehearse again"
-    return ""
+def windows(timeline: Sequence[Second], *, size: int = WINDOW) -> list[Window]:
+    """The timeline in pieces of `size` seconds, less what is left over."""
+    found, before = [], 0.0
+    for first in range(0, len(timeline) - size + 1, size):
+        part = timeline[first : first + size]
+        cpu_s: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        began = before
+        for second in part:
+            length, before = second.at - before, second.at
+            for kind, cores in second.cpu.items():
+                cpu_s[kind] = cpu_s.get(kind, 0.0) + cores * length
+            for step, told in second.steps.items():
+                counts[step] = counts.get(step, 0) + told.count
+        found.append(Window(began, before - began, cpu_s, counts))
+    return found
 
 
-def learn(report: Report) -> Costs:
-    """The costs that a report tells of, for which `why_no_costs` says nothing."""
-    timeline, told = report.told.timeline, report.told
-    kinds = sorted({kind for second in timeline for kind in second.cpu} - {CROWD})
-    fitted = {kind: fit([second.steps for second in timeline], _cores(timeline, kind)) for kind in kinds}
-    counts = {step: sum(second.steps.get(step, 0) for second in timeline) for step in USUAL}
-    waiting_s = float(sum(second.waiting for second in timeline))
-    shoppers = max(told.shoppers, 1)
-    joins = [second.steps.get(Step.JOIN, 0) + second.arrived for second in timeline]
-    return Costs(
-        cpu_s={kind: costs for kind, (_, costs) in fitted.items()},
-        idle={kind: idle for kind, (idle, _) in fitted.items()},
-        per_shopper={
-            step: count / shoppers for step, count in counts.items() if step not in (Step.STATUS, Step.PURCHASE)
-        },
-        polls_per_waiting_s=counts[Step.STATUS] / max(waiting_s, 1.0),
-        waited_s=waiting_s / shoppers,
-        tries=counts[Step.PURCHASE] / max(told.funnel.get("bought", 0), 1),
-        rush=busiest(joins) / max(sum(joins) / report.scenario.arrivals.within_s, 1e-9),
-        memory_mb={kind: max(second.memory_mb.get(kind, 0.0) for second in timeline) for kind in kinds},
+def costs_of(timeline: Sequence[Second]) -> tuple[Cost, ...]:
+    """What each kind of request costs each kind of process; none of a rehearsal too short for it."""
+    looked = windows(timeline)
+    steps = sorted({step for window in looked for step in window.counts})
+    kinds = sorted({kind for window in looked for kind in window.cpu_s} - {OTHERS})
+    if len(looked) <= 2 or not steps:
+        return ()
+    return tuple(_cost(kind, steps, looked) for kind in kinds)
+
+
+def _cost(kind: str, steps: Sequence[str], looked: Sequence[Window]) -> Cost:
+    """Non-negative least squares by coordinate descent; the last column is the time itself."""
+    spent = [window.cpu_s.get(kind, 0.0) for window in looked]
+    columns = [[float(window.counts.get(step, 0)) for window in looked] for step in steps]
+    columns.append([window.seconds for window in looked])
+    products = [[_dot(one, other) for other in columns] for one in columns]
+    wanted = [_dot(column, spent) for column in columns]
+    usual = [USUAL_US.get(step, 100.0) / 1e6 for step in steps]
+    scale = sum(spent) / max(_dot(usual, [sum(column) for column in columns[:-1]]), 1e-9)
+    likely = [*(scale * each for each in usual), 0.0]
+    pull = [*(PULL * products[n][n] for n in range(len(steps))), 0.0]
+    cost = likely[:]
+    for _ in range(ROUNDS):
+        for n, row in enumerate(products):
+            rest = wanted[n] - _dot(row, cost) + row[n] * cost[n]
+            cost[n] = max((rest + pull[n] * likely[n]) / max(row[n] + pull[n], 1e-9), 0.0)
+    of_steps = {step: round(1e6 * seconds, 1) for step, seconds in zip(steps, cost[:-1], strict=True)}
+    return Cost(kind, round(cost[-1], 3), of_steps)
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def limits(
+    timeline: Sequence[Second], costs: Sequence[Cost], *, processes: Mapping[str, int], cores: int
+) -> tuple[str, ...]:
+    """Which processes were at their limit, and what one more of them would give."""
+    found = []
+    for cost in costs:
+        count = processes.get(cost.kind, 0)
+        busiest = max(windows(timeline), key=lambda window: window.cpu_s.get(cost.kind, 0.0), default=None)
+        if busiest is None or not count:
+            continue
+        used = busiest.cpu_s.get(cost.kind, 0.0) / busiest.seconds
+        if used >= BUSY_SHARE * count:
+            found.append(_at_limit(cost, busiest, used=used, count=count, cores=cores))
+    return (*found, *_machine(timeline, cores=cores))
+
+
+def _at_limit(cost: Cost, window: Window, *, used: float, count: int, cores: int) -> str:
+    per_s = {step: n / window.seconds for step, n in window.counts.items()}
+    shares = {step: each * cost.request_us.get(step, 0.0) / 1e6 / used for step, each in per_s.items()}
+    top = max(shares, key=lambda step: shares[step])
+    step = Step.PURCHASE if per_s.get(Step.PURCHASE, 0.0) >= 1 and shares[Step.PURCHASE] >= 0.1 else top
+    us = max(cost.request_us.get(step, 0.0), 1.0)
+    name = _named(step)
+    full = cores and sum(window.cpu_s.values()) / window.seconds >= FULL_SHARE * cores
+    return (
+        f"{cost.kind} CPU was the limit {window.at:,.0f} s after the begin: {used:.2f} cores in {_processes(count)}, at"
+        f" {per_s[step]:,.0f} {name}/s, of which each costs it {us / 1e3:,.2f} ms ({shares[step]:.0%} of its time);"
+        f" one more process gives about +{1e6 / us:,.0f} {name}/s"
+        + (", on a core of its own: all of this machine's were in use." if full else ".")
     )
 
 
-def fit(steps: Sequence[Mapping[str, int]], cores: Sequence[float]) -> tuple[float, dict[str, float]]:
-    """Cores without work, and CPU seconds of each step, that explain the cores used in each second."""
-    used = sum(cores)
-    counts = {step: [second.get(step, 0) for second in steps] for step in USUAL}
-    usual = {step: weight * used / max(_weighed(counts), 1e-9) for step, weight in USUAL.items()}
-    costs, idle = dict(usual), 0.0
-    left = [core - sum(costs[step] * counts[step][at] for step in USUAL) for at, core in enumerate(cores)]
-    for _ in range(ROUNDS):
-        shift = max(idle + sum(left) / len(left), 0.0) - idle
-        idle, left = idle + shift, [each - shift for each in left]
-        for step, asked in counts.items():
-            weight = float(sum(count * count for count in asked))
-            if not weight:
-                continue
-            against = sum(count * (each + costs[step] * count) for count, each in zip(asked, left, strict=True))
-            better = max((against + PULL * weight * usual[step]) / (weight + PULL * weight), 0.0)
-            change, costs[step] = better - costs[step], better
-            left = [each - change * count for each, count in zip(left, asked, strict=True)]
-    idle = min(idle, used / len(cores))
-    explained = sum(costs[step] * sum(asked) for step, asked in counts.items())
-    scale = (used - idle * len(cores)) / explained if explained else 0.0
-    return idle, {step: cost * scale for step, cost in costs.items()}
+def _named(step: str) -> str:
+    return {Step.PURCHASE: "orders", Step.STATUS: "statuses", Step.SIGN_IN: "sign-ins"}.get(Step(step), f"{step}s")
 
 
-def busiest(values: Sequence[float]) -> float:
-    """The highest mean of `WINDOW_S` values in a row."""
-    width = min(WINDOW_S, len(values))
-    return max(sum(values[at : at + width]) / width for at in range(len(values) - width + 1)) if width else 0.0
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
-def _cores(timeline: Sequence[Second], kind: str) -> list[float]:
-    return [second.cpu.get(kind, 0.0) for second in timeline]
-
-
-def _weighed(counts: Mapping[str, Sequence[int]]) -> float:
-    return sum(USUAL[step] * sum(asked) for step, asked in counts.items())
+def _machine(timeline: Sequence[Second], *, cores: int) -> tuple[str, ...]:
+    """Whether all cores were in use, and by whom."""
+    full = [w for w in windows(timeline) if cores and sum(w.cpu_s.values()) >= FULL_SHARE * cores * w.seconds]
+    if not full:
+        return ()
+    seconds = sum(window.seconds for window in full)
+    by: dict[str, float] = {}
+    for window in full:
+        for kind, cpu_s in window.cpu_s.items():
+            by[kind] = by.get(kind, 0.0) + cpu_s / seconds
+    top = sorted(by, key=lambda kind: -by[kind])[:TOP]
+    words = ", ".join(f"{kind} {by[kind]:.2f}" for kind in top)
+    own = " The crowd's share is not there on the day." if CROWD in top else ""
+    if by.get(OTHERS, 0.0) >= OTHERS_CORES:
+        own += " Other programs ran meanwhile: play it again without them."
+    return (f"All {cores} cores of this machine were in use for {seconds:,.0f} s: {words}.{own}",)

@@ -43,7 +43,7 @@ def plan_command(
     """
     from tidegate.platform.settings import load_settings
     from tidegate.rehearse.contracts import Report
-    from tidegate.rehearse.costs import learn, why_no_costs
+    from tidegate.rehearse.learnt import learn, why_no_costs
     from tidegate.rehearse.planning import Prices, Sale, compare, plan
 
     file = report or _newest(Path("rehearsals"))

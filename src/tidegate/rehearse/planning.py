@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.rehearse.contracts import Report, Step
-from tidegate.rehearse.costs import CROWD, DATABASE, SERVING, WINDOW_S, Costs, busiest
+from tidegate.rehearse.learnt import DATABASE, SERVING, WINDOW_S, Costs, busiest
+from tidegate.rehearse.rules import CROWD, OTHERS
 
 PART_OF: Mapping[str, str] = {
     Step.PAGE: "site",
+    Step.SIGN_IN: "site",
     Step.STATUS: "gate",
     Step.JOIN: "gate",
     Step.DRAW: "gate",
@@ -232,7 +234,7 @@ def compare(costs: Costs, real: Report) -> list[Compared]:
         foretold += seconds * sum(costs.idle.get(kind, 0.0) for kind in kinds)
         measured = sum(second.cpu.get(kind, 0.0) for second in told.timeline for kind in kinds)
         found.append(Compared(name, foretold, measured))
-    used = [sum(each for kind, each in second.cpu.items() if kind != CROWD) for second in told.timeline]
+    used = [sum(each for kind, each in second.cpu.items() if kind not in (CROWD, OTHERS)) for second in told.timeline]
     sale = Sale(arrivals.shoppers, real.scenario.sale.units, arrivals.within_s)
     found.append(Compared("cores in the busiest time", sum(busiest_cores(costs, sale).values()), busiest(used)))
     return found

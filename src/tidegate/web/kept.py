@@ -113,7 +113,17 @@ def fill(kept: Kept, values: Mapping[Gap, bytes]) -> bytes:
 class Answers:
     """The kept answers of this process: at most `max_bytes`, behind which at most `max_variants` are watched."""
 
-    def __init__(self, *, max_bytes: int, max_variants: int, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_variants: int,
+        stale_s: float = inf,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`stale_s`: how long what is kept is shown while the database is away."""
+        self._stale_s = stale_s
+        self._away_s: float | None = None
         self._max_bytes = max_bytes
         self._max_variants = max_variants
         self._now_s = now_s
@@ -123,8 +133,18 @@ class Answers:
         self._making: dict[Key, asyncio.Task[Kept]] = {}
         self.revision: int | None = None
         """The catalogue's, as it was last heard of; None while it is not known, and then nothing new is kept."""
-        self.connected = True
+
+    @property
+    def connected(self) -> bool:
         """Whether changes are heard of. While they are not, the database is away: what is kept is shown on."""
+        return self._away_s is None
+
+    @connected.setter
+    def connected(self, is_connected: bool) -> None:
+        if is_connected:
+            self._away_s = None
+        elif self._away_s is None:
+            self._away_s = self._now_s()
 
     @property
     def bytes(self) -> int:
@@ -137,7 +157,7 @@ class Answers:
     def find(self, key: Key) -> Kept | None:
         """The answer that is kept for `key`, if it is still true."""
         kept = self._entries.get(key)
-        if kept is None:
+        if kept is None or (self._away_s is not None and self._now_s() - self._away_s > self._stale_s):
             return None
         if kept.made_from.until_s <= self._now_s() and self.connected:
             self._drop(key)

@@ -7,15 +7,27 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tidegate.accounts.contracts import Role
-from tidegate.accounts.people import EMAIL, EMAIL_FINGERPRINT
+from tidegate.accounts.passwords import process_passwords
+from tidegate.accounts.people import EMAIL, EMAIL_FINGERPRINT, add_person
 from tidegate.accounts.sessions import TOKEN_BYTES, token_hash
 from tidegate.platform.clock import database_now
-from tidegate.platform.database import Connection
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import new_id
 from tidegate.platform.sealing import current_sealer
+from tidegate.platform.settings import current_settings
 
 LIFE_HOURS = 6
 """Life of a session: no rehearsal lasts longer."""
+
+
+async def make_account(database: Database, *, password: str) -> str:
+    """A customer with a password, for whom nothing else exists; their address."""
+    email = f"{new_id()}@crowd.invalid"
+    limits = current_settings().accounts
+    passwords = process_passwords(workers=limits.hash_workers, queue=limits.hash_queue)
+    made = await add_person(database, email=email, role=Role.CUSTOMER, password_hash=await passwords.hash(password))
+    assert made is not None
+    return email
 
 
 async def make_crowd(conn: Connection, *, count: int) -> Sequence[str]:

@@ -25,10 +25,13 @@ URGENT = f"{WORKER}-urgent"
 
 SCHEDULER = "scheduler"
 MAIL_CATCHER = "mail-catcher"
+GATEWAY = "gateway"
+"""The sandbox as a process of its own: only where a rehearsal leads the way to it round."""
+
 VALKEY = "valkey"
 POSTGRES = "postgres"
 
-STOP_ORDER = ((SITE,), (SCHEDULER, WORKER), (MAIL_CATCHER,), (VALKEY,), (POSTGRES,))
+STOP_ORDER = ((SITE,), (SCHEDULER, WORKER), (MAIL_CATCHER, GATEWAY), (VALKEY,), (POSTGRES,))
 """Who stops together, and in which order: whoever gives work goes before whoever does it."""
 
 POSTGRES_STOP_S = 30.0
@@ -37,7 +40,7 @@ POSTGRES_STOP_S = 30.0
 SITE_MARGIN_S = 2.0
 """What a site process gets beyond the time that its requests may take to finish."""
 
-BACKGROUND = 4
+BACKGROUND = 5
 """Most processes that `background_specs` describes."""
 
 METRICS_PORTS = 1_000
@@ -86,6 +89,8 @@ def child_environment(settings: Settings, home: Home, *, urls: Mapping[str, str]
         "TIDEGATE_PORT": str(settings.port),
         "PYTHONUNBUFFERED": "1",
     }
+    if "gateway_url" in urls:
+        environment["TIDEGATE_PAYMENTS__SANDBOX_URL"] = urls["gateway_url"]
     return environment | cache_environment(home.path)
 
 
@@ -148,12 +153,18 @@ def site_specs(
 
 
 def background_specs(
-    settings: Settings, *, environment: Mapping[str, str], mail_catcher: bool, metrics_ports: Sequence[int]
+    settings: Settings,
+    *,
+    environment: Mapping[str, str],
+    mail_catcher: bool,
+    metrics_ports: Sequence[int],
+    direct: Mapping[str, str],
 ) -> list[ChildSpec]:
     """The workers, the scheduler and, where no mail server is set, the mail catcher.
 
     One worker has a process of its own for all lanes but bulk; the other has the remaining processes for all lanes.
-    Where there is to be one process only, it has all lanes.
+    Where there is to be one process only, it has all lanes. `direct` is the environment of those that others depend on:
+    with detours they would else wait for themselves.
     """
     others = max(settings.jobs.worker_processes - 1, 1)
     commands: dict[str, tuple[str, ...]] = {WORKER: (WORKER, "--processes", str(others))}
@@ -162,13 +173,16 @@ def background_specs(
     commands[SCHEDULER] = (SCHEDULER,)
     if mail_catcher:
         commands[MAIL_CATCHER] = (MAIL_CATCHER,)
+    if GATEWAY in settings.supervisor.detours:
+        commands[GATEWAY] = (GATEWAY,)
+    told = {name: direct if name in (MAIL_CATCHER, GATEWAY) else environment for name in commands}
     return [
         ChildSpec(
             name=name,
-            program=partial(_same, own_program(*command, name=name, environment=environment, metrics_port=port)),
+            program=partial(_same, own_program(*command, name=name, environment=told[name], metrics_port=port)),
             stop_timeout_s=settings.supervisor.stop_timeout_s,
             metrics_port=port,
-            address=environment["TIDEGATE_MAIL__SMTP_URL"] if name == MAIL_CATCHER else "",
+            address=direct["TIDEGATE_MAIL__SMTP_URL"] if name == MAIL_CATCHER else "",
         )
         for (name, command), port in zip(commands.items(), metrics_ports, strict=False)
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tidegate.ops.children import STARTUP_FAILED, Child, ChildSpec
 from tidegate.ops.contracts import Prepared, RunningProcess, UpOptions
+from tidegate.ops.detours import FILE, lead_round
 from tidegate.ops.endpoints import write_endpoints
 from tidegate.ops.fleet import (
     BACKGROUND,
@@ -112,7 +113,11 @@ class Supervisor:
         mail_catcher = not settings.mail.smtp_url
         self._urls["smtp_url"] = settings.mail.smtp_url or f"smtp://127.0.0.1:{free_port()}"
         self._urls["base_url"] = settings.base_url
-        environment = child_environment(settings, home, urls=self._urls, demo=self._demo)
+        detours = settings.supervisor.detours
+        if "gateway" in detours:
+            self._urls["gateway_url"] = f"http://127.0.0.1:{free_port()}"
+        told = lead_round(self._urls, detours, note=home.run / FILE)
+        environment = child_environment(settings, home, urls=told, demo=self._demo)
         slots = len(self._listeners)
         ports = pick_metrics_ports(
             settings.observability.metrics_port_base, count=slots + BACKGROUND, host=settings.observability.metrics_host
@@ -138,7 +143,11 @@ class Supervisor:
         os.close(opener)
         await self._site_ready()
         others = background_specs(
-            settings, environment=environment, mail_catcher=mail_catcher, metrics_ports=ports[slots:]
+            settings,
+            environment=environment,
+            mail_catcher=mail_catcher,
+            metrics_ports=ports[slots:],
+            direct=child_environment(settings, home, urls=self._urls, demo=self._demo),
         )
         # Only now: on a small machine their imports would keep the shop closed for another second.
         await self._all_ready([self._add(spec) for spec in others])

@@ -118,6 +118,7 @@ class Crowd:
         self._inside = self._waiting = self._reconnects = 0
         self._tally = Tally()
         self.began_s = 0.0
+        self.begun = asyncio.Event()
 
     async def run(self) -> Told:
         """Let everyone come, and wait until the last one has left or the scenario's time is over."""
@@ -126,6 +127,7 @@ class Crowd:
             await asyncio.gather(*(self._connect(first + n) for n in range(count)))
         self._tally.begin()
         self.began_s = time.perf_counter()
+        self.begun.set()
         self._tick()
         sampling = self._loop.create_task(self._sample())
         try:
@@ -312,6 +314,8 @@ class Crowd:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
                 self._after_purchase(shopper, answer)
+            case Step.ORDER:
+                self._after_order(shopper, answer)
             case Step.LEAVE:
                 self._leave(shopper, End.QUIT)
 
@@ -416,12 +420,22 @@ class Crowd:
                 return
             self._refused(shopper, answer)
             return
-        if not answer.is_paid():
+        self._after_order(shopper, answer)
+
+    def _after_order(self, shopper: Shopper, answer: Answer) -> None:
+        """Their order is paid, or the gateway has not said so yet: they look again, as the order's page does."""
+        if answer.status not in (200, 201):
+            self._refused(shopper, answer)
+        elif answer.is_paid():
+            self._tally.bought(answer.identity().decode())
+            self._leave(shopper, End.BOUGHT)
+        elif answer.is_unsettled():
+            shopper.order = answer.identity()
+            self._tally.problem("payment not settled at once")
+            self._later(shopper, Step.ORDER, OPENING_S * (1 + self._chance(shopper)))
+        else:
             self._tally.problem("not paid")
             self._leave(shopper, End.FAILED)
-            return
-        self._tally.bought(answer.identity().decode())
-        self._leave(shopper, End.BOUGHT)
 
     def _refused(self, shopper: Shopper, answer: Answer) -> None:
         """A 4xx: some only say that it is too early or too late, the others should not have been."""

@@ -18,8 +18,12 @@ from tidegate import __version__
 from tidegate.platform.database import open_database
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
+from tidegate.rehearse.breaking import play_beside, told_of, ways_round
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
 from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.detours import Detours
+from tidegate.rehearse.fault_verdicts import judge_faults
+from tidegate.rehearse.faults import Played
 from tidegate.rehearse.monitor import Monitor
 from tidegate.rehearse.rules import advise, judge
 from tidegate.rehearse.stage import SKU, SLUG, moment, own_shop, reckon, stage
@@ -43,6 +47,7 @@ class Rehearsal:
     seed: int
     connections: int = 256
     on_second: Callable[[Second], None] = lambda _: None
+    on_fault: Callable[[str], None] = lambda _: None
 
 
 def rehearse_at_home(rehearsal: Rehearsal) -> Report:
@@ -52,12 +57,13 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
     """
     with (
         tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
-        own_shop(Path(folder) / "home") as shop,
+        ways_round(rehearsal.scenario.faults, home=Path(folder) / "home") as detours,
+        own_shop(Path(folder) / "home", told=told_of(detours)) as shop,
     ):
-        return uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes)))
+        return uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes), detours))
 
 
-async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Report:
+async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor, detours: Detours | None) -> Report:
     scenario, settings = rehearsal.scenario, current_settings()
     async with open_database(settings) as database:
         # people first: with many of them it takes a while
@@ -75,9 +81,11 @@ async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Rep
             on_second=rehearsal.on_second,
             usage=monitor.look,
         )
-        told = await crowd.run()
-        found = await reckon(database, staged=staged, orders=told.orders)
-    return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken)
+        told, faults, orders = await play_beside(
+            crowd, database, detours=detours, port=port, scenario=scenario, on_fault=rehearsal.on_fault
+        )
+        found = await reckon(database, staged=staged, orders=(*told.orders, *orders))
+    return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken, faults)
 
 
 def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: bool = False) -> Report:
@@ -169,9 +177,16 @@ def _addresses() -> list[str]:
 
 
 def _report(
-    rehearsal: Rehearsal, told: Told, target: str, sold: int | None, lost: int | None, broken: tuple[str, ...] | None
+    rehearsal: Rehearsal,
+    told: Told,
+    target: str,
+    sold: int | None,
+    lost: int | None,
+    broken: tuple[str, ...] | None,
+    faults: tuple[Played, ...] = (),
 ) -> Report:
     scenario = rehearsal.scenario
+    verdicts = judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost)
     return Report(
         name=rehearsal.name,
         scenario=scenario,
@@ -181,7 +196,8 @@ def _report(
         sold=sold,
         books=broken,
         lost=lost,
-        verdicts=judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost),
+        verdicts=(*verdicts, *judge_faults(faults)),
         advice=advise(told),
         version=__version__,
+        faults=faults,
     )

@@ -25,6 +25,7 @@ class Shopper:
         "line",
         "looked",
         "number",
+        "order",
         "over",
         "place",
         "step",
@@ -42,6 +43,7 @@ class Shopper:
         self.token = token
         self.tab = tab
         self.step = Step.PAGE
+        self.order = b""
         self.place = b""
         self.ticket = b""
         self.admission = b""

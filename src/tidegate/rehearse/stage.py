@@ -9,25 +9,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 from uuid import UUID
 
 import httpx
 
 from tidegate import accounts, checkout
 from tidegate.catalog import Room, find_variants
+from tidegate.gate import limit_speed
 from tidegate.inventory import stock_levels
 from tidegate.ops import start_drop
 from tidegate.platform.database import Database
+from tidegate.platform.embedded.children import Program, launch_command, needs_guard
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Sale
+from tidegate.rehearse.wrecking import read_endpoints
 
 SKU, SLUG, TITLE = "23166", "rehearsal", "Rehearsal"
 """What is sold: an article of the demo catalogue, in a drop of its own."""
@@ -49,17 +52,28 @@ class Shop:
 
 
 @contextmanager
-def own_shop(home: Path) -> Iterator[Shop]:
+def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> Iterator[Shop]:
     """Start a demo shop in `home`, and stop it at the end. From here on this process has that shop's settings.
 
-    Raises: StartupError with what the shop said, when it does not start.
+    `told` are settings of the shop's alone. However this process ends, the shop is told to stop: it never stays behind.
+    Must be entered in the main thread. Raises: StartupError with what the shop said, when it does not start.
     """
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
     said = home.with_name(home.name + ".out")
+    guard, guarded = os.pipe()  # its end tells a guard of our death where the kernel does not
+    program = Program(argv=(sys.executable, "-m", "tidegate", "up", "--demo"))
     with said.open("ab") as out:
-        command = [sys.executable, "-m", "tidegate", "up", "--demo"]
-        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        running = subprocess.Popen(
+            launch_command(program, guard_fd=guard if needs_guard() else -1),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **told},
+            pass_fds=(guard,),
+            start_new_session=True,
+        )
+    os.close(guard)
     try:
         yield _wait_ready(running, home, port, said)
     finally:
@@ -69,26 +83,19 @@ def own_shop(home: Path) -> Iterator[Shop]:
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
+        os.close(guarded)
 
 
 def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: Path) -> Shop:
     until = time.monotonic() + START_S
     url = f"http://127.0.0.1:{port}"
     while time.monotonic() < until and running.poll() is None:
-        told = _endpoints(home)
-        if told.get("supervisor_pid") == running.pid and _is_ready(url):
+        told = read_endpoints(home)
+        if told and _is_ready(url):
             return Shop(url, port, tuple((each["name"], each["pid"]) for each in told["processes"]))
         time.sleep(LOOK_S)
     words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
     raise StartupError(f"the shop for the rehearsal did not start: {words}")
-
-
-def _endpoints(home: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((home / "run" / "endpoints.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
 
 
 def _is_ready(url: str) -> bool:
@@ -126,6 +133,8 @@ async def stage(database: Database, *, sale: Sale, people: int, open_at: datetim
             per_buyer=sale.per_buyer,
             room=Room(sale.room),
         )
+        if sale.let_in_per_min is not None:
+            await limit_speed(conn, slug=SLUG, per_min=sale.let_in_per_min)
     return Staged(tokens, variant, before)
 
 

@@ -49,6 +49,10 @@ class Answer:
         """Whether it is a paid order."""
         return self._data.find(b'"state":"paid"', self._body_at) >= 0
 
+    def is_unsettled(self) -> bool:
+        """Whether it is an order whose payment is still under way."""
+        return self._data.find(b'"state":"awaiting_payment"', self._body_at) >= 0
+
     def problem(self) -> str:
         """The slug of a problem document, or the status."""
         try:

@@ -1,0 +1,118 @@
+"""Breaking what a shop of one's own depends on: signals to the processes that its supervisor runs, and broken ways."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tidegate.platform.broken_network import Break
+from tidegate.platform.problems import StartupError
+from tidegate.rehearse.detours import Detours
+from tidegate.rehearse.faults import NETWORK, Dependency, Fault, Happening
+
+PROCESS = {
+    Dependency.POSTGRES: "postgres",
+    Dependency.VALKEY: "valkey",
+    Dependency.GATEWAY: "gateway",
+    Dependency.SMTP: "mail-catcher",
+    Dependency.SITE: "site-1",
+    Dependency.WORKER: "worker",
+}
+"""Which of the supervisor's processes stands for a dependency."""
+
+LED_ROUND = (Dependency.POSTGRES, Dependency.VALKEY, Dependency.GATEWAY, Dependency.SMTP)
+"""What a proxy stands before."""
+
+BREAKS = {Fault.SLOW: Break.SLOW, Fault.RESET: Break.RESET, Fault.BLACK_HOLE: Break.BLACK_HOLE}
+REPLACED_S = 30.0
+LOOK_S = 0.1
+
+
+def read_endpoints(home: Path) -> dict[str, Any]:
+    """What the supervisor of a shop says of it; empty while it says nothing."""
+    try:
+        found: dict[str, Any] = json.loads((home / "run" / "endpoints.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+class Wrecker:
+    """Begins and ends faults, one at a time. `send` begins a message to so many people."""
+
+    def __init__(self, home: Path, detours: Detours, *, send: Callable[[int], Any] | None = None) -> None:
+        self._home = home
+        self._detours = detours
+        self._send = send
+        self._paused: list[psutil.Process] = []
+
+    async def begin(self, happening: Happening) -> None:
+        """Break it. Raises: StartupError when the shop has no such process."""
+        fault, dependency = happening.fault, happening.dependency
+        if fault in NETWORK:
+            await self._detours.break_all(dependency, BREAKS[fault], delay_s=happening.delay_ms / 1000)
+        elif fault is Fault.KILL:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid(PROCESS[dependency]), signal.SIGKILL)
+        elif fault is Fault.PAUSE:
+            await asyncio.to_thread(self._pause, PROCESS[dependency])
+        elif fault is Fault.RESTART:
+            await self._restart_one_by_one()
+        else:
+            assert self._send is not None
+            await self._send(happening.count)
+
+    async def end(self, happening: Happening) -> None:
+        """Mend it; what was killed is its supervisor's to mend."""
+        if happening.fault in NETWORK:
+            await self._detours.break_all(happening.dependency, Break.NONE)
+        self.resume()
+
+    def resume(self) -> None:
+        """Let go on whatever is paused."""
+        paused, self._paused = self._paused, []
+        for process in reversed(paused):
+            with suppress(psutil.Error):
+                process.resume()
+
+    def _pause(self, name: str) -> None:
+        """Stop a process and all that descend from it: a server whose parent alone hangs goes on answering."""
+        try:
+            root = psutil.Process(self._pid(name))
+            family = [root, *root.children(recursive=True)]
+        except psutil.Error as error:
+            raise StartupError(f"cannot pause {name}: {error}") from None
+        for process in family:
+            with suppress(psutil.Error):
+                process.suspend()
+                self._paused.append(process)
+
+    async def _restart_one_by_one(self) -> None:
+        """Ask each site process to leave, and go on when its successor serves."""
+        for name in self._names("site-"):
+            before = self._pid(name)
+            with suppress(ProcessLookupError):
+                os.kill(before, signal.SIGTERM)
+            until_s = time.monotonic() + REPLACED_S
+            while self._pid(name) in (before, 0) and time.monotonic() < until_s:
+                await asyncio.sleep(LOOK_S)
+
+    def _names(self, prefix: str) -> Sequence[str]:
+        processes = read_endpoints(self._home).get("processes", [])
+        return [each["name"] for each in processes if each["name"].startswith(prefix)]
+
+    def _pid(self, name: str) -> int:
+        """The process of now. Raises: StartupError when there is none of that name."""
+        for each in read_endpoints(self._home).get("processes", []):
+            if each["name"] == name:
+                return int(each["pid"])
+        raise StartupError(f"the shop of this rehearsal has no process {name!r}")

@@ -16,6 +16,9 @@ MASK = (1 << 64) - 1
 RUSH_S = 1.0
 """A spike comes within so many seconds of the opening."""
 
+REASONS = 3
+"""So many broken objectives are named in the verdict's sentence."""
+
 BUSY_CORE = 0.9
 """A process that uses so much of a core cannot do much more."""
 
@@ -79,7 +82,8 @@ def judge(
         words = "they do" if not broken else f"{len(broken)} rules are broken: {', '.join(broken)}"
         found.append(Verdict("the books add up", words, not broken))
     if sold is not None:
-        found.append(Verdict("nothing is oversold", f"{sold:,} of {units:,} units", sold <= units))
+        words = f"{sold:,} of {units:,} units"
+        found.append(Verdict("nothing is oversold", words if sold <= units else f"OVERSOLD: {words}", sold <= units))
     if lost is not None:
         found.append(Verdict("every order that a buyer was told of is there", f"{lost:,} are missing", lost == 0))
     return tuple(found)
@@ -135,4 +139,10 @@ def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:
     failed = [verdict for verdict in verdicts if not verdict.holds]
     if not failed:
         return f"The sale would survive: {crowd}, and all {len(verdicts)} objectives hold."
-    return f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold."
+    # what costs money was judged last, and is said first
+    reasons = [f"{verdict.asks} ({verdict.found})" for verdict in reversed(failed)]
+    more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
+    return (
+        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold:"
+        f" {'; '.join(reasons[:REASONS])}{more}."
+    )

@@ -22,7 +22,7 @@ import httpx
 from tidegate import accounts, checkout
 from tidegate.catalog import Room, find_variants
 from tidegate.gate import limit_speed
-from tidegate.inventory import stock_levels
+from tidegate.inventory import breaking_asked_for, drop_stock_bound, mark_as_thrown_away, stock_levels
 from tidegate.ops import start_drop
 from tidegate.platform.database import Database
 from tidegate.platform.embedded.children import Program, launch_command, needs_guard
@@ -58,6 +58,8 @@ def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> I
     `told` are settings of the shop's alone. However this process ends, the shop is told to stop: it never stays behind.
     Must be entered in the main thread. Raises: StartupError with what the shop said, when it does not start.
     """
+    if breaking_asked_for():
+        mark_as_thrown_away(home)
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
     said = home.with_name(home.name + ".out")
@@ -122,6 +124,8 @@ async def stage(database: Database, *, sale: Sale, people: int, open_at: datetim
             tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, people - len(tokens)))
     async with database.transaction() as conn:
         variant = (await find_variants(conn, skus=[SKU]))[SKU]
+        if breaking_asked_for():
+            await drop_stock_bound(conn)
         before = (await stock_levels(conn, variant_ids=[variant]))[variant].sold
         await start_drop(
             conn,

@@ -23,6 +23,7 @@ from tidegate.notify.contracts import (
     Topic,
     TopicKind,
 )
+from tidegate.notify.crowds import make_followers
 from tidegate.notify.dead_letters import (
     DeadLetter,
     NotReplayable,
@@ -201,6 +202,7 @@ __all__ = [
     "mail_confirmation",
     "mail_trial",
     "make_endpoint",
+    "make_followers",
     "offered_zones",
     "open_dead_letter",
     "open_listeners",

@@ -6,6 +6,7 @@ nobody can sign in or buy without.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import time
@@ -158,8 +159,9 @@ class Attempts:
             return 0
         try:
             keys = [bucket.key for bucket in buckets]
-            answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
-            return int(await cast(Awaitable[int], answer))
+            async with asyncio.timeout(self._settings.cache.timeout_ms / 1000):  # a slow way takes it several times
+                answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
+                return int(await cast(Awaitable[int], answer))
         except OUTAGE as error:
             _away_until[where] = time.monotonic() + PAUSE_S
             log.warning("attempts are not counted", error=type(error).__name__)

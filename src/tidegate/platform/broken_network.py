@@ -253,6 +253,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     """End a connection as a broken network does."""
     side = writer.get_extra_info("socket")
     if side is not None and side.family == socket.AF_INET:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it may be closed already
             side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
     writer.transport.abort()

@@ -17,9 +17,10 @@ from tidegate.rehearse.contracts import Scenario, Told
 from tidegate.rehearse.crowd import Crowd
 from tidegate.rehearse.detours import Detours, open_detours
 from tidegate.rehearse.drill import Drill
-from tidegate.rehearse.faults import Happening, Played, load_matrix
+from tidegate.rehearse.faults import Fault, Happening, Played, load_matrix
 from tidegate.rehearse.probes import TRY_S, Prober, stage_probes
 from tidegate.rehearse.stage import SLUG, moment
+from tidegate.rehearse.storm import Storm
 from tidegate.rehearse.wrecking import LED_ROUND, Wrecker
 
 LOBBY_OPENS_S = 3_000.0
@@ -56,6 +57,10 @@ async def play_beside(
     if detours is None:
         return await crowd.run(), (), ()
     ready = await stage_probes(database, opens_at=moment(LOBBY_OPENS_S))
+    storm = Storm(database)
+    followers = max((each.count for each in scenario.faults if each.fault is Fault.SEND), default=0)
+    if followers:
+        await storm.make(followers)
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
     base_url = f"http://127.0.0.1:{port}"
     strangers = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # each request is somebody else's
@@ -66,7 +71,7 @@ async def play_beside(
         drill = Drill(
             scenario.faults,
             matrix=load_matrix(),
-            wrecker=Wrecker(current_settings().home.absolute(), detours),
+            wrecker=Wrecker(current_settings().home.absolute(), detours, storm=storm),
             prober=prober,
             on_fault=on_fault,
         )

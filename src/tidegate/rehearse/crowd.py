@@ -19,6 +19,7 @@ import msgspec
 from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
 from tidegate.gate import Draw, draw_key
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
+from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import Tally
@@ -99,6 +100,7 @@ class Crowd:
     ) -> None:
         self._scenario, self._wording, self._ways, self._tokens = scenario, wording, ways, tokens
         self._seed = seed
+        self._returning = Returning(ways.connections, seed=seed)
         dice = random.Random(seed)  # noqa: S311 - a crowd, no secret
         self._times = arrival_times(scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=dice.random)
         self._on_second, self._usage = on_second, usage
@@ -242,15 +244,17 @@ class Crowd:
             self._tally.problem("connection lost")
             self._again(asker, advice_s=None)
         self._reconnects += 1
-        self._start(self._connect(self._reconnects))
+        self._start(self._connect(self._reconnects, failures=self._returning.failures(served=connection.served)))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, number: int) -> None:
+    async def _connect(self, number: int, *, failures: int = 0) -> None:
+        """Open a connection after the pause that follows from so many failures in a row."""
         ways = self._ways
+        await asyncio.sleep(self._returning.pause_s(failures))
         address = (ways.addresses[number % len(ways.addresses)], 0) if ways.addresses else None
         while not self._over.is_set():
             try:
@@ -259,7 +263,8 @@ class Crowd:
                 if self.began_s == 0.0:
                     raise
                 self._tally.problem(type(error).__name__)
-                await asyncio.sleep(0.2)
+                failures += 1
+                await asyncio.sleep(self._returning.pause_s(failures))
             else:
                 return
 

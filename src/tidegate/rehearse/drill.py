@@ -59,7 +59,7 @@ class Drill:
             await self._try_meanwhile(attempts, must, lasts_s=happening.lasts_s, within_s=within_s)
             found = tried(attempts, must)
         finally:
-            await self._wrecker.end(happening)
+            note = await self._wrecker.end(happening)
         end_s = time.perf_counter()
         missing = await _all_done(attempts, within_s=recovers_s)
         if not missing:  # those who tried meanwhile have what they wanted; does it work for others, too?
@@ -75,6 +75,7 @@ class Drill:
             recovered_s=None if missing else round(over_s - end_s, 1),
             recovers_within_s=recovers_s,
             missing=missing,
+            note=note,
         )
 
     async def _try_meanwhile(

@@ -15,12 +15,12 @@ Seconds = Annotated[float, Meta(gt=0, le=3_600)]
 FIRST_S = 20.0
 """When the first fault of the usual timetable begins, after the first arrival."""
 
-ONE_S = 7.0
-"""About how long one fault takes with its recovery: for how long a rehearsal with all of them is to last."""
+MENDED_S = 1.5
+"""About how long it takes until all is well again after a fault: for how long a rehearsal with all of them lasts."""
 
 
 class Dependency(StrEnum):
-    """What can be broken: a server, the payment gateway, one of the site's processes, a worker."""
+    """What can be broken: a server, the payment gateway, a process of the site, a worker; NOTIFY is kept busy."""
 
     POSTGRES = "postgres"
     VALKEY = "valkey"
@@ -28,6 +28,7 @@ class Dependency(StrEnum):
     SMTP = "smtp"
     SITE = "site"
     WORKER = "worker"
+    NOTIFY = "notify"
 
 
 class Fault(StrEnum):
@@ -117,7 +118,7 @@ class Played(msgspec.Struct, frozen=True):
     """A fault that was played, from `began_s` to `ended_s` after the first arrival.
 
     `recovered_s` is how long after its end everything worked again, None where it did not within `recovers_within_s`;
-    `missing` is what still did not work then.
+    `missing` is what still did not work then, `note` what else there is to say.
     """
 
     dependency: Dependency
@@ -128,6 +129,7 @@ class Played(msgspec.Struct, frozen=True):
     recovered_s: float | None
     recovers_within_s: float
     missing: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -163,7 +165,7 @@ def length_s(timetable: Iterable[Happening]) -> float:
     """About when the last of a timetable is over and mended, in seconds after the first arrival."""
     over_s = 0.0
     for each in timetable:
-        over_s = max(over_s, each.at_s) + each.lasts_s + ONE_S - 3.0
+        over_s = max(over_s, each.at_s) + each.lasts_s + MENDED_S
     return over_s
 
 
@@ -171,9 +173,9 @@ def check_timetable(timetable: Sequence[Happening]) -> str | None:
     """What is wrong with a timetable that its types allow; None when nothing is."""
     for each in timetable:
         if each.fault in NETWORK and each.dependency in PROCESSES:
-            return f"faults: a {each.dependency} can be killed, paused or restarted, not {each.fault}"
+            return f"faults: a {each.dependency} can be killed or paused; {each.fault} is for the way to a server"
         if each.fault is Fault.RESTART and each.dependency is not Dependency.SITE:
             return "faults: a rolling restart is the site's"
-        if each.fault is Fault.SEND and each.dependency is not Dependency.SMTP:
-            return "faults: a send goes out over smtp"
+        if (each.fault is Fault.SEND) is not (each.dependency is Dependency.NOTIFY):
+            return "faults: notify is kept busy by a send, and by nothing else"
     return None

@@ -78,13 +78,15 @@ class Listener(Protocol[Asker]):
 class Connection(asyncio.Protocol, Generic[Asker]):
     """One kept-alive connection with at most one request in flight."""
 
-    __slots__ = ("_asker", "_listener", "_pending", "_transport")
+    __slots__ = ("_asker", "_listener", "_pending", "_transport", "served")
 
     def __init__(self, listener: Listener[Asker]) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._asker: Asker | None = None
         self._pending = b""
+        self.served = False
+        """Whether any request was answered over it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tell the listener."""
@@ -131,5 +133,5 @@ class Connection(asyncio.Protocol, Generic[Asker]):
             self._pending = data
             return
         self._pending = b""
-        asker, self._asker = self._asker, None
+        asker, self._asker, self.served = self._asker, None, True
         self._listener.answered(self, asker, Answer(status, data, head_end + 4))

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tidegate.platform.broken_network import Break
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.detours import Detours
 from tidegate.rehearse.faults import NETWORK, Dependency, Fault, Happening
+from tidegate.rehearse.storm import Storm
 
 PROCESS = {
     Dependency.POSTGRES: "postgres",
@@ -47,12 +48,12 @@ def read_endpoints(home: Path) -> dict[str, Any]:
 
 
 class Wrecker:
-    """Begins and ends faults, one at a time. `send` begins a message to so many people."""
+    """Begins and ends faults, one at a time, of the shop in `home`; `storm` is for messages to very many."""
 
-    def __init__(self, home: Path, detours: Detours, *, send: Callable[[int], Any] | None = None) -> None:
+    def __init__(self, home: Path, detours: Detours, *, storm: Storm) -> None:
         self._home = home
         self._detours = detours
-        self._send = send
+        self._storm = storm
         self._paused: list[psutil.Process] = []
 
     async def begin(self, happening: Happening) -> None:
@@ -68,14 +69,14 @@ class Wrecker:
         elif fault is Fault.RESTART:
             await self._restart_one_by_one()
         else:
-            assert self._send is not None
-            await self._send(happening.count)
+            await self._storm.begin()
 
-    async def end(self, happening: Happening) -> None:
-        """Mend it; what was killed is its supervisor's to mend."""
+    async def end(self, happening: Happening) -> str:
+        """Mend it; what was killed is its supervisor's to mend. What else there is to say of it."""
         if happening.fault in NETWORK:
             await self._detours.break_all(happening.dependency, Break.NONE)
         self.resume()
+        return await self._storm.told() if happening.fault is Fault.SEND else ""
 
     def resume(self) -> None:
         """Let go on whatever is paused."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import resource
 import sys
 import time
 from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What to do. `rate_per_s` buyers a second for `seconds`; numbers of buyers count from `first_buyer`.
 
     With the kind `ask` each sends one `request` (see `visits.Asks`), filled from the lines of `fills_file`; an answer
-    below 400 counts as paid.
+    below 400 counts as paid. Who is paid later than `in_time_s` after they were due is not counted as `in_time`.
+    `core` is the only core that the generator runs on; None: any.
     """
 
     port: int
@@ -60,18 +63,21 @@ class Plan(msgspec.Struct, frozen=True):
     request: str = ""
     fills_file: str = ""
     seed: int = 1
+    in_time_s: float = 10.0
+    core: int | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
     """What happened. Latencies in milliseconds; a purchase in two steps is one latency.
 
     `unanswered` had no answer within the time, `broken` lost their connection: of these nobody knows the outcome.
-    `not_paid` were told of an order that is not paid yet.
+    `not_paid` were told of an order that is not paid yet. `in_time` were paid within the time of the plan.
     `p99_thirds_ms` are the p99 of those who came in the first, second and last third of the time.
     """
 
     arrived: int
     paid: int
+    in_time: int
     requests: int
     statuses: dict[str, int]
     problems: dict[str, int]
@@ -85,6 +91,8 @@ class Report(msgspec.Struct, frozen=True):
     p99_ms: float
     p999_ms: float
     max_ms: float
+    paid_p50_ms: float
+    paid_p99_ms: float
     p99_thirds_ms: list[float]
     first_step_p99_ms: float | None
     late: int
@@ -103,7 +111,7 @@ class Crowd:
     """All buyers of one plan on a bounded set of kept-alive connections."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._loop = asyncio.get_running_loop()
         self._wording = Wording(
             port=plan.port, drop=plan.drop, provider=plan.provider, token=plan.token, sku_format=plan.sku_format
@@ -124,6 +132,7 @@ class Crowd:
         self.due_s = array("d")
         self.took_s = array("d")
         self.first_took_s = array("d")
+        self.paid_took_s = array("d")
         self.late_s = array("d")
         self.statuses: dict[int, int] = {}
         self.problems: dict[str, int] = {}
@@ -132,22 +141,22 @@ class Crowd:
 
     async def run(self) -> Report:
         """Open all connections, let everyone come, wait for the last answers."""
-        for first in range(0, self._plan.connections, CONNECT_AT_ONCE):
-            count = min(CONNECT_AT_ONCE, self._plan.connections - first)
+        for first in range(0, self.plan.connections, CONNECT_AT_ONCE):
+            count = min(CONNECT_AT_ONCE, self.plan.connections - first)
             await asyncio.gather(*(self._connect() for _ in range(count)))
         gc.collect()
         gc.freeze()
         gc.disable()
         cpu_before_s = _cpu_s()
         self.began_s = self.ended_s = self._next_s = time.perf_counter()
-        if self._plan.rate_per_s > 0:
+        if self.plan.rate_per_s > 0:
             self._tick()
         else:
-            self._loop.call_later(self._plan.seconds, self._close_doors)
+            self._loop.call_later(self.plan.seconds, self._close_doors)
             for connection in list(self._idle):
                 self._next_in_turn(connection)
         try:
-            async with asyncio.timeout(self._plan.seconds + self._plan.answer_timeout_s):
+            async with asyncio.timeout(self.plan.seconds + self.plan.answer_timeout_s):
                 await self._done.wait()
         except TimeoutError:
             self.ended_s = time.perf_counter()
@@ -161,8 +170,8 @@ class Crowd:
     def _tick(self) -> None:
         """Send off everyone who is due."""
         now_s = time.perf_counter()
-        rate = self._plan.rate_per_s
-        last_s = self.began_s + self._plan.seconds
+        rate = self.plan.rate_per_s
+        last_s = self.began_s + self.plan.seconds
         self.late_s.append(max(0.0, now_s - self._next_s))
         while self._next_s <= now_s:
             if self._next_s > last_s or self._number >= self._stop_number:
@@ -199,10 +208,10 @@ class Crowd:
             self._close_doors()
 
     def _begin(self, connection: Connection[Visit], visit: Visit) -> None:
-        sku = visit.number % self._plan.skus
-        if self._plan.kind == "ask":
+        sku = visit.number % self.plan.skus
+        if self.plan.kind == "ask":
             request = self._asks.request(visit.number)
-        elif self._plan.kind == "express":
+        elif self.plan.kind == "express":
             request = self._wording.purchase(visit.number, sku)
         else:
             request = self._wording.hold(visit.number, sku)
@@ -215,17 +224,17 @@ class Crowd:
         """Take note of an answer; a hold leads to its order on the same connection."""
         now_s = time.perf_counter()
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-        if self._plan.kind == "ask" and answer.status < 400:
-            self.ids.append(answer.identity())
+        if self.plan.kind == "ask" and answer.status < 400:
+            self._note_paid(visit, answer, now_s)
         elif answer.status == 201:
-            if self._plan.kind == "two_step" and not visit.holding:
+            if self.plan.kind == "two_step" and not visit.holding:
                 visit.holding = True
                 self.first_took_s.append(now_s - visit.due_s)
                 self.requests += 1
                 connection.send(visit, self._wording.order(visit.number, answer.identity()))
                 return
             if answer.is_paid():
-                self.ids.append(answer.identity())
+                self._note_paid(visit, answer, now_s)
             else:
                 self.not_paid += 1
         else:
@@ -236,6 +245,10 @@ class Crowd:
         self.took_s.append(now_s - visit.due_s)
         self._leave(now_s)
         self._free(connection)
+
+    def _note_paid(self, visit: Visit, answer: Answer, now_s: float) -> None:
+        self.ids.append(answer.identity())
+        self.paid_took_s.append(now_s - visit.due_s)
 
     def opened(self, connection: Connection[Visit]) -> None:
         """One connection more to send with."""
@@ -258,7 +271,7 @@ class Crowd:
     def _free(self, connection: Connection[Visit]) -> None:
         if self._waiting:
             self._begin(connection, self._waiting.popleft())
-        elif self._plan.rate_per_s > 0 or self.began_s == 0.0:
+        elif self.plan.rate_per_s > 0 or self.began_s == 0.0:
             self._idle.append(connection)
         else:
             self._next_in_turn(connection)
@@ -274,7 +287,7 @@ class Crowd:
 
     async def _connect(self) -> None:
         try:
-            await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self._plan.port)
+            await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self.plan.port)
         except OSError as error:
             if self.began_s == 0.0:
                 raise
@@ -287,9 +300,11 @@ def _report(crowd: Crowd, cpu_s: float, *, unanswered: int) -> Report:
     seconds = max(crowd.ended_s - crowd.began_s, 1e-9)
     paid = len(crowd.ids)
     first = sorted(crowd.first_took_s)
+    paid_took = sorted(crowd.paid_took_s)
     return Report(
         arrived=crowd.arrived,
         paid=paid,
+        in_time=bisect_right(paid_took, crowd.plan.in_time_s),
         requests=crowd.requests,
         statuses={str(status): count for status, count in sorted(crowd.statuses.items())},
         problems=crowd.problems,
@@ -303,6 +318,8 @@ def _report(crowd: Crowd, cpu_s: float, *, unanswered: int) -> Report:
         p99_ms=_ms(took, 0.99),
         p999_ms=_ms(took, 0.999),
         max_ms=_ms(took, 1.0),
+        paid_p50_ms=_ms(paid_took, 0.5),
+        paid_p99_ms=_ms(paid_took, 0.99),
         p99_thirds_ms=_thirds(crowd),
         first_step_p99_ms=_ms(first, 0.99) if first else None,
         late=sum(late > LATE_S for late in crowd.late_s),
@@ -342,6 +359,8 @@ async def _run(plan: Plan) -> tuple[Report, list[bytes]]:
 def main(arguments: Sequence[str]) -> int:
     """Carry out the plan in the file that is named; its report goes to standard output."""
     plan = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Plan)
+    if plan.core is not None:
+        os.sched_setaffinity(0, {plan.core})
     report, ids = uvloop.run(_run(plan))
     if plan.ids_file:
         Path(plan.ids_file).write_bytes(b"".join(each + b"\n" for each in ids))

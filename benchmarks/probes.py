@@ -84,6 +84,8 @@ class Market:
     skus: int = 1
     connections: int = 64
     most_per_s: int = MOST_BUYERS_PER_S
+    in_time_s: float = 10.0
+    core: int | None = None
     buyers: int = 0
     unknown: int = 0
     ids_files: list[Path] = field(default_factory=list)
@@ -112,6 +114,8 @@ class Market:
             token=self.token,
             ids_file=str(self.servers.home / f"ids-{first}"),
             seed=first + 1,
+            in_time_s=self.in_time_s,
+            core=self.core,
         )
         before, began = self._cpu_s(), time.monotonic()
         report = run_crowd(plan, folder=self.servers.home)

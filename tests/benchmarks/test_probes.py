@@ -13,9 +13,10 @@ from benchmarks.load import Report
 from benchmarks.probes import Probe, Search, batch_sizes, find_rate
 
 CALM = Report(
-    arrived=0, paid=0, requests=0, statuses={}, problems={}, unanswered=0, broken=0, not_paid=0, seconds=0, per_s=0,
-    p50_ms=5, p90_ms=8, p99_ms=10, p999_ms=12, max_ms=15, p99_thirds_ms=[10, 10, 10], first_step_p99_ms=None, late=0,
-    late_p99_ms=1, cpu_s=0.1, cpu_us_per_request=30, cpu_share=0.1,
+    arrived=0, paid=0, in_time=0, requests=0, statuses={}, problems={}, unanswered=0, broken=0, not_paid=0, seconds=0,
+    per_s=0, p50_ms=5, p90_ms=8, p99_ms=10, p999_ms=12, max_ms=15, paid_p50_ms=5, paid_p99_ms=10,
+    p99_thirds_ms=[10, 10, 10], first_step_p99_ms=None, late=0, late_p99_ms=1, cpu_s=0.1, cpu_us_per_request=30,
+    cpu_share=0.1,
 )  # fmt: skip
 SEARCH = Search(saturate_s=5, probe_s=6, hold_s=60, bound_ms=500, deadline=0)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.client import Poll, next_poll_s
+from tidegate.client.budget import MOST, PER_S, SHARE, RetryBudget
 from tidegate.client.rules import advice_s, fresh_s, retry_s
 from tidegate.gate import PollAnswer
 from tidegate.gate import next_poll_s as shops_rule
@@ -73,3 +74,23 @@ def test_advice_is_read_in_seconds_and_as_a_date(text: str, seconds: float | Non
 )
 def test_an_answer_is_fresh_as_long_as_it_says(headers: dict[str, str], seconds: float) -> None:
     assert fresh_s(headers) == seconds
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, 20), st.integers(0, 20)), max_size=40))
+def test_retries_are_a_share_of_what_is_asked(rounds: list[tuple[float, int, int]]) -> None:
+    budget = RetryBudget()
+    now_s, asked, retried_at = 0.0, 0, []
+    for pause_s, requests, retries in rounds:
+        now_s += pause_s
+        for _ in range(requests):
+            budget.asked()
+        asked += requests
+        retried_at += [now_s + budget.wait_s(now_s) for _ in range(retries)]
+    for made, moment_s in enumerate(sorted(retried_at), start=1):
+        assert made <= MOST + asked * SHARE + moment_s * PER_S + 1 + 1e-6
+
+
+def test_a_spent_budget_comes_back() -> None:
+    budget = RetryBudget(share=0.1, per_s=1.0, most=2)
+    assert [budget.wait_s(0.0) for _ in range(4)] == [0, 0, 1, 2]
+    assert budget.wait_s(5.0) == 0

@@ -66,6 +66,18 @@ def test_a_send_that_nobody_feels_gets_all_of_the_time_within_seconds() -> None:
     assert shop.shares[-1] == 1.0
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_shop_whose_waits_jump_by_themselves_does_not_slow_a_send_that_is_hardly_felt(seed: int) -> None:
+    noisy = Shop(idle_ms=15.0, felt_ms=3.0, noise=0.8, draw=random.Random(seed))
+    assert statistics.fmean(noisy.run(60, sending=False).run(60).shares) > 0.3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_beside_such_noise_it_still_yields_where_it_is_felt(seed: int) -> None:
+    noisy = Shop(idle_ms=15.0, felt_ms=300.0, noise=0.8, draw=random.Random(seed))
+    assert statistics.fmean(noisy.run(60, sending=False).run(20).run(60).shares) < 0.15
+
+
 def test_it_yields_to_a_crowd_and_comes_back_when_that_is_gone() -> None:
     shop = Shop(idle_ms=10.0, felt_ms=20.0).run(60, sending=False).run(60)
     before = statistics.fmean(shop.shares[-20:])

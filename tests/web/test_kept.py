@@ -149,6 +149,21 @@ async def test_a_moment_ends_it_but_not_while_the_database_is_away() -> None:
     assert answers.find(("a", b"", "")) is None
 
 
+async def test_what_is_kept_is_shown_for_a_while_only_when_the_database_is_away() -> None:
+    now_s = 10.0
+    answers = Answers(max_bytes=1_000_000, max_variants=10, stale_s=60, now_s=lambda: now_s)
+    answers.heard(1)
+    await put(answers, "a", a_kept())
+    answers.connected = False
+    now_s = 40.0
+    answers.connected = False  # said again, it is away since the first time
+    assert answers.find(("a", b"", "")) is not None
+    now_s = 71.0
+    assert answers.find(("a", b"", "")) is None
+    answers.connected = True
+    assert answers.find(("a", b"", "")) is not None
+
+
 async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
     answers = some_answers()
     key = ("drop", b"", "")

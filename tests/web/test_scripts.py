@@ -13,13 +13,13 @@ from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI, Request
 from jinja2 import ChoiceLoader, DictLoader
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from tests.e2e.conftest import FLAGS, PATIENCE_MS, find_chromium
 from tests.web.conftest import ORIGIN, People, web_settings
 from tidegate.platform.edge.openapi import describe, openapi_router
 from tidegate.platform.edge.stack import make_app
-from tidegate.web import StaticTree, environment, error_page, pages_docs, render
+from tidegate.web import StaticTree, busy_pages, environment, error_page, pages_docs, render
 
 Ask = Callable[..., httpx.Response]
 
@@ -104,6 +104,13 @@ def ask(stage: Stage) -> Iterator[Ask]:
         stage.visits += 1
         stage.until = datetime.now(UTC) + stage.left
         return render(request, "test/soon.html", SoonContext(stage.until, stage.then, stage.visits))
+
+    @app.get("/full", include_in_schema=False)
+    async def full(request: Request) -> Response:
+        if stage.visits:
+            return await soon(request)
+        stage.visits += 1
+        return HTMLResponse(busy_pages(web_settings()).make("en_GB", 1, True))
 
     @app.get("/api/v1/ping", tags=["ping"])
     async def ping(word: str = "pong") -> dict[str, str]:
@@ -202,3 +209,9 @@ def test_the_reference_is_read_and_tried_without_a_cdn(open_page: Callable[..., 
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+
+
+def test_the_page_of_a_full_shop_asks_again_by_itself(open_page: Callable[..., Page]) -> None:
+    page = open_page("/full")
+    expect(page.get_by_text("This page asks again by itself in 1 second.")).to_be_visible()
+    expect(page.locator("#visit")).to_have_text("2", timeout=PATIENCE_MS)

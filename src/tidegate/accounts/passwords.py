@@ -18,6 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from prometheus_client import Counter, Gauge
 
 from tidegate.accounts.contracts import SignInBusy
+from tidegate.platform.overload.doors import outside
 from tidegate.platform.texts import text as _
 
 T = TypeVar("T")
@@ -91,8 +92,9 @@ class Passwords:
             WAITING.dec()
             self._free.release()
             raise
-        # Shielded: a caller who goes away does not take the place back before the thread is done with it.
-        return await asyncio.shield(pending)
+        with outside():  # the threads have a queue of their own, which must not look like a shop that is slow
+            # Shielded: a caller who goes away does not take the place back before the thread is done with it.
+            return await asyncio.shield(pending)
 
 
 @lru_cache(maxsize=1)

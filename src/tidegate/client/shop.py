@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from tidegate import __version__
+from tidegate.client.budget import RetryBudget
 from tidegate.client.errors import ShopBusy, ShopProblem, ShopUnreachable, TooManyRequests, UnexpectedAnswer
 from tidegate.client.rules import advice_s, retry_s
 
@@ -58,6 +59,7 @@ class Shop:
         self.token = token
         self._address = address.rstrip("/")
         self._patience_s = patience_s
+        self._budget = RetryBudget()
         self._owns_http = http is None
         self._http = http or httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
 
@@ -112,10 +114,12 @@ class Shop:
     async def insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What `ask` gives, tried again while the shop is away, busy or wants a pause; only for what may be repeated.
 
+        All that is tried again over this `Shop` shares one budget: a tenth of what is asked, and one a second.
         Raises: the last of these failures once `patience_s` would be over; any other at once.
         """
         until = self.pace.now_s() + self._patience_s
         failures = 0
+        self._budget.asked()
         while True:
             try:
                 return await ask()
@@ -123,6 +127,7 @@ class Shop:
                 failures += 1
                 advised = error.retry_after_s if isinstance(error, ShopProblem) else None
                 wait_s = retry_s(advised, failures=failures, draw=self.pace.draw())
+                wait_s = max(wait_s, self._budget.wait_s(self.pace.now_s()))
                 if self.pace.now_s() + wait_s > until:
                     raise
             await self.pace.sleep(wait_s)

@@ -55,6 +55,7 @@ def _add_merchants(app: typer.Typer) -> None:
     app.add_typer(ops.room_app, name="room")
     app.add_typer(ops.demo_app, name="demo")
     app.add_typer(ops.notify_app, name="notify")
+    app.add_typer(rehearse.rehearse_app, name="rehearse")
     for name, command in (
         ("export", ops.export_command),
         ("verify-draw", gate.verify_draw_command),
@@ -63,7 +64,6 @@ def _add_merchants(app: typer.Typer) -> None:
         ("doctor", ops.doctor_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
-        ("rehearse", rehearse.rehearse_command),
     ):
         app.command(name)(command)
 

@@ -25,6 +25,7 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
     told_to_commands,
 )
@@ -102,7 +103,7 @@ def serve() -> None:
             " `tidegate room staff` signs you in to lead it.\n"
         )
         sys.stdout.flush()
-        make_server(app, settings.http, shelf=shelf).run(sockets=[sock])
+        make_server(app, settings.http, shelf=shelf, entrance=make_entrance(settings)).run(sockets=[sock])
 
 
 @asynccontextmanager

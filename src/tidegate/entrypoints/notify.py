@@ -25,11 +25,13 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
     told_to_commands,
 )
 from tidegate.notify import (
     http_deliveries,
+    http_devices,
     http_events,
     http_preferences,
     http_receipts,
@@ -56,6 +58,7 @@ from tidegate.web import StaticTree, error_page, form_key, pages_docs, pages_lan
 ROUTERS = (
     http_recipients.router,
     http_preferences.router,
+    http_devices.router,
     http_topics.router,
     http_events.router,
     http_deliveries.router,
@@ -108,7 +111,7 @@ def serve() -> None:
         start_metrics(settings, process_name=name)
         sys.stdout.write(f"Notify is at {settings.base_url}; `tidegate notify key create` lets an application in.\n")
         sys.stdout.flush()
-        make_server(app, settings.http).run(sockets=[sock])
+        make_server(app, settings.http, entrance=make_entrance(settings)).run(sockets=[sock])
 
 
 @asynccontextmanager

@@ -14,12 +14,16 @@ from fastapi import FastAPI
 
 from tidegate import __version__, inventory
 from tidegate.entrypoints.prepare import migrate_database
+from tidegate.entrypoints.priorities import Priorities
 from tidegate.migrations.run import known_revisions
 from tidegate.ops import write_endpoints
 from tidegate.platform.edge.health import HealthCheck
+from tidegate.platform.edge.refusals import Entrance, Refusals
 from tidegate.platform.edge.server import listen
+from tidegate.platform.overload.doors import Doors, show
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
+from tidegate.web import busy_pages
 
 log = structlog.get_logger(__name__)
 
@@ -99,3 +103,12 @@ def told_to_commands(found: Settings) -> Iterator[None]:
         yield
     finally:
         found.endpoints_file.unlink(missing_ok=True)
+
+
+def make_entrance(settings: Settings) -> Entrance | None:
+    """How this process lets requests in; None where everybody may come in always."""
+    if not settings.overload.enabled:
+        return None
+    doors = Doors(settings)
+    show(doors)
+    return Entrance(doors, Priorities(), Refusals(settings, busy_pages(settings)))

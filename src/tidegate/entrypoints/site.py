@@ -27,17 +27,20 @@ from tidegate.admin import pages_collections as admin_pages_collections
 from tidegate.admin import pages_customers as admin_pages_customers
 from tidegate.admin import pages_dead_letters as admin_pages_dead_letters
 from tidegate.admin import pages_drops as admin_pages_drops
+from tidegate.admin import pages_keys as admin_pages_keys
 from tidegate.admin import pages_messages as admin_pages_messages
 from tidegate.admin import pages_orders as admin_pages_orders
 from tidegate.admin import pages_people as admin_pages_people
 from tidegate.admin import pages_pictures as admin_pages_pictures
 from tidegate.admin import pages_products as admin_pages_products
 from tidegate.admin import pages_rates as admin_pages_rates
+from tidegate.admin import pages_rehearsals as admin_pages_rehearsals
 from tidegate.admin import pages_rooms as admin_pages_rooms
 from tidegate.admin import pages_sends as admin_pages_sends
 from tidegate.admin import pages_settings as admin_pages_settings
 from tidegate.admin import pages_status as admin_pages_status
 from tidegate.admin import pages_stock as admin_pages_stock
+from tidegate.admin import pages_suppressions as admin_pages_suppressions
 from tidegate.admin import pages_texts as admin_pages_texts
 from tidegate.admin import pages_webhooks as admin_pages_webhooks
 from tidegate.catalog import open_darkroom
@@ -50,6 +53,7 @@ from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
     listening_socket,
+    make_entrance,
     stop_on,
 )
 from tidegate.gate import http as gate_http
@@ -58,8 +62,10 @@ from tidegate.gate import http_staff as gate_http_staff
 from tidegate.gate import open_gate
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
 from tidegate.notify import http_deliveries as notify_http_deliveries
+from tidegate.notify import http_devices as notify_http_devices
 from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
+from tidegate.notify import http_own_devices as notify_http_own_devices
 from tidegate.notify import http_preferences as notify_http_preferences
 from tidegate.notify import http_receipts as notify_http_receipts
 from tidegate.notify import http_recipients as notify_http_recipients
@@ -165,7 +171,9 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
     gc.collect()
     gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
     gc.set_threshold(*GC_THRESHOLDS)
-    make_server(app, settings.http, shelf=shelf, on_stop=partial(end_streams, app)).run(sockets=[sock])
+    make_server(
+        app, settings.http, shelf=shelf, entrance=make_entrance(settings), on_stop=partial(end_streams, app)
+    ).run(sockets=[sock])
 
 
 def end_streams(app: ASGIApp) -> None:
@@ -203,9 +211,12 @@ ROUTERS = (
     admin_pages_stock.router,
     admin_pages_sends.router,
     admin_pages_webhooks.router,
+    admin_pages_keys.router,
+    admin_pages_suppressions.router,
     admin_pages_dead_letters.router,
     admin_pages_messages.router,
     admin_pages_status.router,
+    admin_pages_rehearsals.router,
     admin_pages_settings.router,
     admin_pages_drops.router,
     admin_pages_rooms.router,
@@ -230,6 +241,8 @@ ROUTERS = (
     notify_http_dead_letters.router,
     notify_http_recipients.router,
     notify_http_preferences.router,
+    notify_http_devices.router,
+    notify_http_own_devices.router,
     notify_http_topics.router,
     notify_http_events.router,
     notify_http_deliveries.router,
@@ -298,7 +311,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
     timeout_s = settings.cache.timeout_ms / 1000
     valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
+        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
     )
     try:
         yield valkey

@@ -189,6 +189,16 @@ class MessageUnfit(ValueError):
     """A message's variables are not what its texts may use. The text repeats no value."""
 
 
+class InboxAway(Problem):
+    """The inbox cannot be shown now; nothing is lost, look again in a minute."""
+
+    slug = "inbox-away"
+    status = 503
+
+    def __init__(self, detail: str = "", *, retry_after_s: int | None = 60, **extra: Any) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s, **extra)
+
+
 class FollowsFull(Problem):
     """You follow as much as one can."""
 

@@ -7,6 +7,10 @@ last seconds, so after a cut the share is left alone until these are over.
 
 The objective is relative to how long shoppers wait while nothing is sent in bulk, which is learned: then, and while the
 share is at its floor, where a send is hardly felt and a crowd that came meanwhile would else be taken for its doing.
+
+A slowest percent of seconds is a noisy thing: on a small machine it doubles and halves by itself. So the median of some
+readings is judged, and held against what is seen every few seconds without a send as well: what would be seen anyhow
+is no reason to slow down.
 """
 
 from __future__ import annotations
@@ -38,7 +42,8 @@ FAST: Final = 1.5
 """What the share is multiplied by each second until the first cut, ..."""
 
 STEP: Final = 0.01
-"""... and how much it grows each second after it."""
+GROW: Final = 1.05
+"""... and what it is multiplied by, with `STEP` added, each second after it."""
 
 CUT_MOST: Final = 0.1
 """A cut is by the square of how far the objective is missed, and at most to so much."""
@@ -46,8 +51,14 @@ CUT_MOST: Final = 0.1
 NEAR: Final = 0.9
 """Above this share of the objective, nothing grows."""
 
-SMOOTH: Final = 0.4
-"""Weight of the last reading among all."""
+RECENT: Final = 5
+"""Of so many readings, the last ones, the median is judged; of fewer after a cut and at a beginning, ..."""
+
+RECENT_LEAST: Final = 2
+"""... but not of a single one."""
+
+USUAL: Final = 0.8
+"""Readings up to this quantile of those without a send are usual."""
 
 FELT: Final = 3
 """Cuts need so many requests to be judged by: one slow request of a quiet shop is no crowd."""
@@ -85,8 +96,8 @@ class Memory(msgspec.Struct, frozen=True):
     fresh: bool = True
     """Nothing was cut since this send began."""
     cut_s: float = 0.0
-    load: float | None = None
-    """How much of the objective shoppers wait, smoothed: a slowest percent of seconds is a noisy thing."""
+    recent_ms: tuple[float, ...] = ()
+    """What shoppers waited, since the last cut."""
     sent_s: float = 0.0
     """When something was last sent."""
     at_s: float = 0.0
@@ -105,6 +116,14 @@ def idle_ms(memory: Memory) -> float | None:
     return statistics.median(memory.idle_ms) if len(memory.idle_ms) >= IDLE_LEAST else None
 
 
+def bar_ms(memory: Memory, limits: Limits) -> float:
+    """How long they may wait before a send is slowed down: the objective, or what is usual without a send."""
+    objective = objective_ms(memory, limits)
+    if limits.objective_ms or len(memory.idle_ms) < IDLE_LEAST:
+        return objective
+    return max(objective, sorted(memory.idle_ms)[int(len(memory.idle_ms) * USUAL)])
+
+
 def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
     """The share from now on. Call it about once a second."""
     alone = facts.told and not facts.requests
@@ -112,26 +131,25 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         over = facts.now_s - memory.sent_s > SETTLE_S
         learned = _learned(facts, memory) if over else memory.idle_ms
         share = 1.0 if alone else START
-        return msgspec.structs.replace(memory, share=share, fresh=True, load=None, idle_ms=learned, at_s=facts.now_s)
+        return msgspec.structs.replace(memory, share=share, fresh=True, recent_ms=(), idle_ms=learned, at_s=facts.now_s)
     now = msgspec.structs.replace(memory, sent_s=facts.now_s, at_s=facts.now_s)
-    if not facts.told:
-        return msgspec.structs.replace(now, share=limits.unknown)
-    if alone:
-        return msgspec.structs.replace(now, share=1.0)
-    settled = facts.now_s - memory.cut_s > SETTLE_S
-    load = (facts.p99_ms or 0.0) / objective_ms(memory, limits)
-    load = load if memory.load is None else SMOOTH * load + (1.0 - SMOOTH) * memory.load
-    now = msgspec.structs.replace(now, load=load)
+    if alone or not facts.told:
+        return msgspec.structs.replace(now, share=1.0 if alone else limits.unknown)
+    if facts.now_s - memory.cut_s <= SETTLE_S:
+        return now
+    recent = (*memory.recent_ms, facts.p99_ms or 0.0)[-RECENT:]
+    now = msgspec.structs.replace(now, recent_ms=recent)
+    load = statistics.median(recent) / bar_ms(memory, limits)
     if load > 1.0:
-        if memory.share <= limits.floor and settled:
+        if memory.share <= limits.floor:
             return msgspec.structs.replace(now, idle_ms=_learned(facts, memory))
-        if not settled or facts.requests < FELT:
+        if len(recent) < RECENT_LEAST or facts.requests < FELT:
             return now
         share = max(memory.share * max(CUT_MOST, load**-2), limits.floor)
-        return msgspec.structs.replace(now, share=share, fresh=False, load=None, cut_s=facts.now_s)
-    if load > NEAR or not settled:
+        return msgspec.structs.replace(now, share=share, fresh=False, recent_ms=(), cut_s=facts.now_s)
+    if load > NEAR:
         return now
-    grown = memory.share * FAST if memory.fresh else memory.share + STEP
+    grown = memory.share * FAST if memory.fresh else memory.share * GROW + STEP
     return msgspec.structs.replace(now, share=min(max(grown, limits.floor), 1.0))
 
 

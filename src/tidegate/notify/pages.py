@@ -10,14 +10,15 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tidegate.notify.contracts import InboxMessage
+from tidegate.notify.contracts import InboxAway, InboxMessage
 from tidegate.notify.hints import hint_people
 from tidegate.notify.inbox import count_unread, list_inbox, mark_all_read, mark_read
 from tidegate.platform.clock import database_now
-from tidegate.platform.database import Database
+from tidegate.platform.database import OUTAGE, Database
 from tidegate.platform.ids import EventId, parse_id
-from tidegate.platform.problems import NotFound
+from tidegate.platform.problems import NotFound, Overloaded
 from tidegate.platform.settings import Settings
+from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, current_person, let_listen, read_form, render, see_other, unread_header
 
 router = APIRouter(include_in_schema=False)
@@ -63,7 +64,16 @@ class InboxContext:
 
 @router.get("/inbox")
 async def show_inbox(request: Request, before: str = "") -> Response:
-    """The messages of whoever's session it is; a stranger has none."""
+    """The messages of whoever's session it is; a stranger has none. Raises: InboxAway."""
+    try:
+        return await _inbox(request, before)
+    except (*OUTAGE, Overloaded) as error:
+        raise InboxAway(
+            _("Your messages cannot be shown at the moment. Nothing is lost; look again in a minute.")
+        ) from error
+
+
+async def _inbox(request: Request, before: str) -> Response:
     person = await current_person(request)
     database: Database = request.app.state.database
     start = parse_id(before)

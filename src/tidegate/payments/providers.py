@@ -27,6 +27,7 @@ from tidegate.payments.rules import may_be_method
 from tidegate.payments.sandbox import SandboxProvider
 from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import Database
+from tidegate.platform.overload.doors import outside
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
@@ -110,8 +111,9 @@ class Providers(Mapping[str, Provider]):
             HELD_BACK.labels(name).set(STATES[BreakerState.HALF_OPEN])
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout_s):
-                said = await run(provider)
+            with outside():
+                async with asyncio.timeout(self._timeout_s):
+                    said = await run(provider)
         except NO_ANSWER as error:
             CALLS.labels(name, call, "no_answer").inc()
             self._note(name, answered=False)

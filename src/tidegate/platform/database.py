@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tidegate.platform.arrays import write_lists_fast
+from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
+
+log = structlog.get_logger("tidegate.database")
 
 Connection = AsyncConnection[tuple[Any, ...]]
 """A connection in autocommit mode; use cases run inside a transaction that their caller opened."""
@@ -63,14 +68,24 @@ class Database:
             reconnect_timeout=30,
             open=False,
         )
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._given_s = 0.0
+        """When the pool last gave somebody a connection."""
+        self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=time.monotonic)
 
     async def open(self) -> None:
         """Start the pool; connections are made in the background."""
         await self._pool.open()
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Give all connections back, and before them what was to close with them."""
+        while self._closing:
+            await self._closing.pop()()
         await self._pool.close()
+
+    def close_with(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed with this pool that lives as long and on the same event loop."""
+        self._closing.append(close)
 
     async def connect(self) -> PipelinedConnection:
         """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""
@@ -81,15 +96,40 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit mode, for reads. Raises: Overloaded when none comes free in time."""
+        """A connection in autocommit mode, for reads.
+
+        Raises: Overloaded when none comes free in time, and at once while none has come to anybody for a while.
+        """
+        if not self._breaker.admits():
+            raise Overloaded()
+        asked_s = time.monotonic()
         try:
             conn = await self._pool.getconn()
         except PoolTimeout as error:
+            if self._given_s < asked_s:  # else it is there, and only busy
+                self._note(answered=False)
             raise Overloaded() from error
+        self._given_s = time.monotonic()
+        self._note(answered=True)
         try:
             yield conn
         finally:
             await asyncio.shield(self._pool.putconn(conn))
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether nobody waits for a connection, since none came for a while."""
+        return self._breaker.state is BreakerState.OPEN
+
+    def _note(self, *, answered: bool) -> None:
+        before = self._breaker.state
+        if answered:
+            self._breaker.succeeded()
+        else:
+            self._breaker.failed()
+        if self._breaker.state is not before:
+            away = self._breaker.state is BreakerState.OPEN
+            log.warning("database_left_alone" if away else "database_answers")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

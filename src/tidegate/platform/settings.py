@@ -20,6 +20,7 @@ from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
 from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
+from tidegate.platform.settings_overload import OverloadSettings
 from tidegate.platform.settings_webhooks import WebhookSettings
 
 LOCALE = "^[a-z]{2,3}(_[A-Z]{2})?$"
@@ -49,6 +50,10 @@ class DatabaseSettings(BaseModel):
     pool_min: Count = Field(1, description="Connections kept open per process.")
     pool_max: Count = Field(8, description="Most connections per process.")
     pool_wait_s: float = Field(5.0, gt=0, description="How long a request waits for a free connection.")
+    breaker_failures: Count = Field(
+        3, description="Waits in vain in a row, without a connection for anybody, after which nobody waits any more."
+    )
+    breaker_pause_s: float = Field(1.0, gt=0, description="Pause until one request finds out whether there is one.")
     connect_timeout_s: Count = Field(5, description="Longest wait for a new connection.")
     statement_timeout_ms: Count = Field(10_000, description="Longest statement.")
     idle_in_transaction_timeout_ms: Count = Field(15_000, description="Longest idle time inside a transaction.")
@@ -85,6 +90,9 @@ class JobSettings(BaseModel):
     broker_timeout_s: Count = Field(5, description="Longest wait for the broker to connect or answer.")
     queue_max: Count = Field(1_000, description="Most tasks that wait in the broker; further work waits in PostgreSQL.")
     stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
+    lane_patience_s: float = Field(
+        5.0, gt=0, description="A lane that was passed over for so long while others had tasks is asked first, once."
+    )
     notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
     inbox_days: Count = Field(
@@ -236,6 +244,9 @@ class CatalogSettings(BaseModel):
         description="Most bytes of finished pages and API answers of the catalogue that a process keeps; 0 keeps none, "
         "and each request then asks the database.",
     )
+    kept_stale_s: Count = Field(
+        1_800, description="How long what is kept is shown, with a note, while the database is away."
+    )
     kept_max_variants: Count = Field(5_000, description="Most variants whose stock is looked after for kept answers.")
     stock_refresh_ms: Count = Field(700, description="How often the stock behind kept answers is read.")
 
@@ -337,6 +348,7 @@ class Settings(BaseSettings):
     pictures: PictureSettings = PictureSettings()
     gate: GateSettings = GateSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    overload: OverloadSettings = OverloadSettings()
     security: SecuritySettings = SecuritySettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     supervisor: SupervisorSettings = SupervisorSettings()

@@ -48,8 +48,8 @@ class Ready:
 
 async def stage_probes(database: Database, *, opens_at: Any) -> Ready:
     """Make people, an account and a lobby for the probes; the lobby's room opens long after they have gone."""
-    email = await accounts.make_account(database, password=PASSWORD)
     async with database.transaction() as conn:
+        (email,) = await accounts.make_members(conn, count=1, password=PASSWORD)
         tokens = await accounts.make_crowd(conn, count=PEOPLE)
         await start_drop(
             conn,

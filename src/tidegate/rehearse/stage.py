@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +31,10 @@ from tidegate.platform.embedded.children import Program, launch_command, needs_g
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Sale
+from tidegate.platform.settings import current_settings
+from tidegate.rehearse.contracts import Sale, SignIn
+from tidegate.rehearse.monitor import kind_of
+from tidegate.rehearse.wording import Login
 from tidegate.rehearse.wrecking import read_endpoints
 
 SKU, SLUG, TITLE = "23166", "rehearsal", "Rehearsal"
@@ -39,16 +44,23 @@ START_S, STOP_S = 120.0, 30.0
 LOOK_S = 0.2
 BOOKS_S = 600.0
 PEOPLE_AT_ONCE = 20_000
+NOBODY: Mapping[int, SignIn] = MappingProxyType({})
 SAID_KEPT = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A running shop of one's own: where it answers, and its processes (name, pid)."""
+    """A running shop of one's own: where it answers, its processes (name, pid), and where they tell their metrics."""
 
     url: str
     port: int
     processes: tuple[tuple[str, int], ...]
+    metrics_ports: tuple[int, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many processes there are of each kind."""
+        return dict(Counter(kind_of(name) for name, _ in self.processes))
 
 
 @contextmanager
@@ -62,6 +74,7 @@ def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> I
         mark_as_thrown_away(home)
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
+    current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
     guard, guarded = os.pipe()  # its end tells a guard of our death where the kernel does not
     program = Program(argv=(sys.executable, "-m", "tidegate", "up", "--demo"))
@@ -94,7 +107,9 @@ def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: P
     while time.monotonic() < until and running.poll() is None:
         told = read_endpoints(home)
         if told and _is_ready(url):
-            return Shop(url, port, tuple((each["name"], each["pid"]) for each in told["processes"]))
+            processes = tuple((each["name"], each["pid"]) for each in told["processes"])
+            ports = tuple(each["metrics_port"] for each in told["processes"] if each["metrics_port"])
+            return Shop(url, port, processes, ports)
         time.sleep(LOOK_S)
     words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
     raise StartupError(f"the shop for the rehearsal did not start: {words}")
@@ -114,14 +129,18 @@ class Staged:
     tokens: Sequence[str]
     variant_id: VariantId
     sold_before: int
+    logins: Mapping[int, Login]
 
 
-async def stage(database: Database, *, sale: Sale, people: int, open_at: datetime) -> Staged:
-    """Make the people and the drop, which opens at a moment."""
+async def stage(
+    database: Database, *, sale: Sale, people: int, open_at: datetime, signs_in: Mapping[int, SignIn] = NOBODY
+) -> Staged:
+    """Make the people and the drop, which opens at a moment. Those in `signs_in` get no session."""
     tokens: list[str] = []
     while len(tokens) < people:
         async with database.transaction() as conn:
             tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, people - len(tokens)))
+    logins = await _logins(database, signs_in)
     async with database.transaction() as conn:
         variant = (await find_variants(conn, skus=[SKU]))[SKU]
         if breaking_asked_for():
@@ -139,7 +158,26 @@ async def stage(database: Database, *, sale: Sale, people: int, open_at: datetim
         )
         if sale.let_in_per_min is not None:
             await limit_speed(conn, slug=SLUG, per_min=sale.let_in_per_min)
-    return Staged(tokens, variant, before)
+    return Staged(tokens, variant, before, logins)
+
+
+async def _logins(database: Database, signs_in: Mapping[int, SignIn]) -> Mapping[int, Login]:
+    """What those sign in by who must."""
+    logins: dict[int, Login] = {}
+    by_link = [number for number, way in signs_in.items() if way is SignIn.LINK]
+    by_password = [number for number, way in signs_in.items() if way is SignIn.PASSWORD]
+    for first in range(0, len(by_link), PEOPLE_AT_ONCE):
+        numbers = by_link[first : first + PEOPLE_AT_ONCE]
+        async with database.transaction() as conn:
+            links = await accounts.make_links(conn, count=len(numbers))
+        logins |= {number: Login(token=token) for number, token in zip(numbers, links, strict=True)}
+    password = secrets.token_urlsafe(12)
+    for first in range(0, len(by_password), PEOPLE_AT_ONCE):
+        numbers = by_password[first : first + PEOPLE_AT_ONCE]
+        async with database.transaction() as conn:
+            emails = await accounts.make_members(conn, count=len(numbers), password=password)
+        logins |= {n: Login(email=email, password=password) for n, email in zip(numbers, emails, strict=True)}
+    return logins
 
 
 def moment(in_s: float) -> datetime:

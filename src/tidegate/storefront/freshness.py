@@ -100,7 +100,9 @@ class Freshness:
 async def open_answers(database: Database, settings: Settings) -> AsyncIterator[tuple[Answers, Freshness]]:
     """What this process keeps, watched for the length of a block."""
     limits = settings.catalog
-    answers = Answers(max_bytes=limits.kept_max_bytes, max_variants=limits.kept_max_variants)
+    answers = Answers(
+        max_bytes=limits.kept_max_bytes, max_variants=limits.kept_max_variants, stale_s=limits.kept_stale_s
+    )
     freshness = Freshness(database, settings, answers)
     if not limits.kept_max_bytes:
         yield answers, freshness

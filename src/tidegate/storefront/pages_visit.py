@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from fastapi import Request
+from psycopg import Error
 
 from tidegate import inventory, notify
 from tidegate.checkout import Shop
@@ -14,7 +15,7 @@ from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import Overloaded
 from tidegate.storefront.contexts import Keeping, whole_minutes
 from tidegate.storefront.freshness import Freshness
-from tidegate.web import Answers, Visit, current_person, environment, request_locale
+from tidegate.web import Answers, Visit, away, current_person, environment, request_locale
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +28,11 @@ EDITORS = frozenset({"staff", "admin"})
 async def visit_of(request: Request) -> Visit:
     """What they hold, and whether they are of the staff, who see their own changes at once.
 
-    Whoever looks around while the database is away is shown the shop without it.
+    Whoever looks around while the database is away is shown the shop without it, and told so.
     """
     answers: Answers = request.app.state.answers
     if not answers.connected:
-        return Visit()
+        return away(request_locale(request))
     try:
         person = await current_person(request)
         if person is None:
@@ -46,12 +47,23 @@ async def visit_of(request: Request) -> Visit:
         async with shop.database.connection() as conn:
             keeping = await _keeping(conn, person.id)
             busy = request.url.path.startswith(BUSY)
-            unread = None if busy else await notify.count_unread(conn, recipient_id=person.id)
+            unread = None if busy else await _unread(conn, person.id)
     except (*OUTAGE, Overloaded) as error:
         log.warning("visitor shown as a stranger", error=describe_error(error))
-        return Visit()
+        return away(request_locale(request))
     strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
     return Visit(strip.strip().encode(), unread, staff)
+
+
+async def _unread(conn: Connection, person_id: PersonId) -> int | None:
+    """How many messages are unread; None where that cannot be told, which hides the number and nothing else."""
+    try:
+        return await notify.count_unread(conn, recipient_id=person_id)
+    except Error as error:
+        if conn.closed:
+            raise
+        log.warning("inbox is away", error=describe_error(error))
+        return None
 
 
 async def _keeping(conn: Connection, person_id: PersonId) -> Keeping | None:

@@ -2,6 +2,7 @@
 
 from tidegate.platform.texts import language_of
 from tidegate.web.assets import StaticTree, static_url
+from tidegate.web.busy import busy_pages
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
@@ -9,7 +10,7 @@ from tidegate.web.frames import FRAMING, framed, framed_document
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
-from tidegate.web.serving_kept import ServeKept, Visit, kept_answer, kept_page
+from tidegate.web.serving_kept import ServeKept, Visit, away, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
     SignInFirst,
@@ -49,7 +50,9 @@ __all__ = [
     "StaticTree",
     "Visit",
     "Visitor",
+    "away",
     "blamed",
+    "busy_pages",
     "client_address",
     "current_person",
     "ensure_buyer",

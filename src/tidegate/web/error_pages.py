@@ -31,6 +31,7 @@ CALM_WORDS: dict[str, tuple[str, str]] = {
         _("The shop is full right now"),
         _("Nothing was changed, and your place and your cart are kept. Wait a few seconds and try again."),
     ),
+    "inbox-away": (_("Your messages are away for a moment"), ""),
     "not-signed-in": (_("You are not signed in here"), _("Start from the shop's first page and try again.")),
     "not-allowed": (_("This is not open to your account"), _("Nothing was changed.")),
     "unknown-host": (_("This shop has another address"), _("Check the address that you were given.")),

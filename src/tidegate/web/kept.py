@@ -122,7 +122,17 @@ def fill(kept: Kept, values: Mapping[Gap, bytes]) -> bytes:
 class Answers:
     """The kept answers of this process: at most `max_bytes`, behind which at most `max_variants` are watched."""
 
-    def __init__(self, *, max_bytes: int, max_variants: int, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_variants: int,
+        stale_s: float = inf,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`stale_s`: how long what is kept is shown while the database is away."""
+        self._stale_s = stale_s
+        self._away_s: float | None = None
         self._max_bytes = max_bytes
         self._max_variants = max_variants
         self._now_s = now_s
@@ -133,8 +143,18 @@ class Answers:
         self._making: dict[Key, asyncio.Task[Kept]] = {}
         self.revision: int | None = None
         """The catalogue's, as it was last heard of; None while it is not known, and then nothing new is kept."""
-        self.connected = True
+
+    @property
+    def connected(self) -> bool:
         """Whether changes are heard of. While they are not, the database is away: what is kept is shown on."""
+        return self._away_s is None
+
+    @connected.setter
+    def connected(self, is_connected: bool) -> None:
+        if is_connected:
+            self._away_s = None
+        elif self._away_s is None:
+            self._away_s = self._now_s()
 
     @property
     def bytes(self) -> int:
@@ -147,7 +167,7 @@ class Answers:
     def find(self, key: Key) -> Kept | None:
         """The answer that is kept for `key`, if it is still true."""
         kept = self._entries.get(key)
-        if kept is None:
+        if kept is None or self._away_too_long():
             return None
         if kept.made_from.until_s <= self._now_s() and self.connected:
             self._outdate(key)
@@ -173,7 +193,7 @@ class Answers:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
-        last = None if alone else self._last.get(key)
+        last = None if alone or self._away_too_long() else self._last.get(key)
         if last is None:
             return await outcome_of(task)
         over = last.made_from.until_s <= self._now_s()  # a drop opened: that is worth waiting for
@@ -228,6 +248,10 @@ class Answers:
             self._forget_last(next(iter(self._last)))
         while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
             self._drop(next(iter(self._entries)))
+
+    def _away_too_long(self) -> bool:
+        """Whether the database is away for longer than what is kept may be shown."""
+        return self._away_s is not None and self._now_s() - self._away_s > self._stale_s
 
     def _outdate(self, key: Key) -> None:
         """It is not true any more: it is only for the case that no other can be made."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ from tidegate.platform.edge.hot import Answer, HotRequest
 from tidegate.web.forms import binding_header, binding_of, form_token
 from tidegate.web.kept import MARKS, Answers, Gap, Kept, Key, MadeFrom, fill, make_kept
 from tidegate.web.locales import request_locale
-from tidegate.web.rendering import iso, render_text
+from tidegate.web.rendering import environment, iso, render_text
 from tidegate.web.session import session_token
 from tidegate.web.unread import unread_header
 
@@ -49,6 +50,15 @@ class Visit:
 
 
 STRANGER = Visit()
+
+
+@lru_cache(maxsize=16)
+def away(locale: str) -> Visit:
+    """Anybody, while the database is away: a page says that it may be old."""
+    note = environment(locale).get_template("web/away.html").render()
+    return Visit(note.strip().encode())
+
+
 LookUp = Callable[[Request], Awaitable[Visit]]
 """Finds out about a visitor with a session; `app.state.visit`."""
 
@@ -122,9 +132,10 @@ async def _answered(request: Request, build: Callable[[], Awaitable[Kept]]) -> R
 
 
 async def _visit(request: Request) -> Visit:
-    """About this visitor. Looked up once per request, and not at all for strangers."""
+    """About this visitor. Looked up once per request, and not at all for strangers while the database is there."""
     if session_token(request) is None:
-        return STRANGER
+        answers: Answers = request.app.state.answers
+        return STRANGER if answers.connected else away(request_locale(request))
     if VISIT_KEY not in request.scope:
         look_up: LookUp = request.app.state.visit
         request.scope[VISIT_KEY] = await look_up(request)

@@ -27,6 +27,7 @@ from tidegate.platform.edge.exchange import first_of_each
 from tidegate.platform.edge.headers import Header, cache_default, default_headers
 from tidegate.platform.edge.hosts import HostList
 from tidegate.platform.edge.proxies import ProxyList, good_request_id
+from tidegate.platform.overload.doors import PLACE, Place
 from tidegate.platform.problems import Problem
 from tidegate.platform.settings import Settings
 
@@ -51,13 +52,29 @@ class WholeCycle(RequestResponseCycle):
 
     lines: Mapping[Header, bytes]
     """Headers that many responses carry, as they are written."""
+    place: Place | None = None
+    """Its place inside, where they are counted."""
     _start: Any = None
+
+    async def run_asgi(self, app: Any) -> None:
+        """Serve it; whatever becomes of it, its place is free afterwards."""
+        place = self.place
+        if place is None:
+            await super().run_asgi(app)
+            return
+        PLACE.set(place)
+        try:
+            await super().run_asgi(app)
+        finally:
+            place.leave(0)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Take a part of the response (ASGI)."""
         if message["type"] == "http.response.start" and not self.response_started:
             self.response_started = True
             self._start = message
+            if self.place is not None:
+                self.place.leave(message["status"])
             return
         start, self._start = self._start, None
         if start is None:

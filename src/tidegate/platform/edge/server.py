@@ -14,8 +14,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.lean import Shelf, WholeCycle
+from tidegate.platform.edge.refusals import Entrance, may_go_on
+from tidegate.platform.overload.doors import Place
+from tidegate.platform.overload.rules import Priority
 from tidegate.platform.problems import HeadersTooLarge, MalformedBody, Overloaded, Problem
 from tidegate.platform.settings import HttpSettings
+
+LATE_BODY_S = 0.5
+"""How long a request whose body is not there yet keeps its place."""
 
 REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
@@ -25,6 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[HttpSettings] = HttpSettings()
     shelf: ClassVar[Shelf | None] = None
+    entrance: ClassVar[Entrance | None] = None
     cycles: ClassVar[type[WholeCycle]]
     _head_bytes = 0
     _head_open = True
@@ -35,6 +42,10 @@ class BoundedProtocol(HttpToolsProtocol):
     """Whether the request that is being read has its answer."""
     _held: tuple[bytes, asyncio.TimerHandle] | None = None
     """An answer that waits, and what will send it."""
+    _place: Place | None = None
+    """The place of the request whose head has just been read, until its cycle has it."""
+    _body_late: tuple[Place, asyncio.TimerHandle] | None = None
+    """The place of a request whose body has not come whole, and what will give it up."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or tell it at once that there are too many."""
@@ -48,6 +59,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._stop_timer()
         self._take_held()
+        if self._body_late is not None:
+            self._body_late[1].cancel()
+            self._body_late = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,6 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._only_head = self._head_open
         super().data_received(data)
+        if self.entrance is not None and not self._head_open:
+            self._await_body()
         if self._only_head:
             if self._head_timer is None:
                 self._await_head()
@@ -73,17 +89,27 @@ class BoundedProtocol(HttpToolsProtocol):
             self._let_go()
         elif self.shelf is not None and self._answer_at_once(self.shelf):
             return
+        if self.entrance is not None and not self._is_let_in(self.entrance):
+            return
         self._unset_keepalive_if_required()  # an answer to a request in the same bytes may have begun that time
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body, and throw away that of a request which has its answer."""
+        if not self._answered:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         if self._answered:
             self._answered = False
+            self._stop_timer()
             if self._held is None:
                 self.on_response_complete()
         else:
             super().on_message_complete()
+            if self._body_late is not None:
+                self._take_body(*self._body_late)
         self._head_open = True
 
     def _answer_at_once(self, shelf: Shelf) -> bool:
@@ -107,6 +133,41 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(response)
         self._answered = True
         return True
+
+    def _is_let_in(self, entrance: Entrance) -> bool:
+        """Give the request a place, or refuse it."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self.pipeline or (cycle is not None and not cycle.response_complete):
+            return True  # it waits for the answer before it, and gets a place then
+        method = self.parser.get_method()
+        place = entrance.doors.admit(entrance.priority_of(method, self.url, self.headers))
+        if place is not None:
+            self._place = place
+            return True
+        self._answered = True
+        if not self.transport.is_closing():
+            date = self.server_state.default_headers
+            self.transport.write(entrance.refusals.answer(method, self.url, self.headers, date=date))
+            if not self.parser.should_keep_alive() or not may_go_on(self.headers):
+                self.transport.close()
+        return False
+
+    def _await_body(self) -> None:
+        """Who sends the rest of a body late holds no place meanwhile, and nobody who was refused may take for ever."""
+        if self._answered:
+            if self._head_timer is None:
+                self._await_head()
+            return
+        place = getattr(self.cycle, "place", None)
+        if place is not None and self._body_late is None:
+            self._body_late = place, self.loop.call_later(LATE_BODY_S, place.step_out)
+
+    def _take_body(self, place: Place, timer: asyncio.TimerHandle) -> None:
+        """The rest of a body has come: who gave a place up for that time has it again."""
+        timer.cancel()
+        self._body_late = None
+        place.step_in()
+        place.start()
 
     def _let_go(self) -> None:
         """Send the answer that waits."""
@@ -132,6 +193,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to serve a request; uvicorn makes the cycle in the midst of its own work."""
         cycle.__class__ = self.cycles
+        if self.entrance is not None:
+            cast("WholeCycle", cycle).place = self._place or self.entrance.doors.let_in(Priority.BROWSE)
+            self._place = None
         super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
@@ -177,15 +241,22 @@ class StoppingServer(Server):
 
 
 def make_server(
-    app: ASGIApp, limits: HttpSettings, *, shelf: Shelf | None = None, on_stop: Callable[[], None] | None = None
+    app: ASGIApp,
+    limits: HttpSettings,
+    *,
+    shelf: Shelf | None = None,
+    entrance: Entrance | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> Server:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
-    What is on the `shelf` is answered without `app`. `on_stop` is called before it waits for responses to end.
+    What is on the `shelf` is answered without `app`; so are those whom the `entrance` refuses.
+    `on_stop` is called before it waits for responses to end.
     """
     lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
     cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
-    protocol = type("LimitedProtocol", (BoundedProtocol,), {"limits": limits, "shelf": shelf, "cycles": cycles})
+    own = {"limits": limits, "shelf": shelf, "entrance": entrance, "cycles": cycles}
+    protocol = type("LimitedProtocol", (BoundedProtocol,), own)
     server = StoppingServer(
         Config(
             _typed(app),

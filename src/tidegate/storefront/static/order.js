@@ -6,9 +6,14 @@ const PAUSES_MS = [1000, 1500, 2000, 3000];
 const MOST_LOOKS = 120;
 const section = document.querySelector("[data-follow]");
 
+let notBefore_ms = 0;
+
 async function stateNow() {
   const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
-  if (!answer.ok) return null;
+  if (!answer.ok) {
+    notBefore_ms = (Number(answer.headers.get("retry-after")) || 0) * 1000;
+    return null;
+  }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   return page.querySelector("[data-state]")?.dataset.state ?? null;
 }
@@ -25,7 +30,9 @@ async function look(count) {
       // Offline for a moment: the next look may come through.
     }
   }
-  if (count < MOST_LOOKS) setTimeout(look, PAUSES_MS[Math.min(count, PAUSES_MS.length - 1)], count + 1);
+  const pause_ms = Math.max(PAUSES_MS[Math.min(count, PAUSES_MS.length - 1)], notBefore_ms);
+  notBefore_ms = 0;
+  if (count < MOST_LOOKS) setTimeout(look, pause_ms, count + 1);
 }
 
 if (section) setTimeout(look, PAUSES_MS[0], 1);

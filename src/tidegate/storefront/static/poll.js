@@ -9,6 +9,24 @@ export function nextPoll({ poll, number, serving, opensIn_s, draw }) {
   return Math.min(Math.max(far, poll.near_s), poll.far_s) * (1 + poll.jitter * (2 * draw - 1));
 }
 
+/**
+ * How many retries may come sooner than the next look would have: a tenth of the looks, and some that are saved up. A
+ * shop that is down is then hardly asked more often than one that is well.
+ */
+export function retryBudget({ share = 0.1, most = 5 } = {}) {
+  let left = most;
+  return {
+    looked() {
+      left = Math.min(left + share, most);
+    },
+    take() {
+      if (left < 1) return false;
+      left -= 1;
+      return true;
+    },
+  };
+}
+
 const RETRY_S = { first: 1, most: 60 };
 
 /** In seconds, after so many failures in a row: twice as long each time, by chance, and as long as the shop asks for. */

@@ -5,7 +5,7 @@
 import { clockOffset } from "../web/countdown.js";
 import { makeChime } from "./chime.js";
 import { canCompute, numberOf } from "./draw.js";
-import { nextPoll, retryPause } from "./poll.js";
+import { nextPoll, retryBudget, retryPause } from "./poll.js";
 
 const room = document.querySelector("[data-room]");
 const { room: address, stage, opens, place, ticket } = room.dataset;
@@ -24,6 +24,8 @@ const SPEAK_EVERY_MS = 60_000;
 const offset = clockOffset();
 let number = room.dataset.number ? Number(room.dataset.number) : null;
 let failures = 0;
+let usual_s = 0;
+const budget = retryBudget();
 let timer = 0;
 let spoken = { at: 0, text: "" };
 let over = false;
@@ -218,11 +220,13 @@ async function look() {
     await update(status);
     failures = 0;
     offline(false);
-    pause_s = pauseOf(status);
+    budget.looked();
+    pause_s = usual_s = pauseOf(status);
   } catch (error) {
     failures += 1;
     offline(true);
     pause_s = retryPause({ failures, retryAfter_s: error.retryAfter_s ?? 0, draw: Math.random() });
+    if (!budget.take()) pause_s = Math.max(pause_s, usual_s);
   }
   plan(pause_s);
 }

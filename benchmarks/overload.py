@@ -1,0 +1,191 @@
+"""Goodput under overload: purchases that were paid in time, at the peak, at twice it and at five times it.
+
+    python -m benchmarks overload [--seconds 10] [--processes 1] [--without] [--smoke] --json
+
+A durable PostgreSQL, a Valkey, the site and the expiry loops as in `orders`, all on the cores but the last one; the
+generator has the last core for itself, so that what it costs is not taken from the shop. Buyers arrive at random
+(latency counts from when they were due) on `--connections` connections, each an express purchase for a hot product,
+and nobody comes again after a refusal.
+
+`peak_per_s` is the highest goodput that a rate reached: purchases paid within `--in-time` seconds of when they were
+due, by the seconds of the run. `at_2x` and `at_5x` are offered twice and five times as much as that; their `share` is
+their goodput by the peak. `refusal_us` is the shop's CPU time for one refusal: what the run at 5 x cost beyond its
+purchases at the price that they had at the peak. `limiter_us` is what the doors cost a request that is let in, measured
+alone.
+With `--without` the same loads meet the shop with its overload control switched off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from benchmarks.goods import sell
+from benchmarks.probes import Market, Probe, say
+from benchmarks.recount import recount
+from benchmarks.servers import Fleet, Servers, fleet, machine, servers
+from tidegate.entrypoints.priorities import Priorities
+from tidegate.platform.overload.doors import Doors
+from tidegate.platform.settings import Settings
+
+STEPS = (0.85, 1.0, 1.15)
+"""Rates at which the peak is looked for, by what a closed loop did."""
+FACTORS = (2, 5)
+SMOKE_RATE = 40.0
+SMOKE_MOST = 2
+WARM_S = 3.0
+CLOSED_LOOP = 128
+ROUNDS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    seconds: float
+    processes: int
+    in_time_s: float
+    connections: int
+    without: bool
+    smoke: bool
+
+
+def run(options: Sequence[str]) -> Mapping[str, object]:
+    """Measure; see the module's docstring for what the keys mean."""
+    asked = parse(options)
+    began = time.monotonic()
+    figures: dict[str, object] = {"limiter_us": _limiter_us()}
+    with _apart() as core, servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
+        _, variants = sell(conn, variants=1)
+        figures |= machine(these, processes=asked.processes) | {"generator_core": core}
+        market = None
+        for enabled in (True, False) if asked.without else (True,):
+            with _shop(these, asked, enabled=enabled) as site:
+                market = market or Market(
+                    these, site, conn, connections=asked.connections, in_time_s=asked.in_time_s, core=core
+                )
+                market.fleet = site
+                found = _measure(market, asked)
+            figures |= found if enabled else {"without": found}
+        assert market is not None
+        figures |= recount(conn, variants=variants, told=market.told(), unknown=market.unknown).figures()
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    return figures
+
+
+def parse(options: Sequence[str]) -> Options:
+    """The options, checked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks overload")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each run")
+    parser.add_argument("--processes", type=int, choices=(1, 2, 3, 4), default=1, help="site processes")
+    parser.add_argument("--in-time", type=float, default=1.0, help="seconds after which a purchase comes too late")
+    parser.add_argument("--connections", type=int, default=1_000, help="kept-alive connections of the generator")
+    parser.add_argument("--without", action="store_true", help="measure a shop without overload control as well")
+    parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
+    found = parser.parse_args(list(options))
+    return Options(found.seconds, found.processes, found.in_time, found.connections, found.without, found.smoke)
+
+
+@contextmanager
+def _apart() -> Iterator[int | None]:
+    """Keep this process, and all that it starts, off the last core; which one that is. None where there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield None
+        return
+    os.sched_setaffinity(0, cores[:-1])
+    try:
+        yield cores[-1]
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def _shop(these: Servers, asked: Options, *, enabled: bool) -> Iterator[Fleet]:
+    told = {"TIDEGATE_OVERLOAD__ENABLED": str(enabled).lower()}
+    if asked.smoke:  # so few that some are refused at rates that any machine can send
+        told |= {f"TIDEGATE_OVERLOAD__{name}": str(SMOKE_MOST) for name in ("LEAST", "FIRST", "MOST")}
+    with (
+        fleet(these.home, "benchmarks.site", processes=asked.processes, environment=told) as site,
+        fleet(these.home, "benchmarks.upkeep", processes=1, probe=False),
+    ):
+        yield site
+
+
+def _measure(market: Market, asked: Options) -> dict[str, object]:
+    if asked.smoke:
+        peak = market.run("express", rate_per_s=SMOKE_RATE, seconds=0.5)
+    else:
+        market.connections = CLOSED_LOOP  # few enough that nobody is refused
+        saturated = market.run("express", rate_per_s=0.0, seconds=WARM_S).report.per_s
+        market.connections = asked.connections
+        say(f"a closed loop does {saturated:,.0f}/s")
+        peak = max(
+            (_at(market, asked, step * saturated, step) for step in STEPS), key=lambda probe: probe.report.in_time
+        )
+    seconds = 0.5 if asked.smoke else asked.seconds
+    best = peak.report.in_time / seconds
+    figures: dict[str, object] = {"peak_per_s": round(best, 1), "peak": _told(peak, seconds)}
+    probe = peak
+    for factor in FACTORS:
+        if asked.smoke:
+            probe = market.run("express", rate_per_s=factor * SMOKE_RATE * 10, seconds=0.5)
+        else:
+            probe = _at(market, asked, factor * best, factor)
+        told = _told(probe, seconds)
+        figures[f"at_{factor}x"] = told | {"share": round(probe.report.in_time / max(peak.report.in_time, 1), 3)}
+    figures["refusal_us"] = _refusal_us(peak, probe)
+    return figures
+
+
+def _at(market: Market, asked: Options, rate_per_s: float, step: float) -> Probe:
+    probe = market.run("express", rate_per_s=rate_per_s, seconds=asked.seconds)
+    report = probe.report
+    say(
+        f"{step:g} x: {rate_per_s:,.0f}/s offered, {report.in_time / asked.seconds:,.0f}/s paid in time, "
+        f"{report.paid} paid of {report.arrived}, p50 {report.paid_p50_ms:.0f} ms, p99 {report.paid_p99_ms:.0f} ms, "
+        f"{report.statuses}, generator {report.cpu_share:.2f} cores, cores {probe.cores}"
+    )
+    return probe
+
+
+def _told(probe: Probe, seconds: float) -> dict[str, object]:
+    """One run in figures. `late_p99_ms` and `generator_cores` tell whether the generator kept up."""
+    report = probe.report
+    return {
+        "offered_per_s": round(probe.rate_per_s, 1),
+        "goodput_per_s": round(report.in_time / seconds, 1),
+        "refused": report.statuses.get("503", 0),
+        "late": report.paid - report.in_time,
+        "unanswered": report.unanswered + report.broken,
+        "p50_ms": report.paid_p50_ms,
+        "p99_ms": report.paid_p99_ms,
+        "all_p99_ms": report.p99_ms,
+        "cores": probe.cores,
+        "generator_cores": report.cpu_share,
+        "late_p99_ms": report.late_p99_ms,
+    }
+
+
+def _refusal_us(peak: Probe, flooded: Probe) -> float:
+    each_s = peak.cpu_s["site"] / max(peak.report.paid, 1)
+    refused = flooded.report.statuses.get("503", 0)
+    return round(max(flooded.cpu_s["site"] - each_s * flooded.report.paid, 0.0) / max(refused, 1) * 1e6, 1)
+
+
+def _limiter_us() -> float:
+    """What the doors cost a request, beside the answer that it gets."""
+    doors, priority_of = Doors(Settings()), Priorities()
+    headers = ((b"host", b"127.0.0.1:8000"), (b"authorization", b"Bearer x"))
+    began = time.process_time()
+    for _ in range(ROUNDS):
+        place = doors.admit(priority_of(b"POST", b"/api/v1/purchases", headers))
+        assert place is not None
+        place.leave(201)
+    return round((time.process_time() - began) / ROUNDS * 1e6, 2)

@@ -1,0 +1,123 @@
+"""Refusals that are written before anybody is refused: a problem document for programs, a page for people.
+
+The process that refuses is one that has too much to do. A refusal goes through no layer of the edge, is not logged by
+itself and carries no request id, since nothing is kept that an id could lead to; `doors` count it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from tidegate.platform.edge.headers import Header, default_headers
+from tidegate.platform.edge.lean import lines_of
+from tidegate.platform.overload.doors import Doors
+from tidegate.platform.overload.rules import Priority
+from tidegate.platform.problems import Overloaded
+from tidegate.platform.settings import Settings
+
+SPREAD = 3
+"""Refusals ask to wait for up to so many times the shortest wait: nobody comes back with everybody else."""
+MOST_WAITS = 12
+READ_AT_MOST_BYTES = 65_536
+"""Longest announced body of a refused request that is read to its end, so that the connection can go on."""
+
+PriorityOf = Callable[[bytes, bytes, Sequence[Header]], Priority]
+"""What a request is worth: its method, its target as it was sent, its headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusyPages:
+    """The pages of refusals. `locale_of` chooses by the headers Cookie and Accept-Language."""
+
+    locale_of: Callable[[bytes, bytes], str]
+    make: Callable[[str, int, bool], bytes]
+    """The page in a locale, with the seconds to wait; the flag: it may ask again by itself."""
+    locales: Sequence[str]
+
+
+class Refusals:
+    """All refusals of a process, ready to be sent."""
+
+    def __init__(self, settings: Settings, pages: BusyPages | None = None) -> None:
+        """Without `pages` everybody gets the document."""
+        shortest = settings.overload.retry_after_s
+        longest = shortest * SPREAD
+        waits = range(shortest, longest + 1, max(1, (longest - shortest) // (MOST_WAITS - 1)))
+        self._common = default_headers(settings)
+        self._documents = [self._document(wait_s) for wait_s in waits]
+        self._pages = pages
+        self._made: dict[tuple[str, bool], list[bytes]] = {}
+        if pages is not None:
+            for locale in pages.locales:
+                for again in (False, True):
+                    self._made[locale, again] = [self._page(pages, locale, wait_s, again) for wait_s in waits]
+        self._turn = count()
+        self._kinds = len(self._documents)
+
+    def answer(self, method: bytes, target: bytes, headers: Sequence[Header], *, date: Sequence[Header]) -> bytes:
+        """The whole response. `date`: headers that the server itself adds."""
+        written = self._choose(method, target, headers)[next(self._turn) % self._kinds]
+        if method == b"HEAD":
+            written = written[: written.index(b"\r\n\r\n") + 4]
+        return b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date), written))
+
+    def _choose(self, method: bytes, target: bytes, headers: Sequence[Header]) -> list[bytes]:
+        if self._pages is None or target.startswith(b"/api/"):
+            return self._documents
+        accept, cookie, language = b"", b"", b""
+        for name, value in headers:
+            if name == b"accept":
+                accept = accept or value
+            elif name == b"cookie":
+                cookie = cookie or value
+            elif name == b"accept-language":
+                language = language or value
+        if b"text/html" not in accept:
+            return self._documents
+        return self._made[self._pages.locale_of(cookie, language), method == b"GET"]
+
+    def _document(self, wait_s: int) -> bytes:
+        body = Overloaded(retry_after_s=wait_s).encoded()
+        return self._written(body, wait_s, {b"content-type": b"application/problem+json", b"vary": b"Accept"})
+
+    def _page(self, pages: BusyPages, locale: str, wait_s: int, again: bool) -> bytes:
+        own = {
+            b"content-type": b"text/html; charset=utf-8",
+            b"content-language": locale.replace("_", "-").encode(),
+            b"vary": b"Accept, Accept-Language, Cookie",
+        }
+        return self._written(pages.make(locale, wait_s, again), wait_s, own)
+
+    def _written(self, body: bytes, wait_s: int, own: Mapping[bytes, bytes]) -> bytes:
+        headers = {
+            **dict(self._common),
+            **own,
+            b"content-length": b"%d" % len(body),
+            b"retry-after": b"%d" % wait_s,
+            b"cache-control": b"no-store",
+        }
+        return b"".join(lines_of(list(headers.items())).values()) + b"\r\n" + body
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How a server lets requests in: its doors, what each request is worth, and what the refused are told."""
+
+    doors: Doors
+    priority_of: PriorityOf
+    refusals: Refusals
+
+
+def may_go_on(headers: Sequence[Header]) -> bool:
+    """Whether the connection of a refused request can take another: its body is short, and its length is told."""
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 6 or int(value) > READ_AT_MOST_BYTES:
+                return False
+        elif name in (b"transfer-encoding", b"expect", b"upgrade"):
+            return False
+    return True

@@ -67,7 +67,7 @@ async def play_beside(
     async with httpx.AsyncClient(
         base_url=base_url, timeout=TRY_S, limits=limits, trust_env=False, cookies=strangers
     ) as client:
-        prober = Prober(client, slug=SLUG, ready=ready)
+        prober = Prober(client, slug=SLUG, has_room=scenario.sale.room != "none", ready=ready)
         drill = Drill(
             scenario.faults,
             matrix=load_matrix(),

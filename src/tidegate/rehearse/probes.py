@@ -107,9 +107,11 @@ class Attempt:
 class Prober:
     """Makes the attempts. Every request has a connection of its own, as that of a browser that comes back has."""
 
-    def __init__(self, client: httpx.AsyncClient, *, slug: str, ready: Ready) -> None:
+    def __init__(self, client: httpx.AsyncClient, *, slug: str, has_room: bool, ready: Ready) -> None:
+        """`slug` is the drop of the sale; where that has no room, the status asked for is the lobby's."""
         self._client = client
         self._slug = slug
+        self._room = slug if has_room else LOBBY
         self._email = ready.email
         self._people: Iterator[str] = iter(ready.tokens)
         self._keys = count(1)
@@ -154,7 +156,7 @@ class Prober:
             await self._ask("GET", path, wanted=(200,), page=True)
 
     async def _status(self) -> None:
-        await self._ask("GET", f"/api/v1/drops/{self._slug}/status", wanted=(200,))
+        await self._ask("GET", f"/api/v1/drops/{self._room}/status", wanted=(200,))
 
     def _join(self, token: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:

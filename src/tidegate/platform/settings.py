@@ -293,6 +293,8 @@ class SupervisorSettings(BaseModel):
     """`tidegate up`."""
 
     site_processes: Count = Field(2, description="Site processes.")
+    gate_processes: int = Field(0, ge=0, description="Processes for the waiting rooms alone; 0: the site serves them.")
+    checkout_processes: int = Field(0, ge=0, description="Processes for buying alone; 0: the site sells.")
     restart_base_ms: Count = Field(200, description="First pause before a dead child is started again; doubles.")
     restart_cap_ms: Count = Field(10_000, description="Longest pause before a dead child is started again.")
     start_timeout_s: Count = Field(60, description="How long a child may take to become ready.")

@@ -6,8 +6,8 @@ import asyncio
 import json
 import os
 import signal
-import time
-from collections.abc import Sequence
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,16 @@ PROCESS = {
     Dependency.VALKEY: "valkey",
     Dependency.GATEWAY: "gateway",
     Dependency.SMTP: "mail-catcher",
-    Dependency.SITE: "site-1",
+    Dependency.SITE: "site-",
     Dependency.WORKER: "worker",
 }
-"""Which of the supervisor's processes stands for a dependency."""
+"""Which of the supervisor's processes stands for a dependency: the first whose name begins so."""
 
 LED_ROUND = (Dependency.POSTGRES, Dependency.VALKEY, Dependency.GATEWAY, Dependency.SMTP)
 """What a proxy stands before."""
 
 BREAKS = {Fault.SLOW: Break.SLOW, Fault.RESET: Break.RESET, Fault.BLACK_HOLE: Break.BLACK_HOLE}
-REPLACED_S = 30.0
-LOOK_S = 0.1
+RESTARTED_S = 120.0
 
 
 def read_endpoints(home: Path) -> dict[str, Any]:
@@ -67,7 +66,7 @@ class Wrecker:
         elif fault is Fault.PAUSE:
             await asyncio.to_thread(self._pause, PROCESS[dependency])
         elif fault is Fault.RESTART:
-            await self._restart_one_by_one()
+            await asyncio.to_thread(_restart)
         else:
             await self._storm.begin()
 
@@ -97,23 +96,20 @@ class Wrecker:
                 process.suspend()
                 self._paused.append(process)
 
-    async def _restart_one_by_one(self) -> None:
-        """Ask each site process to leave, and go on when its successor serves."""
-        for name in self._names("site-"):
-            before = self._pid(name)
-            with suppress(ProcessLookupError):
-                os.kill(before, signal.SIGTERM)
-            until_s = time.monotonic() + REPLACED_S
-            while self._pid(name) in (before, 0) and time.monotonic() < until_s:
-                await asyncio.sleep(LOOK_S)
-
-    def _names(self, prefix: str) -> Sequence[str]:
-        processes = read_endpoints(self._home).get("processes", [])
-        return [each["name"] for each in processes if each["name"].startswith(prefix)]
-
     def _pid(self, name: str) -> int:
         """The process of now. Raises: StartupError when there is none of that name."""
         for each in read_endpoints(self._home).get("processes", []):
-            if each["name"] == name:
+            if each["name"].startswith(name):
                 return int(each["pid"])
         raise StartupError(f"the shop of this rehearsal has no process {name!r}")
+
+
+def _restart() -> None:
+    """Have the supervisor replace every process, as `tidegate restart` does. Raises: StartupError when it did not."""
+    command = [sys.executable, "-m", "tidegate", "restart"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RESTARTED_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise StartupError(f"the shop's processes were not replaced within {RESTARTED_S:g} s") from None
+    if done.returncode:
+        raise StartupError(f"the shop's processes were not replaced: {done.stderr.strip()}")

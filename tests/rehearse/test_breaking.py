@@ -15,6 +15,7 @@ import pytest
 from tests.servers import is_gone, wait_until
 from tidegate import inventory
 from tidegate.platform.problems import StartupError
+from tidegate.rehearse.leavings import PREFIX, remove_leavings
 
 RUSH = """
 title = "A rush"
@@ -100,6 +101,9 @@ def test_a_rehearsal_that_is_killed_leaves_no_shop_behind(tmp_path: Path) -> Non
         rehearsal.wait()
     assert len(left) > 4
     wait_until(lambda: all(is_gone(each) for each in [*left, *of(tmp_path)]), timeout_s=30, what="an end of its shop")
+    assert list(tmp_path.glob(f"{PREFIX}*"))
+    remove_leavings(tmp_path)  # as the next rehearsal does
+    assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
 def of(folder: Path) -> list[psutil.Process]:

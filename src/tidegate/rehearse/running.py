@@ -28,6 +28,7 @@ from tidegate.rehearse.detours import Detours
 from tidegate.rehearse.fault_verdicts import judge_faults
 from tidegate.rehearse.faults import Played
 from tidegate.rehearse.findings import with_findings
+from tidegate.rehearse.leavings import PREFIX, remove_leavings
 from tidegate.rehearse.monitor import Monitor
 from tidegate.rehearse.rules import advise, judge, sign_ins
 from tidegate.rehearse.stage import SKU, SLUG, Shop, moment, own_shop, reckon, stage
@@ -62,8 +63,9 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
 
     Raises: StartupError when it does not start.
     """
+    remove_leavings(Path(tempfile.gettempdir()))
     with (
-        tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
+        tempfile.TemporaryDirectory(prefix=PREFIX) as folder,
         ways_round(rehearsal.scenario.faults, home=Path(folder) / "home") as detours,
         own_shop(Path(folder) / "home", told=told_of(detours)) as shop,
     ):

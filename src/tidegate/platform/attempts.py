@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ return 0
 """
 
 
+_away_until: dict[str, float] = {}
+"""Until when each Valkey of this process is left alone (monotonic clock): nobody else then waits for it in vain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """Where attempts are counted: a key of Valkey, and how many it holds in a window."""
@@ -108,7 +113,6 @@ class Attempts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Redis | None = None
-        self._away_until = 0.0
 
     @asynccontextmanager
     async def counted(
@@ -150,15 +154,16 @@ class Attempts:
 
     async def _ask(self, script: str, buckets: Sequence[Bucket], *arguments: int) -> int:
         """What a script answers; 0 while Valkey is away, which is then left alone for a moment."""
-        now = asyncio.get_running_loop().time()
-        if now < self._away_until:
+        where = self._settings.valkey_url.get_secret_value()
+        if time.monotonic() < _away_until.get(where, 0.0):
             return 0
         try:
             keys = [bucket.key for bucket in buckets]
-            answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
-            return int(await cast(Awaitable[int], answer))
+            async with asyncio.timeout(self._settings.cache.timeout_ms / 1000):  # a slow way takes it several times
+                answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
+                return int(await cast(Awaitable[int], answer))
         except OUTAGE as error:
-            self._away_until = now + PAUSE_S
+            _away_until[where] = time.monotonic() + PAUSE_S
             log.warning("attempts are not counted", error=type(error).__name__)
             return 0
 

@@ -24,6 +24,9 @@ USUAL_US: Mapping[str, float] = {
     Step.DRAW: 30.0,
     Step.PLACE: 160.0,
     Step.PURCHASE: 700.0,
+    Step.HOLD: 300.0,
+    Step.PAY: 500.0,
+    Step.ORDER: 160.0,
     Step.LEAVE: 160.0,
     Step.SIGN_IN: 3_000.0,
 }

@@ -130,6 +130,7 @@ def _measure(market: Market, asked: Options) -> dict[str, object]:
     seconds = 0.5 if asked.smoke else asked.seconds
     best = peak.report.in_time / seconds
     figures: dict[str, object] = {"peak_per_s": round(best, 1), "peak": _told(peak, seconds)}
+    probe = peak
     for factor in FACTORS:
         if asked.smoke:
             probe = market.run("express", rate_per_s=factor * SMOKE_RATE * 10, seconds=0.5)

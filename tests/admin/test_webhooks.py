@@ -14,7 +14,9 @@ from tests.admin.test_pages import sign_in
 from tests.notify.hooking import call, order_event, with_hooks
 from tests.notify.receiver import open_receiver
 from tests.storefront.conftest import app, reading, text_of
+from tidegate.notify.webhook_endings import end_waiting
 from tidegate.notify.webhook_events import on_order_webhooks
+from tidegate.notify.webhooks import remove_deleted_endpoints
 from tidegate.platform.database import Database
 from tidegate.platform.ids import new_id
 from tidegate.platform.settings import Settings
@@ -150,6 +152,37 @@ async def test_the_api_does_what_the_page_does(client: httpx.AsyncClient) -> Non
     assert (await client.post(f"{path}/deliveries/{new_id()}/replay")).status_code == 404
     (listed,) = (await client.get(API)).json()["items"]
     assert listed["id"] == endpoint["id"]
+
+
+@pytest.mark.parametrize("by_page", [True, False])
+async def test_a_deleted_endpoint_takes_its_secrets_along_and_what_waits_is_suppressed(
+    client: httpx.AsyncClient, database: Database, by_page: bool
+) -> None:
+    page, _secret = await made(client)
+    path = f"{API}/{page.rpartition('/')[2]}"
+    for _ in range(2):
+        await post(client, page, f"{page}/test", key=str(new_id()))
+    if by_page:
+        assert "Delete this endpoint?" in text_of(await client.get(f"{page}?delete=1"))
+        answer = await post(client, f"{page}?delete=1", f"{page}/delete")
+        assert "2 webhooks that waited for it are not sent" in text_of(await client.get(answer.headers["location"]))
+        gone = await post(client, ROOM, f"{page}/delete")
+    else:
+        assert (await client.delete(path)).json() == {"id": page.rpartition("/")[2], "waiting": 2}
+        gone = await client.delete(path)
+    assert gone.status_code == 404
+    assert [(await client.get(each)).status_code for each in (page, path)] == [404, 404]
+    assert (await client.patch(path, json={"state": "active"})).status_code == 404
+    assert (await client.get(API)).json()["items"] == []
+    async with database.connection() as conn:
+        assert await end_waiting(conn, limit=10) == 2
+        found = await conn.execute("SELECT state, last_error FROM notify.deliveries WHERE channel = 'webhook'")
+        assert await found.fetchall() == [("suppressed", "its endpoint was deleted")] * 2
+        rest = await conn.execute("SELECT length(secret_sealed), url FROM notify.webhook_endpoints")
+        assert await rest.fetchall() == [(0, "https://deleted.invalid")]
+        assert await remove_deleted_endpoints(conn, keep_days=1, limit=10) == 0
+        await conn.execute("UPDATE notify.webhook_endpoints SET deleted_at = deleted_at - interval '2 days'")
+        assert await remove_deleted_endpoints(conn, keep_days=1, limit=10) == 1
 
 
 async def test_dead_letters_are_read_sent_again_and_dropped(client: httpx.AsyncClient, database: Database) -> None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request
 from tests.e2e.shopper import Shopper
 from tests.servers import Shop
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_APPS = ("Google Chrome", "Chromium")
 CHOSEN_CHROMIUM = os.environ.get("TIDEGATE_TEST_CHROMIUM", "")
 FLAGS = (

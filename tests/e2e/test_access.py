@@ -30,6 +30,7 @@ NO_PAGES = {
     "/sitemaps/{name}.xml": "for search engines",
     "/dev/mail/{mail_id}/html": "a mail, as it was sent",
     "/dev/mail/gallery/{template}/{locale}": "a mail, as it would be sent",
+    "/admin/rehearsals/{name}": "a file to be kept",
     "/admin/messages/{template}/{language}/preview": "shown inside the page of its message, where nothing runs",
     "/docs": "its page is the Swagger UI's own",
 }

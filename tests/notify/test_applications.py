@@ -117,9 +117,9 @@ async def test_an_event_to_named_recipients_is_mailed_and_in_the_inbox_and_told_
     text = mail.get_body(("plain",))
     assert text is not None
     assert text.get_content().split() == "Your code It is 42. Bye. https://crm.example/c Tidegate".split()
+    (note,) = (await crm.ask("GET", "/recipients/ann/inbox")).json()["items"]
+    assert (note["subject"], note["body"], note["link"]) == ("Your code", "It is 42.\nBye.", "https://crm.example/c")
     async with database.connection() as conn:
-        rows = await conn.execute("SELECT subject, body, link FROM notify.inbox_messages")
-        assert await rows.fetchall() == [("Your code", "It is 42.\nBye.", "https://crm.example/c")]
         rows = await conn.execute("SELECT payload FROM platform.outbox WHERE topic = 'notify.deliver'")
         assert await rows.fetchall() == [({"event_id": taken["id"], "lane": "within_10s"},)]
 

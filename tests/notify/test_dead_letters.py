@@ -26,7 +26,7 @@ from tidegate.notify.dead_letters import (
 )
 from tidegate.notify.deliveries import deliver_due, deliver_shard
 from tidegate.notify.shards import claim_due_shards, finish_send
-from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhook_endings import end_waiting
 from tidegate.notify.webhooks import disable_endpoint, enable_endpoint
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
@@ -185,7 +185,7 @@ async def test_webhooks_of_a_disabled_endpoint_wait_until_it_is_enabled(database
     first, _second = await orders(database, settings, 2)
     async with database.connection() as conn:
         await disable_endpoint(conn, endpoint_id=endpoint_id)
-        assert await fail_waiting(conn, limit=10) == 2
+        assert await end_waiting(conn, limit=10) == 2
         assert len(await list_dead_letters(conn, limit=10, channel=Road.WEBHOOK)) == 2
         with pytest.raises(NotReplayable):
             await replay_dead_letter(conn, event_id=first, recipient_id=endpoint_id, channel=Road.WEBHOOK)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import cast
 
+import msgspec
 import psycopg
 import pytest
 import redis
@@ -15,15 +16,17 @@ from benchmarks.followers import add_followers
 from tests.notify.telling import in_shards_of, tell
 from tests.waiting import eventually
 from tidegate import notify
-from tidegate.notify.pace_rules import START
+from tidegate.notify.pace_rules import START, Memory
 from tidegate.notify.pacing import Breather, decide_once, read_pace, task_with_rests
 from tidegate.notify.shards import expand_shard, finish_send, plan_send
+from tidegate.notify.tasks import pace
 from tidegate.platform.access_log import note_request
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.latency import LEAST_S, STEP, STEPS_MOST, Waits, quantile_s, step_of, take_counted, together
 from tidegate.platform.latency_sharing import read_latency, sharing_latency
 from tidegate.platform.settings import Settings
+from tidegate.platform.valkey_client import valkey_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,8 +52,8 @@ class Counting(Breather):
         await super().nap()
 
 
-async def share_of_a_task(settings: Settings) -> float:
-    async with task_with_rests(settings) as breather:
+async def share_of_a_task(valkey: Redis, settings: Settings) -> float:
+    async with task_with_rests(valkey, settings) as breather:
         return breather.share
 
 
@@ -89,8 +92,8 @@ def test_a_quantile_of_several_processes_is_at_most_a_step_too_much() -> None:
 
 
 async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings: Settings, valkey: Redis) -> None:
-    assert await share_of_a_task(settings) == settings.pacing.unknown_share, "nobody has decided yet"
-    await decide_once(settings)
+    assert await share_of_a_task(valkey, settings) == settings.pacing.unknown_share, "nobody has decided yet"
+    await decide_once(valkey, settings)
     pace = await read_pace(valkey)
     assert pace is not None
     assert (pace.sending, pace.told, pace.share) == (True, True, 1.0), "where no site process is, nobody feels it"
@@ -108,20 +111,21 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
         waits = await read_latency(valkey)
         assert waits is not None
         assert (waits.count, sum(waits.lags.values()) > 0) == (50, True)
-        await valkey.delete("tidegate:pace:memory")
-        await decide_once(settings)
+        once_slow = Memory(recent_ms=(300.0,))  # a single slow reading is not judged
+        await valkey.set("tidegate:pace:memory", msgspec.json.encode(once_slow))
+        await decide_once(valkey, settings)
     pace = await read_pace(valkey)
     assert pace is not None
     assert pace.told
     assert pace.p99_ms is not None
     assert 250.0 <= pace.p99_ms <= 400.0
     assert settings.pacing.floor_share < pace.share < START, "shoppers wait too long"
-    assert await share_of_a_task(settings) == pace.share
+    assert await share_of_a_task(valkey, settings) == pace.share
 
     for key in await valkey.smembers("tidegate:latency"):
         await valkey.delete(key)
     await valkey.delete("tidegate:pace:memory")
-    await decide_once(settings)
+    await decide_once(valkey, settings)
     pace = await read_pace(valkey)
     assert pace is not None
     assert (pace.told, pace.share) == (False, settings.pacing.unknown_share), "they were there and tell nothing"
@@ -131,12 +135,28 @@ async def test_what_a_site_process_measures_is_decided_upon_and_kept_to(settings
 async def test_two_schedulers_decide_in_turns_and_workers_go_on_slowly_without_valkey(
     settings: Settings, valkey: Redis
 ) -> None:
-    await decide_once(settings)
+    await decide_once(valkey, settings)
     before = await valkey.get("tidegate:pace:memory")
-    await decide_once(settings)
+    await decide_once(valkey, settings)
     assert await valkey.get("tidegate:pace:memory") == before
-    nowhere = settings.model_copy(update={"valkey_url": type(settings.valkey_url)("redis://127.0.0.1:1/0")})
-    assert await share_of_a_task(nowhere) == settings.pacing.unknown_share
+    async with Redis.from_url("redis://127.0.0.1:1/0") as nowhere:
+        assert await share_of_a_task(nowhere, settings) == settings.pacing.unknown_share
+
+
+async def test_a_process_asks_valkey_by_one_connection_whatever_it_does(
+    database: Database, settings: Settings, valkey: Redis
+) -> None:
+    before = len(await valkey.client_list())
+    for _ in range(3):
+        await pace(database, settings)
+        async with task_with_rests(valkey_of(database, settings), settings):
+            assert len(await valkey.client_list()) == before + 1
+    await database.close()
+
+    async def is_closed() -> bool:
+        return len(await valkey.client_list()) == before
+
+    await eventually(is_closed)
 
 
 async def test_a_shard_that_yields_is_told_in_steps_with_rests_and_each_once(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 import redis
 
 from benchmarks.followers import add_followers, email_of
+from tests.notify.hooking import endpoint, orders
 from tests.notify.postbox import Postbox, open_postbox
+from tests.notify.receiver import Call, open_receiver
 from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.deliveries import on_order_event
@@ -255,3 +258,77 @@ async def test_a_send_survives_the_death_of_its_worker_and_of_its_broker_and_tel
     told = [recipient for recipient, _ in postbox.taken]
     assert set(told) == {email_of("lamps", number) for number in range(crowd)} - gone
     assert len(told) - len(set(told)) <= done.doubtful <= 3 * settings.mail.window, "only what nobody can know"
+
+
+async def endings(database: Database, endpoint_id: UUID) -> Counter[str]:
+    """How many of an endpoint's webhooks stand how."""
+    async with database.connection() as conn:
+        found = await conn.execute(
+            "SELECT state, count(*) FROM notify.deliveries WHERE channel = 'webhook' AND recipient_id = %s"
+            " GROUP BY state",
+            (endpoint_id,),
+        )
+        return Counter(dict(await found.fetchall()))
+
+
+async def test_webhooks_survive_the_death_of_their_worker_and_are_told_once_but_for_what_it_had_in_hand(
+    postbox: Postbox, database: Database, processes: Processes
+) -> None:
+    few = {"BATCH": "30", "CONNECTIONS": "4", "TURN_S": "1", "TIMEOUT_S": "1", "LEASE_S": "1", "SWEEP_MS": "100"}
+    again = {"RETRY_BASE_S": "1", "RETRY_CAP_S": "1", "HOLD_BASE_S": "1", "HOLD_CAP_S": "1", "MAX_ATTEMPTS": "2"}
+    changes = {f"TIDEGATE_WEBHOOKS__{name}": value for name, value in (few | again).items()}
+    processes.environment = {
+        **processes.environment, **changes, "TIDEGATE_WEBHOOKS__ALLOW_HOSTS": '["127.0.0.1"]',
+    }  # fmt: skip
+    settings, crowd, refused = current_settings(), 70, 3
+    async with open_receiver() as receiver:
+        taken: set[str] = set()
+
+        def first_some(call: Call) -> int | str:
+            if len(taken) >= 35:
+                return "hang"
+            taken.add(call.headers["webhook-id"])
+            return 200
+
+        def all_but_few(call: Call) -> int:
+            return 400 if call.headers["webhook-id"] in unwanted else 200
+
+        receiver.script = first_some
+        listening = (await endpoint(database, settings, receiver.url)).endpoint.endpoint_id
+        events = await orders(database, settings, crowd)
+        unwanted = {f"msg_{event_id.hex}_{listening.hex}" for event_id in events[-refused:]}
+        processes.start("scheduler")
+        worker = processes.start("worker")
+        await eventually(receiver.hanging.is_set, timeout_s=30)
+        family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+        worker.kill()
+        worker.wait()
+        processes.running.remove(worker)
+        await eventually(lambda: not any(one.is_running() for one in family))
+        told = await endings(database, listening)
+        assert 0 < told["sent"] < crowd, "killed in the middle"
+        assert told["sent"] + told["pending"] == crowd
+        async with database.transaction() as conn:
+            other = (await endpoint(database, settings, f"{receiver.url}/other")).endpoint.endpoint_id
+            await orders(database, settings, 5)
+            await notify.delete_endpoint(conn, endpoint_id=other)
+        receiver.script = all_but_few
+        processes.start("worker")
+
+        async def over() -> bool:
+            return not any([(await endings(database, each))["pending"] for each in (listening, other)])
+
+        await eventually(over, timeout_s=60)
+        assert await endings(database, listening) == {"sent": crowd + 5 - refused, "failed": refused}
+        assert await endings(database, other) == {"suppressed": 5}
+        async with database.connection() as conn:
+            rows = await conn.execute(
+                "SELECT event_id FROM notify.deliveries"
+                " WHERE channel = 'webhook' AND recipient_id = %s AND attempts > 1",
+                (listening,),
+            )
+            in_hand = {f"msg_{row[0].hex}_{listening.hex}" for row in await rows.fetchall()}
+        answered_twice = {each for each in taken if receiver.ids[each] > 1}
+        assert answered_twice <= in_hand - unwanted, "only what the dead worker had in hand"
+        assert len(in_hand - unwanted) <= 30, "and that is one batch at most"
+        assert len(receiver.ids) == crowd + 5

@@ -117,7 +117,7 @@ async def test_after_a_complaint_only_what_somebody_waits_for_is_sent(mailed: Ma
     (held,) = [each for each in found if each["state"] == "suppressed"]
     assert held["last_error"] == "address suppressed: complaint"
     async with mailed.database.transaction() as conn:
-        assert await lift_suppressions(conn, email=ANN.upper()) == 1
+        assert await lift_suppressions(conn, email=ANN.upper(), why="it works again", by=None) == 1
     assert await mailed.mail_news()
 
 
@@ -209,3 +209,18 @@ def test_no_mail_breaks_its_reader(noise: bytes, start: int, gone: int) -> None:
 def test_a_message_id_names_event_and_recipient(event: UUID, recipient: UUID) -> None:
     assert parse_message_id(f"<{event.hex}.{recipient.hex}@shop.example>") == (event, recipient)
     assert parse_message_id(f"{event}.{recipient}@shop.example") is None
+
+
+async def test_the_command_line_stops_addresses_and_gives_providers_their_secrets(settings: Settings) -> None:
+    async def run(*words: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, notify_app, list(words))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "not written to" in await run("suppression", "add", ANN, "--why", "by letter")
+    assert "staff" in await run("suppression", "show", ANN)
+    assert "written to again" in await run("suppression", "lift", ANN)
+    assert "whsec_" in await run("provider", "create", "postmaster")
+    assert "postmaster" in await run("provider", "list")
+    assert "removed" in await run("provider", "remove", "postmaster")
+    assert await run("provider", "list") == ""

@@ -21,7 +21,7 @@ from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
 from tidegate.notify.inbox import list_inbox
 from tidegate.notify.webhook_calls import Message, read_retry_after, sign
 from tidegate.notify.webhook_contracts import DisabledWhy, EndpointState, Keys
-from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhook_endings import end_waiting
 from tidegate.notify.webhook_events import on_order_webhooks, on_send_webhooks
 from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoints
 from tidegate.notify.webhooks import enable_endpoint, find_endpoint, rotate_secret, secrets_of, send_test
@@ -228,7 +228,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_its_maker_is_told(
     async with database.connection() as conn:
         now = await find_endpoint(conn, endpoint_id=keys.endpoint.endpoint_id)
         assert (now.state, now.disabled_why) == (EndpointState.DISABLED, DisabledWhy.GONE)
-        while await fail_waiting(conn, limit=7):
+        while await end_waiting(conn, limit=7):
             pass
     assert {state for state, *_ in await states(database)} == {"failed"}
     await orders(database, hooking, 1)

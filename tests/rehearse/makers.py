@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from tidegate.rehearse.contracts import Arrivals, Habits, Kind, Latency, Objectives, Sale, Scenario, Told
+from tidegate.rehearse.contracts import (
+    Arrivals,
+    Habits,
+    Kind,
+    Latency,
+    Objectives,
+    Report,
+    Sale,
+    Scenario,
+    Second,
+    Step,
+    Told,
+    Verdict,
+)
+from tidegate.rehearse.measures import StepSecond
 
 
 def scenario(
@@ -23,7 +38,54 @@ def scenario(
     )
 
 
-def told(*, ends: Mapping[str, int], latencies: Mapping[str, Latency]) -> Told:
+def second(
+    at: float,
+    *,
+    steps: Mapping[Step, int],
+    cpu: Mapping[str, float],
+    took: Mapping[Step, tuple[float, float]] = MappingProxyType({}),
+    late_ms: float = 0.0,
+) -> Second:
+    """A second of a rehearsal with so many requests by step; `took` are means and own parts of them in milliseconds."""
+    return Second(
+        at=at,
+        arrived=0,
+        answered=sum(steps.values()),
+        bought=steps.get(Step.PURCHASE, 0),
+        failed=0,
+        inside=1,
+        waiting=0,
+        sockets=1,
+        in_flight=0,
+        p50_ms=1.0,
+        p99_ms=1.0,
+        purchase_p99_ms=1.0,
+        left=1,
+        cpu=dict(cpu),
+        memory_mb={"site": 100.0},
+        steps={step: StepSecond(count, *took.get(step, (1.0, 0.0))) for step, count in steps.items() if count},
+        late_ms=late_ms,
+    )
+
+
+def report(visit: Told, *, verdicts: Sequence[Verdict] = (), seed: int = 1) -> Report:
+    """A rehearsal of which this is told."""
+    return Report(
+        name="short",
+        scenario=scenario(),
+        seed=seed,
+        target="http://127.0.0.1:1",
+        told=visit,
+        sold=5,
+        books=(),
+        lost=0,
+        verdicts=tuple(verdicts),
+        advice=(),
+        version="1",
+    )
+
+
+def told(*, ends: Mapping[str, int], latencies: Mapping[str, Latency], timeline: Sequence[Second] = ()) -> Told:
     """What a crowd of as many as there are ends tells."""
     count = sum(ends.values())
     return Told(
@@ -35,7 +97,7 @@ def told(*, ends: Mapping[str, int], latencies: Mapping[str, Latency]) -> Told:
         funnel={"came": count},
         latencies=dict(latencies),
         problems={},
-        timeline=(),
+        timeline=tuple(timeline),
         orders=(),
         most_inside=count,
         most_sockets=1,

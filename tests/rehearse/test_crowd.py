@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pytest
 
 from tests.rehearse.makers import scenario
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
 from tidegate.rehearse.crowd import Crowd, Ways
-from tidegate.rehearse.wording import Goods, Wording
+from tidegate.rehearse.wording import Goods, Login, Wording
 
 pytestmark = pytest.mark.anyio
 
 STALL_S = 1.0
+SIGN_IN = ("/api/v1/sessions", "/api/v1/login-links/use")
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Puppet:
             await writer.wait_closed()
 
     def answer(self, path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+        if path in SIGN_IN:
+            return 201, '{"token":"fresh"}', ""
         if path != "/api/v1/purchases":
             return 200, "a page", ""
         key = headers["idempotency-key"]
@@ -92,13 +96,16 @@ async def puppet(**how: int) -> AsyncIterator[Puppet]:
     await asyncio.gather(*shop.visits)
 
 
-async def play(shop: Puppet, wanted: Scenario, *, seed: int = 1) -> Told:
+async def play(
+    shop: Puppet, wanted: Scenario, *, seed: int = 1, logins: Mapping[int, Login] = MappingProxyType({})
+) -> Told:
     crowd = Crowd(
         wanted,
         wording=Wording(Goods(host="127.0.0.1", slug="lamps", sku="LAMP")),
         ways=Ways("127.0.0.1", shop.port, connections=4),
         tokens=[b"token-%d" % number for number in range(wanted.arrivals.shoppers)],
         seed=seed,
+        logins=logins,
     )
     return await crowd.run()
 
@@ -133,6 +140,25 @@ async def test_the_same_seed_brings_the_same_crowd() -> None:
             await play(shop, scenario(room="none", mix={Kind.BROWSER: 1, Kind.BUYER: 2}), seed=seed)
             heard.append((Counter(shop.asked), set(shop.keys)))
     assert heard[0] == heard[1] != heard[2]
+
+
+async def test_who_must_sign_in_does_so_first_and_buys_with_the_session_that_they_get() -> None:
+    logins = {1: Login(token="a-link"), 3: Login(email="ada@shop.example", password="secret words")}
+    async with puppet(units=5) as shop:
+        shop.opened.set()
+        bearers = Counter[str]()
+        plain = shop.answer
+
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+            bearers[f"{path} {headers.get('authorization', '-')}"] += 1
+            return plain(path, headers)
+
+        shop.answer = answer  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=5, units=5, room="none"), logins=logins)
+    assert visit.ends == {End.BOUGHT: 5}
+    assert [bearers[f"{path} -"] for path in SIGN_IN] == [1, 1]
+    assert bearers["/api/v1/purchases bearer fresh"] == 2
+    assert (visit.latencies[Step.SIGN_IN].count, visit.funnel["signed in"]) == (2, 2)
 
 
 async def test_a_failure_of_the_shop_is_one_of_the_visit() -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.rehearse.makers import scenario, told
+from tests.rehearse.makers import scenario, second, told
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario, SignIn
 from tidegate.rehearse.histogram import Histogram
-from tidegate.rehearse.rules import arrival_times, chance, check_scenario, judge, pick_kind, sentence
+from tidegate.rehearse.rules import arrival_times, chance, check_scenario, judge, pick_kind, sentence, sign_ins
 from tidegate.rehearse.scenario import FOLDER, load_scenario, scenario_names
 
 
@@ -35,7 +35,73 @@ def test_a_histogram_forgets_all_and_tells_of_nothing() -> None:
     assert (histogram.count, histogram.quantile_ms(0.99)) == (0, 0.0)
 
 
-@pytest.mark.parametrize("curve", Curve)
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40).filter(any), st.integers(0, 1_000))
+def test_people_come_along_a_trace_in_its_proportions(counts: list[int], seed: int) -> None:
+    arrivals = Arrivals(shoppers=400, within_s=20.0, curve=Curve.TRACE, counts=tuple(counts))
+    times = list(arrival_times(arrivals, opens_after_s=1.0, draw=random.Random(seed).random))
+    assert times == sorted(times)
+    piece_s = 20.0 / len(counts)
+    came = [0] * len(counts)
+    for at in times:
+        came[min(int(at / piece_s), len(counts) - 1)] += 1
+    assert sum(came) == 400
+    for count, here in zip(counts, came, strict=True):
+        share = count / sum(counts)
+        assert here == pytest.approx(400 * share, abs=6 * (400 * share * (1 - share)) ** 0.5 + 2), "six sigma"
+
+
+def test_a_trace_is_read_from_a_file_beside_the_scenario(tmp_path: Path) -> None:
+    text = (FOLDER / "smoke.toml").read_text().replace('curve = "step"', 'curve = "trace"\ntrace = "mine.csv"')
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.csv").write_text("# from our own log\nminute,requests\n2026-01-01 10:00,0\n2026-01-01 10:01,7\n")
+    assert load_scenario(str(tmp_path / "mine.toml")).arrivals.counts == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("a,1\nb,x\n", "does not end in a count"),
+        ("minute,requests\n", "lines with counts, please"),
+        ("a,0\n", "a trace in which somebody comes"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_trace_is_refused_in_one_line(lines: str | None, says: str, tmp_path: Path) -> None:
+    text = (FOLDER / "smoke.toml").read_text().replace('curve = "step"', 'curve = "trace"\ntrace = "mine.csv"')
+    (tmp_path / "mine.toml").write_text(text)
+    if lines is not None:
+        (tmp_path / "mine.csv").write_text(lines)
+    with pytest.raises(StartupError, match=says) as refused:
+        load_scenario(str(tmp_path / "mine.toml"))
+    assert "\n" not in str(refused.value)
+
+
+def test_some_sign_in_first_and_the_same_seed_picks_the_same_ones() -> None:
+    wanted = scenario(shoppers=4_000)
+    habits = msgspec.structs.replace(wanted.habits, sign_in_links=0.1, sign_in_passwords=0.02)
+    wanted = msgspec.structs.replace(wanted, habits=habits)
+    picked = sign_ins(wanted, seed=3)
+    assert picked == sign_ins(wanted, seed=3) != sign_ins(wanted, seed=4)
+    ways = list(picked.values())
+    assert ways.count(SignIn.LINK) == pytest.approx(400, rel=0.2)
+    assert ways.count(SignIn.PASSWORD) == pytest.approx(80, rel=0.4)
+    assert sign_ins(scenario(), seed=3) == {}
+
+
+@pytest.mark.parametrize(("grown_mb", "holds"), [(20.0, True), (80.0, False)])
+def test_a_process_that_grows_is_seen(grown_mb: float, holds: bool) -> None:
+    timeline = [
+        msgspec.structs.replace(
+            second(float(n), steps={}, cpu={}), memory_mb={"site": 100.0 + grown_mb * n / 60, "crowd": 50.0 * n}
+        )
+        for n in range(60)
+    ]
+    visit = told(ends={}, latencies={}, timeline=timeline)
+    verdicts = judge(objectives(memory_growth_mb=50.0), visit, units=1, sold=None, broken=None, lost=None)
+    assert [(verdict.found.split()[0], verdict.holds) for verdict in verdicts] == [("site", holds)]
+
+
+@pytest.mark.parametrize("curve", [curve for curve in Curve if curve is not Curve.TRACE])
 def test_everybody_comes_in_time_and_the_same_seed_brings_the_same_crowd(curve: Curve) -> None:
     arrivals = Arrivals(shoppers=2_000, within_s=10.0, curve=curve)
     times = [list(arrival_times(arrivals, opens_after_s=4.0, draw=random.Random(5).random)) for _ in range(2)]
@@ -65,7 +131,7 @@ def test_chance_is_spread_evenly_over_shoppers_and_their_decisions() -> None:
 
 def test_every_scenario_that_is_shipped_can_be_played() -> None:
     names = scenario_names()
-    assert {"smoke", "drop", "sellout-race", "browse-storm", "overload"} <= set(names)
+    assert {"smoke", "drop", "sellout-race", "browse-storm", "overload", "flash-crowd", "soak"} <= set(names)
     for name in names:
         assert check_scenario(load_scenario(name)) is None
 

@@ -33,14 +33,44 @@ def test_one_that_is_there_is_taken(tmp_path: Path) -> None:
     assert see_to_chromium(tmp_path) == ""
 
 
-def test_root_installs_it(tmp_path: Path) -> None:
-    put(tmp_path, "id", "echo 0")
+def apt(tmp_path: Path, *packages: str) -> None:
+    """An apt-get that has these packages."""
     put(tmp_path, "env", 'shift; exec "$@"')
-    chromium = tmp_path / "chromium"
-    made = f"PATH=/usr/bin:/bin; : >{chromium}; chmod +x {chromium}"
-    put(tmp_path, "apt-get", f'[ "$1" = install ] || exit 0\n{made}')
-    assert see_to_chromium(tmp_path).startswith("Installing Chromium")
-    assert chromium.exists()
+    known = "|".join(packages)
+    put(
+        tmp_path,
+        "apt-get",
+        f"""PATH=/usr/bin:/bin
+[ "$1" = install ] || exit 0
+for package in "$@"; do :; done
+case "$package" in {known}) : >{tmp_path}/$package; chmod +x {tmp_path}/$package ;; *) exit 100 ;; esac""",
+    )
+
+
+def test_root_installs_the_lighter_one(tmp_path: Path) -> None:
+    put(tmp_path, "id", "echo 0")
+    put(tmp_path, "chromium")
+    apt(tmp_path, "chromium-headless-shell", "chromium")
+    assert see_to_chromium(tmp_path).startswith("Installing a browser")
+    assert (tmp_path / "chromium-headless-shell").exists()
+    assert see_to_chromium(tmp_path) == "", "it is there"
+
+
+def test_where_there_is_no_lighter_one_root_installs_the_other(tmp_path: Path) -> None:
+    put(tmp_path, "id", "echo 0")
+    apt(tmp_path, "chromium")
+    assert see_to_chromium(tmp_path).count("Installing a browser") == 2
+    assert (tmp_path / "chromium").exists()
+
+
+def test_who_is_not_root_gets_nothing_beside_a_browser(tmp_path: Path) -> None:
+    put(tmp_path, "id", "echo 1000")
+    put(tmp_path, "sudo", 'shift; exec "$@"')
+    put(tmp_path, "true")
+    put(tmp_path, "chromium")
+    apt(tmp_path, "chromium-headless-shell")
+    assert see_to_chromium(tmp_path) == ""
+    assert not (tmp_path / "chromium-headless-shell").exists()
 
 
 def test_without_leave_to_install_it_is_named(tmp_path: Path) -> None:
@@ -54,6 +84,5 @@ def test_without_leave_to_install_it_is_named(tmp_path: Path) -> None:
 
 def test_a_failed_installation_is_no_failed_test_run(tmp_path: Path) -> None:
     put(tmp_path, "id", "echo 0")
-    put(tmp_path, "env", 'shift; exec "$@"')
-    put(tmp_path, "apt-get", "exit 100")
+    apt(tmp_path, "nothing")
     assert "browser tests are skipped" in see_to_chromium(tmp_path)

@@ -12,7 +12,7 @@ from tidegate.accounts.contracts import (
     SignedIn,
     WrongCredentials,
 )
-from tidegate.accounts.crowds import make_crowd
+from tidegate.accounts.crowds import make_crowd, make_links, make_members
 from tidegate.accounts.erasing import erase_people
 from tidegate.accounts.links import delete_old_links
 from tidegate.accounts.people import ADMIN_EMAIL, addresses_of, ensure_admin, find_login
@@ -69,6 +69,8 @@ __all__ = [
     "list_sessions",
     "make_crowd",
     "make_guest",
+    "make_links",
+    "make_members",
     "open_sessions",
     "sign_in",
     "sign_out",

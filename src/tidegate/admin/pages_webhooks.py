@@ -17,6 +17,7 @@ from tidegate.checkout import Shop
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Problem
+from tidegate.platform.texts import plural
 from tidegate.platform.texts import text as _
 from tidegate.web import NOT_KEPT, PostedForm, blamed, read_form, render, see_other, words_of
 
@@ -52,6 +53,7 @@ class WebhooksContext:
     errors: dict[str, str]
     max_url: int
     max_description: int
+    done: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,16 @@ class WebhookContext:
     rotation_hours: int
     secret: str = field(default="", repr=False)
     done: str = ""
+    deleting: bool = False
+    """Whether it is asked if the endpoint is to be deleted."""
     problem: str = ""
     errors: dict[str, str] = field(default_factory=dict)
 
 
 @router.get("")
-async def show_webhooks(request: Request, before: str = "") -> Response:
+async def show_webhooks(request: Request, before: str = "", deleted: str = "") -> Response:
     """All endpoints, the newest first, and the form to make one."""
-    return await _list(request, Typed(key=str(new_id())), before=before)
+    return await _list(request, Typed(key=str(new_id())), before=before, done=_told_of_deletion(deleted))
 
 
 @router.post("")
@@ -103,9 +107,11 @@ async def post_webhook(request: Request) -> Response:
 
 
 @router.get("/{endpoint_id}")
-async def show_webhook(request: Request, endpoint_id: str, done: str = "", before: str = "") -> Response:
+async def show_webhook(
+    request: Request, endpoint_id: str, done: str = "", before: str = "", delete: str = ""
+) -> Response:
     """One endpoint: what it is told, what it answered, and what can be done."""
-    return await _show(request, _id(endpoint_id), done=DONE.get(done, ""), before=before)
+    return await _show(request, _id(endpoint_id), done=DONE.get(done, ""), before=before, deleting=bool(delete))
 
 
 @router.post("/{endpoint_id}")
@@ -144,6 +150,17 @@ async def post_secret(request: Request, endpoint_id: str) -> Response:
         )
     log.info("webhook secret rotated", endpoint=str(wanted), by=str(person.id))
     return await _show(request, wanted, secret=keys.secret)
+
+
+@router.post("/{endpoint_id}/delete")
+async def post_delete(request: Request, endpoint_id: str) -> Response:
+    """Forget it, and what waits for it."""
+    await read_form(request)
+    person, wanted = await staff_member(request), _id(endpoint_id)
+    async with _shop(request).database.transaction() as conn:
+        waiting = await notify.delete_endpoint(conn, endpoint_id=wanted)
+    log.info("webhook endpoint deleted", endpoint=str(wanted), waiting=waiting, by=str(person.id))
+    return see_other(request, f"/admin/webhooks?deleted={waiting}")
 
 
 @router.post("/{endpoint_id}/{wish}")
@@ -211,7 +228,24 @@ DONE: Final = {
 }
 
 
-async def _list(request: Request, typed: Typed, *, problem: Problem | None = None, before: str = "") -> Response:
+def _told_of_deletion(waiting: str) -> str:
+    if not (waiting.isascii() and waiting.isdigit()):
+        return ""
+    count = int(waiting[:9])
+    return (
+        _("The endpoint is deleted.")
+        if not count
+        else plural(
+            "The endpoint is deleted. %(num)s webhook that waited for it is not sent any more.",
+            "The endpoint is deleted. %(num)s webhooks that waited for it are not sent any more.",
+            count,
+        )
+    )
+
+
+async def _list(
+    request: Request, typed: Typed, *, problem: Problem | None = None, before: str = "", done: str = ""
+) -> Response:
     async with _shop(request).database.connection() as conn:
         found = await notify.list_endpoints(conn, limit=ENDPOINTS + 1, before=parse_id(before))
     errors = {} if problem is None else blamed(problem)
@@ -225,6 +259,7 @@ async def _list(request: Request, typed: Typed, *, problem: Problem | None = Non
         errors=errors,
         max_url=notify.MAX_URL,
         max_description=notify.MAX_DESCRIPTION,
+        done=done,
     )
     status = 200 if problem is None else problem.status
     return render(request, "admin/webhooks.html", context, status=status, headers=NOT_KEPT)
@@ -239,6 +274,7 @@ async def _show(
     problem: Problem | None = None,
     done: str = "",
     before: str = "",
+    deleting: bool = False,
 ) -> Response:
     shop, last = _shop(request), parse_id(before)
     async with shop.database.connection() as conn:
@@ -259,6 +295,7 @@ async def _show(
         rotation_hours=shop.settings.webhooks.rotation_hours,
         secret=secret,
         done=done,
+        deleting=deleting,
         problem="" if problem is None or errors else words_of(problem),
         errors=errors,
     )

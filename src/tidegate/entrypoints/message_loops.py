@@ -35,7 +35,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
     return [
         Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
-        Loop("pace", partial(notify_tasks.pace, settings), 1.0),
+        Loop("pace", partial(notify_tasks.pace, database, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
@@ -43,6 +43,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
         Loop("delete-follows", in_transaction(database, _delete_follows), HOUR_S),
         Loop("delete-words", in_transaction(database, partial(_delete_words, settings)), HOUR_S),
         Loop("delete-events", in_transaction(database, _delete_events), HOUR_S),
+        Loop("delete-leftovers", in_transaction(database, partial(_delete_leftovers, settings)), HOUR_S),
     ]
 
 
@@ -66,6 +67,12 @@ async def _delete_words(settings: Settings, conn: Connection) -> int:
 
 async def _delete_events(conn: Connection) -> int:
     return await notify.delete_old_events(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+
+
+async def _delete_leftovers(settings: Settings, conn: Connection) -> int:
+    endpoints = await notify.remove_deleted_endpoints(conn, keep_days=FOLLOWS_KEPT_DAYS, limit=DELETE_BATCH)
+    changes = await notify.delete_old_changes(conn, keep_days=settings.jobs.inbox_days, limit=DELETE_BATCH)
+    return max(endpoints, changes)
 
 
 def _make_partitions(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 Sending is in `tasks`, which the worker and the scheduler enter; a site process need not import it.
 """
 
-from tidegate.notify.applications import AccessKey, KeyRole, NewKey, create_key, list_keys, revoke_key
+from tidegate.notify.applications import AccessKey, KeyMade, KeyRole, NewKey, create_key, list_keys, revoke_key
 from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
     Asked,
@@ -72,8 +72,25 @@ from tidegate.notify.sends import (
     list_topics,
     waiting_topics,
 )
+from tidegate.notify.signers import (
+    Signer,
+    SignerSecret,
+    SignersFull,
+    list_signers,
+    make_signer,
+    remove_signer,
+)
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
-from tidegate.notify.suppressions import Suppression, find_suppressions, lift_suppressions
+from tidegate.notify.suppressions import (
+    MAX_WHY,
+    Suppression,
+    SuppressionChange,
+    delete_old_changes,
+    find_suppressions,
+    lift_suppressions,
+    stop_address,
+)
+from tidegate.notify.suppressions import list_changes as list_suppression_changes
 from tidegate.notify.trial_mails import count_trial, mail_trial
 from tidegate.notify.views import list_sends
 from tidegate.notify.webhook_addresses import MAX_URL, check_reachable, checked_url, resolve_host
@@ -92,11 +109,13 @@ from tidegate.notify.webhook_views import list_webhooks, replay_webhook
 from tidegate.notify.webhooks import (
     MAX_DESCRIPTION,
     change_endpoint,
+    delete_endpoint,
     disable_endpoint,
     enable_endpoint,
     find_endpoint,
     list_endpoints,
     make_endpoint,
+    remove_deleted_endpoints,
     rotate_secret,
     send_test,
 )
@@ -109,6 +128,7 @@ __all__ = [
     "MAX_TEXT",
     "MAX_TITLE",
     "MAX_URL",
+    "MAX_WHY",
     "AccessKey",
     "Asked",
     "CaughtMail",
@@ -126,6 +146,7 @@ __all__ = [
     "FollowLinkOver",
     "FollowsFull",
     "InboxMessage",
+    "KeyMade",
     "KeyRole",
     "Keys",
     "MessageText",
@@ -147,7 +168,11 @@ __all__ = [
     "Road",
     "Send",
     "SendState",
+    "Signer",
+    "SignerSecret",
+    "SignersFull",
     "Suppression",
+    "SuppressionChange",
     "TextChanged",
     "Topic",
     "TopicKind",
@@ -167,6 +192,8 @@ __all__ = [
     "count_trial",
     "count_unread",
     "create_key",
+    "delete_endpoint",
+    "delete_old_changes",
     "delete_old_events",
     "delete_old_words",
     "delete_spent",
@@ -196,11 +223,14 @@ __all__ = [
     "list_keys",
     "list_posts",
     "list_sends",
+    "list_signers",
+    "list_suppression_changes",
     "list_topics",
     "list_webhooks",
     "mail_confirmation",
     "mail_trial",
     "make_endpoint",
+    "make_signer",
     "offered_zones",
     "open_dead_letter",
     "open_listeners",
@@ -209,6 +239,8 @@ __all__ = [
     "read_pace",
     "read_report",
     "record_receipts",
+    "remove_deleted_endpoints",
+    "remove_signer",
     "replay_dead_letter",
     "replay_endpoint",
     "replay_event",
@@ -221,6 +253,7 @@ __all__ = [
     "send_test",
     "set_follow_channels",
     "set_preferences",
+    "stop_address",
     "take_over_messages",
     "unfollow",
     "variables_of",

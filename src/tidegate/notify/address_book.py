@@ -109,12 +109,7 @@ async def upsert_recipients(conn: Connection, *, application_id: UUID, rows: Seq
     errors += await _owned_by_others(conn, application_id, rows, prints)
     if errors:
         raise wrong_fields(sorted(errors, key=_in_order))
-    found = await conn.execute(
-        "SELECT external_id, recipient_id FROM notify.application_recipients"
-        " WHERE application_id = %s AND external_id = ANY (%s)",
-        (application_id, [row.external_id for row in rows]),
-    )
-    known: dict[str, UUID] = dict(await found.fetchall())
+    known = await find_ids(conn, application_id=application_id, external_ids=[row.external_id for row in rows])
     ids = [known.get(row.external_id) or new_id() for row in rows]
     await _write(conn, rows, ids, prints)
     await conn.execute(
@@ -164,6 +159,16 @@ def _check_row(row: Row) -> list[tuple[str, str]]:
 async def find_known(conn: Connection, *, application_id: UUID, external_id: str) -> Known:
     """A recipient by the application's id. Raises: NotFound."""
     return await _one(conn, "AND a.external_id = %(id)s", {"application": application_id, "id": external_id})
+
+
+async def find_ids(conn: Connection, *, application_id: UUID, external_ids: Sequence[str]) -> dict[str, UUID]:
+    """The recipients of an application by its ids; ids that are of none are left out."""
+    rows = await conn.execute(
+        "SELECT external_id, recipient_id FROM notify.application_recipients"
+        " WHERE application_id = %s AND external_id = ANY (%s)",
+        (application_id, list(external_ids)),
+    )
+    return dict(await rows.fetchall())
 
 
 async def find_by_email(conn: Connection, *, application_id: UUID, email: str) -> Known:

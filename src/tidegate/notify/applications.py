@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
-from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.problems import InvalidRequest, NotFound, Problem
 from tidegate.platform.texts import text as _
 
 TOKEN_BYTES: Final = 32
@@ -67,36 +67,56 @@ class NewKey:
     token: str = field(repr=False)
 
 
-async def create_key(conn: Connection, *, application: str = "", role: KeyRole, label: str = "") -> NewKey:
-    """Make a key, in the caller's transaction, and its application where that is new.
+class KeyMade(Problem):
+    """This form has made a key already, which is not shown again; revoke it and make another one."""
 
-    Raises: InvalidRequest for a name or label that cannot be.
+    slug = "key-made"
+    status = 409
+
+
+async def create_key(
+    conn: Connection, *, application: str = "", role: KeyRole, label: str = "", key_id: UUID | None = None
+) -> NewKey:
+    """Make a key, in the caller's transaction, and its application where that is new; with this id, at most once.
+
+    Raises: InvalidRequest for a name or label that cannot be; KeyMade when there is a key with this id.
     """
     if (role is KeyRole.RECEIPTS) != (not application):
-        raise InvalidRequest(_("A key has an application, but for one of the role `receipts`, which has none."))
+        raise InvalidRequest(
+            _("A key has an application, but for one of the role `receipts`, which has none."), field="application"
+        )
     if application and not SLUG.fullmatch(application):
-        raise InvalidRequest(_("Name an application with 1 to 40 letters a-z, digits and hyphens, a letter first."))
+        raise InvalidRequest(
+            _("Name an application with 1 to 40 letters a-z, digits and hyphens, a letter first."), field="application"
+        )
     if len(label) > MAX_LABEL or not label.isprintable():
-        raise InvalidRequest(_("A key's label has at most %(most)s characters, in one line.", most=MAX_LABEL))
+        raise InvalidRequest(
+            _("A key's label has at most %(most)s characters, in one line.", most=MAX_LABEL), field="label"
+        )
     application_id = await _application(conn, application) if application else None
-    made = NewKey(new_id(), PREFIX + secrets.token_urlsafe(TOKEN_BYTES))
-    await conn.execute(
-        "INSERT INTO notify.keys (key_id, application_id, role, label, token_hash) VALUES (%s, %s, %s, %s, %s)",
+    made = NewKey(key_id or new_id(), PREFIX + secrets.token_urlsafe(TOKEN_BYTES))
+    done = await conn.execute(
+        """
+        INSERT INTO notify.keys (key_id, application_id, role, label, token_hash) VALUES (%s, %s, %s, %s, %s)
+        ON CONFLICT (key_id) DO NOTHING
+        """,
         (made.key_id, application_id, role.value, label, _hash(made.token)),
     )
+    if not done.rowcount:
+        raise KeyMade()
     return made
 
 
-async def list_keys(conn: Connection, *, limit: int) -> Sequence[AccessKey]:
-    """The newest keys, also those that were revoked."""
+async def list_keys(conn: Connection, *, limit: int, before: UUID | None = None) -> Sequence[AccessKey]:
+    """The newest keys, also those that were revoked, and only those before `before`."""
     async with conn.cursor(row_factory=class_row(AccessKey)) as cursor:
         await cursor.execute(
             """
             SELECT k.key_id, coalesce(a.slug, '') AS application, k.role, k.label, k.created_at, k.revoked_at
             FROM notify.keys AS k LEFT JOIN notify.applications AS a USING (application_id)
-            ORDER BY k.key_id DESC LIMIT %s
+            WHERE %(before)s::uuid IS NULL OR k.key_id < %(before)s ORDER BY k.key_id DESC LIMIT %(limit)s
             """,
-            (limit,),
+            {"before": before, "limit": limit},
         )
         return await cursor.fetchall()
 

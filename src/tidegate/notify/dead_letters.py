@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 
 from tidegate.notify.addresses import ADDRESS
 from tidegate.notify.own_events import DELIVER_TOPIC
+from tidegate.notify.sealed_words import open_words
 from tidegate.notify.sends import SEND_TOPIC
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
@@ -92,7 +93,8 @@ COLUMNS: Final = """
 """
 
 NEWEST: Final = f"""
-SELECT d.event_id, d.recipient_id, d.channel, d.template, coalesce(s.variables ->> 'title', d.number, '') AS about,
+SELECT d.event_id, d.recipient_id, d.channel, d.template,
+    coalesce(s.variables ->> 'title', s.variables ->> 'topic_title', d.number, '') AS about,
     d.in_send, d.attempts, d.status_code, d.error, d.created_at
 FROM unnest(%(channels)s::text[]) AS asked (channel), LATERAL (
     SELECT {COLUMNS} FROM notify.deliveries AS d
@@ -188,12 +190,12 @@ async def open_dead_letter(conn: Connection, *, event_id: EventId, recipient_id:
         raise NotFound()
     row = await (
         await conn.execute(
-            f"SELECT d.variables, d.address_sealed FROM notify.deliveries AS d WHERE {ONE}",  # noqa: S608 - a constant
+            f"SELECT d.variables, d.address_sealed, d.words_sealed FROM notify.deliveries AS d WHERE {ONE}",  # noqa: S608
             {"event": event_id, "recipient": recipient_id, "channel": channel.value},
         )
     ).fetchone()
     assert row is not None
-    return OpenedLetter(letters[0], row[0], "" if row[1] is None else _email(bytes(row[1])))
+    return OpenedLetter(letters[0], row[0] | _words(row[2]), "" if row[1] is None else _email(bytes(row[1])))
 
 
 async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> bool:
@@ -290,6 +292,13 @@ async def _replay(conn: Connection, *, which: str, values: dict[str, Any], limit
         [Event(EventId(new_id()), topic, {"event_id": str(event_id)}) for event_id, topic in sorted(topics)],
     )
     return sum(count for *_, count in rows)
+
+
+def _words(sealed: bytes | None) -> dict[str, Any]:
+    try:
+        return open_words(sealed)
+    except SealBroken:
+        return {}
 
 
 def _email(sealed: bytes) -> str:

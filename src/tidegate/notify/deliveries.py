@@ -353,8 +353,8 @@ async def _claim(
                         %(domain)s::text
                     ) END
                 FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
-                RETURNING d.event_id, d.recipient_id, d.channel, d.template, d.variables, d.address_sealed, d.attempts,
-                    d.created_at, d.shard_no, due.provider_id
+                RETURNING d.event_id, d.recipient_id, d.channel, d.template, d.variables, d.words_sealed,
+                    d.address_sealed, d.attempts, d.created_at, d.shard_no, due.provider_id
             ), doubtful AS (
                 UPDATE notify.send_shards AS h SET doubtful = h.doubtful + c.mails
                 FROM (
@@ -363,8 +363,9 @@ async def _claim(
                 ) AS c WHERE (h.event_id, h.shard_no) = (c.event_id, c.shard_no)
             )
             SELECT c.event_id, c.recipient_id, c.channel, c.template,
-                coalesce(s.variables || c.variables, c.variables) AS variables, c.address_sealed, c.attempts,
-                c.created_at, c.shard_no, c.provider_id
+                coalesce(s.variables || c.variables, c.variables) AS variables,
+                coalesce(c.words_sealed, s.words_sealed) AS words_sealed, c.address_sealed, c.attempts, c.created_at,
+                c.shard_no, c.provider_id
             FROM claimed AS c LEFT JOIN notify.send_shards AS h USING (event_id, shard_no)
                 LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
             """,  # noqa: S608 - constants
@@ -383,14 +384,15 @@ async def _deliver_inbox(database: Database, settings: Settings, draw: Draw, del
     for delivery in deliveries:
         try:
             context = message_context(settings, delivery, texts)
-            words = write_inbox(delivery.template, delivery.variables, context=context)
+            words = write_inbox(delivery.template, delivery.said, context=context)
         except MessageUnfit as error:
             failed.append((delivery, Failure(str(error), final=True)))
             continue
         except Exception as error:  # one broken message must not hold up the others
             failed.append((delivery, Failure(describe_error(error))))
             continue
-        notes.append(Note(EventId(delivery.event_id), PersonId(delivery.recipient_id), words))
+        sealed = delivery.words_sealed is not None
+        notes.append(Note(EventId(delivery.event_id), PersonId(delivery.recipient_id), words, sealed=sealed))
         written.append(delivery)
     if written:
         async with database.transaction() as conn:

@@ -27,6 +27,7 @@ from tidegate.notify.webhooks import (
     MAX_DESCRIPTION,
     MAX_TOPICS,
     change_endpoint,
+    delete_endpoint,
     disable_endpoint,
     enable_endpoint,
     find_endpoint,
@@ -172,6 +173,13 @@ class WebhookTestAnswer(BaseModel):
     event_id: UUID
 
 
+class WebhookDeleted(BaseModel):
+    """An endpoint that is gone, and how many webhooks waited for it: these are not sent any more."""
+
+    id: UUID
+    waiting: int
+
+
 @router.get("", responses=PROBLEMS)
 async def get_notify_webhooks(
     request: Request, person: Staff, limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE, before: UUID | None = None
@@ -237,6 +245,15 @@ async def patch_notify_webhook(
             changed = await disable_endpoint(conn, endpoint_id=endpoint_id)
     log.info("webhook endpoint changed", endpoint=str(endpoint_id), state=changed.state.value, by=str(person.id))
     return WebhookEndpointAnswer.of(changed)
+
+
+@router.delete("/{endpoint_id}", responses=PROBLEMS)
+async def delete_notify_webhook(request: Request, person: Staff, endpoint_id: UUID) -> WebhookDeleted:
+    """Delete an endpoint with its address and secrets. What waits for it is suppressed within seconds, and counted."""
+    async with _database(request).transaction() as conn:
+        waiting = await delete_endpoint(conn, endpoint_id=endpoint_id)
+    log.info("webhook endpoint deleted", endpoint=str(endpoint_id), waiting=waiting, by=str(person.id))
+    return WebhookDeleted(id=endpoint_id, waiting=waiting)
 
 
 @router.post("/{endpoint_id}/secret", responses=KEY_PROBLEMS)

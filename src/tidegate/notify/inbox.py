@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-
-from psycopg.rows import class_row
+from typing import Any, Final
 
 from tidegate.notify.contracts import InboxMessage
 from tidegate.notify.messages import Words
+from tidegate.notify.sealed_words import open_words, seal_words
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, PersonId
+from tidegate.platform.sealing import SealBroken
+from tidegate.platform.texts import text as _
 
 MOST_COUNTED: Final = 999
 """Unread messages beyond this are not counted."""
@@ -20,27 +21,53 @@ MOST_COUNTED: Final = 999
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A message to be put into an inbox."""
+    """A message to be put into an inbox; `sealed` if its words are an application's."""
 
     event_id: EventId
     recipient_id: PersonId
     words: Words
+    sealed: bool = False
+
+
+SHOWN: Final = """
+    m.event_id, coalesce(w.subject, m.subject) AS subject, coalesce(w.body, m.body) AS body,
+    coalesce(w.link, m.link) AS link, coalesce(w.words_sealed, m.words_sealed) AS words_sealed, m.created_at, m.read_at
+"""
+"""What `as_shown` takes, of inbox_messages `m` and words `w`."""
+
+
+def as_shown(row: Sequence[Any]) -> InboxMessage:
+    """A message as its reader sees it."""
+    event_id, subject, body, link, sealed, created_at, read_at = row
+    if sealed is not None:
+        try:
+            words = open_words(sealed)
+        except SealBroken:
+            words = {"subject": _("This message cannot be read any more."), "body": "", "link": ""}
+        subject, body, link = words["subject"], words["body"], words["link"]
+    return InboxMessage(event_id, subject, body, link, created_at, read_at)
+
+
+def kept_words(words: Words, *, sealed: bool) -> tuple[str, str, str, bytes | None]:
+    """Subject, body, link and sealed words as an inbox keeps them: in the clear, or sealed."""
+    if not sealed:
+        return words.subject, words.text, words.link, None
+    return "", "", "", seal_words({"subject": words.subject, "body": words.text, "link": words.link})
 
 
 async def add_notes(conn: Connection, notes: Sequence[Note]) -> None:
     """Put messages into inboxes in the caller's transaction; one that is there already stays as it is."""
+    kept = [kept_words(note.words, sealed=note.sealed) for note in notes]
     await conn.execute(
         """
-        INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, link)
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[])
+        INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, link, words_sealed)
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[])
         ON CONFLICT (recipient_id, event_id) DO NOTHING
         """,
         (
             [note.event_id for note in notes],
             [note.recipient_id for note in notes],
-            [note.words.subject for note in notes],
-            [note.words.text for note in notes],
-            [note.words.link for note in notes],
+            *([words[place] for words in kept] for place in range(4)),
         ),
     )
 
@@ -49,18 +76,15 @@ async def list_inbox(
     conn: Connection, *, recipient_id: PersonId, limit: int, before: EventId | None = None
 ) -> list[InboxMessage]:
     """Somebody's messages, the newest first, at most `limit`, and only those before `before`."""
-    async with conn.cursor(row_factory=class_row(InboxMessage)) as cursor:
-        await cursor.execute(
-            """
-            SELECT m.event_id, coalesce(w.subject, m.subject) AS subject, coalesce(w.body, m.body) AS body,
-                coalesce(w.link, m.link) AS link, m.created_at, m.read_at
-            FROM notify.inbox_messages AS m LEFT JOIN notify.words AS w USING (words_id)
-            WHERE m.recipient_id = %(recipient)s AND (%(before)s::uuid IS NULL OR m.event_id < %(before)s)
-            ORDER BY m.event_id DESC LIMIT %(limit)s
-            """,
-            {"recipient": recipient_id, "before": before, "limit": limit},
-        )
-        return await cursor.fetchall()
+    rows = await conn.execute(
+        f"""
+        SELECT {SHOWN} FROM notify.inbox_messages AS m LEFT JOIN notify.words AS w USING (words_id)
+        WHERE m.recipient_id = %(recipient)s AND (%(before)s::uuid IS NULL OR m.event_id < %(before)s)
+        ORDER BY m.event_id DESC LIMIT %(limit)s
+        """,  # noqa: S608 - a constant
+        {"recipient": recipient_id, "before": before, "limit": limit},
+    )
+    return [as_shown(row) for row in await rows.fetchall()]
 
 
 async def count_unread(conn: Connection, *, recipient_id: PersonId, at_most: int = MOST_COUNTED) -> int:

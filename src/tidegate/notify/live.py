@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -29,7 +29,7 @@ from redis.asyncio.client import PubSub
 
 from tidegate.notify.contracts import InboxMessage
 from tidegate.notify.hints import DECODER, HINTS, ForPeople, ForRange, Opened, give_hints
-from tidegate.notify.inbox import MOST_COUNTED
+from tidegate.notify.inbox import MOST_COUNTED, SHOWN, as_shown
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, id_floor, new_id
@@ -52,16 +52,15 @@ GATHER_S: Final = 0.1
 
 STREAMS = Gauge("tidegate_inbox_streams", "People who listen to their inboxes.")
 
-NEWS: Final = """
-SELECT s.person, m.event_id, coalesce(w.subject, m.subject), coalesce(w.body, m.body), coalesce(w.link, m.link),
-    m.created_at, m.read_at
+NEWS: Final = f"""
+SELECT s.person, {SHOWN}
 FROM unnest(%s::uuid[], %s::timestamptz[]) AS s (person, since) CROSS JOIN LATERAL (
     SELECT * FROM notify.inbox_messages AS i
     WHERE i.recipient_id = s.person AND i.read_at IS NULL AND i.created_at > s.since
     ORDER BY i.created_at DESC LIMIT %s
 ) AS m LEFT JOIN notify.words AS w USING (words_id)
 ORDER BY m.created_at
-"""
+"""  # noqa: S608 - a constant
 
 UNREAD: Final = """
 SELECT s.person, (SELECT count(*) FROM (
@@ -295,7 +294,7 @@ class Listeners:
         found: dict[UUID, list[InboxMessage]] = {person: [] for person in people}
         rows = await conn.execute(NEWS, (people, list(since.values()), MOST_TOLD))
         for person, *rest in await rows.fetchall():
-            found[person].append(_message(rest))
+            found[person].append(as_shown(rest))
         rows = await conn.execute(UNREAD, (MOST_COUNTED, people))
         unread: dict[UUID, int] = dict(await rows.fetchall())
         for stream in streams:
@@ -356,7 +355,3 @@ def spread_ms(settings: Settings) -> int:
 
 def _since(stream: Stream, now: datetime) -> datetime:
     return (now if stream.since is None else min(stream.since, now)) - OVERLAP
-
-
-def _message(row: Sequence[Any]) -> InboxMessage:
-    return InboxMessage(*row)

@@ -331,7 +331,7 @@ class Writer:
 
     def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
         context = message_context(self._settings, delivery, self._texts)
-        return write_mail(delivery.template, delivery.variables | own, name=name, context=context)
+        return write_mail(delivery.template, delivery.said | own, name=name, context=context)
 
 
 def message_context(settings: Settings, delivery: Delivery, texts: Texts) -> MessageContext:

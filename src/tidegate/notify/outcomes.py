@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from tidegate.notify.sealed_words import open_words
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.settings import Settings
@@ -41,8 +42,9 @@ FROM counted AS c WHERE (h.event_id, h.shard_no) = (c.event_id, c.shard_no)
 class Delivery:
     """A claimed delivery.
 
-    `address_sealed` holds {"email", "name"} and what only a mail says: a secret link, addresses. `provider_id` is there
-    when an earlier attempt had begun to hand it over and nobody knows how that ended.
+    `address_sealed` holds {"email", "name"} and what only a mail says: a secret link, addresses. `words_sealed` holds
+    those of its variables that an application said. `provider_id` is there when an earlier attempt had begun to hand
+    it over and nobody knows how that ended.
     """
 
     event_id: UUID
@@ -55,6 +57,12 @@ class Delivery:
     created_at: datetime
     shard_no: int | None
     provider_id: str | None
+    words_sealed: bytes | None = field(default=None, repr=False)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """All of its variables. Raises: SealBroken."""
+        return self.variables | open_words(self.words_sealed)
 
     @property
     def key(self) -> tuple[UUID, UUID, str]:

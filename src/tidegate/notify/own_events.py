@@ -20,6 +20,7 @@ import msgspec
 from tidegate.notify.contracts import Channel
 from tidegate.notify.fields import wrong_fields
 from tidegate.notify.own_topics import OwnTopic, find_own_topic, waiting
+from tidegate.notify.sealed_words import seal_words
 from tidegate.notify.sends import begin_send
 from tidegate.notify.wording import Urgency, check_variables
 from tidegate.platform.database import Connection
@@ -100,13 +101,13 @@ async def take_event(
         assert before is not None, "its twin has just written it"
         return before
     if topic is not None and not asked.recipients:
-        shared = {**variables, "application": str(application_id)}
         await begin_send(
             conn,
             event_id=event_id,
             topic=waiting(topic, application_id),
             template=asked.template,
-            variables=shared,
+            variables={"application": str(application_id)},
+            words=variables,
             channels=asked.channels,
             once=False,
         )
@@ -171,9 +172,10 @@ WITH named AS MATERIALIZED (
             THEN 'custom.' || c.channel <> ALL (n.unwanted) ELSE c.channel = ANY (n.channels) END
     )
 ), written AS (
-    INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed, bulk)
+    INSERT INTO notify.deliveries
+        (event_id, recipient_id, channel, template, variables, words_sealed, address_sealed, bulk)
     SELECT %(event)s, recipient_id, channel, %(template)s,
-        %(variables)s::jsonb || jsonb_build_object('locale', locale),
+        %(variables)s::jsonb || jsonb_build_object('locale', locale), %(words)s,
         CASE WHEN channel = 'email' THEN address_sealed END, %(bulk)s
     FROM told
     RETURNING recipient_id
@@ -195,9 +197,9 @@ async def _address(
 ) -> Taken:
     """Write the deliveries to named recipients, and have them handed out once this is committed."""
     bulk = asked.urgency is Urgency.BULK
-    shared = dict(variables)
+    shared: dict[str, str] = {}
     if topic is not None:
-        shared |= {"topic_id": str(topic.topic_id), "topic_title": topic.title, "application": str(application_id)}
+        shared = {"topic_id": str(topic.topic_id), "topic_title": topic.title, "application": str(application_id)}
     row = await (
         await conn.execute(
             ADDRESSED,
@@ -209,6 +211,7 @@ async def _address(
                 "event": event_id,
                 "template": asked.template,
                 "variables": json.dumps(shared),
+                "words": seal_words(variables),
                 "bulk": bulk,
             },
         )

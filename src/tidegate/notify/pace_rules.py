@@ -133,10 +133,8 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         share = 1.0 if alone else START
         return msgspec.structs.replace(memory, share=share, fresh=True, recent_ms=(), idle_ms=learned, at_s=facts.now_s)
     now = msgspec.structs.replace(memory, sent_s=facts.now_s, at_s=facts.now_s)
-    if not facts.told:
-        return msgspec.structs.replace(now, share=limits.unknown)
-    if alone:
-        return msgspec.structs.replace(now, share=1.0)
+    if alone or not facts.told:
+        return msgspec.structs.replace(now, share=1.0 if alone else limits.unknown)
     if facts.now_s - memory.cut_s <= SETTLE_S:
         return now
     recent = (*memory.recent_ms, facts.p99_ms or 0.0)[-RECENT:]

@@ -87,50 +87,48 @@ class Breather:
 
 
 @asynccontextmanager
-async def task_with_rests(settings: Settings) -> AsyncIterator[Breather]:
+async def task_with_rests(valkey: Redis, settings: Settings) -> AsyncIterator[Breather]:
     """A task of a bulk send, which rests: says that one is under way, and asks how much of its time it may have."""
-    async with _valkey(settings) as valkey:
 
-        async def ask() -> float:
-            with suppress(*OUTAGE, msgspec.MsgspecError):
-                line: Any = valkey.pipeline(transaction=False)
-                line.set(SENDING, b"1", ex=SENDING_KEPT_S)
-                line.get(PACE)
-                _, told = await line.execute()
-                if told is not None:
-                    return msgspec.json.decode(told, type=Pace).share
-            return settings.pacing.unknown_share
+    async def ask() -> float:
+        with suppress(*OUTAGE, msgspec.MsgspecError):
+            line: Any = valkey.pipeline(transaction=False)
+            line.set(SENDING, b"1", ex=SENDING_KEPT_S)
+            line.get(PACE)
+            _, told = await line.execute()
+            if told is not None:
+                return msgspec.json.decode(told, type=Pace).share
+        return settings.pacing.unknown_share
 
-        breather = Breather(await ask(), ask)
-        yield breather
-        await breather.rest()
+    breather = Breather(await ask(), ask)
+    yield breather
+    await breather.rest()
 
 
-async def decide_once(settings: Settings) -> int:
+async def decide_once(valkey: Redis, settings: Settings) -> int:
     """Measure and decide; a loop of the scheduler. Two schedulers decide in turns. Raises: one of `OUTAGE`."""
-    async with _valkey(settings) as valkey:
-        waits = await read_latency(valkey)
-        sending, kept = await cast("Awaitable[list[bytes | None]]", valkey.mget(SENDING, MEMORY))
-        memory = _remembered(kept)
-        now_s = time.time()
-        if 0.0 <= now_s - memory.at_s < ROUND_S / 2:
-            return 0
-        p99_ms = None if waits is None else waits.p99_ms
-        facts = Facts(
-            now_s=now_s,
-            sending=sending is not None,
-            told=waits is not None,
-            requests=0 if waits is None else waits.count,
-            p99_ms=p99_ms,
-        )
-        limits = limits_of(settings)
-        memory = decide(facts, memory, limits)
-        objective = objective_ms(memory, limits)
-        pace = Pace(memory.share, objective, p99_ms, idle_ms(memory), facts.sending, facts.told)
-        line: Any = valkey.pipeline(transaction=False)
-        line.set(PACE, msgspec.json.encode(pace), ex=PACE_KEPT_S)
-        line.set(MEMORY, msgspec.json.encode(memory), ex=MEMORY_KEPT_S)
-        await line.execute()
+    waits = await read_latency(valkey)
+    sending, kept = await cast("Awaitable[list[bytes | None]]", valkey.mget(SENDING, MEMORY))
+    memory = _remembered(kept)
+    now_s = time.time()
+    if 0.0 <= now_s - memory.at_s < ROUND_S / 2:
+        return 0
+    p99_ms = None if waits is None else waits.p99_ms
+    facts = Facts(
+        now_s=now_s,
+        sending=sending is not None,
+        told=waits is not None,
+        requests=0 if waits is None else waits.count,
+        p99_ms=p99_ms,
+    )
+    limits = limits_of(settings)
+    memory = decide(facts, memory, limits)
+    objective = objective_ms(memory, limits)
+    pace = Pace(memory.share, objective, p99_ms, idle_ms(memory), facts.sending, facts.told)
+    line: Any = valkey.pipeline(transaction=False)
+    line.set(PACE, msgspec.json.encode(pace), ex=PACE_KEPT_S)
+    line.set(MEMORY, msgspec.json.encode(memory), ex=MEMORY_KEPT_S)
+    await line.execute()
     SHARE.set(memory.share)
     OBJECTIVE.set(objective / 1000)
     WAITED.set((p99_ms or 0.0) / 1000)
@@ -160,15 +158,3 @@ def _remembered(text: bytes | None) -> Memory:
     with suppress(msgspec.MsgspecError):
         return Memory() if text is None else msgspec.json.decode(text, type=Memory)
     return Memory()
-
-
-@asynccontextmanager
-async def _valkey(settings: Settings) -> AsyncIterator[Redis]:
-    timeout_s = settings.cache.timeout_ms / 1000
-    valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-    )
-    try:
-        yield valkey
-    finally:
-        await valkey.aclose()

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate.notify.contracts import Channel, Follow, TopicKind
+from tidegate.notify.devices import Device, list_devices, remove_device
 from tidegate.notify.follow_links import PREFERENCES_PAGE, read_unsubscribe
 from tidegate.notify.follows import find_topic
 from tidegate.notify.preferences import (
@@ -32,7 +33,7 @@ from tidegate.notify.preferences import (
     set_preferences,
 )
 from tidegate.platform.database import Connection, Database
-from tidegate.platform.ids import PersonId
+from tidegate.platform.ids import PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
@@ -70,6 +71,8 @@ class PreferencesContext:
     typed: Mapping[str, str]
     """What the form shows, by its fields."""
     token: str
+    devices: tuple[Device, ...] = ()
+    """Where the account can be told; not shown to who only has a link."""
     saved: bool = False
     errors: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,6 +128,20 @@ async def post_own(request: Request) -> Response:
     return wrong or see_other(request, f"{HOME}?saved=1")
 
 
+@router.post("/account/messages/devices/{device_id}/remove")
+async def post_remove_device(request: Request, device_id: str) -> Response:
+    """Forget a device of the account."""
+    person_id, email = await _owner(request)
+    await read_form(request)
+    wanted = parse_id(device_id)
+    async with _database(request).transaction() as conn:
+        found = await find_account(conn, person_id=person_id, email=email)
+        if found is None or wanted is None:
+            raise NotFound()
+        await remove_device(conn, recipient_id=found.recipient_id, device_id=wanted)
+    return see_other(request, f"{HOME}?saved=1")
+
+
 @router.get("/preferences")
 async def show_by_link(request: Request, token: str = "", saved: str = "") -> Response:
     """What the address of a signed link has chosen."""
@@ -165,6 +182,7 @@ async def _show(
         preferences = Preferences() if known is None else await find_preferences(conn, recipient_id=known)
         typed = _fields(preferences, follows)
     settings: Settings = request.app.state.settings
+    owner_id = None if chooser.token else chooser.recipient_id
     context = PreferencesContext(
         kinds=tuple(kind.value for kind in chooser.kinds),
         channels=tuple(channel.value for channel in chooser.channels),
@@ -173,6 +191,7 @@ async def _show(
         shop_zone=settings.follows.time_zone,
         typed=typed,
         token=chooser.token,
+        devices=() if owner_id is None else tuple(await list_devices(conn, recipient_id=owner_id)),
         saved=saved,
         errors=errors or {},
     )

@@ -107,8 +107,6 @@ class Provider:
         now_s = self._clock()
         per_s = self._cap.at(now_s)
         SLOWED.set(per_s < math.inf)
-        if not per_s:
-            return Grant(0, self._cap.from_s - now_s)
         wanted = self._capped.take(wanted, per_s=per_s, burst=per_s, now_s=now_s)
         if not wanted:
             return Grant(0, self._capped.wait_s(per_s=per_s))
@@ -146,10 +144,6 @@ class Provider:
             LEFT_ALONE.set(0)
         if complains(taken=max(mails - busy, 0), busy=busy):
             self._cap = self._cap.lowered(now_s=self._clock(), pace=pace)
-
-    def asked_to_wait(self, pause_s: float, *, pace: float) -> None:
-        """The server named a time (Retry-After)."""
-        self._cap = self._cap.lowered(now_s=self._clock(), pace=pace, pause_s=pause_s)
 
     def silent(self) -> None:
         """The server could not be reached, or did not answer."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.contracts import ONCE, Channel, Topic, TopicKind
+from tidegate.notify.sealed_words import seal_words
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.outbox import Event, write_events
@@ -89,6 +90,7 @@ async def begin_send(
     topic: WaitingTopic,
     template: str,
     variables: Mapping[str, Any],
+    words: Mapping[str, Any] | None = None,
     channels: Sequence[Channel] = tuple(Channel),
     once: bool | None = None,
     expires_at: datetime | None = None,
@@ -98,14 +100,18 @@ async def begin_send(
     `once` says whether a follower who is told is told no more; the topic's kind knows unless it is said. What is not
     told by `expires_at` is not told: it does not matter any more. What is too late already is not begun.
 
+    `words` are variables that an application said, and are sealed.
+
     An event is told to a topic once; where it is told once to each follower, whoever came later is told it, too, by
     beginning again. Whoever follows several topics of one event is told by the first.
     """
     once = topic.topic.kind in ONCE if once is None else once
     done = await conn.execute(
         f"""
-        INSERT INTO notify.sends AS s (event_id, topic_id, template, variables, channels, once, expires_at)
-        SELECT %(event)s, topic_id, %(template)s, %(variables)s, %(channels)s, %(once)s, %(expires)s FROM notify.topics
+        INSERT INTO notify.sends AS s
+            (event_id, topic_id, template, variables, words_sealed, channels, once, expires_at)
+        SELECT %(event)s, topic_id, %(template)s, %(variables)s, %(words)s, %(channels)s, %(once)s, %(expires)s
+        FROM notify.topics
         WHERE topic_id = %(topic)s AND coalesce(%(expires)s::timestamptz > clock_timestamp(), true) FOR NO KEY UPDATE
         ON CONFLICT (event_id, topic_id) DO UPDATE
         SET finished_at = NULL, planned_at = NULL, told_to = NULL, created_at = clock_timestamp(),
@@ -117,6 +123,7 @@ async def begin_send(
             "topic": topic.topic_id,
             "template": template,
             "variables": json.dumps({**variables, "topic_title": topic.topic.title}),
+            "words": None if words is None else seal_words(words),
             "once": once,
             "expires": expires_at,
             "channels": [channel.value for channel in channels],

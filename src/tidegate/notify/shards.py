@@ -16,14 +16,17 @@ from uuid import UUID
 
 from tidegate.notify.contracts import ONCE, Channel, MessageUnfit, TopicKind
 from tidegate.notify.hints import hint_from_worker
+from tidegate.notify.inbox import kept_words
 from tidegate.notify.message_texts import Texts, current_texts
 from tidegate.notify.messages import MessageContext, Words, write_inbox
 from tidegate.notify.pacing import Breather
 from tidegate.notify.preferences import unwanted_word
+from tidegate.notify.sealed_words import open_words
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.jobs import BULK, WITHIN_1M
+from tidegate.platform.sealing import SealBroken
 from tidegate.platform.settings import Settings
 
 PLANNED_AT_ONCE: Final = 50
@@ -139,16 +142,16 @@ async def plan_send(
     async with database.transaction() as conn:
         rows = await conn.execute(
             """
-            SELECT s.topic_id, s.template, s.variables, s.told_to, s.planned_at IS NULL AND s.cancelled_at IS NULL
-                AND s.finished_at IS NULL
+            SELECT s.topic_id, s.template, s.variables, s.words_sealed, s.told_to,
+                s.planned_at IS NULL AND s.cancelled_at IS NULL AND s.finished_at IS NULL
             FROM notify.sends AS s WHERE s.event_id = %s ORDER BY s.topic_id FOR UPDATE
             """,
             (event_id,),
         )
-        for topic_id, template, variables, told_to, unplanned in await rows.fetchall():
+        for topic_id, template, variables, sealed, told_to, unplanned in await rows.fetchall():
             if not unplanned:
                 continue
-            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables)
+            error = await _write_words(conn, settings, texts, event_id, topic_id, template, variables, sealed)
             if error:
                 await _give_up(conn, event_id, topic_id, error)
                 continue
@@ -200,23 +203,29 @@ async def _write_words(
     topic_id: UUID,
     template: str,
     variables: Mapping[str, Any],
+    sealed: bytes | None,
 ) -> str:
     """What the inboxes will show, once for each language. Returns why it cannot be written, or nothing."""
     written: dict[str, Words] = {}
+    try:
+        said = {**variables, **open_words(sealed)}
+    except SealBroken as error:
+        return describe_error(error)
     for locale in {settings.locale, *settings.locales}:
         context = MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
         try:
-            written[locale] = write_inbox(template, variables, context=context)
+            written[locale] = write_inbox(template, said, context=context)
         except MessageUnfit as error:
             return str(error)
         except Exception as error:  # a broken template ends this send, not its worker
             return describe_error(error)
+    kept = [kept_words(words, sealed=sealed is not None) for words in written.values()]
     await conn.execute(
         """
-        INSERT INTO notify.words (words_id, event_id, topic_id, locale, subject, body, link)
-        SELECT id, %s, %s, locale, subject, body, link
-        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
-            AS w (id, locale, subject, body, link)
+        INSERT INTO notify.words (words_id, event_id, topic_id, locale, subject, body, link, words_sealed)
+        SELECT id, %s, %s, locale, subject, body, link, sealed
+        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[])
+            AS w (id, locale, subject, body, link, sealed)
         ON CONFLICT (event_id, topic_id, locale) DO NOTHING
         """,
         (
@@ -224,9 +233,7 @@ async def _write_words(
             topic_id,
             [new_id() for _ in written],
             list(written),
-            [words.subject for words in written.values()],
-            [words.text for words in written.values()],
-            [words.link for words in written.values()],
+            *([words[place] for words in kept] for place in range(4)),
         ),
     )
     return ""

@@ -18,32 +18,26 @@ DOUBLED_IN_S: Final = 10.0
 FORGOTTEN_S: Final = 100.0
 """After how many seconds without a complaint there is no cap any more."""
 
-LONGEST_PAUSE_S: Final = 300.0
-"""Longest pause that a server may ask for."""
-
 COMPLAINTS: Final = 0.5
 """From which share of its answers on a server is taken to mean us, not a recipient, when it says "later"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """A pace that a server complained of was halved to `per_s` at `since_s`; nothing is sent before `from_s`."""
+    """A pace that a server complained of was halved to `per_s` at `since_s`."""
 
     per_s: float = math.inf
     since_s: float = -math.inf
-    from_s: float = -math.inf
 
     def at(self, now_s: float) -> float:
         """Mails a second that may go at `now_s`; infinite where nobody complains."""
-        if now_s < self.from_s:
-            return 0.0
         age_s = now_s - self.since_s
         return math.inf if age_s >= FORGOTTEN_S else self.per_s * 2 ** (max(age_s, 0.0) / DOUBLED_IN_S)
 
-    def lowered(self, *, now_s: float, pace: float, pause_s: float = 0.0) -> Cap:
-        """After a complaint: half of what went so far. `pause_s`: what the server asked for (Retry-After)."""
+    def lowered(self, *, now_s: float, pace: float) -> Cap:
+        """After a complaint: half of what went so far."""
         per_s = max(min(pace, max(self.at(now_s), LEAST_PER_S)) / 2, LEAST_PER_S)
-        return Cap(per_s, now_s, max(self.from_s, now_s + min(pause_s, LONGEST_PAUSE_S)))
+        return Cap(per_s, now_s)
 
 
 @dataclass(slots=True)

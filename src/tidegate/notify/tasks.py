@@ -25,7 +25,7 @@ from tidegate.notify.pacing import Breather, decide_once, task_with_rests
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import claim_due_shards, expand_shard, finish_send, plan_send
 from tidegate.notify.trial_mails import on_trial
-from tidegate.notify.webhook_endings import fail_waiting
+from tidegate.notify.webhook_endings import end_waiting
 from tidegate.notify.webhook_events import on_order_webhooks, on_send_webhooks
 from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoints
 from tidegate.platform.database import Database
@@ -33,6 +33,7 @@ from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
+from tidegate.platform.valkey_client import valkey_of
 
 DELIVER_TASK = "notify.deliver"
 TELL_TASK = "notify.tell"
@@ -68,7 +69,7 @@ def shard(self: Task[..., int], event_id: str, shard_no: str) -> int:
 
 
 async def _shard_with_rests(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
-    async with task_with_rests(settings) as breather:
+    async with task_with_rests(valkey_of(database, settings), settings) as breather:
         return await work_on_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
 
 
@@ -78,7 +79,7 @@ async def tell_followers(database: Database, settings: Settings, *, event_id: Ev
     What is left is cut by another task behind them, so that telling begins at once. Raises: kombu's OperationalError
     when the broker is away: the sweeper goes on.
     """
-    async with task_with_rests(settings):
+    async with task_with_rests(valkey_of(database, settings), settings):
         found = await plan_send(database, settings, event_id=event_id, at_once=PLANNED_AT_ONCE)
         is_rest = found < PLANNED_AT_ONCE * settings.follows.batch
         if is_rest:
@@ -174,9 +175,9 @@ async def message_trial(database: Database, settings: Settings, event: Event) ->
         await hand_out([event.id], lane=WITHIN_10S)
 
 
-async def pace(settings: Settings) -> int:
+async def pace(database: Database, settings: Settings) -> int:
     """Decide how much of their time workers may give to bulk sends. Raises: redis-py's errors when Valkey is away."""
-    return await decide_once(settings)
+    return await decide_once(valkey_of(database, settings), settings)
 
 
 async def sweep(database: Database, settings: Settings) -> int:
@@ -233,13 +234,13 @@ async def send_webhooks(database: Database, settings: Settings, event: Event) ->
 
 
 async def sweep_webhooks(database: Database, settings: Settings) -> int:
-    """Hand out endpoints with webhooks that are due, and set aside what waits for disabled ones; how many of these.
+    """Hand out endpoints with webhooks that are due, and end what waits for disabled and deleted ones; how many.
 
     Raises: kombu's OperationalError when the broker is away.
     """
     await hand_out_webhooks(database, settings)
     async with database.connection() as conn:
-        return await fail_waiting(conn, limit=settings.webhooks.batch)
+        return await end_waiting(conn, limit=settings.webhooks.batch)
 
 
 async def hand_out_webhooks(database: Database, settings: Settings) -> int:

@@ -17,7 +17,8 @@ from tidegate.platform.ids import EventId
 from tidegate.platform.settings_notify import MailSettings
 
 SENDS: Final = """
-SELECT s.event_id, s.topic_id, t.kind, t.title, s.template, s.variables ->> 'title' AS about, s.channels, s.lane,
+SELECT s.event_id, s.topic_id, t.kind, t.title, s.template,
+    coalesce(s.variables ->> 'title', s.variables ->> 'topic_title') AS about, s.channels, s.lane,
     s.created_at, s.finished_at, s.paused_at, s.cancelled_at, coalesce(s.last_error, '') AS last_error,
     extract(epoch FROM coalesce(s.finished_at, s.paused_at, clock_timestamp()) - s.created_at)::float8 - s.paused_s
         AS elapsed_s,

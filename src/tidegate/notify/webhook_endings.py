@@ -18,10 +18,11 @@ from tidegate.platform.settings_webhooks import WebhookSettings
 
 log = structlog.get_logger(__name__)
 
-CALLS: Final = Counter("tidegate_webhooks", "Webhooks that were called, by what became of them.", ["outcome"])
+CALLS: Final = Counter("tidegate_webhooks", "Webhooks that ended or are repeated, by what became of them.", ["outcome"])
 DISABLED: Final = Counter("tidegate_webhook_endpoints_disabled", "Endpoints that disabled themselves.", ["why"])
 
 NOT_CALLED: Final = "its endpoint is disabled"
+DELETED: Final = "its endpoint was deleted"
 NOTICE: Final = "webhook_disabled"
 """Template of what an endpoint's maker finds in the inbox."""
 
@@ -109,23 +110,33 @@ async def note_endpoint(
     return bool(active)
 
 
-async def fail_waiting(conn: Connection, *, limit: int) -> int:
-    """What waits for disabled endpoints becomes dead letters, `limit` at a time; how many."""
-    done = await conn.execute(
+async def end_waiting(conn: Connection, *, limit: int) -> int:
+    """What waits for disabled endpoints becomes dead letters, and for deleted ones is suppressed; how many.
+
+    `limit` at a time, and not while a worker has the endpoint in hand: what it is told meanwhile counts as told.
+    """
+    rows = await conn.execute(
         """
-        UPDATE notify.deliveries AS d SET state = 'failed', last_error = %s
+        UPDATE notify.deliveries AS d
+        SET state = CASE WHEN waiting.deleted THEN 'suppressed' ELSE 'failed' END,
+            last_error = CASE WHEN waiting.deleted THEN %(deleted)s ELSE %(disabled)s END
         FROM (
-            SELECT w.event_id, w.recipient_id FROM notify.webhook_endpoints AS e, LATERAL (
+            SELECT w.event_id, w.recipient_id, e.deleted_at IS NOT NULL AS deleted
+            FROM notify.webhook_endpoints AS e, LATERAL (
                 SELECT event_id, recipient_id FROM notify.deliveries
-                WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = e.endpoint_id LIMIT %s
-            ) AS w WHERE e.state = 'disabled' LIMIT %s
+                WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = e.endpoint_id LIMIT %(limit)s
+            ) AS w WHERE e.state = 'disabled' AND e.busy_until <= clock_timestamp() LIMIT %(limit)s
         ) AS waiting
         WHERE d.event_id = waiting.event_id AND d.recipient_id = waiting.recipient_id AND d.channel = 'webhook'
             AND d.state = 'pending'
+        RETURNING d.state
         """,
-        (NOT_CALLED, limit, limit),
+        {"deleted": DELETED, "disabled": NOT_CALLED, "limit": limit},
     )
-    return done.rowcount
+    ended = [row[0] for row in await rows.fetchall()]
+    for outcome in ("suppressed", "failed"):
+        CALLS.labels(outcome).inc(ended.count(outcome))
+    return len(ended)
 
 
 async def _disable(conn: Connection, *, endpoint_id: UUID, why: DisabledWhy, author_id: UUID, url: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from tidegate.notify.sealed_words import open_words, seal_words
 from tidegate.notify.webhook_contracts import WebhookKind
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import EventId
@@ -42,7 +43,7 @@ async def on_send_webhooks(database: Database, settings: Settings, event: Event)
         rows = await (
             await conn.execute(
                 """
-                SELECT s.template, s.variables, t.kind, t.key, t.title, t.path
+                SELECT s.template, s.variables, s.words_sealed, t.kind, t.key, t.title, t.path
                 FROM notify.sends AS s JOIN notify.topics AS t USING (topic_id)
                 WHERE s.event_id = %s AND s.cancelled_at IS NULL ORDER BY t.topic_id
                 """,
@@ -51,15 +52,19 @@ async def on_send_webhooks(database: Database, settings: Settings, event: Event)
         ).fetchall()
         if not rows:
             return
-        template, variables = rows[0][:2]
-        data = {name: variables[name] for name in MESSAGE_DATA if name in variables}
-        data["topics"] = [
-            {"kind": kind, "key": key, "title": title, "url": f"{settings.base_url}{path}"}
-            for _template, _variables, kind, key, title, path in rows
-        ]
+        template, variables, sealed = rows[0][:3]
+        words = {name: variables[name] for name in MESSAGE_DATA if name in variables}
+        own = {name: said for name, said in open_words(sealed).items() if name in MESSAGE_DATA}
+        data: dict[str, Any] = words | {
+            "topics": [
+                {"kind": kind, "key": key, "title": title, "url": f"{settings.base_url}{path}"}
+                for _template, _variables, _words, kind, key, title, path in rows
+            ]
+        }
         kind = KINDS.get(template, WebhookKind.MESSAGE_SENT)
-        topics = [f"{row[2]}:{row[3]}" for row in rows]
-        await _write(conn, event_id=event_id, kind=kind, data={"event_id": str(event_id)} | data, topics=topics)
+        topics = [f"{row[3]}:{row[4]}" for row in rows]
+        data = {"event_id": str(event_id)} | data
+        await _write(conn, event_id=event_id, kind=kind, data=data, topics=topics, words=own)
 
 
 async def write_webhook(
@@ -82,12 +87,16 @@ async def _write(
     kind: str,
     data: Mapping[str, Any],
     topics: Sequence[str] | None = None,
+    words: Mapping[str, Any] | None = None,
 ) -> None:
-    """Tell all active endpoints that take this kind; of those that named topics, the ones that named one of these."""
+    """Tell all active endpoints that take this kind; of those that named topics, the ones that named one of these.
+
+    `words` are what an application said, and are sealed.
+    """
     await conn.execute(
         """
-        INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)
-        SELECT %(event)s, endpoint_id, 'webhook', %(kind)s, %(data)s
+        INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, words_sealed)
+        SELECT %(event)s, endpoint_id, 'webhook', %(kind)s, %(data)s, %(words)s
         FROM notify.webhook_endpoints
         WHERE state = 'active' AND events @> ARRAY[%(kind)s]
             AND (%(topics)s::text[] IS NULL OR topics = '{}' OR topics && %(topics)s::text[])
@@ -97,6 +106,7 @@ async def _write(
             "event": event_id,
             "kind": str(kind),
             "data": json.dumps(data),
+            "words": seal_words(words) if words else None,
             "topics": None if topics is None else list(topics),
         },
     )

@@ -20,6 +20,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from tidegate.notify.outcomes import Draw
+from tidegate.notify.sealed_words import open_words
 from tidegate.notify.webhook_addresses import AddressRefused, Resolve, find_addresses, resolve_host
 from tidegate.notify.webhook_calls import Answer, Caller, open_caller, write_message
 from tidegate.notify.webhook_endings import Ending, note_endings, note_endpoint
@@ -48,6 +49,12 @@ class Claimed:
     created_at: datetime
     now: datetime
     """The database's clock."""
+    words_sealed: bytes | None = field(default=None, repr=False)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """All that it tells. Raises: SealBroken."""
+        return self.data | open_words(self.words_sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +193,7 @@ async def _call_all(
 async def _call(turn: Turn, caller: Caller, each: Claimed) -> Answer:
     """One webhook that cannot be written must not hold up the others."""
     try:
-        message = write_message(event_id=each.event_id, endpoint_id=turn.endpoint_id, kind=each.kind, data=each.data)
+        message = write_message(event_id=each.event_id, endpoint_id=turn.endpoint_id, kind=each.kind, data=each.said)
         return await caller.call(message)
     except Exception as error:
         return Answer(0, describe_error(error))
@@ -289,7 +296,7 @@ async def _claim(conn: Connection, limits: WebhookSettings, endpoint_id: UUID, *
                 next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
             FROM due WHERE d.event_id = due.event_id AND d.recipient_id = %(endpoint)s AND d.channel = 'webhook'
             RETURNING d.event_id, d.template AS kind, d.variables AS data, d.attempts, d.created_at,
-                clock_timestamp() AS now
+                clock_timestamp() AS now, d.words_sealed
             """,
             {"endpoint": endpoint_id, "limit": limit, "lease": limits.whole_lease_s},
         )

@@ -74,11 +74,15 @@ async def make_endpoint(
     if done.rowcount:
         await _check_room(conn, limits)
     found = await conn.execute(
-        "SELECT endpoint_id FROM notify.webhook_endpoints WHERE created_by = %s AND request_key = %s",
+        "SELECT endpoint_id, deleted_at FROM notify.webhook_endpoints WHERE created_by = %s AND request_key = %s",
         (author_id, request_key),
     )
     row = await found.fetchone()
     assert row is not None
+    if row[1] is not None:
+        raise EndpointDiffers(
+            _("This form has made an endpoint that was deleted. Open the page again to make another.")
+        )
     keys = await _keys_of(conn, row[0])
     if not done.rowcount and keys.endpoint.url != values["url"]:
         raise EndpointDiffers(_("This form has made another endpoint already. Open the page again to make one more."))
@@ -103,7 +107,7 @@ async def change_endpoint(
             failures = CASE WHEN url = %(url)s THEN failures ELSE 0 END,
             failing_since = CASE WHEN url = %(url)s THEN failing_since END,
             due_at = CASE WHEN url = %(url)s THEN due_at ELSE clock_timestamp() END
-        WHERE endpoint_id = %(id)s
+        WHERE endpoint_id = %(id)s AND deleted_at IS NULL
         """,
         values | {"id": endpoint_id},
     )
@@ -133,13 +137,61 @@ async def enable_endpoint(conn: Connection, limits: WebhookSettings, *, endpoint
         UPDATE notify.webhook_endpoints
         SET state = 'active', disabled_why = NULL, disabled_at = NULL, failures = 0, failing_since = NULL,
             due_at = clock_timestamp()
-        WHERE endpoint_id = %s AND state = 'disabled'
+        WHERE endpoint_id = %s AND state = 'disabled' AND deleted_at IS NULL
         """,
         (endpoint_id,),
     )
     if done.rowcount:
         await _check_room(conn, limits)
     return await find_endpoint(conn, endpoint_id=endpoint_id)
+
+
+async def delete_endpoint(conn: Connection, *, endpoint_id: UUID) -> int:
+    """Forget an endpoint, its address and its secrets; how many webhooks wait for it, which are suppressed soon.
+
+    What a worker has in hand at this moment it still sends. What the endpoint was told before stays written down.
+    Raises: NotFound, also for one that was deleted before.
+    """
+    done = await conn.execute(
+        """
+        UPDATE notify.webhook_endpoints
+        SET state = 'disabled', disabled_why = 'staff', disabled_at = clock_timestamp(), deleted_at = clock_timestamp(),
+            url = 'https://deleted.invalid', description = '', secret_sealed = '', old_secret_sealed = NULL,
+            old_secret_until = NULL
+        WHERE endpoint_id = %s AND deleted_at IS NULL
+        """,
+        (endpoint_id,),
+    )
+    if not done.rowcount:
+        raise NotFound()
+    row = await (
+        await conn.execute(
+            """
+            SELECT count(*) FROM notify.deliveries
+            WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = %s
+            """,
+            (endpoint_id,),
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def remove_deleted_endpoints(conn: Connection, *, keep_days: int, limit: int) -> int:
+    """Remove up to `limit` endpoints that were deleted `keep_days` ago and for which nothing waits; how many."""
+    done = await conn.execute(
+        """
+        DELETE FROM notify.webhook_endpoints WHERE endpoint_id IN (
+            SELECT endpoint_id FROM notify.webhook_endpoints AS e
+            WHERE deleted_at < clock_timestamp() - make_interval(days => %s) AND NOT EXISTS (
+                SELECT FROM notify.deliveries AS d
+                WHERE d.state = 'pending' AND d.channel = 'webhook' AND d.recipient_id = e.endpoint_id
+            ) LIMIT %s
+        )
+        """,
+        (keep_days, limit),
+    )
+    return done.rowcount
 
 
 async def rotate_secret(conn: Connection, limits: WebhookSettings, *, endpoint_id: UUID, request_key: str) -> Keys:
@@ -152,7 +204,7 @@ async def rotate_secret(conn: Connection, limits: WebhookSettings, *, endpoint_i
         UPDATE notify.webhook_endpoints
         SET secret_sealed = %(secret)s, old_secret_sealed = secret_sealed,
             old_secret_until = clock_timestamp() + make_interval(hours => %(hours)s), rotation_key = %(key)s
-        WHERE endpoint_id = %(id)s AND rotation_key <> %(key)s
+        WHERE endpoint_id = %(id)s AND rotation_key <> %(key)s AND deleted_at IS NULL
         """,
         {"secret": _seal(new_secret()), "hours": limits.rotation_hours, "key": request_key, "id": endpoint_id},
     )
@@ -222,7 +274,8 @@ async def _select(conn: Connection, which: str, values: dict[str, Any]) -> list[
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             f"""
-            SELECT {COLUMNS} FROM notify.webhook_endpoints WHERE {which} ORDER BY endpoint_id DESC LIMIT %(limit)s
+            SELECT {COLUMNS} FROM notify.webhook_endpoints WHERE {which} AND deleted_at IS NULL
+            ORDER BY endpoint_id DESC LIMIT %(limit)s
             """,  # noqa: S608 - constants
             values,
         )

@@ -18,6 +18,17 @@ from tidegate.ops.local_database import database_at_hand
 from tidegate.ops.local_servers import servers_at_hand
 from tidegate.ops.merchant import change_drop, import_file, replay_drop, set_available, start_drop
 from tidegate.ops.overview import SettingRow, SettingSection, production_findings, settings_sections
+from tidegate.ops.rehearsals import (
+    RehearsalNow,
+    RehearsalPast,
+    RehearsalSecond,
+    end_rehearsal,
+    keep_rehearsal,
+    past_rehearsals,
+    rehearsal_page,
+    rehearsal_under_way,
+    tell_rehearsal,
+)
 from tidegate.ops.sampling import Sampler
 from tidegate.ops.supervisor import run_up
 
@@ -25,6 +36,9 @@ __all__ = [
     "DropSample",
     "Finding",
     "ProcessState",
+    "RehearsalNow",
+    "RehearsalPast",
+    "RehearsalSecond",
     "Sample",
     "Sampler",
     "SettingRow",
@@ -33,16 +47,22 @@ __all__ = [
     "UpOptions",
     "change_drop",
     "database_at_hand",
+    "end_rehearsal",
     "import_file",
+    "keep_rehearsal",
+    "past_rehearsals",
     "production_findings",
     "read_drop_samples",
     "read_samples",
     "read_statuses",
+    "rehearsal_page",
+    "rehearsal_under_way",
     "replay_drop",
     "run_up",
     "servers_at_hand",
     "set_available",
     "settings_sections",
     "start_drop",
+    "tell_rehearsal",
     "write_endpoints",
 ]

@@ -11,7 +11,7 @@ import typer
 from tidegate import notify
 from tidegate.ops.merchant_cli import AsJson, print_json, with_database
 from tidegate.platform.database import Database
-from tidegate.platform.ids import parse_id
+from tidegate.platform.ids import new_id, parse_id
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 
@@ -25,7 +25,10 @@ key_app = typer.Typer(help="Access keys of applications.", no_args_is_help=True)
 suppression_app = typer.Typer(help="Addresses that are not written to any more.", no_args_is_help=True)
 notify_app.add_typer(key_app, name="key")
 notify_app.add_typer(suppression_app, name="suppression")
+provider_app = typer.Typer(help="Mail providers that sign what they say of mails.", no_args_is_help=True)
+notify_app.add_typer(provider_app, name="provider")
 
+Provider = Annotated[str, typer.Argument(metavar="NAME", help="The provider's name: a-z, digits, hyphens.")]
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="An e-mail address.")]
 
 
@@ -97,6 +100,43 @@ def key_revoke(key: Annotated[str, typer.Argument(metavar="ID", help="As `list` 
     typer.echo("The key is revoked.")
 
 
+@provider_app.command("create")
+def provider_create(name: Provider) -> None:
+    """Make a secret with which a provider signs; a known one's takes the place of the last. It is shown this once."""
+
+    async def create(database: Database, settings: Settings) -> notify.SignerSecret:
+        async with database.transaction() as conn:
+            hours = settings.webhooks.rotation_hours
+            return await notify.make_signer(conn, slug=name, rotation_hours=hours, request_key=str(new_id()))
+
+    typer.echo(f"secret  {with_database(create).secret}  (shown this once)")
+
+
+@provider_app.command("list")
+def provider_list() -> None:
+    """List the providers that sign."""
+
+    async def read(database: Database, _: Settings) -> list[notify.Signer]:
+        async with database.connection() as conn:
+            return list(await notify.list_signers(conn))
+
+    for each in with_database(read):
+        said = f"last report {each.last_said_at:%Y-%m-%d %H:%M}" if each.last_said_at else "no report yet"
+        typer.echo(f"{each.slug}  since {each.created_at:%Y-%m-%d}  {said}")
+
+
+@provider_app.command("remove")
+def provider_remove(name: Provider) -> None:
+    """Believe a provider's signatures no more."""
+
+    async def remove(database: Database, _: Settings) -> None:
+        async with database.transaction() as conn:
+            await notify.remove_signer(conn, slug=name)
+
+    with_database(remove)
+    typer.echo("The provider is removed.")
+
+
 @notify_app.command("bounce")
 def bounce() -> None:
     """Read one mail from standard input: a bounce (RFC 3464) or a complaint (RFC 5965) about a mail of ours.
@@ -139,12 +179,27 @@ def suppression_show(address: Address, as_json: AsJson = False) -> None:
         typer.echo("This address is written to.")
 
 
+@suppression_app.command("add")
+def suppression_add(address: Address, why: Annotated[str, typer.Option(help="Who asked for it; it is kept.")]) -> None:
+    """Write no more to an address, but links that somebody asks for."""
+
+    async def stop(database: Database, _: Settings) -> None:
+        async with database.transaction() as conn:
+            await notify.stop_address(conn, email=address, why=why, by=None)
+
+    with_database(stop)
+    typer.echo("This address is not written to any more.")
+
+
 @suppression_app.command("lift")
-def suppression_lift(address: Address) -> None:
+def suppression_lift(
+    address: Address,
+    why: Annotated[str, typer.Option(help="What has changed; it is kept.")] = "lifted by the command line",
+) -> None:
     """Write to an address again. What was suppressed meanwhile is not sent."""
 
     async def lift(database: Database, _: Settings) -> int:
         async with database.transaction() as conn:
-            return await notify.lift_suppressions(conn, email=address)
+            return await notify.lift_suppressions(conn, email=address, why=why, by=None)
 
     typer.echo("This address is written to again." if with_database(lift) else "This address was written to before.")

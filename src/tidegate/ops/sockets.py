@@ -32,6 +32,17 @@ def open_listeners(host: str, port: int, *, slots: int) -> list[socket.socket]:
     return sockets * slots if shared else sockets
 
 
+def another_listener(host: str, port: int, beside: socket.socket) -> socket.socket:
+    """One more socket on an address of ours. Raises: StartupError."""
+    if not sys.platform.startswith("linux"):
+        return beside
+    family, address = _resolve(host, port)
+    try:
+        return _listen(family, address, reuse_port=True)
+    except OSError as error:
+        raise _unusable(error, host=host, port=port) from None
+
+
 def _resolve(host: str, port: int) -> tuple[int, tuple[str, int]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -68,6 +68,7 @@ class Database:
             reconnect_timeout=30,
             open=False,
         )
+        self._closing: list[Callable[[], Awaitable[None]]] = []
         self._given_s = 0.0
         """When the pool last gave somebody a connection."""
         self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=time.monotonic)
@@ -77,8 +78,14 @@ class Database:
         await self._pool.open()
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Give all connections back, and before them what was to close with them."""
+        while self._closing:
+            await self._closing.pop()()
         await self._pool.close()
+
+    def close_with(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed with this pool that lives as long and on the same event loop."""
+        self._closing.append(close)
 
     async def connect(self) -> PipelinedConnection:
         """A connection of the caller's own, outside the pool: for those who send the same statements all the time."""

@@ -34,6 +34,7 @@ from tidegate.platform import lanes
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
+from tidegate.platform.lane_turns import LaneTurns
 from tidegate.platform.outbox import Event, handle_event
 from tidegate.platform.settings import Settings
 
@@ -135,7 +136,8 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
     timeout_s = settings.jobs.broker_timeout_s
     return {
         "visibility_timeout": settings.jobs.visibility_timeout_s,
-        "queue_order_strategy": "priority",  # lanes are asked in their order
+        # An object of its own for each connection; kombu takes whatever makes one.
+        "queue_order_strategy": partial(LaneTurns, patience_s=settings.jobs.lane_patience_s),
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "socket_keepalive": True,

@@ -45,6 +45,17 @@ PERSONAL_DATA = (
     PersonalColumn("checkout", "orders", "email_sealed", Kind.SEALED, "the receipt, and what is told about the order"),
     PersonalColumn("checkout", "orders", "shipping_sealed", Kind.SEALED, "the name and address that goods are sent to"),
     PersonalColumn("notify", "deliveries", "address_sealed", Kind.SEALED, "the name and address of one message"),
+    PersonalColumn("notify", "deliveries", "words_sealed", Kind.SEALED, "what an application says to somebody"),
+    PersonalColumn("notify", "devices", "device_sealed", Kind.SEALED, "where a device is told, and what it is called"),
+    PersonalColumn("notify", "devices", "token_fingerprint", Kind.FINGERPRINT, "finding a device again"),
+    PersonalColumn(
+        "notify",
+        "inbox_messages",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says, in an inbox",
+        sealed_as="notify.deliveries.words_sealed",
+    ),
     PersonalColumn(
         "notify",
         "recipients",
@@ -55,7 +66,30 @@ PERSONAL_DATA = (
     ),
     PersonalColumn("notify", "recipients", "email_fingerprint", Kind.FINGERPRINT, "finding a follower's address again"),
     PersonalColumn(
+        "notify",
+        "sends",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says to followers",
+        sealed_as="notify.deliveries.words_sealed",
+    ),
+    PersonalColumn(
+        "notify",
+        "suppression_changes",
+        "email_fingerprint",
+        Kind.FINGERPRINT,
+        "why staff stopped an address, or wrote to it again",
+    ),
+    PersonalColumn(
         "notify", "suppressions", "email_fingerprint", Kind.FINGERPRINT, "writing no more to an address that bounced"
+    ),
+    PersonalColumn(
+        "notify",
+        "words",
+        "words_sealed",
+        Kind.SEALED,
+        "what an application says to followers, in their inboxes",
+        sealed_as="notify.deliveries.words_sealed",
     ),
     PersonalColumn(
         "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"
@@ -77,6 +111,8 @@ NOT_PERSONAL = {
     "checkout.orders.shipping_name": "a way of delivery, such as Express",
     "gate.rooms.seed_sealed": "the random seed of a draw, kept from everybody until it is drawn",
     "gate.signing_keys.secret_sealed": "the secret half of a key that signs passes and receipts",
+    "notify.providers.old_secret_sealed": "what signed a mail provider's receipts before its last rotation",
+    "notify.providers.secret_sealed": "what signs a mail provider's receipts",
     "notify.webhook_endpoints.old_secret_sealed": "what signed an endpoint's webhooks before its last rotation",
     "notify.webhook_endpoints.secret_sealed": "what signs an endpoint's webhooks",
     "notify.keys.token_hash": "a hash of random bytes",

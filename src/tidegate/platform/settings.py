@@ -90,6 +90,9 @@ class JobSettings(BaseModel):
     broker_timeout_s: Count = Field(5, description="Longest wait for the broker to connect or answer.")
     queue_max: Count = Field(1_000, description="Most tasks that wait in the broker; further work waits in PostgreSQL.")
     stall_s: Count = Field(30, description="A worker that takes nothing from a filled queue for so long ends itself.")
+    lane_patience_s: float = Field(
+        5.0, gt=0, description="A lane that was passed over for so long while others had tasks is asked first, once."
+    )
     notify_sweep_s: Count = Field(5, description="Pause between two looks for messages that were left lying.")
     retention_days: Count = Field(90, description="Age at which outbox and delivery partitions are dropped.")
     inbox_days: Count = Field(
@@ -287,6 +290,8 @@ class SupervisorSettings(BaseModel):
     """`tidegate up`."""
 
     site_processes: Count = Field(2, description="Site processes.")
+    gate_processes: int = Field(0, ge=0, description="Processes for the waiting rooms alone; 0: the site serves them.")
+    checkout_processes: int = Field(0, ge=0, description="Processes for buying alone; 0: the site sells.")
     restart_base_ms: Count = Field(200, description="First pause before a dead child is started again; doubles.")
     restart_cap_ms: Count = Field(10_000, description="Longest pause before a dead child is started again.")
     start_timeout_s: Count = Field(60, description="How long a child may take to become ready.")

@@ -39,6 +39,7 @@ class FollowSettings(BaseModel):
     """What people ask to be told of."""
 
     max_per_recipient: Count = Field(500, description="Most drops, products and collections that one address follows.")
+    max_devices: Count = Field(20, description="Most devices of one recipient: those seen last are kept.")
     requests: Count = Field(
         5, description="Follows to be confirmed per e-mail address in window_s, and ten times as many per network."
     )

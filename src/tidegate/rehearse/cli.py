@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.plan_cli import plan_command
+
+__all__ = ["plan_command", "rehearse_app"]
+
+
+class Commands(TyperGroup):
+    """`compare`, or else a scenario is played: `tidegate rehearse smoke` needs no word for it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The same with the command that is left out."""
+        return super().parse_args(ctx, args if args[:1] == ["compare"] else ["play", *args])
+
+
+rehearse_app = typer.Typer(cls=Commands)
 
 FAILED = 1
 """Exit code when an objective does not hold."""
@@ -18,6 +34,39 @@ FAILED = 1
 MOST_SEED = 1 << 31
 
 
+@rehearse_app.command("compare")
+def compare_command(
+    before: Annotated[Path, typer.Argument(help="The JSON file of the first rehearsal.")],
+    after: Annotated[Path, typer.Argument(help="The JSON file of the second one.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the page.")] = Path("rehearsals"),
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Share by which a latency may differ and counts as the same.")
+    ] = 0.25,
+) -> None:
+    """Compare two rehearsals: what became better, what became worse.
+
+    Exit code: 0 when no objective and no step became worse, 1 when one did, 2 when a file is no report.
+    """
+    from tidegate.rehearse.compare_report import read_report, write_comparison
+    from tidegate.rehearse.comparing import compare, summary
+
+    first, second = read_report(before), read_report(after)
+    found = compare(first, second, tolerance=tolerance)
+    page = write_comparison(first, second, found, out)
+    table = Table("", "First", "Second", "Change", "Verdict", box=None, pad_edge=False)
+    for row in (*found.objectives, *found.steps, *found.figures):
+        table.add_row(row.what, row.before, row.after, row.change, row.turn.value)
+    Console().print(table)
+    for note in found.notes:
+        typer.echo(f"note  {note}")
+    typer.echo(summary(found))
+    typer.echo(f"The comparison: {page}")
+    if found.worse:
+        raise typer.Exit(FAILED)
+
+
+@rehearse_app.command("play")
 def rehearse_command(
     scenario: Annotated[str, typer.Argument(help="A scenario that is shipped (smoke, drop, ...), or a TOML file.")],
     *,
@@ -37,6 +86,8 @@ def rehearse_command(
     Without --target a shop of its own is started, sold out and thrown away. Exit code: 0 when every objective holds,
     1 when one does not, 2 when the rehearsal could not be played.
     """
+    from tidegate.platform.settings import current_settings
+    from tidegate.rehearse.progress import Progress
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
@@ -48,17 +99,25 @@ def rehearse_command(
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
-    rehearsal = Rehearsal(
-        name=Path(scenario).stem,
-        scenario=wanted,
-        seed=chosen,
-        connections=connections,
-        on_second=lambda second: _show(console, second),
+    progress = Progress(
+        current_settings().home.absolute(), title=wanted.title, target=target, shoppers=wanted.arrivals.shoppers
     )
-    if target:
-        report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
-    else:
-        report = rehearse_at_home(rehearsal)
+
+    def tell(second: Second) -> None:
+        _show(console, second)
+        progress(second)
+
+    rehearsal = Rehearsal(
+        name=Path(scenario).stem, scenario=wanted, seed=chosen, connections=connections, on_second=tell
+    )
+    try:
+        if target:
+            report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
+        else:
+            report = rehearse_at_home(rehearsal)
+        progress.keep(report)
+    finally:
+        progress.end()
     page, _ = write_report(report, out)
     _print(report)
     typer.echo(sentence(report.verdicts, report.told, units=wanted.sale.units))
@@ -73,8 +132,9 @@ def _show(console: Console, second: Second) -> None:
         p99 = "-" if second.p99_ms is None else f"{second.p99_ms:,.0f} ms"
         left = "" if second.left is None else f", {second.left:,} left"
         line = (
-            f"{second.at:5.0f} s  {second.inside:,} inside, {second.waiting:,} waiting, {second.answered:,} answers/s,"
-            f" {second.bought:,} orders/s, p99 {p99}{left}"
+            f"{second.at:5.0f} s  {second.inside:,} inside, {second.waiting:,} waiting, {second.in_flight:,} asking "
+            f"over {second.sockets:,} sockets, {second.answered:,} answers/s, {second.bought:,} orders/s, "
+            f"p99 {p99}{left}"
         )
         console.print(line, end="\r" if console.is_terminal else "\n", highlight=False)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.rehearse.measures import Cost, HeldUp, Inside, StepSecond
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -15,11 +17,16 @@ Weight = Annotated[float, Meta(ge=0)]
 
 
 class Curve(StrEnum):
-    """How people come. STEP: evenly all the time. RAMP: more and more. SPIKE: half of them at the opening."""
+    """How people come.
+
+    STEP: evenly all the time. RAMP: more and more. SPIKE: half of them at the opening. TRACE: as recorded traffic did,
+    stretched to the time and scaled to the number of people.
+    """
 
     STEP = "step"
     RAMP = "ramp"
     SPIKE = "spike"
+    TRACE = "trace"
 
 
 class Kind(StrEnum):
@@ -48,6 +55,7 @@ class Step(StrEnum):
     PLACE = "place"
     PURCHASE = "purchase"
     LEAVE = "leave"
+    SIGN_IN = "sign_in"
 
 
 class End(StrEnum):
@@ -62,6 +70,13 @@ class End(StrEnum):
     INSIDE = "still inside"
 
 
+class SignIn(StrEnum):
+    """How somebody signs in who comes without a session: by a one-time link, or with a password."""
+
+    LINK = "link"
+    PASSWORD = "password"  # noqa: S105 - a way to sign in, no secret
+
+
 class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival."""
 
@@ -72,11 +87,16 @@ class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many people come, within how many seconds, along which curve."""
+    """How many people come, within how many seconds, along which curve. Only their proportions count in a trace."""
 
     shoppers: Annotated[int, Meta(ge=1, le=2_000_000)]
     within_s: Positive
     curve: Curve = Curve.STEP
+    trace: str = ""
+    """A trace that is shipped, or a CSV file beside the scenario: two columns, a moment, and how many came then."""
+
+    counts: tuple[Count, ...] = ()
+    """How many came in each of equal pieces of time; read from `trace`."""
 
 
 class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +106,12 @@ class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience_s: Positive = 900.0
     pages: Annotated[int, Meta(ge=1, le=1_000)] = 4
     """Pages that a browser looks at."""
+
+    sign_in_links: Share = 0.0
+    """Share of the shoppers who come without a session and sign in by a one-time link."""
+
+    sign_in_passwords: Share = 0.0
+    """The same with a password: each costs the shop the hashing of one."""
 
 
 class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +124,10 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join_p99_ms: Positive | None = None
     place_p99_ms: Positive | None = None
     purchase_p99_ms: Positive | None = None
+    sign_in_p99_ms: Positive | None = None
+    memory_growth_mb: Positive | None = None
+    """How much a kind of process may grow from the second sixth of the time to the last one (medians), in MiB."""
+
     books: bool = True
 
 
@@ -137,6 +167,9 @@ class Second(msgspec.Struct, frozen=True):
     """Cores that each kind of process used."""
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
+    steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    late_ms: float = 0.0
+    """How late the crowd itself was on average."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -179,6 +212,9 @@ class Told(msgspec.Struct, frozen=True):
 
     cpu_us_per_request: float
     bytes_per_shopper: int
+    """Memory that the crowd's process grew by, sessions included, for each of the most who were inside at once."""
+
+    late_most_ms: float = 0.0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -199,6 +235,15 @@ class Report(msgspec.Struct, frozen=True):
     verdicts: tuple[Verdict, ...]
     advice: tuple[str, ...]
     version: str
+    processes: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many of each kind of process the shop had."""
+
+    cores: int = 0
+    """Of the machine; 0 where the shop is not on it."""
+
+    inside: tuple[Inside, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    held_up: tuple[HeldUp, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -13,17 +13,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 
 from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
-from tidegate.gate import Draw, draw_key
+from tidegate.gate import Draw
+from tidegate.rehearse.answers import Drawn, JoinedPlace, Session
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import Tally
 from tidegate.rehearse.wire import Answer, Connection
-from tidegate.rehearse.wording import Wording
+from tidegate.rehearse.wording import Login, Wording
 
 TICK_S = 0.002
 """How often the clock is looked at; several shoppers may be due in one tick."""
@@ -49,30 +51,6 @@ LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expi
 Usage = tuple[Mapping[str, float], Mapping[str, float]]
 
 
-class Session(msgspec.Struct, frozen=True):
-    """What of a new guest's session is needed."""
-
-    token: str
-
-
-class JoinedPlace(msgspec.Struct, frozen=True):
-    """What of a join's answer is needed."""
-
-    id: str
-    ticket: str
-    number: int | None
-    index: int
-
-
-class Drawn(msgspec.Struct, frozen=True):
-    """What of a draw is needed to compute one's number."""
-
-    seed: str | None
-    root: str | None
-    beacon: str | None
-    size: int | None
-
-
 @dataclass(frozen=True, slots=True)
 class Ways:
     """How the crowd reaches the shop: over so many connections, from these addresses of this machine in turn."""
@@ -84,7 +62,11 @@ class Ways:
 
 
 class Crowd:
-    """All shoppers of one rehearsal. `tokens` are sessions that exist already; without them guests are made."""
+    """All shoppers of one rehearsal. `tokens` are sessions that exist already; without them guests are made.
+
+    Shoppers whose number is in `logins` have none and sign in when they come. `memory_before` is what this process
+    used, in bytes, before anything was made for the crowd.
+    """
 
     def __init__(
         self,
@@ -96,6 +78,8 @@ class Crowd:
         seed: int,
         on_second: Callable[[Second], None] = lambda _: None,
         usage: Callable[[], Usage] = lambda: ({}, {}),
+        logins: Mapping[int, Login] = MappingProxyType({}),
+        memory_before: int | None = None,
     ) -> None:
         self._scenario, self._wording, self._ways, self._tokens = scenario, wording, ways, tokens
         self._seed = seed
@@ -116,6 +100,7 @@ class Crowd:
         self._status_body = self._draw_body = b""
         self._next = self._order = 0
         self._inside = self._waiting = self._reconnects = 0
+        self._logins, self._memory_before = logins, memory_before
         self._tally = Tally()
         self.began_s = 0.0
 
@@ -124,7 +109,7 @@ class Crowd:
         for first in range(0, self._ways.connections, CONNECT_AT_ONCE):
             count = min(CONNECT_AT_ONCE, self._ways.connections - first)
             await asyncio.gather(*(self._connect(first + n) for n in range(count)))
-        self._tally.begin()
+        self._tally.begin(memory_before=self._memory_before)
         self.began_s = time.perf_counter()
         self._tick()
         sampling = self._loop.create_task(self._sample())
@@ -149,13 +134,13 @@ class Crowd:
         since_s = now_s - self.began_s
         while self._next < len(self._times) and self._times[self._next] <= since_s:
             came_s = self.began_s + self._times[self._next]
-            self._tally.late.record(now_s - came_s)
+            self._tally.was_late(now_s - came_s)
             self._arrive(came_s)
         due = self._due
         while due and due[0][0] <= now_s:
             due_s, _, shopper = heapq.heappop(due)
             if not shopper.over:
-                self._tally.late.record(now_s - due_s)
+                self._tally.was_late(now_s - due_s)
                 self._ask(shopper, shopper.step, due_s)
         if not self._over.is_set():
             self._loop.call_later(TICK_S, self._tick)
@@ -164,11 +149,12 @@ class Crowd:
         number = self._next
         self._next += 1
         kind = pick_kind(self._scenario.mix, chance(self._seed, number, 0))
-        token = self._tokens[number % len(self._tokens)] if self._tokens else b""
+        signs_in = number in self._logins
+        token = self._tokens[number % len(self._tokens)] if self._tokens and not signs_in else b""
         self._tally.came()
         self._inside += 1
         self._tally.most_inside = max(self._tally.most_inside, self._inside)
-        self._ask(Shopper(number, kind, came_s, token=token), Step.PAGE, came_s)
+        self._ask(Shopper(number, kind, came_s, token=token), Step.SIGN_IN if signs_in else Step.PAGE, came_s)
 
     def _leave(self, shopper: Shopper, end: End) -> None:
         """The visit is over."""
@@ -212,7 +198,11 @@ class Crowd:
 
     def _send(self, connection: Connection[Shopper], shopper: Shopper) -> None:
         self._tally.requests += 1
-        connection.send(shopper, self._wording.request(shopper, guests=not self._tokens))
+        shopper.sent_s = time.perf_counter()
+        if shopper.step is Step.SIGN_IN:
+            connection.send(shopper, self._wording.sign_in(self._logins[shopper.number]))
+        else:
+            connection.send(shopper, self._wording.request(shopper, guests=not self._tokens))
 
     def opened(self, connection: Connection[Shopper]) -> None:
         """One connection more to send with."""
@@ -267,7 +257,7 @@ class Crowd:
         """Take note of an answer, and do what follows from it."""
         now_s = time.perf_counter()
         self._pending.discard(asker)
-        self._tally.answered(asker.step, now_s - asker.due_s)
+        self._tally.answered(asker.step, now_s - asker.due_s, own_s=asker.sent_s - asker.due_s)
         self._free(connection)
         if asker.over:
             return
@@ -302,6 +292,8 @@ class Crowd:
         match shopper.step:
             case Step.PAGE:
                 self._after_page(shopper, answer, now_s)
+            case Step.SIGN_IN:
+                self._after_sign_in(shopper, answer, now_s)
             case Step.STATUS:
                 self._after_status(shopper, answer, now_s)
             case Step.JOIN:
@@ -334,6 +326,14 @@ class Crowd:
         else:
             opens_s = self.began_s + self._scenario.sale.opens_after_s
             self._later(shopper, Step.PURCHASE, max(opens_s - now_s, 0.0) + self._think_s(shopper))
+
+    def _after_sign_in(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
+        if answer.status >= 400:
+            self._refused(shopper, answer)
+            return
+        shopper.token = msgspec.json.decode(answer.body(), type=Session).token.encode()
+        self._tally.funnel["signed in"] = self._tally.funnel.get("signed in", 0) + 1
+        self._ask(shopper, Step.PAGE, now_s)
 
     def _after_status(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status != 200:
@@ -384,7 +384,7 @@ class Crowd:
             return
         body = answer.body()
         if body != self._draw_body:
-            self._draw, self._draw_body = _draw_of(msgspec.json.decode(body, type=Drawn)), body
+            self._draw, self._draw_body = msgspec.json.decode(body, type=Drawn).order(), body
         if self._draw is not None:
             late = shopper.index >= self._draw.size
             shopper.line = shopper.index + 1 if late else self._draw.number(shopper.index)
@@ -480,10 +480,3 @@ class Crowd:
                     memory=memory,
                 )
             )
-
-
-def _draw_of(told: Drawn) -> Draw | None:
-    """The order that was drawn; None before."""
-    if told.seed is None or told.root is None or told.size is None:
-        return None
-    return Draw(draw_key(bytes.fromhex(told.seed), root=bytes.fromhex(told.root), beacon=told.beacon), told.size)

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import psutil
 
+from tidegate.rehearse.rules import CROWD, OTHERS
+
 MIB = 1 << 20
 LOOKS = 5
 """So often is looked at the same processes before new ones are looked for."""
-
-CROWD = "crowd"
-"""The rehearsal's own process."""
 
 
 class Monitor:
@@ -23,10 +22,11 @@ class Monitor:
         self._roots: list[tuple[str, psutil.Process]] = []
         for name, pid in [*processes, (CROWD, psutil.Process().pid)]:
             try:
-                self._roots.append((name.rstrip("0123456789").rstrip("-"), psutil.Process(pid)))
+                self._roots.append((kind_of(name), psutil.Process(pid)))
             except psutil.NoSuchProcess:
                 continue
         self._spent: dict[int, float] = {}
+        self._busy_s = _busy_s()
         self._known: list[tuple[str, list[psutil.Process]]] | None = None
         self._looks = 0
         self._looked_s = time.perf_counter()
@@ -53,6 +53,8 @@ class Monitor:
                 own = used.rss - getattr(used, "shared", 0) if kind == "postgres" else used.rss
                 memory[kind] = memory.get(kind, 0.0) + own / MIB
         self._spent = spent
+        busy_s, self._busy_s = self._busy_s, _busy_s()
+        cores[OTHERS] = max((self._busy_s - busy_s) / passed_s - sum(cores.values()), 0.0)
         return (
             {kind: round(value, 3) for kind, value in cores.items()},
             {kind: round(value, 1) for kind, value in memory.items()},
@@ -70,6 +72,17 @@ class Monitor:
             self._known = [(kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots]
         self._looks += 1
         return self._known
+
+
+def _busy_s() -> float:
+    """CPU seconds of the whole machine so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def kind_of(name: str) -> str:
+    """Processes `site-1` and `site-2` are of one kind."""
+    return name.rstrip("0123456789").rstrip("-")
 
 
 def _descent(root: psutil.Process, children: Mapping[int, Sequence[psutil.Process]]) -> list[psutil.Process]:

@@ -14,11 +14,15 @@ import msgspec
 
 from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.measures import Cost
 from tidegate.rehearse.rules import sentence
 from tidegate.web import environment
 
 LOCALE = "en_GB"
 GAP_S = 3.0
+LEAST_US = 1.0
+"""Processes that cost less for any request are not shown."""
+
 
 Read = Callable[[Second], float | None]
 """Reads one figure of a second."""
@@ -33,6 +37,8 @@ class ReportContext:
     charts: tuple[Chart, ...]
     style: str
     began: str
+    costs: tuple[Cost, ...]
+    cost_steps: tuple[str, ...]
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -48,7 +54,9 @@ def render_report(report: Report) -> str:
     """The page."""
     style = (files("tidegate.web") / "static" / "site.css").read_text(encoding="utf-8")
     told = sentence(report.verdicts, report.told, units=report.scenario.sale.units)
-    context = ReportContext(report, told, _charts(report), style, _clock(report.told.began_at))
+    costs = tuple(cost for cost in report.costs if max(cost.request_us.values(), default=0.0) >= LEAST_US)
+    steps = tuple(dict.fromkeys(step for cost in costs for step in cost.request_us))
+    context = ReportContext(report, told, _charts(report), style, _clock(report.told.began_at), costs, steps)
     template = environment(LOCALE).get_template("rehearse/report.html")
     return template.render({name: getattr(context, name) for name in ReportContext.__slots__})
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from statistics import median
 
-from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Objectives, Scenario, Second, Told, Verdict
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Objectives, Scenario, SignIn, Told, Verdict
 
 Draw = Callable[[], float]
 """Chance: from 0 to below 1."""
 
 MASK = (1 << 64) - 1
 
+OTHERS = "others"
+"""Programs of the machine that are neither the shop nor the crowd."""
+
+CROWD = "crowd"
+"""The rehearsal's own process, among the kinds of processes."""
+
+SIGN_IN_TURN = -1
+"""Decisions count from 0 (which kind of shopper); this one comes before."""
+
 RUSH_S = 1.0
 """A spike comes within so many seconds of the opening."""
-
-BUSY_CORE = 0.9
-"""A process that uses so much of a core cannot do much more."""
 
 
 def chance(seed: int, number: int, turn: int) -> float:
@@ -35,6 +43,8 @@ def arrival_times(arrivals: Arrivals, *, opens_after_s: float, draw: Draw) -> ar
     """Seconds after the begin at which each shopper comes, in order."""
     within = arrivals.within_s
     times = array("d", (draw() for _ in range(arrivals.shoppers)))
+    if arrivals.curve is Curve.TRACE:
+        return array("d", sorted(_along(arrivals.counts, times, within_s=within)))
     for n, chance in enumerate(times):
         if arrivals.curve is Curve.RAMP:
             times[n] = within * float(chance**0.5)
@@ -43,6 +53,26 @@ def arrival_times(arrivals: Arrivals, *, opens_after_s: float, draw: Draw) -> ar
         else:
             times[n] = within * chance
     return array("d", sorted(times))
+
+
+def _along(counts: Sequence[int], chances: Sequence[float], *, within_s: float) -> Iterator[float]:
+    """Moments that follow recorded counts: the inverse of their running sum, evenly within each piece of time."""
+    marks = list(accumulate(counts, initial=0))
+    piece_s = within_s / len(counts)
+    for each in chances:
+        at = each * marks[-1]
+        piece = bisect_right(marks, at) - 1
+        yield piece_s * (piece + (at - marks[piece]) / counts[piece])
+
+
+def sign_ins(scenario: Scenario, *, seed: int) -> dict[int, SignIn]:
+    """Which shoppers come without a session, and how they sign in."""
+    habits = scenario.habits
+    links, either = habits.sign_in_links, habits.sign_in_links + habits.sign_in_passwords
+    if not either:
+        return {}
+    drawn = ((number, chance(seed, number, SIGN_IN_TURN)) for number in range(scenario.arrivals.shoppers))
+    return {number: SignIn.LINK if each < links else SignIn.PASSWORD for number, each in drawn if each < either}
 
 
 def pick_kind(mix: Mapping[Kind, float], draw: float) -> Kind:
@@ -58,6 +88,10 @@ def check_scenario(scenario: Scenario) -> str | None:
         return "mix: nobody comes; give at least one kind of shopper a weight above 0"
     if scenario.sale.room not in ("draw", "arrival", "none"):
         return f"sale.room: {scenario.sale.room!r} is not one of draw, arrival, none"
+    if scenario.arrivals.curve is Curve.TRACE and not any(scenario.arrivals.counts):
+        return "arrivals.trace: a trace in which somebody comes, please"
+    if scenario.habits.sign_in_links + scenario.habits.sign_in_passwords > 1:
+        return "habits.sign_in_links and sign_in_passwords: together at most 1"
     if scenario.habits.think_s[0] > scenario.habits.think_s[1]:
         return "habits.think_s: the least comes first"
     if max(scenario.sale.opens_after_s, scenario.arrivals.within_s) >= scenario.lasts_s:
@@ -75,6 +109,7 @@ def judge(
         if most_ms is not None:
             asks = f"99 of 100 requests ({step}) are answered within {most_ms:,.0f} ms"
             found.append(Verdict(asks, f"{latency.p99_ms:,.0f} ms", latency.p99_ms <= most_ms))
+    found += _growth(objectives, told)
     if objectives.books and broken is not None:
         words = "they do" if not broken else f"{len(broken)} rules are broken: {', '.join(broken)}"
         found.append(Verdict("the books add up", words, not broken))
@@ -83,6 +118,28 @@ def judge(
     if lost is not None:
         found.append(Verdict("every order that a buyer was told of is there", f"{lost:,} are missing", lost == 0))
     return tuple(found)
+
+
+def _growth(objectives: Objectives, told: Told) -> list[Verdict]:
+    """Whether a process grew; the crowd itself may, and of a short rehearsal nothing is said."""
+    part = len(told.timeline) // 6
+    if objectives.memory_growth_mb is None or not part:
+        return []
+
+    def grown_mb(kind: str) -> float:
+        early, late = (
+            median(second.memory_mb.get(kind, 0.0) for second in seconds)
+            for seconds in (told.timeline[part : 2 * part], told.timeline[-part:])
+        )
+        return late - early
+
+    kinds = {kind for second in told.timeline for kind in second.memory_mb} - {CROWD}
+    grown = {kind: grown_mb(kind) for kind in kinds}
+    most = max(grown, key=lambda kind: grown[kind], default=None)
+    if most is None:
+        return []
+    asks = f"no kind of process grows by more than {objectives.memory_growth_mb:,.0f} MiB"
+    return [Verdict(asks, f"{most} {grown[most]:+,.0f} MiB", grown[most] <= objectives.memory_growth_mb)]
 
 
 def _shares(objectives: Objectives, told: Told, *, units: int, sold: int | None) -> list[Verdict]:
@@ -100,14 +157,7 @@ def _shares(objectives: Objectives, told: Told, *, units: int, sold: int | None)
 
 def advise(told: Told, *, late_ms: float = 20.0) -> tuple[str, ...]:
     """What the figures say should be looked at next."""
-    advice = []
-    for name, cores in sorted(_busiest(told.timeline).items(), key=lambda item: -item[1]):
-        if cores >= BUSY_CORE:
-            bought = max((second.bought for second in told.timeline), default=0)
-            advice.append(
-                f"{name} used {cores:.2f} cores in its busiest second, when up to {bought:,} orders a second were"
-                " placed: it was at its limit."
-            )
+    advice: list[str] = []
     if told.late_p99_ms > late_ms:
         advice.append(
             f"The crowd itself was late by {told.late_p99_ms:,.0f} ms (p99): it shares this machine's cores with the"
@@ -117,15 +167,6 @@ def advise(told: Told, *, late_ms: float = 20.0) -> tuple[str, ...]:
     if refused:
         advice.append(f"{refused:,} requests were refused for load and came again later.")
     return tuple(advice)
-
-
-def _busiest(timeline: Sequence[Second]) -> dict[str, float]:
-    """The most cores that each kind of process used in any second."""
-    most: dict[str, float] = {}
-    for second in timeline:
-        for name, cores in second.cpu.items():
-            most[name] = max(most.get(name, 0.0), cores)
-    return most
 
 
 def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,9 +23,12 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
 from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.findings import with_findings
 from tidegate.rehearse.monitor import Monitor
-from tidegate.rehearse.rules import advise, judge
-from tidegate.rehearse.stage import SKU, SLUG, moment, own_shop, reckon, stage
+from tidegate.rehearse.rules import advise, judge, sign_ins
+from tidegate.rehearse.stage import SKU, SLUG, Shop, moment, own_shop, reckon, stage
+from tidegate.rehearse.tally import resident_bytes
+from tidegate.rehearse.watching import Watch
 from tidegate.rehearse.wording import Goods, Wording
 
 LEAD_S = 3.0
@@ -32,6 +38,7 @@ ADDRESSES = 200
 """Addresses of this machine (127.0.0.0/8) that a crowd comes from: the shop limits what one address may ask."""
 
 TIMEOUT_S = 10.0
+SWITCH_S = 0.000_5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +61,40 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
         tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
         own_shop(Path(folder) / "home") as shop,
     ):
-        return uvloop.run(_on_own_shop(rehearsal, shop.port, Monitor(shop.processes)))
+        return uvloop.run(_on_own_shop(rehearsal, shop))
 
 
-async def _on_own_shop(rehearsal: Rehearsal, port: int, monitor: Monitor) -> Report:
-    scenario, settings = rehearsal.scenario, current_settings()
+async def _on_own_shop(rehearsal: Rehearsal, shop: Shop) -> Report:
+    scenario, settings, memory_before = rehearsal.scenario, current_settings(), resident_bytes()
+    watch = Watch(Monitor(shop.processes), shop.metrics_ports)
     async with open_database(settings) as database:
         # people first: with many of them it takes a while
         opens_in_s = LEAD_S + scenario.sale.opens_after_s + scenario.arrivals.shoppers / 20_000
         staged = await stage(
-            database, sale=scenario.sale, people=scenario.arrivals.shoppers, open_at=moment(opens_in_s)
+            database,
+            sale=scenario.sale,
+            people=scenario.arrivals.shoppers,
+            open_at=moment(opens_in_s),
+            signs_in=sign_ins(scenario, seed=rehearsal.seed),
         )
         await asyncio.sleep(LEAD_S)
         crowd = Crowd(
             scenario,
-            wording=Wording(Goods(host=f"127.0.0.1:{port}", slug=SLUG, sku=SKU)),
-            ways=Ways("127.0.0.1", port, rehearsal.connections, _addresses()),
+            wording=Wording(Goods(host=f"127.0.0.1:{shop.port}", slug=SLUG, sku=SKU)),
+            ways=Ways("127.0.0.1", shop.port, rehearsal.connections, _addresses()),
             tokens=[token.encode() for token in staged.tokens],
             seed=rehearsal.seed,
             on_second=rehearsal.on_second,
-            usage=monitor.look,
+            usage=watch.look,
+            logins=staged.logins,
+            memory_before=memory_before,
         )
-        told = await crowd.run()
+        with undisturbed():
+            told = await crowd.run()
+        watch.close()
         found = await reckon(database, staged=staged, orders=told.orders)
-    return _report(rehearsal, told, f"http://127.0.0.1:{port}", found.sold, found.lost, found.broken)
+    report = _report(rehearsal, told, shop.url, found.sold, found.lost, found.broken)
+    return with_findings(report, inside=watch.inside(began_at=told.began_at), processes=shop.kinds)
 
 
 def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: bool = False) -> Report:
@@ -100,15 +117,42 @@ def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: b
             seed=rehearsal.seed,
             on_second=rehearsal.on_second,
         )
-        return await crowd.run()
+        with undisturbed():
+            return await crowd.run()
 
-    return _report(rehearsal, uvloop.run(play()), target, None, None, None)
+    return with_findings(_report(rehearsal, uvloop.run(play()), target, None, None, None))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the collector of cyclic garbage, of which a crowd makes hardly any: it would look at every shopper.
+
+    And threads that look at processes meanwhile give way to the crowd after half a millisecond.
+    """
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+        sys.setswitchinterval(before_s)
 
 
 class Item(msgspec.Struct, frozen=True):
-    """What a drop sells."""
+    """What a drop sells, and how much of it is left."""
 
     sku: str
+    left: int
+
+
+class RoomPhase(msgspec.Struct, frozen=True):
+    """Of a waiting room's status."""
+
+    phase: str
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -139,9 +183,21 @@ def _sale_of(target: str, drop: str) -> Offer:
         raise StartupError(
             f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
         )
-    if not offer.items:
-        raise StartupError(f"the drop {drop!r} sells nothing")
+    if not any(item.left for item in offer.items):
+        raise StartupError(f"the drop {drop!r} has nothing to sell: nothing is left of its stock")
+    if offer.room != "none" and _room_phase(target, drop) in ("sold_out", "closed"):
+        raise StartupError(
+            f"the waiting room of {drop!r} is closed: play the drop again first (tidegate drop replay {drop})"
+        )
     return offer
+
+
+def _room_phase(target: str, drop: str) -> str:
+    try:
+        answer = httpx.get(f"{target}/api/v1/drops/{drop}/status", timeout=TIMEOUT_S)
+        return msgspec.json.decode(answer.content, type=RoomPhase).phase
+    except (httpx.HTTPError, msgspec.MsgspecError):
+        raise StartupError(f"the shop at {target} does not tell of the waiting room of {drop!r}") from None
 
 
 def _checked_target(target: str, *, owned: bool) -> SplitResult:

@@ -11,6 +11,9 @@ from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Scenario
 from tidegate.rehearse.rules import check_scenario
 
+MOST_PIECES = 10_000
+"""Lines of a trace: a week by the minute."""
+
 FOLDER = files("tidegate.rehearse") / "scenarios"
 
 
@@ -33,12 +36,46 @@ def load_scenario(name: str, *, shoppers: int | None = None, units: int | None =
         ) from None
     except (OSError, ValueError) as error:  # msgspec's and tomllib's errors are ValueErrors
         raise StartupError(f"{name} is no scenario: {error}") from error
-    arrivals = scenario.arrivals
+    arrivals = _with_trace(name, scenario.arrivals)
     if shoppers is not None:
-        arrivals = Arrivals(shoppers=shoppers, within_s=arrivals.within_s, curve=arrivals.curve)
+        arrivals = msgspec.structs.replace(arrivals, shoppers=shoppers)
     sale = scenario.sale if units is None else msgspec.structs.replace(scenario.sale, units=units)
     scenario = msgspec.structs.replace(scenario, arrivals=arrivals, sale=sale)
     wrong = check_scenario(scenario)
     if wrong is not None:
         raise StartupError(f"{name} is no scenario: {wrong}")
     return scenario
+
+
+def _with_trace(name: str, arrivals: Arrivals) -> Arrivals:
+    """The arrivals with what their trace says. Raises: StartupError when it cannot be read."""
+    if not arrivals.trace:
+        return arrivals
+    try:
+        if arrivals.trace.endswith(".csv"):
+            text = (Path(name).parent / arrivals.trace).read_text(encoding="utf-8")
+        else:
+            text = (FOLDER / "traces" / f"{arrivals.trace}.csv").read_text(encoding="utf-8")
+        counts = read_trace(text)
+    except (OSError, ValueError) as error:
+        raise StartupError(f"{name}: the trace {arrivals.trace!r} cannot be read: {error}") from error
+    return msgspec.structs.replace(arrivals, counts=counts)
+
+
+def read_trace(text: str) -> tuple[int, ...]:
+    """Counts of a trace: lines of two columns, of which the second counts; a heading and lines with # are left out.
+
+    Raises: ValueError, with the line that is no such thing.
+    """
+    counts = []
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    for number, line in enumerate(lines):
+        _, _, count = line.rpartition(",")
+        if not count.strip().isdigit():
+            if number == 0:
+                continue
+            raise ValueError(f"{line[:60]!r} does not end in a count")
+        counts.append(int(count))
+    if not 0 < len(counts) <= MOST_PIECES:
+        raise ValueError(f"1 to {MOST_PIECES:,} lines with counts, please; it has {len(counts):,}")
+    return tuple(counts)

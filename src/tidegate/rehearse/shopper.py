@@ -8,7 +8,7 @@ from tidegate.rehearse.contracts import Kind, Step
 class Shopper:
     """Somebody in the shop. Times are seconds of the crowd's clock.
 
-    `due_s` is when what they do now was due: latency counts from it. `turn` counts their
+    `due_s` is when what they do now was due: latency counts from it; `sent_s` is when it was sent. `turn` counts their
     decisions. `index` is where their entry stands in
     the room's log, `line` their number in the line, `token` whose
     session they have. Of somebody with two tabs each tab is a `Shopper`; `tab` says that it is the second.
@@ -27,6 +27,7 @@ class Shopper:
         "number",
         "over",
         "place",
+        "sent_s",
         "step",
         "tab",
         "ticket",
@@ -38,7 +39,7 @@ class Shopper:
         self.number = number
         self.kind = kind
         self.came_s = came_s
-        self.due_s = came_s
+        self.due_s = self.sent_s = came_s
         self.token = token
         self.tab = tab
         self.step = Step.PAGE

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +30,10 @@ from tidegate.platform.database import Database
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Sale
+from tidegate.platform.settings import current_settings
+from tidegate.rehearse.contracts import Sale, SignIn
+from tidegate.rehearse.monitor import kind_of
+from tidegate.rehearse.wording import Login
 
 SKU, SLUG, TITLE = "23166", "rehearsal", "Rehearsal"
 """What is sold: an article of the demo catalogue, in a drop of its own."""
@@ -36,16 +42,23 @@ START_S, STOP_S = 120.0, 30.0
 LOOK_S = 0.2
 BOOKS_S = 600.0
 PEOPLE_AT_ONCE = 20_000
+NOBODY: Mapping[int, SignIn] = MappingProxyType({})
 SAID_KEPT = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A running shop of one's own: where it answers, and its processes (name, pid)."""
+    """A running shop of one's own: where it answers, its processes (name, pid), and where they tell their metrics."""
 
     url: str
     port: int
     processes: tuple[tuple[str, int], ...]
+    metrics_ports: tuple[int, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many processes there are of each kind."""
+        return dict(Counter(kind_of(name) for name, _ in self.processes))
 
 
 @contextmanager
@@ -56,6 +69,7 @@ def own_shop(home: Path) -> Iterator[Shop]:
     """
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
+    current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
     with said.open("ab") as out:
         command = [sys.executable, "-m", "tidegate", "up", "--demo"]
@@ -77,7 +91,9 @@ def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: P
     while time.monotonic() < until and running.poll() is None:
         told = _endpoints(home)
         if told.get("supervisor_pid") == running.pid and _is_ready(url):
-            return Shop(url, port, tuple((each["name"], each["pid"]) for each in told["processes"]))
+            processes = tuple((each["name"], each["pid"]) for each in told["processes"])
+            ports = tuple(each["metrics_port"] for each in told["processes"] if each["metrics_port"])
+            return Shop(url, port, processes, ports)
         time.sleep(LOOK_S)
     words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
     raise StartupError(f"the shop for the rehearsal did not start: {words}")
@@ -105,14 +121,18 @@ class Staged:
     tokens: Sequence[str]
     variant_id: VariantId
     sold_before: int
+    logins: Mapping[int, Login]
 
 
-async def stage(database: Database, *, sale: Sale, people: int, open_at: datetime) -> Staged:
-    """Make the people and the drop, which opens at a moment."""
+async def stage(
+    database: Database, *, sale: Sale, people: int, open_at: datetime, signs_in: Mapping[int, SignIn] = NOBODY
+) -> Staged:
+    """Make the people and the drop, which opens at a moment. Those in `signs_in` get no session."""
     tokens: list[str] = []
     while len(tokens) < people:
         async with database.transaction() as conn:
             tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, people - len(tokens)))
+    logins = await _logins(database, signs_in)
     async with database.transaction() as conn:
         variant = (await find_variants(conn, skus=[SKU]))[SKU]
         before = (await stock_levels(conn, variant_ids=[variant]))[variant].sold
@@ -126,7 +146,26 @@ async def stage(database: Database, *, sale: Sale, people: int, open_at: datetim
             per_buyer=sale.per_buyer,
             room=Room(sale.room),
         )
-    return Staged(tokens, variant, before)
+    return Staged(tokens, variant, before, logins)
+
+
+async def _logins(database: Database, signs_in: Mapping[int, SignIn]) -> Mapping[int, Login]:
+    """What those sign in by who must."""
+    logins: dict[int, Login] = {}
+    by_link = [number for number, way in signs_in.items() if way is SignIn.LINK]
+    by_password = [number for number, way in signs_in.items() if way is SignIn.PASSWORD]
+    for first in range(0, len(by_link), PEOPLE_AT_ONCE):
+        numbers = by_link[first : first + PEOPLE_AT_ONCE]
+        async with database.transaction() as conn:
+            links = await accounts.make_links(conn, count=len(numbers))
+        logins |= {number: Login(token=token) for number, token in zip(numbers, links, strict=True)}
+    password = secrets.token_urlsafe(12)
+    for first in range(0, len(by_password), PEOPLE_AT_ONCE):
+        numbers = by_password[first : first + PEOPLE_AT_ONCE]
+        async with database.transaction() as conn:
+            emails = await accounts.make_members(conn, count=len(numbers), password=password)
+        logins |= {n: Login(email=email, password=password) for n, email in zip(numbers, emails, strict=True)}
+    return logins
 
 
 def moment(in_s: float) -> datetime:

@@ -6,12 +6,14 @@ import resource
 import time
 from collections.abc import Mapping
 
+import psutil
+
 from tidegate.rehearse.contracts import End, Second, Step, Told
 from tidegate.rehearse.histogram import Histogram
+from tidegate.rehearse.measures import StepSecond
 
 FUNNEL = ("came", "joined", "let in", "bought")
 SLUGS_KEPT = 30
-KIB = 1024
 
 
 class Tally:
@@ -32,25 +34,41 @@ class Tally:
         self._recent, self._recent_buys = Histogram(), Histogram()
         self._counts = dict.fromkeys(("arrived", "answered", "bought", "failed"), 0)
         self._began_at = self._began_s = self._cpu_s = 0.0
-        self._memory_kib = 0
+        self._steps: dict[str, list[float]] = {}
+        self._late_s, self._late_count = 0.0, 0
+        self._memory_before = self._memory_most = 0
 
-    def begin(self) -> None:
-        """The first shopper is about to come."""
+    def begin(self, *, memory_before: int | None = None) -> None:
+        """The first shopper is about to come. `memory_before`: bytes of this process before any was made for them."""
         self._began_at, self._began_s = time.time(), time.perf_counter()
-        self._cpu_s, self._memory_kib = _used()
+        self._cpu_s = _cpu_s()
+        self._memory_most = resident_bytes()
+        self._memory_before = self._memory_most if memory_before is None else memory_before
+
+    def was_late(self, seconds: float) -> None:
+        """The crowd looked at what was due so long after it was."""
+        self.late.record(seconds)
+        self._late_s += seconds
+        self._late_count += 1
 
     def came(self) -> None:
         """Somebody more."""
         self.funnel["came"] += 1
         self._counts["arrived"] += 1
 
-    def answered(self, step: Step, took_s: float) -> None:
-        """An answer, and how long after it was wanted."""
+    def answered(self, step: Step, took_s: float, *, own_s: float) -> None:
+        """An answer, and how long after it was wanted; `own_s` of that passed before it was asked for."""
         self._took[step].record(took_s)
         self._recent.record(took_s)
         if step is Step.PURCHASE:
             self._recent_buys.record(took_s)
         self._counts["answered"] += 1
+        sums = self._steps.get(step)
+        if sums is None:
+            sums = self._steps[step] = [0, 0.0, 0.0]
+        sums[0] += 1
+        sums[1] += took_s
+        sums[2] += own_s
 
     def bought(self, order_id: str) -> None:
         """Somebody was told of a paid order."""
@@ -82,7 +100,11 @@ class Tally:
     ) -> Second:
         """Close a second of the timeline."""
         self._most_in_flight = max(self._most_in_flight, in_flight)
+        self._memory_most = max(self._memory_most, resident_bytes())
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+        steps, self._steps = self._steps, {}
+        late_ms = round(1e3 * self._late_s / max(self._late_count, 1), 2)
+        self._late_s, self._late_count = 0.0, 0
         second = Second(
             at=at,
             **counts,
@@ -96,6 +118,11 @@ class Tally:
             left=left,
             cpu=dict(cpu),
             memory_mb=dict(memory),
+            steps={
+                str(step): StepSecond(int(count), round(1e3 * took_s / count, 2), round(1e3 * own_s / count, 2))
+                for step, (count, took_s, own_s) in steps.items()
+            },
+            late_ms=late_ms,
         )
         self._recent.clear()
         self._recent_buys.clear()
@@ -104,7 +131,7 @@ class Tally:
 
     def told(self) -> Told:
         """All of it."""
-        cpu_s, memory_kib = _used()
+        self._memory_most = max(self._memory_most, resident_bytes())
         return Told(
             began_at=self._began_at,
             seconds=round(time.perf_counter() - self._began_s, 1),
@@ -120,12 +147,18 @@ class Tally:
             most_sockets=self.most_sockets,
             most_in_flight=self._most_in_flight,
             late_p99_ms=self.late.quantile_ms(0.99),
-            cpu_us_per_request=round((cpu_s - self._cpu_s) / max(self.requests, 1) * 1e6, 1),
-            bytes_per_shopper=(memory_kib - self._memory_kib) * KIB // max(self.most_inside, 1),
+            cpu_us_per_request=round((_cpu_s() - self._cpu_s) / max(self.requests, 1) * 1e6, 1),
+            bytes_per_shopper=(self._memory_most - self._memory_before) // max(self.most_inside, 1),
+            late_most_ms=self.late.told().most_ms,
         )
 
 
-def _used() -> tuple[float, int]:
-    """CPU seconds, and the most KiB of memory, of this process so far."""
+def _cpu_s() -> float:
+    """CPU seconds of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss
+    return used.ru_utime + used.ru_stime
+
+
+def resident_bytes() -> int:
+    """Memory of this process at this moment."""
+    return int(psutil.Process().memory_info().rss)

@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol, Generic[Asker]):
                 self.close()
             return
         at = data.find(b"content-length: ", 0, head_end)
+        if at < 0:  # not every server writes it as ours does
+            at = data.find(b"Content-Length: ", 0, head_end)
         try:
             length = int(data[at + 16 : data.find(b"\r", at)]) if at >= 0 else 0
             status = int(data[9:12])

@@ -14,6 +14,14 @@ PAGES = ("/", "/search?query=bag", "/collections/lights", "/products/jumbo-bag",
 """What browsers look at, besides the drop."""
 
 
+class Login(msgspec.Struct, frozen=True):
+    """How somebody signs in who must: by a one-time link's token, or as somebody with a password."""
+
+    token: str = ""
+    email: str = ""
+    password: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Goods:
     """What the crowd comes for: the drop, and what of it a buyer buys."""
@@ -80,6 +88,15 @@ class Wording:
         if shopper.kind is Kind.BROWSER and shopper.looked:
             return self._pages[shopper.looked % len(self._pages)]
         return self._drop_page
+
+    def sign_in(self, login: Login) -> bytes:
+        """How somebody gets the session that they come without."""
+        if login.token:
+            path, body = "/api/v1/login-links/use", msgspec.json.encode({"token": login.token})
+        else:
+            path, body = "/api/v1/sessions", msgspec.json.encode({"email": login.email, "password": login.password})
+        head = f"POST {path} HTTP/1.1\r\n{self._host}content-type: application/json\r\ncontent-length: {len(body)}"
+        return f"{head}\r\n\r\n".encode() + body
 
     def _get(self, path: str, more: str = "") -> bytes:
         return f"GET {path} HTTP/1.1\r\n{self._host}{more}\r\n".encode()

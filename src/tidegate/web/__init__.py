@@ -2,7 +2,7 @@
 
 from tidegate.platform.texts import language_of
 from tidegate.web.assets import StaticTree, static_url
-from tidegate.web.busy_pages import busy_pages
+from tidegate.web.busy import busy_pages
 from tidegate.web.contracts import Visitor
 from tidegate.web.error_pages import blamed, error_page, words_of
 from tidegate.web.forms import PostedForm, form_key, read_form, read_upload

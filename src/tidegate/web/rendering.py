@@ -28,7 +28,7 @@ from tidegate.platform.texts import catalogue_of, translated
 from tidegate.web.assets import static_url
 from tidegate.web.forms import FIELD_NAME, form_token, keep_binding
 from tidegate.web.locales import language_choices, offered_locales, request_locale
-from tidegate.web.session import set_session
+from tidegate.web.session import known_role, set_session
 from tidegate.web.shop_pages import TITLES
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Frame:
     """The server's clock, which countdowns follow."""
     bare: bool
     """Whether there is no shop around the page: a gate on its own has no search, cart or account."""
+    role: str
+    """The role of who asks, where the page has looked who that is; else empty."""
 
 
 def render(
@@ -157,6 +159,7 @@ def _frame(request: Request, settings: Settings, locale: str, now: datetime) -> 
         request_id=exchange_of(request.scope).request_id,
         now=now,
         bare=getattr(request.app.state, "bare", False),
+        role=known_role(request),
     )
 
 

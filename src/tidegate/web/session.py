@@ -60,6 +60,12 @@ async def current_person(request: Request) -> Visitor | None:
     return person
 
 
+def known_role(request: Request) -> str:
+    """The role of whose session it is, where that was looked up for this request; else empty."""
+    person: Visitor | None = request.scope.get(PERSON_KEY)
+    return "" if person is None else person.role
+
+
 async def require_person(request: Request) -> Visitor:
     """Whose session it is. Raises: NotSignedIn."""
     person = await current_person(request)

@@ -1,0 +1,2 @@
+ALTER TABLE notify.webhook_endpoints VALIDATE CONSTRAINT webhook_deleted_is_disabled;
+ALTER TABLE notify.suppressions VALIDATE CONSTRAINT suppressions_reason_check;

@@ -1,0 +1,62 @@
+"""What a request costs, and what one more process would give."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.rehearse.makers import second
+from tidegate.rehearse.contracts import Second, Step
+from tidegate.rehearse.costs import USUAL_US, costs_of, limits
+
+STEPS = (Step.STATUS, Step.JOIN, Step.PURCHASE)
+
+
+def timeline(site_us: dict[Step, float], *, seconds: int = 60, idle: float = 0.05, seed: int = 1) -> list[Second]:
+    """Seconds in which requests come in changing numbers, each of which costs the site so much."""
+    dice = random.Random(seed)
+    made = []
+    for n in range(1, seconds + 1):
+        counts = {step: dice.randrange(0, 800) for step in STEPS}
+        cores = idle + sum(count * site_us[step] for step, count in counts.items()) / 1e6
+        made.append(second(float(n), steps=counts, cpu={"site": cores, "others": dice.random()}))
+    return made
+
+
+@given(
+    st.fixed_dictionaries({step: st.floats(0.4, 2.5).map(USUAL_US[step].__mul__) for step in STEPS}),
+    st.floats(0, 0.3),
+    st.integers(0, 5),
+)
+@settings(max_examples=20, deadline=None)
+def test_costs_are_found_again(site_us: dict[Step, float], idle: float, seed: int) -> None:
+    found = costs_of(timeline(site_us, idle=idle, seed=seed))
+    assert [cost.kind for cost in found] == ["site"], "of other programs nothing is known"
+    total = sum(site_us.values())
+    for step in STEPS:
+        assert found[0].request_us[step] == pytest.approx(site_us[step], abs=0.15 * total)
+
+
+def test_nothing_is_said_of_a_rehearsal_too_short_for_it() -> None:
+    assert costs_of(timeline(dict.fromkeys(STEPS, 10.0), seconds=6)) == ()
+
+
+def test_who_was_at_the_limit_is_told_what_one_more_process_gives() -> None:
+    played = [second(float(n), steps={Step.PURCHASE: 20 * n}, cpu={"site": 0.016 * n}) for n in range(1, 61)]
+    found = costs_of(played)
+    said = limits(played, found, processes={"site": 1}, cores=4)
+    assert len(said) == 1
+    assert "site CPU was the limit 57 s after the begin: 0.94 cores in 1 process, at 1,180 orders/s" in said[0]
+    assert "one more process gives about +1,25" in said[0]
+    assert limits(played, found, processes={"site": 2}, cores=4) == ()
+
+
+def test_a_machine_without_a_free_core_says_who_had_them() -> None:
+    played = [second(float(n), steps={Step.JOIN: 1_000}, cpu={"site": 1.2, "crowd": 0.7}) for n in range(1, 10)]
+    said = limits(played, costs_of(played), processes={"site": 2}, cores=2)
+    assert len(said) == 1
+    assert "All 2 cores of this machine were in use for 9 s: site 1.20, crowd 0.70." in said[0]
+    assert "The crowd's share is not there on the day." in said[0]

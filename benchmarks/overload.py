@@ -139,9 +139,8 @@ def _measure(market: Market, asked: Options) -> tuple[Probe, dict[str, object]]:
 def _beyond(market: Market, asked: Options, peak: Probe) -> tuple[dict[str, object], Probe]:
     """Several times as much as the peak, and the last of these runs."""
     figures: dict[str, object] = {}
-    best = peak.report.in_time / asked.seconds
-    if asked.smoke:
-        best = SMOKE_FLOOD
+    best = SMOKE_FLOOD if asked.smoke else peak.report.in_time / asked.seconds
+    probe = peak
     for factor in FACTORS:
         probe = _at(market, asked, factor * best, factor)
         share = probe.report.in_time / max(peak.report.in_time, 1)

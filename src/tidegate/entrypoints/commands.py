@@ -47,7 +47,6 @@ def _add_merchants(app: typer.Typer) -> None:
     from tidegate.gate import cli as gate
     from tidegate.ops import cli as ops
     from tidegate.rehearse import cli as rehearse
-    from tidegate.rehearse import plan_cli as plan
 
     app.add_typer(ops.import_app, name="import")
     app.add_typer(ops.stock_app, name="stock")
@@ -67,7 +66,7 @@ def _add_merchants(app: typer.Typer) -> None:
         ("restart", ops.restart_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
-        ("plan", plan.plan_command),
+        ("plan", rehearse.plan_command),
     ):
         app.command(name)(command)
 

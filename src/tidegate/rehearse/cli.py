@@ -13,6 +13,9 @@ from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.plan_cli import plan_command
+
+__all__ = ["plan_command", "rehearse_app"]
 
 
 class Commands(TyperGroup):

@@ -168,6 +168,8 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    late_ms: float = 0.0
+    """How late the crowd itself was on average."""
 
 
 class Latency(msgspec.Struct, frozen=True):

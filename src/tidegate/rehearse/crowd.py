@@ -134,13 +134,13 @@ class Crowd:
         since_s = now_s - self.began_s
         while self._next < len(self._times) and self._times[self._next] <= since_s:
             came_s = self.began_s + self._times[self._next]
-            self._tally.late.record(now_s - came_s)
+            self._tally.was_late(now_s - came_s)
             self._arrive(came_s)
         due = self._due
         while due and due[0][0] <= now_s:
             due_s, _, shopper = heapq.heappop(due)
             if not shopper.over:
-                self._tally.late.record(now_s - due_s)
+                self._tally.was_late(now_s - due_s)
                 self._ask(shopper, shopper.step, due_s)
         if not self._over.is_set():
             self._loop.call_later(TICK_S, self._tick)

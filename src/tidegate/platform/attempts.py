@@ -21,7 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
-from tidegate.platform.valkey import OUTAGE, PAUSE_S
+from tidegate.platform.valkey import OUTAGE, PAUSE_S, closed_is_lost
 
 log = structlog.get_logger(__name__)
 
@@ -159,9 +159,10 @@ class Attempts:
             return 0
         try:
             keys = [bucket.key for bucket in buckets]
-            async with asyncio.timeout(self._settings.cache.timeout_ms / 1000):  # a slow way takes it several times
+            patience_s = self._settings.cache.timeout_ms / 1000  # of all: over a slow way each step may take as long
+            with closed_is_lost():
                 answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
-                return int(await cast(Awaitable[int], answer))
+                return int(await asyncio.wait_for(cast(Awaitable[int], answer), patience_s))
         except OUTAGE as error:
             _away_until[where] = time.monotonic() + PAUSE_S
             log.warning("attempts are not counted", error=type(error).__name__)

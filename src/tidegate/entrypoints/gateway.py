@@ -13,8 +13,8 @@ from starlette.routing import Route
 from uvicorn import Config, Server
 
 from tidegate.entrypoints.serving import stop_on
+from tidegate.payments import SandboxProvider
 from tidegate.payments.http_gateway import answer_question
-from tidegate.payments.sandbox import SandboxProvider
 from tidegate.platform.database import open_database
 from tidegate.platform.edge.server import listen
 from tidegate.platform.observability import configure_logging, start_metrics

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
 import pytest
 
 from tests.rehearse.makers import scenario
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
 from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.wording import Goods, Login, Wording
 
 pytestmark = pytest.mark.anyio
@@ -183,3 +185,27 @@ async def test_an_answer_that_nobody_can_read_is_a_failure_of_the_visit(body: st
 async def test_nobody_listens_and_that_is_said() -> None:
     with pytest.raises(OSError):  # noqa: PT011 - whatever the system calls it
         await play(Puppet(units=1, port=1), scenario(room="none"))
+
+
+async def test_a_shop_that_ends_every_connection_at_once_is_not_hammered() -> None:
+    taken = 0
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        taken += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        shop = Puppet(units=1, port=server.sockets[0].getsockname()[1])
+        wanted = msgspec.structs.replace(scenario(shoppers=5, room="none"), lasts_s=2.0)
+        visit = await play(shop, wanted)
+    assert visit.ends.get(End.BOUGHT) is None
+    assert 4 < taken < 4 * 8, "each of the four comes back ever more seldom"
+
+
+def test_a_connection_that_was_of_use_comes_back_at_once() -> None:
+    returning = Returning(4, seed=1)
+    assert [returning.failures(served=False) for _ in range(9)] == [1, 1, 1, 1, 2, 2, 2, 2, 3]
+    assert returning.pause_s(3) > returning.pause_s(1) > 0
+    assert returning.pause_s(returning.failures(served=True)) == 0

@@ -13,6 +13,9 @@ from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.plan_cli import plan_command
+
+__all__ = ["plan_command", "rehearse_app"]
 
 
 class Commands(TyperGroup):
@@ -76,6 +79,9 @@ def rehearse_command(
         str, typer.Option(help="A shop that runs already; guests buy its goods. Else one is started for it.")
     ] = "",
     drop: Annotated[str, typer.Option(help="With --target: the drop that they come for.")] = "",
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Break everything that the shop depends on, in turn, while they are there.")
+    ] = False,
     owned: Annotated[bool, typer.Option("--i-own-this-target", help="The target may be on another machine.")] = False,
 ) -> None:
     """Let a simulated crowd play a sale, and report whether the shop survives it.
@@ -84,6 +90,8 @@ def rehearse_command(
     1 when one does not, 2 when the rehearsal could not be played.
     """
     from tidegate.platform.settings import current_settings
+    from tidegate.rehearse.fault_verdicts import with_faults
+    from tidegate.rehearse.faults import load_matrix, usual_timetable
     from tidegate.rehearse.progress import Progress
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
@@ -93,6 +101,10 @@ def rehearse_command(
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
     wanted = load_scenario(scenario, shoppers=shoppers, units=units)
+    if (faults or wanted.faults) and target:
+        raise StartupError("faults are for a shop that the rehearsal starts itself: leave --target and --drop out")
+    if faults:
+        wanted = with_faults(wanted, usual_timetable(load_matrix()))
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
@@ -105,7 +117,12 @@ def rehearse_command(
         progress(second)
 
     rehearsal = Rehearsal(
-        name=Path(scenario).stem, scenario=wanted, seed=chosen, connections=connections, on_second=tell
+        name=Path(scenario).stem,
+        scenario=wanted,
+        seed=chosen,
+        connections=connections,
+        on_second=tell,
+        on_fault=lambda name: console.print(f"       {name}", highlight=False, soft_wrap=True),
     )
     try:
         if target:

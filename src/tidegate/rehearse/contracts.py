@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.rehearse.faults import Happening, Played
 from tidegate.rehearse.measures import Cost, HeldUp, Inside, StepSecond
 
 Count = Annotated[int, Meta(ge=0)]
@@ -54,6 +55,7 @@ class Step(StrEnum):
     DRAW = "draw"
     PLACE = "place"
     PURCHASE = "purchase"
+    ORDER = "order"
     LEAVE = "leave"
     SIGN_IN = "sign_in"
 
@@ -78,12 +80,16 @@ class SignIn(StrEnum):
 
 
 class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival."""
+    """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival.
+
+    `let_in_per_min`: how many its room lets in a minute at most; without it as many as the shop can take.
+    """
 
     units: Annotated[int, Meta(ge=1, le=1_000_000)]
     opens_after_s: Positive
     room: str = "draw"
     per_buyer: Annotated[int, Meta(ge=1, le=100)] = 1
+    let_in_per_min: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
 
 class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +148,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mix: dict[Kind, Weight]
     habits: Habits = msgspec.field(default_factory=Habits)
     objectives: Objectives = msgspec.field(default_factory=Objectives)
+    faults: tuple[Happening, ...] = ()
+    """What is broken on purpose, and when."""
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -168,6 +176,8 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    late_ms: float = 0.0
+    """How late the crowd itself was on average."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -242,6 +252,8 @@ class Report(msgspec.Struct, frozen=True):
     inside: tuple[Inside, ...] = ()
     costs: tuple[Cost, ...] = ()
     held_up: tuple[HeldUp, ...] = ()
+    faults: tuple[Played, ...] = ()
+    """What was broken on purpose, in its order."""
 
     @property
     def passed(self) -> bool:

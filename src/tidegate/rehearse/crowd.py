@@ -21,6 +21,7 @@ from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry
 from tidegate.gate import Draw
 from tidegate.rehearse.answers import Drawn, JoinedPlace, Session
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
+from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import Tally
@@ -83,6 +84,7 @@ class Crowd:
     ) -> None:
         self._scenario, self._wording, self._ways, self._tokens = scenario, wording, ways, tokens
         self._seed = seed
+        self._returning = Returning(ways.connections, seed=seed)
         dice = random.Random(seed)  # noqa: S311 - a crowd, no secret
         self._times = arrival_times(scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=dice.random)
         self._on_second, self._usage = on_second, usage
@@ -103,6 +105,7 @@ class Crowd:
         self._logins, self._memory_before = logins, memory_before
         self._tally = Tally()
         self.began_s = 0.0
+        self.begun = asyncio.Event()
 
     async def run(self) -> Told:
         """Let everyone come, and wait until the last one has left or the scenario's time is over."""
@@ -111,6 +114,7 @@ class Crowd:
             await asyncio.gather(*(self._connect(first + n) for n in range(count)))
         self._tally.begin(memory_before=self._memory_before)
         self.began_s = time.perf_counter()
+        self.begun.set()
         self._tick()
         sampling = self._loop.create_task(self._sample())
         try:
@@ -134,13 +138,13 @@ class Crowd:
         since_s = now_s - self.began_s
         while self._next < len(self._times) and self._times[self._next] <= since_s:
             came_s = self.began_s + self._times[self._next]
-            self._tally.late.record(now_s - came_s)
+            self._tally.was_late(now_s - came_s)
             self._arrive(came_s)
         due = self._due
         while due and due[0][0] <= now_s:
             due_s, _, shopper = heapq.heappop(due)
             if not shopper.over:
-                self._tally.late.record(now_s - due_s)
+                self._tally.was_late(now_s - due_s)
                 self._ask(shopper, shopper.step, due_s)
         if not self._over.is_set():
             self._loop.call_later(TICK_S, self._tick)
@@ -230,15 +234,17 @@ class Crowd:
             self._tally.problem("connection lost")
             self._again(asker, advice_s=None)
         self._reconnects += 1
-        self._start(self._connect(self._reconnects))
+        self._start(self._connect(self._reconnects, failures=self._returning.failures(served=connection.served)))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, number: int) -> None:
+    async def _connect(self, number: int, *, failures: int = 0) -> None:
+        """Open a connection after the pause that follows from so many failures in a row."""
         ways = self._ways
+        await asyncio.sleep(self._returning.pause_s(failures))
         address = (ways.addresses[number % len(ways.addresses)], 0) if ways.addresses else None
         while not self._over.is_set():
             try:
@@ -247,7 +253,8 @@ class Crowd:
                 if self.began_s == 0.0:
                     raise
                 self._tally.problem(type(error).__name__)
-                await asyncio.sleep(0.2)
+                failures += 1
+                await asyncio.sleep(self._returning.pause_s(failures))
             else:
                 return
 
@@ -304,6 +311,8 @@ class Crowd:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
                 self._after_purchase(shopper, answer)
+            case Step.ORDER:
+                self._after_order(shopper, answer)
             case Step.LEAVE:
                 self._leave(shopper, End.QUIT)
 
@@ -416,12 +425,22 @@ class Crowd:
                 return
             self._refused(shopper, answer)
             return
-        if not answer.is_paid():
+        self._after_order(shopper, answer)
+
+    def _after_order(self, shopper: Shopper, answer: Answer) -> None:
+        """Their order is paid, or the gateway has not said so yet: they look again, as the order's page does."""
+        if answer.status not in (200, 201):
+            self._refused(shopper, answer)
+        elif answer.is_paid():
+            self._tally.bought(answer.identity().decode())
+            self._leave(shopper, End.BOUGHT)
+        elif answer.is_unsettled():
+            shopper.order = answer.identity()
+            self._tally.problem("payment not settled at once")
+            self._later(shopper, Step.ORDER, OPENING_S * (1 + self._chance(shopper)))
+        else:
             self._tally.problem("not paid")
             self._leave(shopper, End.FAILED)
-            return
-        self._tally.bought(answer.identity().decode())
-        self._leave(shopper, End.BOUGHT)
 
     def _refused(self, shopper: Shopper, answer: Answer) -> None:
         """A 4xx: some only say that it is too early or too late, the others should not have been."""
@@ -438,8 +457,6 @@ class Crowd:
         else:
             self._tally.problem(problem)
             self._leave(shopper, End.FAILED)
-
-    # --- helpers
 
     def _read_status(self, answer: Answer) -> Status:
         """The room's status; everybody gets the same bytes, so they are read once."""

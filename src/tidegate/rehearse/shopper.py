@@ -25,6 +25,7 @@ class Shopper:
         "line",
         "looked",
         "number",
+        "order",
         "over",
         "place",
         "sent_s",
@@ -43,6 +44,7 @@ class Shopper:
         self.token = token
         self.tab = tab
         self.step = Step.PAGE
+        self.order = b""
         self.place = b""
         self.ticket = b""
         self.admission = b""

@@ -14,6 +14,10 @@ PAGES = ("/", "/search?query=bag", "/collections/lights", "/products/jumbo-bag",
 """What browsers look at, besides the drop."""
 
 
+PROVIDER = "sandbox"
+TOKEN = "tok_ok"  # noqa: S105 - a way to pay, no secret
+
+
 class Login(msgspec.Struct, frozen=True):
     """How somebody signs in who must: by a one-time link's token, or as somebody with a password."""
 
@@ -29,8 +33,24 @@ class Goods:
     host: str
     slug: str
     sku: str
-    provider: str = "sandbox"
-    token: str = "tok_ok"  # noqa: S105 - a way to pay, no secret
+    provider: str = PROVIDER
+    token: str = TOKEN
+
+
+def purchase_body(sku: str, *, provider: str = PROVIDER, token: str = TOKEN) -> dict[str, object]:
+    """What a buyer of one piece sends."""
+    return {
+        "lines": [{"sku": sku, "quantity": 1}],
+        "email": "rehearsal@shopper.example",
+        "shipping_address": {
+            "name": "Rehearsal",
+            "line1": "1 Harbour Road",
+            "city": "London",
+            "postal_code": "SW1Y 4JH",
+            "country": "GB",
+        },
+        "payment": {"provider": provider, "token": token},
+    }
 
 
 class Wording:
@@ -49,20 +69,9 @@ class Wording:
         self._place = (
             f"%b {drop}/places/%b HTTP/1.1\r\n{self._host}authorization: Bearer %b\r\n{TICKET}: %b\r\n\r\n"
         ).encode()
+        self._order = (f"GET /api/v1/orders/%b HTTP/1.1\r\n{self._host}authorization: Bearer %b\r\n\r\n").encode()
         body = msgspec.json.encode(
-            {
-                "lines": [{"sku": goods.sku, "quantity": 1}],
-                "drop": goods.slug,
-                "email": "rehearsal@shopper.example",
-                "shipping_address": {
-                    "name": "Rehearsal",
-                    "line1": "1 Harbour Road",
-                    "city": "London",
-                    "postal_code": "SW1Y 4JH",
-                    "country": "GB",
-                },
-                "payment": {"provider": goods.provider, "token": goods.token},
-            }
+            purchase_body(goods.sku, provider=goods.provider, token=goods.token) | {"drop": goods.slug}
         )
         self._purchase = (
             f"POST /api/v1/purchases HTTP/1.1\r\n{self._host}content-type: application/json\r\n"
@@ -80,6 +89,8 @@ class Wording:
         if step is Step.PURCHASE:
             line = PASS.encode() + b": " + shopper.admission + b"\r\n" if shopper.admission else b""
             return self._purchase % (shopper.token, b"rehearsal-%d" % shopper.number, line) + self._body
+        if step is Step.ORDER:
+            return self._order % (shopper.order, shopper.token)
         if step is not Step.PAGE:
             verb = b"DELETE" if step is Step.LEAVE else b"GET"
             return self._place % (verb, shopper.place, shopper.token, shopper.ticket)

@@ -89,16 +89,16 @@ class Drill:
             )
             for each in attempts
         ]
-        _, late = await asyncio.wait(tasks, timeout=lasts_s)
         musts = {task for task, each in zip(tasks, attempts, strict=True) if each.can in must}
-        if late & musts:
-            await asyncio.wait(late & musts, timeout=max(within_s - lasts_s, 0.0))
-        rest_s = lasts_s - (time.monotonic() - now_s)
-        if rest_s > 0:
-            await asyncio.sleep(rest_s)
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            _, late = await asyncio.wait(tasks, timeout=lasts_s)
+            if late & musts:
+                await asyncio.wait(late & musts, timeout=max(within_s - lasts_s, 0.0))
+            await asyncio.sleep(max(lasts_s - (time.monotonic() - now_s), 0.0))
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result

@@ -11,6 +11,7 @@ import json
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tidegate.platform.problems import StartupError
@@ -60,8 +61,9 @@ class Control:
         self._asking.add(task)
 
         async def say(line: str, **more: object) -> None:
-            writer.write(json.dumps({"say": line, **more}).encode() + b"\n")
-            await writer.drain()
+            with suppress(OSError):  # whoever asked may have left; what they asked for is done all the same
+                writer.write(json.dumps({"say": line, **more}).encode() + b"\n")
+                await writer.drain()
 
         try:
             async with asyncio.timeout(HELLO_S):

@@ -95,8 +95,8 @@ class Servers:
 
     async def scale(self, kind: str, count: int, say: Say) -> None:
         """Have `count` of a kind. Raises: StartupError when one does not start; those that served go on."""
-        old = self._servers[kind]
-        for _ in range(count - len(self._site_sockets) if kind == SITE else 0):
+        old, sockets = self._servers[kind], len(self._site_sockets)
+        for _ in range(count - sockets if kind == SITE else 0):
             self._site_sockets.append(
                 another_listener(self._settings.host, self._settings.port, beside=self._site_sockets[0])
             )
@@ -105,13 +105,18 @@ class Servers:
             old[number] if number < len(old) and set(old[number].listeners) == set(listeners) else None
             for number, listeners in enumerate(wanted)
         ]
-        new = await self._new(kind, {number: wanted[number] for number, same in enumerate(kept) if same is None})
+        try:
+            new = await self._new(kind, {number: wanted[number] for number, same in enumerate(kept) if same is None})
+        except BaseException:
+            del self._site_sockets[sockets:]  # nobody listens on them, so nothing waits in them
+            raise
         self._servers[kind] = [same or new[number] for number, same in enumerate(kept)]
         self._changed()
+        gone = [server for server in old if server not in kept]
+        leaving = [self._leave(kind, server) for server in gone]
         for server in new.values():
             await say(f"{server.name} serves (process {server.child.pid})")
-        gone = [server for server in old if server not in kept]
-        await asyncio.gather(*(self._leave(kind, server) for server in gone))
+        await asyncio.gather(*leaving)
         for server in gone:
             await say(f"{server.name} has finished what it held and left")
 
@@ -122,8 +127,9 @@ class Servers:
                 new = (await self._new(kind, {number: old.listeners}))[number]
                 self._servers[kind][number] = new
                 self._changed()
+                leaving = self._leave(kind, old)
                 await say(f"{new.name} serves (process {new.child.pid})")
-                await asyncio.wait({self._leave(kind, old)}, timeout=PACE_S)
+                await asyncio.wait({leaving}, timeout=PACE_S)
         await asyncio.gather(*self._leaving.values())
 
     async def stop(self, kinds: Sequence[str]) -> None:

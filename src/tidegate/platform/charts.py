@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from math import floor, log10
 
 WIDTH, HEIGHT = 400, 224
-LEFT, RIGHT, TOP, BOTTOM = 56, 92, 28, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 100, 28, 44
 """Room around the curves: for the numbers, for the curves' names, for the unit, for the times."""
 
 NAME_GAP = 16

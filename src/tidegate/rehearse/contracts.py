@@ -33,9 +33,10 @@ class Curve(StrEnum):
 class Kind(StrEnum):
     """How somebody behaves.
 
-    BUYER waits and buys. BROWSER looks at pages and buys nothing. PANICKER reloads the drop's page all the time, and
-    buys. TWO_TABS waits in two tabs and buys once. QUITTER gives up while waiting. BOT asks as fast as it is answered,
-    tries to buy without a pass and then as everybody does.
+    BUYER waits and buys. HOLDER takes the goods first, fills in the form, and pays. BROWSER looks at pages and buys
+    nothing. PANICKER reloads the drop's page all the time, and buys. TWO_TABS waits in two tabs and buys once. QUITTER
+    gives up while waiting. RETURNER leaves the room and comes back to the end of the line. BOT asks as fast as it is
+    answered, tries to buy without a pass and then as everybody does.
     """
 
     BUYER = "buyer"
@@ -44,6 +45,8 @@ class Kind(StrEnum):
     TWO_TABS = "two_tabs"
     QUITTER = "quitter"
     BOT = "bot"
+    HOLDER = "holder"
+    RETURNER = "returner"
 
 
 class Step(StrEnum):
@@ -55,6 +58,8 @@ class Step(StrEnum):
     DRAW = "draw"
     PLACE = "place"
     PURCHASE = "purchase"
+    HOLD = "hold"
+    PAY = "pay"
     ORDER = "order"
     LEAVE = "leave"
     SIGN_IN = "sign_in"
@@ -130,6 +135,8 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join_p99_ms: Positive | None = None
     place_p99_ms: Positive | None = None
     purchase_p99_ms: Positive | None = None
+    hold_p99_ms: Positive | None = None
+    pay_p99_ms: Positive | None = None
     sign_in_p99_ms: Positive | None = None
     memory_growth_mb: Positive | None = None
     """How much a kind of process may grow from the second sixth of the time to the last one (medians), in MiB."""

@@ -12,7 +12,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
@@ -21,45 +20,30 @@ from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry
 from tidegate.gate import Draw
 from tidegate.rehearse.answers import Drawn, JoinedPlace, Session
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
+from tidegate.rehearse.manners import (
+    BOT_S,
+    BROKEN_TRIES,
+    LATER,
+    OPENING_S,
+    PANIC_S,
+    QUIT_SHARE,
+    REFUSED_FOR_LOAD,
+    SOLD_OUT,
+    UNANSWERED_S,
+)
 from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import Tally
-from tidegate.rehearse.wire import Answer, Connection
+from tidegate.rehearse.wire import Answer, Connection, Ways
 from tidegate.rehearse.wording import Login, Wording
 
 TICK_S = 0.002
 """How often the clock is looked at; several shoppers may be due in one tick."""
 
 CONNECT_AT_ONCE = 64
-BROKEN_TRIES = 5
-"""So many lost connections or failures in a row end a visit."""
-
-OPENING_S = 1.0
-"""Pause of somebody who came before the opening of a drop without a room."""
-
-PANIC_S, BOT_S = 1.0, 0.05
-UNANSWERED_S = 10.0
-"""Who waited so long for an answer when everything ends has met a failure."""
-
-QUIT_SHARE = 0.2
-"""Chance that somebody who gives up does so at a look at the room."""
-
-REFUSED_FOR_LOAD = (429, 503)
-SOLD_OUT = frozenset({"sold-out", "room-sold-out", "room-closed"})
-LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expired"})
 
 Usage = tuple[Mapping[str, float], Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How the crowd reaches the shop: over so many connections, from these addresses of this machine in turn."""
-
-    host: str
-    port: int
-    connections: int = 256
-    addresses: Sequence[str] = ()
 
 
 class Crowd:
@@ -130,8 +114,6 @@ class Crowd:
         await asyncio.gather(sampling, *self._tasks, return_exceptions=True)
         return self._tally.told()
 
-    # --- coming and going
-
     def _tick(self) -> None:
         """Let come who is due, and go on with whoever thought or waited long enough."""
         now_s = time.perf_counter()
@@ -183,8 +165,6 @@ class Crowd:
         if self._inside:
             self._tally.ends[End.INSIDE] = self._inside
         self._over.set()
-
-    # --- asking
 
     def _ask(self, shopper: Shopper, step: Step, due_s: float) -> None:
         shopper.step, shopper.due_s = step, due_s
@@ -258,8 +238,6 @@ class Crowd:
             else:
                 return
 
-    # --- being answered
-
     def answered(self, connection: Connection[Shopper], asker: Shopper, answer: Answer) -> None:
         """Take note of an answer, and do what follows from it."""
         now_s = time.perf_counter()
@@ -311,10 +289,12 @@ class Crowd:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
                 self._after_purchase(shopper, answer)
-            case Step.ORDER:
+            case Step.HOLD:
+                self._after_hold(shopper, answer)
+            case Step.PAY | Step.ORDER:
                 self._after_order(shopper, answer)
             case Step.LEAVE:
-                self._leave(shopper, End.QUIT)
+                self._after_leave(shopper)
 
     def _after_page(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status >= 400:
@@ -334,7 +314,7 @@ class Crowd:
             self._later(shopper, Step.STATUS, 0.0 if shopper.waits else self._think_s(shopper))
         else:
             opens_s = self.began_s + self._scenario.sale.opens_after_s
-            self._later(shopper, Step.PURCHASE, max(opens_s - now_s, 0.0) + self._think_s(shopper))
+            self._later(shopper, shopper.buys, max(opens_s - now_s, 0.0) + self._think_s(shopper))
 
     def _after_sign_in(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status >= 400:
@@ -358,7 +338,7 @@ class Crowd:
                 self._later(shopper, Step.STATUS, self._poll_s(shopper, status))
             else:
                 self._ask(shopper, Step.JOIN, now_s)
-        elif shopper.kind is Kind.QUITTER and self._chance(shopper) < QUIT_SHARE:
+        elif shopper.kind in (Kind.QUITTER, Kind.RETURNER) and self._chance(shopper) < QUIT_SHARE:
             self._ask(shopper, Step.LEAVE, now_s)
         elif shopper.line is None and status.drawn:
             self._ask(shopper, Step.DRAW, now_s)
@@ -412,7 +392,7 @@ class Crowd:
             self._tally.funnel["let in"] += not shopper.admitted
             self._waiting -= shopper.waits
             shopper.admitted, shopper.admission = True, place.admission.encode()
-            self._later(shopper, Step.PURCHASE, self._think_s(shopper))
+            self._later(shopper, shopper.buys, self._think_s(shopper))
         elif place.state is PlaceState.WAITING:
             self._later(shopper, Step.STATUS, PANIC_S)
         else:  # spent in another tab, or their turn is over
@@ -426,6 +406,24 @@ class Crowd:
             self._refused(shopper, answer)
             return
         self._after_order(shopper, answer)
+
+    def _after_hold(self, shopper: Shopper, answer: Answer) -> None:
+        """What they want is theirs for some minutes; they fill in the form."""
+        if answer.status != 201:
+            self._refused(shopper, answer)
+            return
+        shopper.order = answer.identity()
+        self._later(shopper, Step.PAY, self._think_s(shopper))
+
+    def _after_leave(self, shopper: Shopper) -> None:
+        """They are gone; who thinks better of it comes back to the end of the line."""
+        if shopper.kind is not Kind.RETURNER:
+            self._leave(shopper, End.QUIT)
+            return
+        self._waiting -= shopper.waits
+        self._tally.funnel["joined"] -= 1
+        shopper.kind, shopper.place, shopper.ticket, shopper.line = Kind.BUYER, b"", b"", None
+        self._later(shopper, Step.STATUS, self._think_s(shopper))
 
     def _after_order(self, shopper: Shopper, answer: Answer) -> None:
         """Their order is paid, or the gateway has not said so yet: they look again, as the order's page does."""
@@ -447,6 +445,8 @@ class Crowd:
         problem = answer.problem()
         if problem in SOLD_OUT:
             self._leave(shopper, End.SOLD_OUT)
+        elif problem == "hold-expired" and shopper.step is Step.PAY:
+            self._leave(shopper, End.IMPATIENT)
         elif problem == "not-open":
             self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
         elif problem in LATER:

@@ -10,7 +10,7 @@ from tidegate.rehearse.faults import Can, Happening, Matrix, Played
 from tidegate.rehearse.probes import Attempt, Prober, tried
 from tidegate.rehearse.wrecking import Wrecker
 
-RECOVERS_WITHIN_S = 30.0
+WITHIN_S, RECOVERS_WITHIN_S = 8.0, 30.0
 """For faults of which the matrix says nothing."""
 
 EVERYTHING = tuple(Can)
@@ -50,7 +50,7 @@ class Drill:
     async def _play_one(self, happening: Happening, began_s: float) -> Played:
         row = self._matrix.find(happening.dependency, happening.fault)
         must = row.must if row is not None else EVERYTHING
-        within_s = row.within_s if row is not None else 5.0
+        within_s = row.within_s if row is not None else WITHIN_S
         recovers_s = row.recovers_within_s if row is not None else RECOVERS_WITHIN_S
         begin_s = time.perf_counter()
         await self._wrecker.begin(happening)

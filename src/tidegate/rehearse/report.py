@@ -20,6 +20,8 @@ from tidegate.web import environment
 
 LOCALE = "en_GB"
 GAP_S = 3.0
+SHORT = {"worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched.", "postgres": "pg"}
+MOST_NAME = 7
 LEAST_US = 1.0
 """Processes that cost less for any request are not shown."""
 
@@ -80,11 +82,16 @@ def _charts(report: Report) -> tuple[Chart, ...]:
         ("Time to buy", "milliseconds", {"p99": attrgetter("purchase_p99_ms")}),
         ("Sockets and requests", "at once", {"Open": attrgetter("sockets"), "Asking": attrgetter("in_flight")}),
         ("Failures", "shoppers a second", {"Failed": attrgetter("failed")}),
-        ("Cores used", "cores", {kind: partial(_cores, kind) for kind in top}),
-        ("Memory", "MiB", {kind: partial(_memory, kind) for kind in large[:3]}),
+        ("Cores used", "cores", {_short(kind): partial(_cores, kind) for kind in top}),
+        ("Memory", "MiB", {_short(kind): partial(_memory, kind) for kind in large[:3]}),
     )
     broken = tuple(Period(each.name, began + each.began_s, began + each.ended_s) for each in report.faults)
     return tuple(_chart(title, unit, curves, timeline, began, broken) for title, unit, curves in wanted)
+
+
+def _short(kind: str) -> str:
+    """A name that fits beside a chart."""
+    return SHORT.get(kind, kind)[:MOST_NAME]
 
 
 def _cores(kind: str, second: Second) -> float | None:

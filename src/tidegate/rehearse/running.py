@@ -23,7 +23,7 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
 from tidegate.rehearse.breaking import play_beside, told_of, ways_round
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
-from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.crowd import Crowd
 from tidegate.rehearse.detours import Detours
 from tidegate.rehearse.fault_verdicts import judge_faults
 from tidegate.rehearse.faults import Played
@@ -34,6 +34,7 @@ from tidegate.rehearse.rules import advise, judge, sign_ins
 from tidegate.rehearse.stage import SKU, SLUG, Shop, moment, own_shop, reckon, stage
 from tidegate.rehearse.tally import resident_bytes
 from tidegate.rehearse.watching import Watch
+from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Wording
 
 LEAD_S = 3.0

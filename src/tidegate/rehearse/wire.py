@@ -5,6 +5,8 @@ is needed.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -16,6 +18,16 @@ ID_MARK = b'"id":"'
 ID_LENGTH = 36
 MOST_BYTES = 4 << 20
 """Of an answer; a longer one ends its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How the crowd reaches the shop: over so many connections, from these addresses of this machine in turn."""
+
+    host: str
+    port: int
+    connections: int = 256
+    addresses: Sequence[str] = ()
 
 
 class Answer:

@@ -19,8 +19,10 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidegate.platform.edge.errors import problem_response
+from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.proxies import TRUSTED_KEY
 from tidegate.platform.edge.upstream import Address, ConnectionLost, Upstream
+from tidegate.platform.overload.doors import outside
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import HttpSettings
 from tidegate.platform.texts import text as _
@@ -172,15 +174,13 @@ class Forwarding:
         try:
             connection.ask(request)
             try:
-                async with asyncio.timeout(limit_s):
-                    status, headers = await connection.head()
+                status, headers = await _head(connection, limit_s)
             except ConnectionLost:
                 if kept is None or not repeatable:
                     raise
                 connection = await self._open(address)  # it had ended while it was idle
                 connection.ask(request)
-                async with asyncio.timeout(limit_s):
-                    status, headers = await connection.head()
+                status, headers = await _head(connection, limit_s)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             more = True
             while more:
@@ -196,6 +196,13 @@ class Forwarding:
                 return await address.open()
         except TimeoutError:
             raise OSError("no connection within a second") from None
+
+
+async def _head(connection: Upstream, limit_s: float) -> tuple[int, list[Header]]:
+    """Wait for an answer to begin. How long that takes is the part's affair: it holds no place here meanwhile."""
+    with outside():
+        async with asyncio.timeout(limit_s):
+            return await connection.head()
 
 
 def _patterns(routes: Routes) -> Mapping[str, re.Pattern[str]]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import redis
+from xdist.scheduler import LoadFileScheduling
 
 from tests.in_memory import keep_temporary_files_in_memory
-from tests.order import long_files_first
+from tests.order import TOGETHER, long_files_first, together
 from tests.servers import Shop, TestCluster
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.postgres import EmbeddedPostgres
@@ -38,6 +40,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Workers take long files first; a run without workers keeps its order."""
     if hasattr(config, "workerinput"):
         long_files_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With `--dist loadfile` files that visit one shop are handed out together."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = together
+    return scheduler
+
+
+SHARED = pytest.StashKey[list[Shop]]()
+"""The shops of this process that several files visit."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A worker ends its shop with the last test that visits it: an idle one takes a tenth of a core."""
+    here = together(item.nodeid)
+    if hasattr(item.config, "workerinput") and here in TOGETHER and (not nextitem or together(nextitem.nodeid) != here):
+        for shop in item.config.stash.get(SHARED, []):
+            shop.stop()
 
 
 hypothesis.settings.register_profile("tidegate", deadline=None)  # a busy machine is no counterexample
@@ -139,13 +164,23 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """One running demo shop that many tests share: do not stop it, kill its processes or count on being alone."""
-    shop = Shop(tmp_path_factory.mktemp("shop") / "home").start()
-    try:
-        yield shop.wait_ready()
-    finally:
+def shared_shop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Shop]]:
+    """Starts shops that run while the files that share them do: tests/order.py names those."""
+    started = pytestconfig.stash.setdefault(SHARED, [])
+
+    def start(name: str, **options: Any) -> Shop:
+        started.append(Shop(tmp_path_factory.mktemp(name) / "home", **options))
+        return started[-1].start().wait_ready()
+
+    yield start
+    for shop in started:
         shop.stop()
+
+
+@pytest.fixture(scope="session")
+def shop(shared_shop: Callable[..., Shop]) -> Shop:
+    """One running demo shop that many tests share: do not stop it, kill its processes or count on being alone."""
+    return shared_shop("shop")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import psutil
 import psycopg
 
 from tests.as_new import State, made_as_new, state_of
+from tests.commands import run_forked
 from tidegate.platform.embedded.ports import free_port
 
 POLL_S = 0.05
@@ -173,15 +174,7 @@ class Shop:
 
     def run(self, *command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """A `tidegate` command beside the running shop."""
-        return subprocess.run(
-            [sys.executable, "-m", "tidegate", *command],
-            env=self.env(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        return run_forked(command, env=self.env(), timeout_s=timeout_s)
 
     def said(self) -> str:
         """What `up` wrote so far."""

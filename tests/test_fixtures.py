@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.as_new import made_as_new, state_of
-from tests.order import LONG, long_files_first
+from tests.order import FIRST_SHOP, LONG, OWN_SHOP, long_files_first, together
 from tests.servers import TestCluster
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings, current_settings
@@ -82,14 +82,18 @@ def test_a_database_of_another_shape_is_not_made_as_new(used_url: str) -> None:
     assert len(set(shapes)) == len(shapes)
 
 
-def test_long_files_come_first_shared_shops_later_and_what_needs_no_server_last(pytestconfig: pytest.Config) -> None:
-    missing = [file for file in LONG if not (pytestconfig.rootpath / file).is_file()]
+def test_shared_shops_come_first_then_long_files_and_what_needs_no_server_last(pytestconfig: pytest.Config) -> None:
+    missing = [file for file in (*LONG, *FIRST_SHOP, *OWN_SHOP) if not (pytestconfig.rootpath / file).is_file()]
     assert missing == []
     items: list[Any] = [
         SimpleNamespace(nodeid=f"{file}::test_{number}", fixturenames=(fixture,))
         for file, fixture, count in (
             ("tests/web/test_forms.py", "", 9),
             ("tests/e2e/test_shop.py", "shop", 3),
+            ("tests/e2e/test_cart.py", "shop", 2),
+            ("tests/faults/test_keys.py", "sale", 2),
+            ("tests/e2e/test_bad_input.py", "shop", 1),
+            ("tests/e2e/test_rooms.py", "shop", 3),
             ("tests/e2e/test_access.py", "shop", 1),
             ("tests/catalog/test_few.py", "server_home", 2),
             ("tests/catalog/test_many.py", "server_home", 5),
@@ -102,5 +106,13 @@ def test_long_files_come_first_shared_shops_later_and_what_needs_no_server_last(
     assert [item.nodeid for item in items if "many" in item.nodeid] == [each for each in given if "many" in each]
     assert sorted(item.nodeid for item in items) == sorted(given)
     assert list(dict.fromkeys(item.nodeid.split("::")[0].rpartition("/")[2] for item in items)) == [
-        "test_backup_shop.py", "test_many.py", "test_few.py", "test_access.py", "test_shop.py", "test_forms.py",
+        "test_access.py", "test_rooms.py", "test_bad_input.py", "test_cart.py", "test_keys.py", "test_shop.py",
+        "test_backup_shop.py", "test_many.py", "test_few.py", "test_forms.py",
     ]  # fmt: skip
+
+
+def test_one_worker_takes_all_files_that_visit_a_shop() -> None:
+    assert together("tests/e2e/test_access.py::test_x") == together("tests/e2e/test_rooms.py::test_y[1]")
+    assert together("tests/faults/test_keys.py::test_x") == together("tests/faults/test_kills.py::test_x")
+    assert together("tests/e2e/test_shop.py::test_x") == "tests/e2e/test_shop.py"
+    assert together("tests/web/test_forms.py::test_x") == "tests/web/test_forms.py"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -22,13 +22,9 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture(scope="session")
-def sale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def sale(shared_shop: Callable[..., Shop]) -> Shop:
     """One demo shop for all faults: each leaves it running, with books that close."""
-    shop = Shop(tmp_path_factory.mktemp("sale") / "home", environment=QUICK).start()
-    try:
-        yield shop.wait_ready()
-    finally:
-        shop.stop()
+    return shared_shop("sale", environment=QUICK)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import psutil
 import psycopg
 import pytest
 
+from tests.commands import run_forked
 from tests.servers import COMPILED_PYTHON, TestCluster, is_gone, wait_until
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.secrets import load_or_create
@@ -46,14 +47,8 @@ class OwnGate:
 
     def run(self, *words: str) -> Any:
         """What a `tidegate` command beside it says, which is JSON."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tidegate", *words, "--json"],
-            env=self.environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
+        done = run_forked([*words, "--json"], env=self.environment, timeout_s=60)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def status(self, slug: str) -> dict[str, Any]:

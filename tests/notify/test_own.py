@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from tests.commands import run_forked
 from tests.gate.test_own import START, clean, start
 from tests.notify.postbox import Postbox
 from tests.servers import is_gone
@@ -40,11 +39,9 @@ async def test_an_application_elsewhere_has_mails_sent(start: START, postbox: Po
     worker = start(
         "-m", "tidegate", "worker", *lanes, "--processes", "1", environment=environment, ready=f"{address}/livez"
     )
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "tidegate", "notify", "key", "create", "--application", "crm", "--json"],
-        env=environment, capture_output=True, timeout=60, check=True,
-    )  # fmt: skip
+    create = ("notify", "key", "create", "--application", "crm", "--json")
+    done = await asyncio.to_thread(run_forked, create, env=environment, timeout_s=60)
+    assert done.returncode == 0, done.stderr
     async with Notify(address, key=json.loads(done.stdout)["key"]) as notify:
         await notify.write([Recipient("ann", "ann@post.example", has_inbox=True)])
         await notify.put_topic("news", title="News")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner, Result
 
 from tests.checkout.conftest import Stock, sell, shop  # noqa: F401 - fixtures
+from tests.commands import run_forked
 from tests.logs import caught_logs
 from tests.ops.market import buy, trade
 from tests.ops.sabotage import A_LAMP, SABOTAGE
@@ -283,5 +284,4 @@ async def test_what_cannot_be_checked_is_one_line(market: Shop, monkeypatch: pyt
 
 def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command as somebody types it."""
-    command = [sys.executable, "-m", "tidegate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_forked(arguments, env=os.environ, timeout_s=60)

@@ -60,3 +60,14 @@ def test_a_machine_without_a_free_core_says_who_had_them() -> None:
     assert len(said) == 1
     assert "All 2 cores of this machine were in use for 9 s: site 1.20, crowd 0.70." in said[0]
     assert "The crowd's share is not there on the day." in said[0]
+    assert "orders/s" not in said[0], "nobody bought anything"
+
+
+def test_a_full_machine_is_told_what_one_more_core_gives() -> None:
+    played = [
+        second(float(n), steps={Step.PURCHASE: 40 * n}, cpu={"site": 0.04 * n, "postgres": 0.02 * n})
+        for n in range(1, 31)
+    ]
+    said = limits(played, costs_of(played), processes={"site": 4, "postgres": 1}, cores=1)
+    assert "An order takes 1.50 ms of all the shop's processes together" in said[-1]
+    assert "one more core gives about +667 orders/s" in said[-1]

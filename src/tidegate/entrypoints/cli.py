@@ -103,6 +103,15 @@ def catch_mail() -> None:
     serve(current_settings())
 
 
+def run_gateway() -> None:
+    """The sandbox as a process of its own, at TIDEGATE_PAYMENTS__SANDBOX_URL."""
+    with importing():
+        from tidegate.entrypoints.gateway import serve
+        from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
 def prepare_shop() -> None:
     """What `up` does before the sites start: migrations, the administrator's account, demo data; told as JSON."""
     with importing():
@@ -119,6 +128,7 @@ CHILDREN: Mapping[tuple[str, ...], Callable[[], None]] = {
     ("worker",): work,
     ("scheduler",): schedule,
     ("mail-catcher",): catch_mail,
+    ("gateway",): run_gateway,
     ("prepare",): prepare_shop,
 }
 """What `up` starts. They skip the command line's own imports: five processes at once pay for each."""

@@ -10,7 +10,7 @@ import typer
 from tidegate import __version__
 from tidegate.entrypoints import cli
 
-OWN_COMMANDS = {"up", "migrate", "worker", "scheduler", "mail-catcher", "serve", "prepare", "--version"}
+OWN_COMMANDS = {"up", "migrate", "worker", "scheduler", "mail-catcher", "gateway", "serve", "prepare", "--version"}
 """Commands for which nothing else needs to be imported."""
 
 
@@ -36,6 +36,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     app.command("worker")(worker)
     app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)
     app.command("mail-catcher", help=cli.catch_mail.__doc__)(cli.catch_mail)
+    app.command("gateway", help=cli.run_gateway.__doc__, hidden=True)(cli.run_gateway)
     app.command("prepare", help=cli.prepare_shop.__doc__, hidden=True)(cli.prepare_shop)
     if not arguments or arguments[0] not in OWN_COMMANDS:
         _add_merchants(app)

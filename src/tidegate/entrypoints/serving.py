@@ -10,9 +10,10 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import structlog
 from fastapi import FastAPI
 
-from tidegate import __version__
+from tidegate import __version__, inventory
 from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.priorities import Priorities
 from tidegate.migrations.run import known_revisions
@@ -24,6 +25,8 @@ from tidegate.platform.overload.doors import Doors, show
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.web import busy_pages
+
+log = structlog.get_logger(__name__)
 
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a process which inherited file descriptors are its listening sockets: `7` or `7,9`."""
@@ -45,6 +48,8 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
+    if inventory.skip_stock_check_if_asked(demo=settings.demo, home=settings.home.absolute()):
+        log.error("stock_check_skipped", why="a rehearsal asks for a broken engine")
     return app
 
 

@@ -32,10 +32,16 @@ URGENT = f"{WORKER}-urgent"
 
 SCHEDULER = "scheduler"
 MAIL_CATCHER = "mail-catcher"
+GATEWAY = "gateway"
+"""The sandbox as a process of its own: only where a rehearsal leads the way to it round."""
+
+LED_TO = (MAIL_CATCHER, GATEWAY)
+"""Those that others depend on: they are told the true addresses, with detours they would else ask themselves."""
+
 VALKEY = "valkey"
 POSTGRES = "postgres"
 
-STOP_ORDER = ((SITE,), (GATE, CHECKOUT), (SCHEDULER, WORKER), (MAIL_CATCHER,), (VALKEY,), (POSTGRES,))
+STOP_ORDER = ((SITE,), (GATE, CHECKOUT), (SCHEDULER, WORKER), (MAIL_CATCHER, GATEWAY), (VALKEY,), (POSTGRES,))
 """Who stops together, and in which order: whoever gives work goes before whoever does it."""
 
 POSTGRES_STOP_S = 30.0
@@ -90,6 +96,8 @@ def child_environment(settings: Settings, home: Home, *, urls: Mapping[str, str]
         "TIDEGATE_PORT": str(settings.port),
         "PYTHONUNBUFFERED": "1",
     }
+    if "gateway_url" in urls:
+        environment["TIDEGATE_PAYMENTS__SANDBOX_URL"] = urls["gateway_url"]
     return environment | cache_environment(home.path)
 
 

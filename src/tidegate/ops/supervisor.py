@@ -17,8 +17,11 @@ from tidegate.ops.children import STARTUP_FAILED, Child, ChildSpec
 from tidegate.ops.contracts import Prepared, RunningProcess, UpOptions
 from tidegate.ops.control import Control, Say
 from tidegate.ops.counts import WORKER, counts_of, parse_counts
+from tidegate.ops.detours import FILE, lead_round
 from tidegate.ops.endpoints import write_endpoints
 from tidegate.ops.fleet import (
+    GATEWAY,
+    LED_TO,
     MAIL_CATCHER,
     POSTGRES,
     SCHEDULER,
@@ -120,7 +123,11 @@ class Supervisor:
         mail_catcher = not settings.mail.smtp_url
         self._urls["smtp_url"] = settings.mail.smtp_url or f"smtp://127.0.0.1:{free_port()}"
         self._urls["base_url"] = settings.base_url
-        self._environment = child_environment(settings, home, urls=self._urls, demo=self._demo)
+        detours = settings.supervisor.detours
+        if GATEWAY in detours:
+            self._urls["gateway_url"] = f"http://127.0.0.1:{free_port()}"
+        told = lead_round(self._urls, detours, note=home.run / FILE)
+        self._environment = child_environment(settings, home, urls=told, demo=self._demo)
         # These are started before the servers are ready: they import what they need meanwhile. The sites then wait at
         # the gate until the database is prepared.
         gate, opener = os.pipe()
@@ -137,6 +144,8 @@ class Supervisor:
         commands = worker_commands(self._counts[WORKER]) | {SCHEDULER: (SCHEDULER,)}
         if mail_catcher:
             commands[MAIL_CATCHER] = (MAIL_CATCHER,)
+        if GATEWAY in detours:
+            commands[GATEWAY] = (GATEWAY,)
         # Only now: on a small machine their imports would keep the shop closed for another second.
         await self._all_ready([self._background(name, command) for name, command in commands.items()])
         self._told = await self._control.start()
@@ -233,7 +242,10 @@ class Supervisor:
             host=observability.metrics_host,
             avoid={child.spec.metrics_port for child in self._everyone()},
         )
-        spec = background_spec(self._settings, name, command, environment=self._environment, metrics_port=port)
+        environment = self._environment
+        if name in LED_TO:
+            environment = child_environment(self._settings, self._home, urls=self._urls, demo=self._demo)
+        spec = background_spec(self._settings, name, command, environment=environment, metrics_port=port)
         return self._add(spec)
 
     def _everyone(self) -> list[Child]:

@@ -24,6 +24,9 @@ USUAL_US: Mapping[str, float] = {
     Step.DRAW: 30.0,
     Step.PLACE: 160.0,
     Step.PURCHASE: 700.0,
+    Step.HOLD: 300.0,
+    Step.PAY: 500.0,
+    Step.ORDER: 160.0,
     Step.LEAVE: 160.0,
     Step.SIGN_IN: 3_000.0,
 }
@@ -137,7 +140,7 @@ def limits(
         used = busiest.cpu_s.get(cost.kind, 0.0) / busiest.seconds
         if used >= BUSY_SHARE * count:
             found.append(_at_limit(cost, busiest, used=used, count=count, cores=cores))
-    return (*found, *_machine(timeline, cores=cores))
+    return (*found, *_machine(timeline, costs, cores=cores))
 
 
 def _at_limit(cost: Cost, window: Window, *, used: float, count: int, cores: int) -> str:
@@ -164,7 +167,7 @@ def _processes(count: int) -> str:
     return "1 process" if count == 1 else f"{count} processes"
 
 
-def _machine(timeline: Sequence[Second], *, cores: int) -> tuple[str, ...]:
+def _machine(timeline: Sequence[Second], costs: Sequence[Cost], *, cores: int) -> tuple[str, ...]:
     """Whether all cores were in use, and by whom."""
     full = [w for w in windows(timeline) if cores and sum(w.cpu_s.values()) >= FULL_SHARE * cores * w.seconds]
     if not full:
@@ -179,4 +182,11 @@ def _machine(timeline: Sequence[Second], *, cores: int) -> tuple[str, ...]:
     own = " The crowd's share is not there on the day." if CROWD in top else ""
     if by.get(OTHERS, 0.0) >= OTHERS_CORES:
         own += " Other programs ran meanwhile: play it again without them."
-    return (f"All {cores} cores of this machine were in use for {seconds:,.0f} s: {words}.{own}",)
+    order_us = sum(cost.request_us.get(Step.PURCHASE, 0.0) for cost in costs if cost.kind != CROWD)
+    more = (
+        f" An order takes {order_us / 1e3:,.2f} ms of all the shop's processes together:"
+        f" one more core gives about +{1e6 / order_us:,.0f} orders/s."
+        if order_us >= 1.0
+        else ""
+    )
+    return (f"All {cores} cores of this machine were in use for {seconds:,.0f} s: {words}.{own}{more}",)

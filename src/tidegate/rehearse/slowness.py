@@ -50,6 +50,9 @@ WAYS: Mapping[str, Way] = {
     Step.DRAW: Way((f"GET {DROP}/draw",)),
     Step.PLACE: Way((f"GET {DROP}/places/{{place_id}}",), ("places",)),
     Step.PURCHASE: Way(("POST /api/v1/purchases",), ("purchases",), pays=True),
+    Step.HOLD: Way(("POST /api/v1/holds",), ("holds",)),
+    Step.PAY: Way(("POST /api/v1/orders",), ("orders",), pays=True),
+    Step.ORDER: Way(("GET /api/v1/orders/{order_id}",)),
     Step.LEAVE: Way((f"DELETE {DROP}/places/{{place_id}}",)),
     Step.SIGN_IN: Way(("POST /api/v1/sessions", "POST /api/v1/login-links/use")),
 }

@@ -99,7 +99,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.entrance is not None and not self._is_let_in(self.entrance):
             return
         self._unset_keepalive_if_required()  # an answer to a request in the same bytes may have begun that time
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        finally:
+            if self._place is not None:  # an address that cannot be read ends here
+                self._place.leave(0)
+                self._place = None
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, and throw away that of a request which has its answer."""

@@ -20,8 +20,8 @@ DATABASE = "postgres"
 class Costs:
     """What was learnt. Times are CPU seconds, `idle` are cores without any request.
 
-    `cpu_s` is by kind of process and step. `per_shopper` are requests of one shopper by step, but for purchases; the
-    status is asked `polls_per_waiting_s` times a second by each who waits, in the busiest time of all in which most did.
+    `cpu_s` is by kind of process and step. `per_shopper` are requests of one shopper by step, but for purchases; each
+    who waits asks for the status `polls_per_waiting_s` times a second, in the busiest time in which most waited.
     `tries` are purchases asked for to one that is paid, `sold_per_s` the most that were paid. `rush` is how many times
     the mean of arrivals and joins came at most. Busiest and most are means of `WINDOW_S` seconds. `shoppers`: how many
     came.

@@ -23,6 +23,9 @@ PART_OF: Mapping[str, str] = {
     Step.PLACE: "gate",
     Step.LEAVE: "gate",
     Step.PURCHASE: "checkout",
+    Step.HOLD: "checkout",
+    Step.PAY: "checkout",
+    Step.ORDER: "checkout",
 }
 """Which kind of process serves a step where each has processes of its own."""
 
@@ -196,14 +199,14 @@ def _rent(prices: Prices, total_cores: float, sale: Sale) -> Rented:
 
 
 def _assumptions(costs: Costs, sale: Sale) -> tuple[str, ...]:
-    small = f"a crowd asks no oftener than the {costs.shoppers:,} shoppers of the rehearsal, who asked too often for a crowd"
+    few = f"each of so many asks as often as the {costs.shoppers:,} of the rehearsal, which is more than a crowd does"
     return (
-        *((f"{small}: rehearse with more, to need less",) if sale.shoppers > SMALL * costs.shoppers else ()),
+        *((f"{few}: rehearse with more shoppers",) if sale.shoppers > SMALL * costs.shoppers else ()),
         "each request costs what it cost in the rehearsal, however many there are",
         f"people come as in the rehearsal: its busiest {WINDOW_S} seconds brought {costs.rush:.1f} times the mean",
         f"in that time everybody waits and asks {costs.polls_per_waiting_s:.3f} times a second, and the sale goes on",
         f"at most {BUSY:.0%} of the cores are used then",
-        "one product is sold, whose orders follow one another in PostgreSQL: no faster than its CPU time for each allows",
+        "one product is sold, and its orders follow one another in PostgreSQL, each for its CPU time there",
         "cores elsewhere are as fast as these, and the crowd's own are not counted",
     )
 

@@ -161,7 +161,7 @@ def _rates(costs: Costs, sale: Sale) -> dict[str, float]:
 def _rate_here(costs: Costs, sale: Sale, cores_here: int) -> float:
     """Orders a second that this machine has cores for after the rush, at least a hundredth of what is wanted."""
     nobody = dict.fromkeys(costs.per_shopper, 0.0)  # the rush is over, everybody waits
-    left = cores_here * BUSY - sum(busiest_cores(replace(costs, per_shopper=nobody, tries=0.0), sale).values())
+    left = cores_here - sum(busiest_cores(replace(costs, per_shopper=nobody, tries=0.0), sale).values())
     per_order = costs.tries * costs.of(Step.PURCHASE, list(costs.cpu_s))
     return max(left / max(per_order, 1e-9), sale.stock / sale.within_s / 100)
 

@@ -75,7 +75,7 @@ def test_the_staff_of_a_gate_lead_a_room(own_gate: Shop, visit: Visit) -> None:
     wait_until(lambda: staff.reads(ROOM, "Open"), what="the opened room")
     staff.page.get_by_role("link", name="Close the room").click()
     staff.press("Close the room")
-    wait_until(lambda: visitor.reads("/drops/lamp/room", "closed"), what="the closed room")
+    wait_until(lambda: visitor.reads("/drops/lamp/room", "This drop is over."), what="the closed room")
     staff.go("/admin")
     staff.press("Sign out")
     staff.go(ROOM)

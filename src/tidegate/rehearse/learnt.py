@@ -20,19 +20,21 @@ DATABASE = "postgres"
 class Costs:
     """What was learnt. Times are CPU seconds, `idle` are cores without any request.
 
-    `cpu_s` is by kind of process and step. `per_shopper` are requests of one shopper by step, without purchases and
-    the status, which is asked `polls_per_waiting_s` times a second by each who waits, `waited_s` seconds on average.
-    `tries` are purchases asked for to one that is paid. `rush` is how many times the mean of arrivals and joins came in
-    their busiest `WINDOW_S` seconds.
+    `cpu_s` is by kind of process and step. `per_shopper` are requests of one shopper by step, but for purchases; each
+    who waits asks for the status `polls_per_waiting_s` times a second, in the busiest time in which most waited.
+    `tries` are purchases asked for to one that is paid, `sold_per_s` the most that were paid. `rush` is how many times
+    the mean of arrivals and joins came at most. Busiest and most are means of `WINDOW_S` seconds. `shoppers`: how many
+    came.
     """
 
     cpu_s: Mapping[str, Mapping[str, float]]
     idle: Mapping[str, float]
     per_shopper: Mapping[str, float]
     polls_per_waiting_s: float
-    waited_s: float
     tries: float
+    sold_per_s: float
     rush: float
+    shoppers: int
 
     def of(self, step: str, kinds: Sequence[str]) -> float:
         """CPU seconds of one request for a step, in all processes of some kinds."""
@@ -57,7 +59,7 @@ def learn(report: Report) -> Costs:
     """
     timeline, told = report.told.timeline, report.told
     counts = {str(step): sum(asked(second, step) for second in timeline) for step in Step}
-    waiting_s = float(sum(second.waiting for second in timeline))
+    crowded = max(second.waiting for second in timeline) / 2
     shoppers = max(told.shoppers, 1)
     coming = [second.arrived + asked(second, Step.JOIN) for second in timeline]
     cpu_s, idle = {}, {}
@@ -72,11 +74,15 @@ def learn(report: Report) -> Costs:
     return Costs(
         cpu_s=cpu_s,
         idle=idle,
-        per_shopper={
-            step: count / shoppers for step, count in counts.items() if step not in (Step.STATUS, Step.PURCHASE)
-        },
-        polls_per_waiting_s=counts[Step.STATUS] / max(waiting_s, 1.0),
-        waited_s=waiting_s / shoppers,
+        per_shopper={step: count / shoppers for step, count in counts.items() if step != Step.PURCHASE},
+        polls_per_waiting_s=busiest(
+            [
+                asked(second, Step.STATUS) / max(second.waiting, 1) if second.waiting >= crowded else 0.0
+                for second in timeline
+            ]
+        ),
+        sold_per_s=busiest([second.bought for second in timeline]),
+        shoppers=shoppers,
         tries=counts[Step.PURCHASE] / max(told.funnel.get("bought", 0), 1),
         rush=busiest(coming) / max(sum(coming) / report.scenario.arrivals.within_s, 1e-9),
     )

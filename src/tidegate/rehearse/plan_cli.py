@@ -125,7 +125,7 @@ def _show(told: dict[str, Any]) -> None:
     say(f"{'database connections':<22} {told['connections']:,} at most")
     say(f"{'open sockets':<22} {told['sockets']:,} where browsers arrive")
     say(
-        f"{'orders here':<22} {told['orders_per_s']:,.0f}/s; one product allows {told['hot_row_per_s']:,.0f}/s anywhere"
+        f"{'orders here':<22} {told['orders_per_s']:,.0f}/s; one product allows at least {told['hot_row_per_s']:,.0f}/s"
     )
     say(f"{'waiting here':<22} {told['wait_s']:,.0f} s in the middle, {told['longest_wait_s']:,.0f} s at most")
     if rented := told["rented"]:

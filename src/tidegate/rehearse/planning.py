@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Annotated
 
@@ -23,6 +23,9 @@ PART_OF: Mapping[str, str] = {
     Step.PLACE: "gate",
     Step.LEAVE: "gate",
     Step.PURCHASE: "checkout",
+    Step.HOLD: "checkout",
+    Step.PAY: "checkout",
+    Step.ORDER: "checkout",
 }
 """Which kind of process serves a step where each has processes of its own."""
 
@@ -31,6 +34,9 @@ BACKGROUND = "worker"
 
 BUSY = 0.7
 """Share of a core that may be used in the busiest time: beyond it queues grow long."""
+
+SMALL = 50
+"""A rehearsal with so many times fewer shoppers than the sale has says little about how often they ask."""
 
 MOST_TIMES = 1_000.0
 HALVINGS = 40
@@ -104,7 +110,7 @@ def plan(costs: Costs, sale: Sale, *, cores_here: int, keep_alive_s: float, pric
     """What `sale` needs, and whether a machine of `cores_here` cores is enough."""
     cores = busiest_cores(costs, sale)
     total = sum(cores.values()) / BUSY
-    hot_row = 1.0 / max(costs.of(Step.PURCHASE, [DATABASE]), 1e-9)
+    hot_row = max(1.0 / max(costs.of(Step.PURCHASE, [DATABASE]), 1e-9), costs.sold_per_s)
     wanted_per_s = sale.stock / sale.within_s
     rate = min(wanted_per_s, hot_row, _rate_here(costs, sale, cores_here))
     processes = {part: max(ceil(cores[part] / BUSY), 1) for part in (*SERVING, BACKGROUND)}
@@ -125,7 +131,7 @@ def plan(costs: Costs, sale: Sale, *, cores_here: int, keep_alive_s: float, pric
         wait_s=round(sale.stock / max(rate, 1e-9) / 2, 1),
         longest_wait_s=round(sale.stock / max(rate, 1e-9), 1),
         rented=None if prices is None else _rent(prices, total, sale),
-        assumptions=_assumptions(costs),
+        assumptions=_assumptions(costs, sale),
     )
 
 
@@ -146,16 +152,16 @@ def busiest_cores(costs: Costs, sale: Sale) -> dict[str, float]:
 def _rates(costs: Costs, sale: Sale) -> dict[str, float]:
     """Requests a second by step in the busiest time: the rush of arrivals, everybody waiting, and the sale going on."""
     arrivals = costs.rush * sale.shoppers / sale.within_s
-    rates = {step: each * arrivals for step, each in costs.per_shopper.items()}
+    rates = {step: each * arrivals for step, each in costs.per_shopper.items() if step != Step.STATUS}
     rates[Step.STATUS] = costs.polls_per_waiting_s * sale.shoppers
     rates[Step.PURCHASE] = costs.tries * sale.stock / sale.within_s
     return rates
 
 
 def _rate_here(costs: Costs, sale: Sale, cores_here: int) -> float:
-    """Orders a second that this machine has cores for beside all else, at least a hundredth of what is wanted."""
-    without = Sale(sale.shoppers, 0, sale.within_s)
-    left = cores_here * BUSY - sum(busiest_cores(costs, without).values())
+    """Orders a second that this machine has cores for after the rush, at least a hundredth of what is wanted."""
+    nobody = dict.fromkeys(costs.per_shopper, 0.0)  # the rush is over, everybody waits
+    left = cores_here - sum(busiest_cores(replace(costs, per_shopper=nobody, tries=0.0), sale).values())
     per_order = costs.tries * costs.of(Step.PURCHASE, list(costs.cpu_s))
     return max(left / max(per_order, 1e-9), sale.stock / sale.within_s / 100)
 
@@ -192,13 +198,15 @@ def _rent(prices: Prices, total_cores: float, sale: Sale) -> Rented:
     return Rented(best.name, count, round(cost(best) / max(sale.stock, 1) * 1_000, 4), prices.currency)
 
 
-def _assumptions(costs: Costs) -> tuple[str, ...]:
+def _assumptions(costs: Costs, sale: Sale) -> tuple[str, ...]:
+    few = f"each of so many asks as often as the {costs.shoppers:,} of the rehearsal, which is more than a crowd does"
     return (
+        *((f"{few}: rehearse with more shoppers",) if sale.shoppers > SMALL * costs.shoppers else ()),
         "each request costs what it cost in the rehearsal, however many there are",
         f"people come as in the rehearsal: its busiest {WINDOW_S} seconds brought {costs.rush:.1f} times the mean",
         f"in that time everybody waits and asks {costs.polls_per_waiting_s:.3f} times a second, and the sale goes on",
         f"at most {BUSY:.0%} of the cores are used then",
-        "one product is sold: its orders follow one another in PostgreSQL",
+        "one product is sold, and its orders follow one another in PostgreSQL, each for its CPU time there",
         "cores elsewhere are as fast as these, and the crowd's own are not counted",
     )
 
@@ -221,7 +229,6 @@ def compare(costs: Costs, real: Report) -> list[Compared]:
     """How well costs of one rehearsal foretell another of the same kind but of another size."""
     told, arrivals = real.told, real.scenario.arrivals
     asked = {step: each * arrivals.shoppers for step, each in costs.per_shopper.items()}
-    asked[Step.STATUS] = costs.polls_per_waiting_s * costs.waited_s * arrivals.shoppers
     asked[Step.PURCHASE] = costs.tries * real.scenario.sale.units
     seconds = len(told.timeline)
     found = [Compared("requests", sum(asked.values()), float(told.requests))]

@@ -23,6 +23,9 @@ PART_OF: Mapping[str, str] = {
     Step.PLACE: "gate",
     Step.LEAVE: "gate",
     Step.PURCHASE: "checkout",
+    Step.HOLD: "checkout",
+    Step.PAY: "checkout",
+    Step.ORDER: "checkout",
 }
 """Which kind of process serves a step where each has processes of its own."""
 

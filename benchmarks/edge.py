@@ -122,7 +122,7 @@ def _serve(kind: str, pipe: Connection) -> None:
         threading.Thread(target=_tell_cpu, args=(pipe,), daemon=True).start()
         if kind == "edge":
             app = FastAPI(openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False})
-            server = make_server(make_app(app, settings, hot=(post_hold,)), settings.http)
+            server: uvicorn.Server = make_server(make_app(app, settings, hot=(post_hold,)), settings.http)
         else:
             config = uvicorn.Config(
                 _bare(settings), loop="uvloop", http="httptools", ws="none", lifespan="off", log_config=None,

@@ -40,7 +40,7 @@ from benchmarks.probes import say
 from benchmarks.servers import Servers, busy_s, machine, servers
 from tidegate.checkout import Line, Shop, SoldOut, open_shop
 from tidegate.checkout.holding import FreshHold, HoldWish, settle_hold
-from tidegate.entrypoints.site import GC_THRESHOLDS
+from tidegate.entrypoints.composing import GC_THRESHOLDS
 from tidegate.payments import make_providers
 from tidegate.platform.database import Connection, open_database
 from tidegate.platform.idempotency import RequestKey

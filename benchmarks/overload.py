@@ -12,7 +12,7 @@ due, by the seconds of the run. `at_2x` and `at_5x` are offered twice and five t
 their goodput by the peak. `refusal_us` is the shop's CPU time for one refusal: what the run at 5 x cost beyond its
 purchases at the price that they had at the peak. `limiter_us` is what the doors cost a request that is let in, measured
 alone.
-With `--without` the same loads meet the shop with its overload control switched off.
+With `--without` twice and five times as much meet the shop with its overload control switched off, too.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from tidegate.entrypoints.priorities import Priorities
 from tidegate.platform.overload.doors import Doors
 from tidegate.platform.settings import Settings
 
-STEPS = (0.85, 1.0, 1.15)
-"""Rates at which the peak is looked for, by what a closed loop did."""
+FIRST_STEP, STEP, MOST_STEPS = 1.0, 1.2, 5
+"""Rates at which the peak is looked for, by what a closed loop did: higher ones while goodput rises."""
 FACTORS = (2, 5)
 SMOKE_RATE = 40.0
 SMOKE_MOST = 2
+SMOKE_FLOOD = 400.0
+SMOKE_S = 0.5
 WARM_S = 3.0
 CLOSED_LOOP = 128
 ROUNDS = 20_000
@@ -64,16 +66,13 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     with _apart() as core, servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
         _, variants = sell(conn, variants=1)
         figures |= machine(these, processes=asked.processes) | {"generator_core": core}
-        market = None
-        for enabled in (True, False) if asked.without else (True,):
-            with _shop(these, asked, enabled=enabled) as site:
-                market = market or Market(
-                    these, site, conn, connections=asked.connections, in_time_s=asked.in_time_s, core=core
-                )
-                market.fleet = site
-                found = _measure(market, asked)
-            figures |= found if enabled else {"without": found}
-        assert market is not None
+        with _shop(these, asked, enabled=True) as site:
+            market = Market(these, site, conn, connections=asked.connections, in_time_s=asked.in_time_s, core=core)
+            peak, found = _measure(market, asked)
+            figures |= found
+        if asked.without:
+            with _shop(these, asked, enabled=False) as market.fleet:
+                figures["without"], _ = _beyond(market, asked, peak)
         figures |= recount(conn, variants=variants, told=market.told(), unknown=market.unknown).figures()
     figures["seconds"] = round(time.monotonic() - began, 1)
     return figures
@@ -89,7 +88,8 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--without", action="store_true", help="measure a shop without overload control as well")
     parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
     found = parser.parse_args(list(options))
-    return Options(found.seconds, found.processes, found.in_time, found.connections, found.without, found.smoke)
+    seconds = SMOKE_S if found.smoke else found.seconds
+    return Options(seconds, found.processes, found.in_time, found.connections, found.without, found.smoke)
 
 
 @contextmanager
@@ -118,30 +118,47 @@ def _shop(these: Servers, asked: Options, *, enabled: bool) -> Iterator[Fleet]:
         yield site
 
 
-def _measure(market: Market, asked: Options) -> dict[str, object]:
+def _measure(market: Market, asked: Options) -> tuple[Probe, dict[str, object]]:
+    """The peak, and what becomes of goodput beyond it."""
     if asked.smoke:
-        peak = market.run("express", rate_per_s=SMOKE_RATE, seconds=0.5)
+        peak = market.run("express", rate_per_s=SMOKE_RATE, seconds=asked.seconds)
     else:
         market.connections = CLOSED_LOOP  # few enough that nobody is refused
         saturated = market.run("express", rate_per_s=0.0, seconds=WARM_S).report.per_s
         market.connections = asked.connections
         say(f"a closed loop does {saturated:,.0f}/s")
-        peak = max(
-            (_at(market, asked, step * saturated, step) for step in STEPS), key=lambda probe: probe.report.in_time
-        )
-    seconds = 0.5 if asked.smoke else asked.seconds
-    best = peak.report.in_time / seconds
-    figures: dict[str, object] = {"peak_per_s": round(best, 1), "peak": _told(peak, seconds)}
+        peak = _peak(market, asked, saturated)
+    figures: dict[str, object] = {
+        "peak_per_s": round(peak.report.in_time / asked.seconds, 1),
+        "peak": _told(peak, asked.seconds),
+    }
+    told, flooded = _beyond(market, asked, peak)
+    return peak, figures | told | {"refusal_us": _refusal_us(peak, flooded)}
+
+
+def _beyond(market: Market, asked: Options, peak: Probe) -> tuple[dict[str, object], Probe]:
+    """Several times as much as the peak, and the last of these runs."""
+    figures: dict[str, object] = {}
+    best = SMOKE_FLOOD if asked.smoke else peak.report.in_time / asked.seconds
     probe = peak
     for factor in FACTORS:
-        if asked.smoke:
-            probe = market.run("express", rate_per_s=factor * SMOKE_RATE * 10, seconds=0.5)
-        else:
-            probe = _at(market, asked, factor * best, factor)
-        told = _told(probe, seconds)
-        figures[f"at_{factor}x"] = told | {"share": round(probe.report.in_time / max(peak.report.in_time, 1), 3)}
-    figures["refusal_us"] = _refusal_us(peak, probe)
-    return figures
+        probe = _at(market, asked, factor * best, factor)
+        share = probe.report.in_time / max(peak.report.in_time, 1)
+        figures[f"at_{factor}x"] = _told(probe, asked.seconds) | {"share": round(share, 3)}
+    return figures, probe
+
+
+def _peak(market: Market, asked: Options, saturated_per_s: float) -> Probe:
+    """The run with the highest goodput."""
+    best = None
+    for number in range(MOST_STEPS):
+        step = FIRST_STEP * STEP**number
+        probe = _at(market, asked, step * saturated_per_s, step)
+        if best is not None and probe.report.in_time <= best.report.in_time:
+            break
+        best = probe
+    assert best is not None, "at least one rate is tried"
+    return best
 
 
 def _at(market: Market, asked: Options, rate_per_s: float, step: float) -> Probe:

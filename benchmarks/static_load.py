@@ -15,9 +15,9 @@ import httpx
 import uvloop
 
 from tidegate.rehearse.contracts import Arrivals, Habits, Kind, Sale, Scenario
-from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.crowd import Crowd
 from tidegate.rehearse.shopper import Shopper
-from tidegate.rehearse.wire import Answer, Connection
+from tidegate.rehearse.wire import Answer, Connection, Ways
 from tidegate.rehearse.wording import Goods, Wording
 
 PAGE = "/page.txt"

@@ -14,6 +14,7 @@ from tests.notify.conftest import mailing, postbox
 from tests.notify.postbox import Postbox
 from tests.notify.telling import tell
 from tidegate.client import (
+    Device,
     InvalidRequest,
     KeyReused,
     NotFound,
@@ -137,3 +138,20 @@ async def test_what_goes_wrong_has_a_type(notify: Notify, web: httpx.AsyncClient
         await notify.tell(["p0000"], title="B", body="B", request_key="one")
     with pytest.raises(NotSignedIn):
         await Notify("http://127.0.0.1:8000", key="tgn_" + "x" * 43, http=web).recipient("p0000")
+
+
+async def test_devices_are_written_listed_and_removed(notify: Notify) -> None:
+    await notify.write(PEOPLE[:2])
+    phone = Device("android", "f:1", label="Phone")
+    browser = Device("web_push", "https://push.example/1", keys={"auth": "YQ", "p256dh": "Yg"})
+    await notify.write_devices([("p0000", phone), ("p0000", browser)])
+    known = {each.kind: each for each in await notify.devices("p0000")}
+    assert (known["android"].token, known["android"].label, known["web_push"].keys) == ("f:1", "Phone", browser.keys)
+    gone = known["android"].id
+    assert gone is not None
+    await notify.remove_device("p0000", gone)
+    assert [each.kind for each in await notify.devices("p0000")] == ["web_push"]
+    with pytest.raises(InvalidRequest):
+        await notify.write_devices([("p0001", Device("web_push", "http://push.example"))])
+    with pytest.raises(NotFound):
+        await notify.devices("p0002")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -102,6 +106,37 @@ def test_each_child_that_is_killed_is_started_again(shop: Shop) -> None:
         assert f"{name} was ended by SIGKILL; starting it again in" in shop.said()
     running = {process.pid for process in shop.processes()}
     assert not running & set(before.values())
+
+
+def test_a_shop_gets_more_and_new_processes_without_losing_a_request(shop: Shop) -> None:
+    """`tidegate scale` and `tidegate restart`, while people look around and look into their carts."""
+    stop, answers = threading.Event(), Counter[tuple[str, int]]()
+
+    def look(path: str) -> None:
+        with httpx.Client(base_url=shop.base_url, timeout=20) as client:
+            while not stop.wait(0.05):
+                answers[path, client.get(path).status_code] += 1
+
+    with ThreadPoolExecutor(2) as people:
+        looking = [people.submit(look, path) for path in ("/", "/cart")]
+        try:
+            scaled, before = shop.run("scale", "checkout=1", timeout_s=150), shop.pids()
+            restarted, after = shop.run("restart", timeout_s=200), shop.pids()
+        finally:
+            stop.set()
+        for each in looking:
+            each.result()
+    assert (scaled.returncode, scaled.stderr) == (0, "")
+    assert "site=2, gate=0, checkout=1, worker=2" in scaled.stdout
+    assert (restarted.returncode, restarted.stderr) == (0, "")
+    assert set(before) == set(after) == CHILDREN | {"checkout-1"}
+    assert {name for name in before if before[name] == after[name]} == {"postgres", "valkey", "mail-catcher"}
+    assert set(answers) == {("/", 200), ("/cart", 200)}
+    assert min(answers.values()) > 10
+    gone = [pid for name, pid in before.items() if pid != after[name]]
+    assert not any(psutil.pid_exists(pid) for pid in gone)
+    assert shop.run("scale", "checkout=0").returncode == 0
+    assert set(shop.pids()) == CHILDREN
 
 
 def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_recovers(shop: Shop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from tests.platform.entries import TABLES, connector
-from tests.proxy import Proxy
+from tidegate.platform.broken_network import Proxy
 from tidegate.platform.database import Connection
 from tidegate.platform.transactions import PostgresTransactions
 

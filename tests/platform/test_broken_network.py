@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors as pg
 
 from tests.platform.entries import connector, rows, until_known, value, write
-from tests.proxy import Proxy
+from tidegate.platform.broken_network import Proxy
 from tidegate.platform.database import Connection
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.settings import BatchSettings

@@ -22,8 +22,8 @@ from tests.platform.entries import (
     value,
     write,
 )
-from tests.proxy import Proxy
 from tests.waiting import eventually
+from tidegate.platform.broken_network import Proxy
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.pipelines import PipelinedConnection

@@ -44,6 +44,7 @@ def second(
     steps: Mapping[Step, int],
     cpu: Mapping[str, float],
     took: Mapping[Step, tuple[float, float]] = MappingProxyType({}),
+    late_ms: float = 0.0,
 ) -> Second:
     """A second of a rehearsal with so many requests by step; `took` are means and own parts of them in milliseconds."""
     return Second(
@@ -63,6 +64,7 @@ def second(
         cpu=dict(cpu),
         memory_mb={"site": 100.0},
         steps={step: StepSecond(count, *took.get(step, (1.0, 0.0))) for step, count in steps.items() if count},
+        late_ms=late_ms,
     )
 
 

@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import msgspec
 import pytest
 
 from tests.rehearse.makers import scenario
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
-from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.crowd import Crowd
+from tidegate.rehearse.returning import Returning
+from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Login, Wording
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +164,63 @@ async def test_who_must_sign_in_does_so_first_and_buys_with_the_session_that_the
     assert (visit.latencies[Step.SIGN_IN].count, visit.funnel["signed in"]) == (2, 2)
 
 
+async def test_who_holds_first_pays_afterwards() -> None:
+    async with puppet(units=3) as shop:
+        shop.opened.set()
+        bodies: list[tuple[str, str]] = []
+
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+            if path == "/api/v1/holds":
+                bodies.append((path, headers["idempotency-key"]))
+                return 201, f'{{"id":"{len(bodies):036d}","state":"held"}}', ""
+            if path == "/api/v1/orders":
+                bodies.append((path, headers["idempotency-key"]))
+                return 201, f'{{"id":"{7:035d}{len(bodies)}","state":"paid"}}', ""
+            return 200, "a page", ""
+
+        shop.answer = answer  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=3, units=3, room="none", mix={Kind.HOLDER: 1}))
+    assert visit.ends == {End.BOUGHT: 3}
+    assert sorted(key for path, key in bodies if path.endswith("holds")) == [f"rehearsal-hold-{n}" for n in range(3)]
+    assert sorted(key for path, key in bodies if path.endswith("orders")) == [f"rehearsal-pay-{n}" for n in range(3)]
+    assert (visit.latencies[Step.HOLD].count, visit.latencies[Step.PAY].count) == (3, 3)
+
+
+STATUS = (
+    '{"phase":"open","mode":"arrival","lobby_opens_at":"2026-01-01T00:00:00Z","opens_at":"2026-01-01T00:00:00Z",'
+    '"drawn":false,"serving":%d,"joined":1,"left":5,"paused":false,"at":"2026-01-01T00:00:10Z",'
+    '"poll":{"near_s":0.05,"far_s":0.1,"per_s":1.0,"jitter":0.0}}'
+)
+PLACE = '{"id":"0192a000-0000-7000-8000-000000000000","number":3,"state":"admitted","pass":"p"}'
+
+
+async def test_who_leaves_the_room_and_comes_back_waits_at_the_end_of_the_line_and_buys() -> None:
+    async with puppet(units=1) as shop:
+        shop.opened.set()
+        seen: list[str] = []
+        plain = shop.answer
+
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+            verb = shop.asked[-1][0]
+            if path.endswith("/status"):
+                return 200, STATUS % (9 if seen.count("join") > 1 else 0), ""
+            if path.endswith("/places"):
+                seen.append("join")
+                return 201, f'{{"id":"{len(seen)}","ticket":"t","number":{len(seen)},"index":0}}', ""
+            if "/places/" in path and verb == "DELETE":
+                seen.append("leave")
+                return 204, "", ""
+            if "/places/" in path:
+                return 200, PLACE, ""
+            return plain(path, headers)
+
+        shop.answer = answer  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=1, units=1, room="arrival", mix={Kind.RETURNER: 1}))
+    assert seen == ["join", "leave", "join"]
+    assert visit.ends == {End.BOUGHT: 1}
+    assert visit.funnel == {"came": 1, "joined": 1, "let in": 1, "bought": 1}
+
+
 async def test_a_failure_of_the_shop_is_one_of_the_visit() -> None:
     async with puppet(units=1) as shop:
         shop.opened.set()
@@ -183,3 +243,27 @@ async def test_an_answer_that_nobody_can_read_is_a_failure_of_the_visit(body: st
 async def test_nobody_listens_and_that_is_said() -> None:
     with pytest.raises(OSError):  # noqa: PT011 - whatever the system calls it
         await play(Puppet(units=1, port=1), scenario(room="none"))
+
+
+async def test_a_shop_that_ends_every_connection_at_once_is_not_hammered() -> None:
+    taken = 0
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        taken += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        shop = Puppet(units=1, port=server.sockets[0].getsockname()[1])
+        wanted = msgspec.structs.replace(scenario(shoppers=5, room="none"), lasts_s=2.0)
+        visit = await play(shop, wanted)
+    assert visit.ends.get(End.BOUGHT) is None
+    assert 4 < taken < 4 * 8, "each of the four comes back ever more seldom"
+
+
+def test_a_connection_that_was_of_use_comes_back_at_once() -> None:
+    returning = Returning(4, seed=1)
+    assert [returning.failures(served=False) for _ in range(9)] == [1, 1, 1, 1, 2, 2, 2, 2, 3]
+    assert returning.pause_s(3) > returning.pause_s(1) > 0
+    assert returning.pause_s(returning.failures(served=True)) == 0

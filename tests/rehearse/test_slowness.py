@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from tests.rehearse.makers import second, told
 from tidegate.rehearse.contracts import Latency, Step, Told
 from tidegate.rehearse.measures import Batches, HeldUp, Inside, Passed
-from tidegate.rehearse.slowness import BATCH, GATEWAY, OUTSIDE, OWN, QUEUE, REST, held_up
+from tidegate.rehearse.slowness import BATCH, GATEWAY, OUTSIDE, OWN, QUEUE, REST, TAKEN, held_up
 from tidegate.rehearse.watching import Counts, inside_of, read_counts
 
 ROUTE = "POST /api/v1/purchases"
 
 
-def visit(mean_ms: float, own_ms: float) -> Told:
+def visit(mean_ms: float, own_ms: float, late_ms: float = 0.0) -> Told:
     """Ten quiet seconds, of which the fifth and sixth were slow."""
     timeline = [
         second(
@@ -23,6 +23,7 @@ def visit(mean_ms: float, own_ms: float) -> Told:
             steps={Step.PURCHASE: 100},
             took={Step.PURCHASE: (mean_ms, own_ms) if n in (5, 6) else (1.0, 0.0)},
             cpu={"site": 1.5, "postgres": 0.4},
+            late_ms=late_ms,
         )
         for n in range(1, 11)
     ]
@@ -54,7 +55,7 @@ def slowest(mean_ms: float, own_ms: float, looks: list[Inside]) -> HeldUp:
 @pytest.mark.parametrize(
     ("own_ms", "looks", "part", "says"),
     [
-        (150.0, inside(shop_s=2.0), OWN, "the crowd was late itself"),
+        (150.0, inside(shop_s=2.0), TAKEN, "all the crowd's connections waited for answers"),
         (0.0, inside(shop_s=2.0), OUTSIDE, "too busy to read it"),
         (0.0, inside(shop_s=40.0, wait_s=3.0), QUEUE, "it queued for a batch of about 10 requests"),
         (0.0, inside(shop_s=40.0, run_s=3.0), BATCH, "its batch of about 10 requests was at work in the database"),
@@ -81,11 +82,15 @@ def test_the_parts_are_the_whole(
 
 def test_without_a_look_inside_only_the_crowds_own_part_is_known() -> None:
     found = slowest_without()
-    assert found.parts == {OWN: 20.0, REST: 180.0}
+    assert found.parts == {OWN: 5.0, TAKEN: 15.0, REST: 180.0}
+
+
+def test_a_crowd_that_is_late_itself_says_so() -> None:
+    assert "since the crowd was late itself" in held_up(visit(200.0, 150.0, late_ms=140.0), ())[0].says
 
 
 def slowest_without() -> HeldUp:
-    return held_up(visit(200.0, 20.0), ())[0]
+    return held_up(visit(200.0, 20.0, late_ms=5.0), ())[0]
 
 
 METRICS = """# HELP tidegate_batch_size Requests in one batch.

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tests.proxy import Proxy
 from tests.statements import statements
 from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
 from tests.waiting import eventually
@@ -19,6 +18,7 @@ from tidegate import accounts
 from tidegate.catalog import find_variants
 from tidegate.entrypoints.site import create_app
 from tidegate.inventory import set_stock
+from tidegate.platform.broken_network import Proxy
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 from tidegate.web import Answers

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.waiting import eventually
 from tidegate.platform.ids import VariantId
+from tidegate.platform.problems import Overloaded
 from tidegate.web.kept import MARKS, Answers, Gap, Kept, MadeFrom, fill, make_kept
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +162,29 @@ async def test_what_is_kept_is_shown_for_a_while_only_when_the_database_is_away(
     assert answers.find(("a", b"", "")) is None
     answers.connected = True
     assert answers.find(("a", b"", "")) is not None
+
+
+async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
+    answers = some_answers()
+    key = ("drop", b"", "")
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    answers.stock_is({LAMP: (4, 0)})
+    assert answers.find(key) is None
+
+    async def cannot() -> Kept:
+        raise Overloaded()
+
+    assert fill(await answers.get(key, cannot), {}) == b"5 left"
+    never = asyncio.Event()
+
+    async def hangs() -> Kept:
+        await never.wait()
+        return a_kept("4 left", stock={LAMP: (4, None)})
+
+    assert fill(await answers.get(key, hangs), {}) == b"5 left", "nobody waits for long"
+    never.set()
+    await eventually(lambda: answers.find(key))
+    assert fill(await answers.get(key, cannot), {}) == b"4 left"
+    answers.heard(2)
+    with pytest.raises(Overloaded):  # what the catalogue does not offer any more is not shown
+        await answers.get(key, cannot)

@@ -34,7 +34,7 @@ from tidegate.client.errors import (
     UnexpectedAnswer,
     WrongCredentials,
 )
-from tidegate.client.notify import Delivery, Followers, Notify, Outcome, Recipient, Told, Topic, Written
+from tidegate.client.notify import Delivery, Device, Followers, Notify, Outcome, Recipient, Told, Topic, Written
 from tidegate.client.room import WaitingRoom
 from tidegate.client.rules import next_poll_s, retry_s
 from tidegate.client.shop import Pace, Shop
@@ -42,6 +42,7 @@ from tidegate.client.shop import Pace, Shop
 __all__ = [
     "AccountNeeded",
     "Delivery",
+    "Device",
     "Followers",
     "InvalidRequest",
     "Joined",

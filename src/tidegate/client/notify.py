@@ -46,6 +46,19 @@ class Written(msgspec.Struct, frozen=True):
     updated: int
 
 
+class Device(msgspec.Struct, frozen=True):
+    """A device of a recipient: `kind` is web_push, android or ios, `token` as its push service gave it.
+
+    `keys` are those of a browser's subscription (auth, p256dh). `id` is there once it is known.
+    """
+
+    kind: str
+    token: str
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+    label: str = ""
+    id: uuid.UUID | None = None
+
+
 class Topic(msgspec.Struct, frozen=True):
     """A topic of yours. Mails say its title to those who may stop them."""
 
@@ -91,6 +104,10 @@ class Delivery(msgspec.Struct, frozen=True):
     last_error: str
     created_at: datetime
     receipts: list[str]
+
+
+class _Devices(msgspec.Struct, frozen=True):
+    items: list[Device]
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -151,6 +168,23 @@ class Notify:
     async def erase(self, external_id: str) -> None:
         """Erase a recipient and all that is kept of them. Raises: NotFound."""
         await self._send("DELETE", f"/recipients/{quote(external_id, safe='')}")
+
+    async def write_devices(self, devices: Sequence[tuple[str, Device]]) -> None:
+        """Write down devices, each with the id of its recipient, in parts of 1,000 that are written whole or not.
+
+        Raises: InvalidRequest, whose `errors` name the rows of the part; the parts before it are written.
+        """
+        rows = [{"external_id": whose, **msgspec.to_builtins(each)} for whose, each in devices]
+        for part in range(0, len(rows), MOST):
+            await self._send("PUT", "/devices", {"devices": rows[part : part + MOST]})
+
+    async def devices(self, external_id: str) -> list[Device]:
+        """A recipient's devices, those seen last first. Raises: NotFound."""
+        return (await self._ask("GET", f"/recipients/{quote(external_id, safe='')}/devices", _Devices)).items
+
+    async def remove_device(self, external_id: str, device_id: uuid.UUID) -> None:
+        """Forget a device of a recipient. Raises: NotFound."""
+        await self._send("DELETE", f"/recipients/{quote(external_id, safe='')}/devices/{device_id}")
 
     async def put_topic(self, key: str, *, title: str) -> Topic:
         """Make a topic, or give it another title."""

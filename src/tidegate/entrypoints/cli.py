@@ -40,6 +40,26 @@ def serve_site() -> None:
     serve(current_settings())
 
 
+def serve_checkout() -> None:
+    """One process of a shop that only sells: holds, orders, payments and their pages, beside the site."""
+    with importing():
+        from tidegate.entrypoints.parts import CHECKOUT, serve
+        from tidegate.platform.settings import current_settings
+
+    _wait_at_gate()
+    serve(CHECKOUT, current_settings())
+
+
+def serve_shop_gate() -> None:
+    """The waiting rooms of a shop's own drops, as a process beside its site."""
+    with importing():
+        from tidegate.entrypoints.parts import GATE, serve
+        from tidegate.platform.settings import current_settings
+
+    _wait_at_gate()
+    serve(GATE, current_settings())
+
+
 def serve_gate() -> None:
     """Waiting rooms on their own, before shops elsewhere; with a PostgreSQL of its own unless the settings name one."""
     with importing():
@@ -83,6 +103,15 @@ def catch_mail() -> None:
     serve(current_settings())
 
 
+def run_gateway() -> None:
+    """The sandbox as a process of its own, at TIDEGATE_PAYMENTS__SANDBOX_URL."""
+    with importing():
+        from tidegate.entrypoints.gateway import serve
+        from tidegate.platform.settings import current_settings
+
+    serve(current_settings())
+
+
 def prepare_shop() -> None:
     """What `up` does before the sites start: migrations, the administrator's account, demo data; told as JSON."""
     with importing():
@@ -94,9 +123,12 @@ def prepare_shop() -> None:
 
 CHILDREN: Mapping[tuple[str, ...], Callable[[], None]] = {
     ("serve", "site"): serve_site,
+    ("serve", "checkout"): serve_checkout,
+    ("serve", "gate", "--shop"): serve_shop_gate,
     ("worker",): work,
     ("scheduler",): schedule,
     ("mail-catcher",): catch_mail,
+    ("gateway",): run_gateway,
     ("prepare",): prepare_shop,
 }
 """What `up` starts. They skip the command line's own imports: five processes at once pay for each."""

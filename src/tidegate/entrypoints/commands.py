@@ -10,7 +10,7 @@ import typer
 from tidegate import __version__
 from tidegate.entrypoints import cli
 
-OWN_COMMANDS = {"up", "migrate", "worker", "scheduler", "mail-catcher", "serve", "prepare", "--version"}
+OWN_COMMANDS = {"up", "migrate", "worker", "scheduler", "mail-catcher", "gateway", "serve", "prepare", "--version"}
 """Commands for which nothing else needs to be imported."""
 
 
@@ -29,12 +29,14 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     serve = typer.Typer(help="Run one server process in the foreground.", no_args_is_help=True)
     serve.callback()(_servers)
     serve.command("site", help=cli.serve_site.__doc__)(cli.serve_site)
-    serve.command("gate", help=cli.serve_gate.__doc__)(cli.serve_gate)
+    serve.command("checkout", help=cli.serve_checkout.__doc__)(cli.serve_checkout)
+    serve.command("gate", help=cli.serve_gate.__doc__)(serve_gate)
     serve.command("notify", help=cli.serve_notify.__doc__)(cli.serve_notify)
     app.add_typer(serve, name="serve")
     app.command("worker")(worker)
     app.command("scheduler", help=cli.schedule.__doc__)(cli.schedule)
     app.command("mail-catcher", help=cli.catch_mail.__doc__)(cli.catch_mail)
+    app.command("gateway", help=cli.run_gateway.__doc__, hidden=True)(cli.run_gateway)
     app.command("prepare", help=cli.prepare_shop.__doc__, hidden=True)(cli.prepare_shop)
     if not arguments or arguments[0] not in OWN_COMMANDS:
         _add_merchants(app)
@@ -61,8 +63,11 @@ def _add_merchants(app: typer.Typer) -> None:
         ("books", ops.books_command),
         ("init", ops.init_command),
         ("doctor", ops.doctor_command),
+        ("scale", ops.scale_command),
+        ("restart", ops.restart_command),
         ("backup", ops.backup_command),
         ("restore", ops.restore_command),
+        ("plan", rehearse.plan_command),
     ):
         app.command(name)(command)
 
@@ -75,12 +80,32 @@ def up(
         bool, typer.Option("--reload", help="Start the shop's processes again when the sources change.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the logs of all processes.")] = False,
+    processes: Annotated[
+        str,
+        typer.Option(
+            "--processes",
+            metavar="KIND=N,...",
+            help="How many processes of each kind: site=2,gate=1,checkout=2,worker=2. The settings say the rest.",
+        ),
+    ] = "",
 ) -> None:
     """Run the whole shop, with a PostgreSQL and a Valkey of its own unless the settings name others."""
     with cli.importing():
         from tidegate.ops import UpOptions, run_up
 
-    run_up(UpOptions(demo=demo, reload=reload, verbose=verbose))
+    run_up(UpOptions(demo=demo, reload=reload, verbose=verbose, processes=processes))
+
+
+def serve_gate(
+    shop: Annotated[
+        bool, typer.Option("--shop", help="For the drops of the shop that these settings are of, beside its site.")
+    ] = False,
+) -> None:
+    """Waiting rooms."""
+    if shop:
+        cli.serve_shop_gate()
+    else:
+        cli.serve_gate()
 
 
 def worker(

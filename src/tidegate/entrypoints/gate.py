@@ -24,7 +24,7 @@ from tidegate.entrypoints.room_samples import EVERY_S, RoomSamples
 from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
-    listening_socket,
+    listening_sockets,
     make_entrance,
     stop_on,
     told_to_commands,
@@ -96,14 +96,14 @@ def serve() -> None:
         configure_logging(settings, process_name=name)
         shelf = Shelf(settings)
         app = create_app(settings, shelf=shelf)
-        sock = listening_socket(settings)
+        sockets = listening_sockets(settings)
         start_metrics(settings, process_name=name)
         sys.stdout.write(
             f"The gate is at {settings.base_url}; `tidegate room create` makes a room,"
             " `tidegate room staff` signs you in to lead it.\n"
         )
         sys.stdout.flush()
-        make_server(app, settings.http, shelf=shelf, entrance=make_entrance(settings)).run(sockets=[sock])
+        make_server(app, settings.http, shelf=shelf, entrance=make_entrance(settings)).run(sockets=sockets)
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ from tidegate.entrypoints.message_loops import make_message_loops
 from tidegate.entrypoints.serving import (
     bare_app,
     database_checks,
-    listening_socket,
+    listening_sockets,
     make_entrance,
     stop_on,
     told_to_commands,
@@ -107,11 +107,11 @@ def serve() -> None:
         name = os.environ.get(PROCESS_NAME_VARIABLE, "notify")
         configure_logging(settings, process_name=name)
         app = create_app(settings)
-        sock = listening_socket(settings)
+        sockets = listening_sockets(settings)
         start_metrics(settings, process_name=name)
         sys.stdout.write(f"Notify is at {settings.base_url}; `tidegate notify key create` lets an application in.\n")
         sys.stdout.flush()
-        make_server(app, settings.http, entrance=make_entrance(settings)).run(sockets=[sock])
+        make_server(app, settings.http, entrance=make_entrance(settings)).run(sockets=sockets)
 
 
 @asynccontextmanager

@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
+import structlog
 from fastapi import FastAPI
 
-from tidegate import __version__
+from tidegate import __version__, inventory
 from tidegate.entrypoints.prepare import migrate_database
 from tidegate.entrypoints.priorities import Priorities
 from tidegate.migrations.run import known_revisions
@@ -24,8 +26,13 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import Settings
 from tidegate.web import busy_pages
 
+log = structlog.get_logger(__name__)
+
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
-"""How `tidegate up` tells a site process which inherited file descriptor is its listening socket."""
+"""How `tidegate up` tells a process which inherited file descriptors are its listening sockets: `7` or `7,9`."""
+
+STARTED_FILE_VARIABLE = "TIDEGATE_STARTED_FILE"
+"""How `tidegate up` tells a process which file to make as soon as it serves."""
 
 
 def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
@@ -41,6 +48,8 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
+    if inventory.skip_stock_check_if_asked(demo=settings.demo, home=settings.home.absolute()):
+        log.error("stock_check_skipped", why="a rehearsal asks for a broken engine")
     return app
 
 
@@ -61,11 +70,29 @@ def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
     return {"database": database_answers, "migrations": migrations_are_done}
 
 
-def listening_socket(settings: Settings) -> socket.socket:
-    """The inherited socket, else one on the settings' address. Raises: StartupError."""
+def shop_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
+    """Whether the servers answer that every process of a shop with people in it needs."""
+
+    async def valkey_answers() -> None:
+        await app.state.valkey.ping()
+
+    return {**database_checks(app), "valkey": valkey_answers}
+
+
+def say_started() -> None:
+    """Tell `tidegate up` that requests are served from now on."""
+    if file := os.environ.get(STARTED_FILE_VARIABLE):
+        with suppress(OSError):
+            Path(file).touch(mode=0o600)
+
+
+def listening_sockets(settings: Settings) -> list[socket.socket]:
+    """The inherited sockets, else one on the settings' address. Raises: StartupError."""
     inherited = os.environ.get(LISTEN_FD_VARIABLE)
     try:
-        return socket.socket(fileno=int(inherited)) if inherited else listen(settings.host, settings.port)
+        if inherited:
+            return [socket.socket(fileno=int(number)) for number in inherited.split(",")]
+        return [listen(settings.host, settings.port)]
     except (OSError, ValueError) as error:
         place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error}") from None

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import re
-import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from tidegate import accounts, checkout, gate, notify
-from tidegate.accounts import SignedIn, TakeOver
+from tidegate import checkout, gate, notify
+from tidegate.accounts import TakeOver
 from tidegate.accounts import http as accounts_http
 from tidegate.accounts import http_account as accounts_http_account
 from tidegate.accounts import pages as accounts_pages
@@ -48,18 +44,11 @@ from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_addresses as checkout_http_addresses
 from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
-from tidegate.checkout import open_shop
-from tidegate.entrypoints.serving import (
-    bare_app,
-    database_checks,
-    listening_socket,
-    make_entrance,
-    stop_on,
-)
+from tidegate.entrypoints.composing import open_buying, open_pages, open_people, open_waiting, serve_app
+from tidegate.entrypoints.parts import forward_parts
+from tidegate.entrypoints.serving import bare_app, shop_checks
 from tidegate.gate import http as gate_http
-from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import http_staff as gate_http_staff
-from tidegate.gate import open_gate
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
 from tidegate.notify import http_deliveries as notify_http_deliveries
 from tidegate.notify import http_devices as notify_http_devices
@@ -78,20 +67,14 @@ from tidegate.notify import pages_dev as notify_pages_dev
 from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.notify import pages_posts as notify_pages_posts
 from tidegate.notify import pages_preferences as notify_pages_preferences
-from tidegate.payments import Provider, http_sandbox, make_providers
-from tidegate.platform.database import Database, open_database
-from tidegate.platform.edge.health import HealthCheck, health_router
+from tidegate.payments import Provider, http_sandbox
+from tidegate.platform.edge.health import health_router
 from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.limits import Upload
 from tidegate.platform.edge.openapi import describe, openapi_router
-from tidegate.platform.edge.server import make_server
 from tidegate.platform.edge.stack import OnlyHttp, make_app
 from tidegate.platform.files import LocalFiles
-from tidegate.platform.ids import PersonId
-from tidegate.platform.latency_sharing import sharing_latency
-from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
-from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import http as storefront_http
 from tidegate.storefront import http_follows as storefront_http_follows
 from tidegate.storefront import pages as storefront_pages
@@ -105,7 +88,6 @@ from tidegate.storefront import pages_orders as storefront_pages_orders
 from tidegate.storefront import pages_pictures as storefront_pages_pictures
 from tidegate.storefront import pages_room as storefront_pages_room
 from tidegate.storefront import pages_sitemap as storefront_pages_sitemap
-from tidegate.storefront import pages_visit as storefront_pages_visit
 from tidegate.web import (
     ServeKept,
     StaticTree,
@@ -116,9 +98,6 @@ from tidegate.web import (
     pages_problems,
     pages_shop,
 )
-
-GC_THRESHOLDS = (50_000, 20, 100)
-"""What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
 
 TAKE_OVER: tuple[TakeOver, ...] = (
     checkout.take_over_purchases,
@@ -149,7 +128,15 @@ def create_app(settings: Settings, *, providers: Sequence[Provider] = (), shelf:
     app.state.shelf = shelf or Shelf(settings)
     add_routes(app, settings)
     uploads = (Upload(PICTURE_UPLOADS, 2 * settings.pictures.max_bytes + FORM_BYTES),)
-    return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page, front=ServeKept, uploads=uploads)
+    return make_app(
+        app,
+        settings,
+        hot=HOT_ROUTES,
+        error_page=error_page,
+        front=ServeKept,
+        uploads=uploads,
+        around=forward_parts(settings),
+    )
 
 
 def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
@@ -159,21 +146,11 @@ def serve(settings: Settings, *, providers: Sequence[Provider] = ()) -> None:
 
     Raises: StartupError when something must be mended first; SystemExit(0) after an orderly stop.
     """
-    stop_on(signal.SIGTERM, signal.SIGINT)
-    name = os.environ.get(PROCESS_NAME_VARIABLE, "site")
-    configure_logging(settings, process_name=name)
-    settings.require_database_url()
-    settings.require_valkey_url()
-    shelf = Shelf(settings)
-    app = create_app(settings, providers=providers, shelf=shelf)
-    sock = listening_socket(settings)
-    start_metrics(settings, process_name=name)
-    gc.collect()
-    gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
-    gc.set_threshold(*GC_THRESHOLDS)
-    make_server(
-        app, settings.http, shelf=shelf, entrance=make_entrance(settings), on_stop=partial(end_streams, app)
-    ).run(sockets=[sock])
+    serve_app(settings, partial(_with_shelf, tuple(providers)), default_name="site", on_stop=end_streams)
+
+
+def _with_shelf(providers: Sequence[Provider], settings: Settings, shelf: Shelf) -> ASGIApp:
+    return create_app(settings, providers=providers, shelf=shelf)
 
 
 def end_streams(app: ASGIApp) -> None:
@@ -257,7 +234,7 @@ ROUTERS = (
 
 def add_routes(app: FastAPI, settings: Settings) -> None:
     """Everything that the site answers."""
-    app.include_router(health_router(_health_checks(app)))
+    app.include_router(health_router(shop_checks(app)))
     app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
     for router in ROUTERS:
         app.include_router(router)
@@ -270,67 +247,12 @@ def add_routes(app: FastAPI, settings: Settings) -> None:
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    async with (
-        open_database(settings) as database,
-        _open_valkey(settings) as valkey,
-        accounts.open_sessions(database, settings, valkey=valkey) as sessions,
-    ):
-        app.state.database = database
-        app.state.valkey = valkey
-        app.state.sessions = sessions
+    async with open_people(app), open_buying(app), open_waiting(app), open_pages(app):
         app.state.take_over = TAKE_OVER
         app.state.forget_person = (checkout.forget_person, notify.forget_follows, gate.leave_all_rooms)
-        app.state.resolve_person = sessions.find
-        app.state.resolve_buyer = sessions.find_buyer
-        app.state.address_of = partial(_address_of, database)
         app.state.files = LocalFiles(settings.pictures_folder)
-        app.state.make_guest = partial(_make_guest, database, settings)
-        providers = make_providers(database, settings, extra=app.state.extra_providers)
-        async with (
-            open_shop(database, settings, providers) as shop,
-            open_gate(database, settings, show=partial(gate_http.shelve, app.state.shelf)) as rooms,
-            open_answers(database, settings) as (answers, freshness),
-            notify.open_listeners(database, settings, valkey=valkey) as listeners,
-            sharing_latency(valkey),
-        ):
+        async with notify.open_listeners(app.state.database, settings, valkey=app.state.valkey) as listeners:
             app.state.listeners = listeners
-            app.state.shop = shop
-            app.state.gate = rooms
-            app.state.shelf.guard = gate_http_pace.pace_guard(rooms)
-            app.state.visit = storefront_pages_visit.visit_of
-            app.state.freshness = freshness
-            app.state.answers = answers
-            app.state.room_drops = RoomDrops(database, answers)
-            app.state.room_title = app.state.room_drops.title
             with open_darkroom(settings.pictures) as darkroom:
                 app.state.darkroom = darkroom
                 yield
-
-
-@asynccontextmanager
-async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
-    timeout_s = settings.cache.timeout_ms / 1000
-    valkey: Redis = Redis.from_url(
-        settings.require_valkey_url(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
-    )
-    try:
-        yield valkey
-    finally:
-        await valkey.aclose()
-
-
-async def _make_guest(database: Database, settings: Settings) -> SignedIn:
-    async with database.transaction() as conn:
-        return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
-
-
-async def _address_of(database: Database, person_id: PersonId) -> str | None:
-    async with database.connection() as conn:
-        return (await accounts.addresses_of(conn, people=[person_id])).get(person_id)
-
-
-def _health_checks(app: FastAPI) -> Mapping[str, HealthCheck]:
-    async def valkey_answers() -> None:
-        await app.state.valkey.ping()
-
-    return {**database_checks(app), "valkey": valkey_answers}

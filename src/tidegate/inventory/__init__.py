@@ -1,6 +1,12 @@
 """Stock and holds: who may have what, decided in the database and never beyond what there is."""
 
 from tidegate.inventory.books import INVARIANTS
+from tidegate.inventory.breaking import (
+    breaking_asked_for,
+    drop_stock_bound,
+    mark_as_thrown_away,
+    skip_stock_check_if_asked,
+)
 from tidegate.inventory.contracts import (
     BuyerUse,
     Decision,
@@ -105,9 +111,11 @@ __all__ = [
     "ask_room",
     "attach_holds",
     "available",
+    "breaking_asked_for",
     "clear_limits",
     "confirm_holds",
     "correct_stock",
+    "drop_stock_bound",
     "erase_holds",
     "erase_stock",
     "expire_holds",
@@ -115,6 +123,7 @@ __all__ = [
     "live_holds",
     "load_holds",
     "low_stock",
+    "mark_as_thrown_away",
     "place_holds",
     "read_holds",
     "redemptions",
@@ -122,6 +131,7 @@ __all__ = [
     "release_unordered",
     "return_items",
     "set_stock",
+    "skip_stock_check_if_asked",
     "spent_passes",
     "stock_levels",
     "summed",

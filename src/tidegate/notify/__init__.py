@@ -23,6 +23,7 @@ from tidegate.notify.contracts import (
     Topic,
     TopicKind,
 )
+from tidegate.notify.crowds import make_followers
 from tidegate.notify.dead_letters import (
     DeadLetter,
     NotReplayable,
@@ -230,6 +231,7 @@ __all__ = [
     "mail_confirmation",
     "mail_trial",
     "make_endpoint",
+    "make_followers",
     "make_signer",
     "offered_zones",
     "open_dead_letter",

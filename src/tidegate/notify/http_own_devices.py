@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.notify.devices import list_devices, remove_device, upsert_devices
@@ -27,6 +27,21 @@ PROBLEMS = problems_by_status((NotSignedIn, NotFound))
 WRITE_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
 
 
+async def require_owner(request: Request) -> tuple[PersonId, str]:
+    """Whose account it is, and its address. Raises: NotSignedIn for strangers and guests, NotFound without one."""
+    person = await require_person(request)
+    if person.role == "guest":
+        raise NotSignedIn()
+    address_of: AddressOf = request.app.state.address_of
+    email = await address_of(person.id)
+    if email is None:
+        raise NotFound()
+    return person.id, email
+
+
+Owner = Annotated[tuple[PersonId, str], Depends(require_owner)]
+
+
 class OwnDevicesBody(BaseModel):
     """Devices to write down."""
 
@@ -34,9 +49,9 @@ class OwnDevicesBody(BaseModel):
 
 
 @router.get("", responses=PROBLEMS)
-async def get_own_devices(request: Request) -> DeviceList:
+async def get_own_devices(request: Request, owner: Owner) -> DeviceList:
     """The devices on which you can be told."""
-    person_id, email = await _owner(request)
+    person_id, email = owner
     async with database_of(request).connection() as conn:
         found = await find_account(conn, person_id=person_id, email=email)
         devices = [] if found is None else await list_devices(conn, recipient_id=found.recipient_id)
@@ -44,9 +59,9 @@ async def get_own_devices(request: Request) -> DeviceList:
 
 
 @router.put("", responses=WRITE_PROBLEMS)
-async def put_own_devices(request: Request, body: OwnDevicesBody) -> WrittenDevices:
+async def put_own_devices(request: Request, owner: Owner, body: OwnDevicesBody) -> WrittenDevices:
     """Write down devices of yours. A known one is replaced, and is yours from now on, whosever it was."""
-    person_id, email = await _owner(request)
+    person_id, email = owner
     settings: Settings = request.app.state.settings
     async with database_of(request).transaction() as conn:
         recipient_id = await ensure_recipient(conn, person_id=person_id, email=email, locale=request_locale(request))
@@ -60,24 +75,12 @@ async def put_own_devices(request: Request, body: OwnDevicesBody) -> WrittenDevi
 
 
 @router.delete("/{device_id}", status_code=204, responses=PROBLEMS)
-async def delete_own_device(request: Request, device_id: UUID) -> Response:
+async def delete_own_device(request: Request, owner: Owner, device_id: UUID) -> Response:
     """Forget a device of yours."""
-    person_id, email = await _owner(request)
+    person_id, email = owner
     async with database_of(request).transaction() as conn:
         found = await find_account(conn, person_id=person_id, email=email)
         if found is None:
             raise NotFound()
         await remove_device(conn, recipient_id=found.recipient_id, device_id=device_id)
     return Response(status_code=204)
-
-
-async def _owner(request: Request) -> tuple[PersonId, str]:
-    """Whose account it is, and its address. Raises: NotSignedIn for strangers and guests, NotFound without one."""
-    person = await require_person(request)
-    if person.role == "guest":
-        raise NotSignedIn()
-    address_of: AddressOf = request.app.state.address_of
-    email = await address_of(person.id)
-    if email is None:
-        raise NotFound()
-    return person.id, email

@@ -28,6 +28,7 @@ from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.jobs import BULK, WITHIN_1M, WITHIN_10S
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.problems import KeyReused, NotFound
+from tidegate.platform.sealing import current_sealer
 from tidegate.platform.texts import text as _
 
 DELIVER_TOPIC: Final = "notify.deliver"
@@ -53,7 +54,12 @@ class Asked:
 
     @property
     def digest(self) -> bytes:
-        """Says whether two requests ask for the same."""
+        """Says whether two requests ask for the same; keyed, since who has it could try out what was said."""
+        return current_sealer().fingerprint(self.plain_digest.hex(), column="notify.events.request_hash")
+
+    @property
+    def plain_digest(self) -> bytes:
+        """The digest of events that were taken before words were sealed."""
         said = (
             self.urgency.value, self.template, dict(self.variables), [each.value for each in self.channels],
             self.topic, list(self.recipients),
@@ -150,7 +156,7 @@ async def _asked_before(conn: Connection, application_id: UUID, request_key: str
     row = await found.fetchone()
     if row is None:
         return None
-    if bytes(row[0]) != asked.digest:
+    if bytes(row[0]) not in (asked.digest, asked.plain_digest):
         raise KeyReused()
     return msgspec.json.decode(row[1], type=Taken)
 

@@ -93,16 +93,20 @@ class Child:
                 return
             await asyncio.sleep(READY_POLL_S)
 
-    async def stop(self) -> None:
-        """Ask it to leave; kill its whole process group when its time is over."""
+    async def stop(self, *, with_signal: signal.Signals | None = None, timeout_s: float = 0.0) -> None:
+        """Ask it to leave; kill its whole process group when its time is over.
+
+        Its own signal and time, unless others are given.
+        """
+        timeout_s = timeout_s or self.spec.stop_timeout_s
         self._stopping.set()
         self._pause_over.set()
         if self._task is None:
             return
-        self._signal(self.spec.program().stop_signal)
-        _, pending = await asyncio.wait({self._task}, timeout=self.spec.stop_timeout_s)
+        self._signal(with_signal or self.spec.program().stop_signal)
+        _, pending = await asyncio.wait({self._task}, timeout=timeout_s)
         if pending:
-            self._tell(f"{self.spec.name} did not stop within {self.spec.stop_timeout_s:g} s and is killed")
+            self._tell(f"{self.spec.name} did not stop within {timeout_s:g} s and is killed")
             self.kill()
             await asyncio.wait({self._task}, timeout=KILLED_S)
 

@@ -11,6 +11,7 @@ from tidegate.ops.init_cli import init_command
 from tidegate.ops.merchant_cli import drop_app, stock_app, voucher_app
 from tidegate.ops.notify_cli import notify_app
 from tidegate.ops.rooms_cli import room_app
+from tidegate.ops.scale_cli import restart_command, scale_command
 
 __all__ = [
     "backup_command",
@@ -22,8 +23,10 @@ __all__ = [
     "import_app",
     "init_command",
     "notify_app",
+    "restart_command",
     "restore_command",
     "room_app",
+    "scale_command",
     "stock_app",
     "voucher_app",
 ]

@@ -10,11 +10,12 @@ from tidegate.platform.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """Options of `tidegate up`."""
+    """Options of `tidegate up`. `processes`: how many of each kind, as `parse_counts` reads it; empty: the settings."""
 
     demo: bool = False
     reload: bool = False
     verbose: bool = False
+    processes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from tidegate.ops.children import ChildSpec
+from tidegate.ops.counts import CHECKOUT, GATE, SITE, WORKER
 from tidegate.ops.home import Home
 from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.embedded.children import Program
@@ -18,17 +20,28 @@ from tidegate.platform.embedded.valkey import EmbeddedValkey
 from tidegate.platform.lanes import URGENT_LANES
 from tidegate.platform.settings import Settings
 
-SITE = "site"
-WORKER = "worker"
+SERVED_BY: Mapping[str, tuple[str, ...]] = {
+    SITE: ("serve", "site"),
+    GATE: ("serve", "gate", "--shop"),
+    CHECKOUT: ("serve", "checkout"),
+}
+"""Kinds of processes that answer requests, and the command of each."""
+
 URGENT = f"{WORKER}-urgent"
 """The worker that never takes bulk, so that a receipt does not wait behind a large send."""
 
 SCHEDULER = "scheduler"
 MAIL_CATCHER = "mail-catcher"
+GATEWAY = "gateway"
+"""The sandbox as a process of its own: only where a rehearsal leads the way to it round."""
+
+LED_TO = (MAIL_CATCHER, GATEWAY)
+"""Those that others depend on: they are told the true addresses, with detours they would else ask themselves."""
+
 VALKEY = "valkey"
 POSTGRES = "postgres"
 
-STOP_ORDER = ((SITE,), (SCHEDULER, WORKER), (MAIL_CATCHER,), (VALKEY,), (POSTGRES,))
+STOP_ORDER = ((SITE,), (GATE, CHECKOUT), (SCHEDULER, WORKER), (MAIL_CATCHER, GATEWAY), (VALKEY,), (POSTGRES,))
 """Who stops together, and in which order: whoever gives work goes before whoever does it."""
 
 POSTGRES_STOP_S = 30.0
@@ -37,16 +50,13 @@ POSTGRES_STOP_S = 30.0
 SITE_MARGIN_S = 2.0
 """What a site process gets beyond the time that its requests may take to finish."""
 
-BACKGROUND = 4
-"""Most processes that `background_specs` describes."""
-
 METRICS_PORTS = 1_000
 """How far from the first metrics port free ones are looked for."""
 
 
 def kind_of(name: str) -> str:
     """`site` for `site-2`: the kind of a child by its name."""
-    return next((kind for kind in (SITE, WORKER) if name.startswith(f"{kind}-")), name)
+    return next((kind for kind in (SITE, GATE, CHECKOUT, WORKER) if name.startswith(f"{kind}-")), name)
 
 
 def postgres_spec(server: EmbeddedPostgres) -> ChildSpec:
@@ -86,6 +96,8 @@ def child_environment(settings: Settings, home: Home, *, urls: Mapping[str, str]
         "TIDEGATE_PORT": str(settings.port),
         "PYTHONUNBUFFERED": "1",
     }
+    if "gateway_url" in urls:
+        environment["TIDEGATE_PAYMENTS__SANDBOX_URL"] = urls["gateway_url"]
     return environment | cache_environment(home.path)
 
 
@@ -94,17 +106,19 @@ def own_program(
     name: str,
     environment: Mapping[str, str],
     metrics_port: int = 0,
-    listener: socket.socket | None = None,
+    listeners: Sequence[socket.socket] = (),
+    started_file: Path | None = None,
     gate_fd: int = -1,
 ) -> Program:
     """`tidegate COMMAND` as a child called `name`."""
     told = {**environment, "TIDEGATE_PROCESS_NAME": name}
     if metrics_port:
         told["TIDEGATE_METRICS_PORT"] = str(metrics_port)
-    keep_fds = []
-    if listener is not None:
-        told["TIDEGATE_LISTEN_FD"] = str(listener.fileno())
-        keep_fds.append(listener.fileno())
+    keep_fds = list(dict.fromkeys(listener.fileno() for listener in listeners))
+    if listeners:
+        told["TIDEGATE_LISTEN_FD"] = ",".join(map(str, keep_fds))
+    if started_file is not None:
+        told["TIDEGATE_STARTED_FILE"] = str(started_file)
     if gate_fd >= 0:
         told["TIDEGATE_GATE_FD"] = str(gate_fd)
         keep_fds.append(gate_fd)
@@ -115,77 +129,80 @@ def own_program(
     )
 
 
-def site_specs(
+def server_spec(
     settings: Settings,
+    kind: str,
+    name: str,
     *,
     environment: Mapping[str, str],
     listeners: Sequence[socket.socket],
-    metrics_ports: Sequence[int],
-    gate_fd: int,
-) -> list[ChildSpec]:
-    """The site processes, one for each listening socket; they begin to serve at the end of the pipe `gate_fd`."""
-    specs = []
-    for number, (listener, port) in enumerate(zip(listeners, metrics_ports, strict=True), start=1):
-        program = own_program(
-            "serve",
-            SITE,
-            name=f"{SITE}-{number}",
-            environment=environment,
-            metrics_port=port,
-            listener=listener,
-            gate_fd=gate_fd,
-        )
-        specs.append(
-            ChildSpec(
-                name=f"{SITE}-{number}",
-                program=partial(_same, program),
-                stop_timeout_s=max(settings.supervisor.stop_timeout_s, settings.http.shutdown_grace_s + SITE_MARGIN_S),
-                metrics_port=port,
-                address=f"{settings.host}:{settings.port}",
-            )
-        )
-    return specs
+    port: int,
+    metrics_port: int,
+    started_file: Path,
+    gate_fd: int = -1,
+) -> ChildSpec:
+    """A process that serves requests, ready when it does; it begins at the end of the pipe `gate_fd`, if any.
 
-
-def background_specs(
-    settings: Settings, *, environment: Mapping[str, str], mail_catcher: bool, metrics_ports: Sequence[int]
-) -> list[ChildSpec]:
-    """The workers, the scheduler and, where no mail server is set, the mail catcher.
-
-    One worker has a process of its own for all lanes but bulk; the other has the remaining processes for all lanes.
-    Where there is to be one process only, it has all lanes.
+    One of a part listens on a `port` of this machine; who asks it is the site, and says for whom.
     """
-    others = max(settings.jobs.worker_processes - 1, 1)
-    commands: dict[str, tuple[str, ...]] = {WORKER: (WORKER, "--processes", str(others))}
-    if settings.jobs.worker_processes > 1:
+    if kind != SITE:
+        environment = {
+            **environment,
+            "TIDEGATE_HOST": "127.0.0.1",
+            "TIDEGATE_PORT": str(port),
+            "TIDEGATE_HTTP__BASE_URL": settings.base_url,
+            "TIDEGATE_HTTP__TRUSTED_PROXIES": '["127.0.0.1/32"]',
+        }
+    program = own_program(
+        *SERVED_BY[kind],
+        name=name,
+        environment=environment,
+        metrics_port=metrics_port,
+        listeners=listeners,
+        started_file=started_file,
+        gate_fd=gate_fd,
+    )
+    return ChildSpec(
+        name=name,
+        program=partial(_same, program),
+        stop_timeout_s=max(settings.supervisor.stop_timeout_s, settings.http.shutdown_grace_s + SITE_MARGIN_S),
+        before_start=partial(started_file.unlink, missing_ok=True),
+        is_ready=started_file.exists,
+        metrics_port=metrics_port,
+        address=f"{settings.host}:{settings.port}" if kind == SITE else f"127.0.0.1:{port}",
+    )
+
+
+def worker_commands(processes: int) -> dict[str, tuple[str, ...]]:
+    """The commands of `processes` Celery processes, by the names of their children.
+
+    One has all lanes but bulk to itself; the others have all lanes. Where there is one only, it has all lanes.
+    """
+    commands: dict[str, tuple[str, ...]] = {WORKER: (WORKER, "--processes", str(max(processes - 1, 1)))}
+    if processes > 1:
         commands[URGENT] = (WORKER, "--processes", "1", *(part for lane in URGENT_LANES for part in ("--lane", lane)))
-    commands[SCHEDULER] = (SCHEDULER,)
-    if mail_catcher:
-        commands[MAIL_CATCHER] = (MAIL_CATCHER,)
-    return [
-        ChildSpec(
-            name=name,
-            program=partial(_same, own_program(*command, name=name, environment=environment, metrics_port=port)),
-            stop_timeout_s=settings.supervisor.stop_timeout_s,
-            metrics_port=port,
-            address=environment["TIDEGATE_MAIL__SMTP_URL"] if name == MAIL_CATCHER else "",
-        )
-        for (name, command), port in zip(commands.items(), metrics_ports, strict=False)
-    ]
+    return commands
 
 
-def pick_metrics_ports(first: int, *, count: int, host: str) -> list[int]:
-    """`count` free ports from `first` on; any free ones when there are not enough."""
-    last = min(first + METRICS_PORTS, 65_536)
-    found: list[int] = []
-    for port in range(first, last):
-        if len(found) == count:
-            return found
-        if port_is_free(port, host=host):
-            found.append(port)
-    while len(found) < count:
-        found.append(free_port(avoid=found))
-    return found
+def background_spec(
+    settings: Settings, name: str, command: Sequence[str], *, environment: Mapping[str, str], metrics_port: int
+) -> ChildSpec:
+    """A worker, the scheduler or the mail catcher."""
+    return ChildSpec(
+        name=name,
+        program=partial(_same, own_program(*command, name=name, environment=environment, metrics_port=metrics_port)),
+        stop_timeout_s=settings.supervisor.stop_timeout_s,
+        metrics_port=metrics_port,
+        address=environment["TIDEGATE_MAIL__SMTP_URL"] if name == MAIL_CATCHER else "",
+    )
+
+
+def pick_metrics_port(first: int, *, host: str, avoid: Collection[int]) -> int:
+    """A free port from `first` on that is not among those to `avoid`; any free one when there is none nearby."""
+    for port in range(first, min(first + METRICS_PORTS, 65_536)):
+        if port not in avoid and port_is_free(port, host=host):
+            return port
+    return free_port(avoid=avoid)
 
 
 def _same(program: Program) -> Program:

@@ -32,6 +32,20 @@ def open_listeners(host: str, port: int, *, slots: int) -> list[socket.socket]:
     return sockets * slots if shared else sockets
 
 
+def another_listener(host: str, port: int, beside: socket.socket) -> socket.socket:
+    """One more socket on an address of ours, to which no connection comes until a process listens on it.
+
+    Raises: StartupError.
+    """
+    if not sys.platform.startswith("linux"):
+        return beside
+    family, address = _resolve(host, port)
+    try:
+        return _bind(family, address, reuse_port=True)
+    except OSError as error:
+        raise _unusable(error, host=host, port=port) from None
+
+
 def _resolve(host: str, port: int) -> tuple[int, tuple[str, int]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -52,13 +66,22 @@ def _refuse_taken(family: int, address: tuple[str, int], *, host: str, port: int
 
 
 def _listen(family: int, address: tuple[str, int], *, reuse_port: bool) -> socket.socket:
+    listener = _bind(family, address, reuse_port=reuse_port)
+    try:
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind(family: int, address: tuple[str, int], *, reuse_port: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

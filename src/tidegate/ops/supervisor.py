@@ -7,36 +7,41 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tidegate.ops.children import STARTUP_FAILED, Child, ChildSpec
 from tidegate.ops.contracts import Prepared, RunningProcess, UpOptions
+from tidegate.ops.control import Control, Say
+from tidegate.ops.counts import WORKER, counts_of, parse_counts
+from tidegate.ops.detours import FILE, lead_round
 from tidegate.ops.endpoints import write_endpoints
 from tidegate.ops.fleet import (
-    BACKGROUND,
+    GATEWAY,
+    LED_TO,
+    MAIL_CATCHER,
+    POSTGRES,
     SCHEDULER,
-    SITE,
     STOP_ORDER,
-    WORKER,
-    background_specs,
+    VALKEY,
+    background_spec,
     child_environment,
     kind_of,
     own_program,
-    pick_metrics_ports,
+    pick_metrics_port,
     postgres_spec,
-    site_specs,
     valkey_spec,
+    worker_commands,
 )
 from tidegate.ops.home import Home, claimed_home
 from tidegate.ops.leftovers import end_leftovers
 from tidegate.ops.logs import follow, keep_trimmed, open_log
 from tidegate.ops.readiness import is_ready
 from tidegate.ops.reload import check_reload, watch_sources
-from tidegate.ops.sockets import open_listeners
+from tidegate.ops.servers import Servers
 from tidegate.ops.summary import say, say_event, show_started
 from tidegate.platform.embedded.children import launch_command
 from tidegate.platform.embedded.last_words import last_words
@@ -59,6 +64,8 @@ def run_up(options: UpOptions) -> None:
     """
     if options.reload:
         check_reload()
+    if options.processes:
+        parse_counts([options.processes])
     with claimed_home(load_settings().home) as home:
         # Read again: the endpoints of a supervisor that was killed are no settings.
         asyncio.run(Supervisor(load_settings(), home, options).run())
@@ -75,7 +82,11 @@ class Supervisor:
         self._began = time.monotonic()
         self._stop = asyncio.Event()
         self._children: dict[str, Child] = {}
-        self._listeners: list[socket.socket] = []
+        self._counts = counts_of(settings) | (parse_counts([options.processes]) if options.processes else {})
+        self._servers = Servers(settings, home, add=self._child, changed=self._write_endpoints)
+        self._environment: dict[str, str] = {}
+        self._control = Control(self._do)
+        self._told: dict[str, Any] = {}
         self._postgres: EmbeddedPostgres | None = None
         self._urls: dict[str, str] = {}
         self._open = False
@@ -107,28 +118,21 @@ class Supervisor:
         settings, home = self._settings, self._home
         if home.was_killed:
             await asyncio.to_thread(end_leftovers, home.path)
-        self._listeners = open_listeners(settings.host, settings.port, slots=settings.supervisor.site_processes)
+        self._servers.listen(self._counts)
         servers = await self._start_servers(load_or_create(home.path))
         mail_catcher = not settings.mail.smtp_url
         self._urls["smtp_url"] = settings.mail.smtp_url or f"smtp://127.0.0.1:{free_port()}"
         self._urls["base_url"] = settings.base_url
-        environment = child_environment(settings, home, urls=self._urls, demo=self._demo)
-        slots = len(self._listeners)
-        ports = pick_metrics_ports(
-            settings.observability.metrics_port_base, count=slots + BACKGROUND, host=settings.observability.metrics_host
-        )
+        detours = settings.supervisor.detours
+        if GATEWAY in detours:
+            self._urls["gateway_url"] = f"http://127.0.0.1:{free_port()}"
+        told = lead_round(self._urls, detours, note=home.run / FILE)
+        self._environment = child_environment(settings, home, urls=told, demo=self._demo)
         # These are started before the servers are ready: they import what they need meanwhile. The sites then wait at
         # the gate until the database is prepared.
         gate, opener = os.pipe()
-        for spec in site_specs(
-            settings,
-            environment=environment,
-            listeners=self._listeners,
-            metrics_ports=ports[:slots],
-            gate_fd=gate,
-        ):
-            self._add(spec)
-        preparing = asyncio.create_task(self._prepare(environment))
+        self._servers.start(self._counts, environment=self._environment, gate_fd=gate)
+        preparing = asyncio.create_task(self._prepare(self._environment))
         try:
             await self._all_ready(servers)
             prepared = await preparing
@@ -137,18 +141,21 @@ class Supervisor:
             await asyncio.gather(preparing, return_exceptions=True)
         os.close(opener)
         await self._site_ready()
-        others = background_specs(
-            settings, environment=environment, mail_catcher=mail_catcher, metrics_ports=ports[slots:]
-        )
+        commands = worker_commands(self._counts[WORKER]) | {SCHEDULER: (SCHEDULER,)}
+        if mail_catcher:
+            commands[MAIL_CATCHER] = (MAIL_CATCHER,)
+        if GATEWAY in detours:
+            commands[GATEWAY] = (GATEWAY,)
         # Only now: on a small machine their imports would keep the shop closed for another second.
-        await self._all_ready([self._add(spec) for spec in others])
+        await self._all_ready([self._background(name, command) for name, command in commands.items()])
+        self._told = await self._control.start()
         self._open = True
         self._write_endpoints()
         show_started(
             base_url=settings.base_url,
             home=str(home.path),
             started_in_s=time.monotonic() - self._began,
-            rows=[(child.spec, _running(child)) for child in self._children.values()],
+            rows=[(child.spec, _running(child)) for child in self._everyone()],
             prepared=prepared,
         )
 
@@ -205,15 +212,15 @@ class Supervisor:
         await asyncio.gather(*(child.ready(timeout_s=timeout_s) for child in children))
 
     async def _site_ready(self) -> None:
-        sites = [child for name, child in self._children.items() if kind_of(name) == SITE]
+        await self._servers.ready()
+        site = self._servers.children[0]
         deadline = time.monotonic() + self._settings.supervisor.start_timeout_s
         while not await is_ready(self._settings.host, self._settings.port):
-            await asyncio.gather(*(site.ready(timeout_s=deadline - time.monotonic()) for site in sites))
             if time.monotonic() > deadline:
-                raise StartupError(f"the shop is not ready: {last_words(sites[0].log)} (see {sites[0].log})")
+                raise StartupError(f"the shop is not ready: {last_words(site.log)} (see {site.log})")
             await asyncio.sleep(READY_POLL_S)
 
-    def _add(self, spec: ChildSpec) -> Child:
+    def _child(self, spec: ChildSpec) -> Child:
         child = Child(
             spec,
             log_folder=self._home.logs,
@@ -221,9 +228,30 @@ class Supervisor:
             tell=self._tell,
             changed=self._write_endpoints,
         )
-        self._children[spec.name] = child
         child.start()
         return child
+
+    def _add(self, spec: ChildSpec) -> Child:
+        self._children[spec.name] = self._child(spec)
+        return self._children[spec.name]
+
+    def _background(self, name: str, command: Sequence[str]) -> Child:
+        observability = self._settings.observability
+        port = pick_metrics_port(
+            observability.metrics_port_base,
+            host=observability.metrics_host,
+            avoid={child.spec.metrics_port for child in self._everyone()},
+        )
+        environment = self._environment
+        if name in LED_TO:
+            environment = child_environment(self._settings, self._home, urls=self._urls, demo=self._demo)
+        spec = background_spec(self._settings, name, command, environment=environment, metrics_port=port)
+        return self._add(spec)
+
+    def _everyone(self) -> list[Child]:
+        """Those that run, in the order in which they were started."""
+        servers = [child for name, child in self._children.items() if kind_of(name) in (POSTGRES, VALKEY)]
+        return [*servers, *self._servers.children, *(each for each in self._children.values() if each not in servers)]
 
     # --- running
 
@@ -242,7 +270,9 @@ class Supervisor:
                 urls=self._urls,
                 demo=self._demo,
                 supervisor_pid=os.getpid(),
-                processes=[_running(child) for child in self._children.values()],
+                processes=[_running(child) for child in self._everyone()],
+                parts=self._servers.parts,
+                control=self._told,
             )
         except OSError as error:
             say_event(f"cannot write {self._home.endpoints}: {error.strerror}")
@@ -250,8 +280,37 @@ class Supervisor:
     async def _reload(self, file: str) -> None:
         say_event(f"{file} changed: starting the shop's processes again")
         await asyncio.gather(
-            *(child.restart() for name, child in self._children.items() if kind_of(name) in (SITE, WORKER, SCHEDULER))
+            *(child.restart() for child in self._servers.children),
+            *(child.restart() for child in self._children.values() if kind_of(child.spec.name) in (WORKER, SCHEDULER)),
         )
+
+    async def _do(self, asked: Mapping[str, Any], say: Say) -> None:
+        """What a command asks for. Raises: StartupError."""
+        match asked:
+            case {"do": "scale", "counts": dict(told)}:
+                counts = parse_counts([f"{kind}={count}" for kind, count in told.items()])
+                for kind, count in counts.items():
+                    await (self._scale_workers(count, say) if kind == WORKER else self._servers.scale(kind, count, say))
+                    self._counts[kind] = count
+                await say(", ".join(f"{kind}={count}" for kind, count in self._counts.items()))
+            case {"do": "restart"}:
+                await self._servers.restart(say)
+                others = [each for name, each in self._children.items() if kind_of(name) in (WORKER, SCHEDULER)]
+                await asyncio.gather(*(child.restart() for child in others))
+                await say("every process was replaced")
+            case _:
+                raise StartupError("this shop is of another version: it does not know that command")
+
+    async def _scale_workers(self, count: int, say: Say) -> None:
+        """What waits for a worker waits in PostgreSQL meanwhile."""
+        commands = worker_commands(count)
+        old = [name for name in self._children if kind_of(name) == WORKER]
+        await asyncio.gather(*(self._children[name].stop() for name in old))
+        for name in old:
+            del self._children[name]
+        await self._all_ready([self._background(name, command) for name, command in commands.items()])
+        self._write_endpoints()
+        await say(f"{count} worker processes run")
 
     # --- stopping
 
@@ -268,6 +327,7 @@ class Supervisor:
             say_event("stopping; once more kills everything at once")
             self._stop.set()
             return
+        self._servers.kill()
         for child in self._children.values():
             child.kill()
         self._home.endpoints.unlink(missing_ok=True)
@@ -277,14 +337,10 @@ class Supervisor:
         """In order, each group at once; bounded, since each child is killed when its time is over."""
         self._open = False
         self._home.endpoints.unlink(missing_ok=True)
+        await self._control.close()
         for kinds in STOP_ORDER:
             group = [child for name, child in self._children.items() if kind_of(name) in kinds]
-            stopping = [asyncio.create_task(child.stop()) for child in group]
-            if kinds == (SITE,):
-                await asyncio.sleep(0)  # they are asked to stop before their sockets close
-                for listener in self._listeners:
-                    listener.close()
-            await asyncio.gather(*stopping)
+            await asyncio.gather(self._servers.stop(kinds), *(child.stop() for child in group))
         if self._postgres is not None:
             self._postgres.forget_socket()
 

@@ -49,6 +49,7 @@ from tidegate.payments.refunds import (
     refunds_of,
     settle_refund,
 )
+from tidegate.payments.sandbox import SandboxProvider
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
 from tidegate.payments.stripe_check import check_stripe
 from tidegate.payments.webhooks import delete_old_webhooks, mark_applied, receive_webhook, sweep_unapplied_webhooks
@@ -73,6 +74,7 @@ __all__ = [
     "Refund",
     "RefundAnswer",
     "RefundState",
+    "SandboxProvider",
     "UnknownProvider",
     "UnknownToken",
     "apply_answers",

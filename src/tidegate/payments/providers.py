@@ -171,7 +171,7 @@ def make_providers(database: Database, settings: Settings, *, extra: Iterable[Pr
 
         providers.append(StripeProvider(settings))
     if settings.demo:
-        providers.append(SandboxProvider(database, settings))
+        providers.append(_sandbox(database, settings))
     limits = settings.payments
     return Providers(
         [*providers, *extra],
@@ -179,6 +179,15 @@ def make_providers(database: Database, settings: Settings, *, extra: Iterable[Pr
         breaker_failures=limits.breaker_failures,
         breaker_pause_s=limits.breaker_pause_s,
     )
+
+
+def _sandbox(database: Database, settings: Settings) -> Provider:
+    """The sandbox: in this process, or wherever the settings say that it answers."""
+    if not settings.payments.sandbox_url:
+        return SandboxProvider(database, settings)
+    from tidegate.payments.sandbox_gateway import SandboxGateway  # a rehearsal's alone
+
+    return SandboxGateway(database, settings)
 
 
 def check_method(providers: Providers, *, provider: str, method: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
-from tidegate.platform.valkey import OUTAGE, PAUSE_S
+from tidegate.platform.valkey import OUTAGE, PAUSE_S, closed_is_lost
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,10 @@ for _, bucket in ipairs(KEYS) do
 end
 return 0
 """
+
+
+_away_until: dict[str, float] = {}
+"""Until when each Valkey of this process is left alone (monotonic clock): nobody else then waits for it in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,6 @@ class Attempts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Redis | None = None
-        self._away_until = 0.0
 
     @asynccontextmanager
     async def counted(
@@ -150,15 +154,17 @@ class Attempts:
 
     async def _ask(self, script: str, buckets: Sequence[Bucket], *arguments: int) -> int:
         """What a script answers; 0 while Valkey is away, which is then left alone for a moment."""
-        now = asyncio.get_running_loop().time()
-        if now < self._away_until:
+        where = self._settings.valkey_url.get_secret_value()
+        if time.monotonic() < _away_until.get(where, 0.0):
             return 0
         try:
             keys = [bucket.key for bucket in buckets]
-            answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
-            return int(await cast(Awaitable[int], answer))
+            patience_s = self._settings.cache.timeout_ms / 1000  # of all: over a slow way each step may take as long
+            with closed_is_lost():
+                answer = self._connected().eval(script, len(keys), *keys, *(str(argument) for argument in arguments))
+                return int(await asyncio.wait_for(cast(Awaitable[int], answer), patience_s))
         except OUTAGE as error:
-            self._away_until = now + PAUSE_S
+            _away_until[where] = time.monotonic() + PAUSE_S
             log.warning("attempts are not counted", error=type(error).__name__)
             return 0
 

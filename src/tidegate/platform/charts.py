@@ -6,18 +6,21 @@ Sizes are in units of the picture, which is WIDTH x HEIGHT; a browser scales it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import floor, log10
 
 WIDTH, HEIGHT = 400, 224
-LEFT, RIGHT, TOP, BOTTOM = 56, 92, 28, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 100, 28, 44
 """Room around the curves: for the numbers, for the curves' names, for the unit, for the times."""
 
 NAME_GAP = 16
 STEPS = (1, 2, 5, 10)
 TIME_STEPS_S = (10, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 86_400)
 MOST_TIMES, MOST_NUMBERS = 4, 4
+LEAST_WIDE = 1.5
+"""Of a band, so that a moment can be seen."""
+
 LEAST_SEEN = 1e-12
 """What is measured below this is drawn as nothing."""
 
@@ -51,6 +54,24 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """Something that went on from one moment to another (Unix time), to be marked behind the curves."""
+
+    name: str
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A period as a band of a chart: where it begins, and how wide it is."""
+
+    name: str
+    at: float
+    wide: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """A chart with labelled axes. `unit` is what the numbers at its side count."""
 
@@ -60,6 +81,7 @@ class Chart:
     times: tuple[Tick, ...]
     numbers: tuple[Tick, ...]
     empty: bool
+    bands: tuple[Band, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -73,13 +95,12 @@ def draw_chart(title: str, unit: str, series: Sequence[Series], *, start: float,
 
     Where neighbours are more than `gap_s` seconds apart the curve is interrupted: nothing was measured there.
     """
-    span = max(end - start, 1.0)
     seen = [value for each in series for at, value in each.points if value is not None and start <= at <= end]
     step = _step(max(seen, default=0.0))
     top = max(step, step * -(-max(seen, default=0.0) // step))
 
     def x(at: float) -> float:
-        return round(LEFT + (at - start) / span * (WIDTH - LEFT - RIGHT), 1)
+        return _across(at, start, end)
 
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
@@ -101,6 +122,21 @@ def draw_chart(title: str, unit: str, series: Sequence[Series], *, start: float,
         numbers=tuple(Tick(y(step * n), "", step * n) for n in range(floor(top / step + 0.5) + 1)),
         empty=not seen,
     )
+
+
+def mark_periods(chart: Chart, periods: Sequence[Period], *, start: float, end: float) -> Chart:
+    """The same chart of the time from `start` to `end` with what went on meanwhile behind its curves."""
+    bands = []
+    for each in periods:
+        if each.began <= end and each.ended >= start:
+            left, right = _across(max(each.began, start), start, end), _across(min(each.ended, end), start, end)
+            bands.append(Band(each.name, left, max(round(right - left, 1), LEAST_WIDE)))
+    return replace(chart, bands=tuple(bands))
+
+
+def _across(at: float, start: float, end: float) -> float:
+    """Where a moment is."""
+    return round(LEFT + (at - start) / max(end - start, 1.0) * (WIDTH - LEFT - RIGHT), 1)
 
 
 def _path(points: Sequence[tuple[float, float, float | None]], gap_s: float) -> str:

@@ -170,6 +170,9 @@ class PaymentSettings(BaseModel):
         description="Where Stripe's pages are; another one with a custom domain.",
     )
     stripe_api_base: str = Field("", description="Where Stripe's API is, for tests; empty: Stripe's own.")
+    sandbox_url: str = Field(
+        "", pattern=r"^(http://[^\s/]+)?$", description="Where the sandbox answers; empty: in the shop's own processes."
+    )
     sandbox_slow_s: float = Field(3.0, ge=0, description="How long the sandbox's slow card takes.")
     sandbox_late_s: float = Field(20.0, ge=0, description="How late the sandbox's late webhook comes.")
 
@@ -290,10 +293,18 @@ class SupervisorSettings(BaseModel):
     """`tidegate up`."""
 
     site_processes: Count = Field(2, description="Site processes.")
+    gate_processes: int = Field(0, ge=0, description="Processes for the waiting rooms alone; 0: the site serves them.")
+    checkout_processes: int = Field(0, ge=0, description="Processes for buying alone; 0: the site sells.")
     restart_base_ms: Count = Field(200, description="First pause before a dead child is started again; doubles.")
     restart_cap_ms: Count = Field(10_000, description="Longest pause before a dead child is started again.")
     start_timeout_s: Count = Field(60, description="How long a child may take to become ready.")
     stop_timeout_s: Count = Field(10, description="How long a child may take to stop before it is killed.")
+    detours: dict[str, int] = Field(
+        {},
+        max_length=4,
+        description="Ports of this machine over which the shop's processes reach `postgres`, `valkey`, `smtp` and "
+        "`gateway` (the sandbox, then a process of its own), for rehearsals that break them.",
+    )
     demo_drop_opens_in_s: Count = Field(120, description="When the demo drop opens after `tidegate up --demo`.")
 
 

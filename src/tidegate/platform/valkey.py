@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -23,6 +24,20 @@ OUTAGE = (RedisError, OSError, TimeoutError)
 
 PAUSE_S = 1.0
 """After a failure Valkey is left alone for so long; callers do without it at once."""
+
+
+@contextmanager
+def closed_is_lost() -> Iterator[None]:
+    """Around what is sent: uvloop calls a connection that was reset meanwhile a closed handler, which no client knows.
+
+    Raises: redis.exceptions.ConnectionError for it, as for every connection that is lost.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise ConnectionLost("Valkey's connection was reset") from error
 
 
 class Script:
@@ -114,7 +129,8 @@ class ScriptLine:
 
     async def _send(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> None:
         command = packed((b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments))
-        await self._connection.send_packed_command([command], check_health=False)
+        with closed_is_lost():
+            await self._connection.send_packed_command([command], check_health=False)
 
     async def _connect(self) -> None:
         await self._connection.connect()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +13,13 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.contracts import Report, Scenario, Second
+from tidegate.rehearse.plan_cli import plan_command
+
+if TYPE_CHECKING:
+    from tidegate.rehearse.progress import Progress
+
+__all__ = ["plan_command", "rehearse_app"]
 
 
 class Commands(TyperGroup):
@@ -76,6 +83,9 @@ def rehearse_command(
         str, typer.Option(help="A shop that runs already; guests buy its goods. Else one is started for it.")
     ] = "",
     drop: Annotated[str, typer.Option(help="With --target: the drop that they come for.")] = "",
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Break everything that the shop depends on, in turn, while they are there.")
+    ] = False,
     owned: Annotated[bool, typer.Option("--i-own-this-target", help="The target may be on another machine.")] = False,
 ) -> None:
     """Let a simulated crowd play a sale, and report whether the shop survives it.
@@ -84,43 +94,54 @@ def rehearse_command(
     1 when one does not, 2 when the rehearsal could not be played.
     """
     from tidegate.platform.settings import current_settings
-    from tidegate.rehearse.progress import Progress
+    from tidegate.rehearse.progress import told_to_staff
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
-    from tidegate.rehearse.scenario import load_scenario
 
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
-    wanted = load_scenario(scenario, shoppers=shoppers, units=units)
+    wanted = _wanted(scenario, shoppers=shoppers, units=units, faults=faults, at_home=not target)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
-    progress = Progress(
-        current_settings().home.absolute(), title=wanted.title, target=target, shoppers=wanted.arrivals.shoppers
-    )
-
-    def tell(second: Second) -> None:
-        _show(console, second)
-        progress(second)
-
-    rehearsal = Rehearsal(
-        name=Path(scenario).stem, scenario=wanted, seed=chosen, connections=connections, on_second=tell
-    )
-    try:
+    with told_to_staff(current_settings().home.absolute(), wanted, target=target) as progress:
+        rehearsal = Rehearsal(
+            name=Path(scenario).stem,
+            scenario=wanted,
+            seed=chosen,
+            connections=connections,
+            on_second=partial(_tell, console, progress),
+            on_fault=lambda name: console.print(f"       {name}", highlight=False, soft_wrap=True),
+        )
         if target:
             report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
         else:
             report = rehearse_at_home(rehearsal)
         progress.keep(report)
-    finally:
-        progress.end()
     page, _ = write_report(report, out)
     _print(report)
     typer.echo(sentence(report.verdicts, report.told, units=wanted.sale.units))
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+def _wanted(scenario: str, *, shoppers: int | None, units: int | None, faults: bool, at_home: bool) -> Scenario:
+    """What is to be played. Raises: StartupError."""
+    from tidegate.rehearse.fault_verdicts import with_faults
+    from tidegate.rehearse.faults import load_matrix, usual_timetable
+    from tidegate.rehearse.scenario import load_scenario
+
+    wanted = load_scenario(scenario, shoppers=shoppers, units=units)
+    if (faults or wanted.faults) and not at_home:
+        raise StartupError("faults are for a shop that the rehearsal starts itself: leave --target and --drop out")
+    return with_faults(wanted, usual_timetable(load_matrix())) if faults else wanted
+
+
+def _tell(console: Console, progress: Progress, second: Second) -> None:
+    _show(console, second)
+    progress(second)
 
 
 def _show(console: Console, second: Second) -> None:

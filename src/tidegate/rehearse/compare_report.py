@@ -72,7 +72,7 @@ def _charts(before: Report, after: Report) -> tuple[Chart, ...]:
             unit,
             [
                 Series(name, tuple((second.at, read(second)) for second in report.told.timeline))
-                for name, report in (("First", before), ("Second", after))
+                for name, report in (("1st", before), ("2nd", after))
             ],
             start=0.0,
             end=end,

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tidegate.rehearse.faults import Happening, Played
 from tidegate.rehearse.measures import Cost, HeldUp, Inside, StepSecond
 
 Count = Annotated[int, Meta(ge=0)]
@@ -32,9 +33,10 @@ class Curve(StrEnum):
 class Kind(StrEnum):
     """How somebody behaves.
 
-    BUYER waits and buys. BROWSER looks at pages and buys nothing. PANICKER reloads the drop's page all the time, and
-    buys. TWO_TABS waits in two tabs and buys once. QUITTER gives up while waiting. BOT asks as fast as it is answered,
-    tries to buy without a pass and then as everybody does.
+    BUYER waits and buys. HOLDER takes the goods first, fills in the form, and pays. BROWSER looks at pages and buys
+    nothing. PANICKER reloads the drop's page all the time, and buys. TWO_TABS waits in two tabs and buys once. QUITTER
+    gives up while waiting. RETURNER leaves the room and comes back to the end of the line. BOT asks as fast as it is
+    answered, tries to buy without a pass and then as everybody does.
     """
 
     BUYER = "buyer"
@@ -43,6 +45,8 @@ class Kind(StrEnum):
     TWO_TABS = "two_tabs"
     QUITTER = "quitter"
     BOT = "bot"
+    HOLDER = "holder"
+    RETURNER = "returner"
 
 
 class Step(StrEnum):
@@ -54,6 +58,9 @@ class Step(StrEnum):
     DRAW = "draw"
     PLACE = "place"
     PURCHASE = "purchase"
+    HOLD = "hold"
+    PAY = "pay"
+    ORDER = "order"
     LEAVE = "leave"
     SIGN_IN = "sign_in"
 
@@ -78,12 +85,16 @@ class SignIn(StrEnum):
 
 
 class Sale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival."""
+    """What is sold. `room`: `draw`, `arrival` or `none`. It opens `opens_after_s` seconds after the first arrival.
+
+    `let_in_per_min`: how many its room lets in a minute at most; without it as many as the shop can take.
+    """
 
     units: Annotated[int, Meta(ge=1, le=1_000_000)]
     opens_after_s: Positive
     room: str = "draw"
     per_buyer: Annotated[int, Meta(ge=1, le=100)] = 1
+    let_in_per_min: Annotated[int, Meta(ge=1, le=100_000)] | None = None
 
 
 class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +135,8 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join_p99_ms: Positive | None = None
     place_p99_ms: Positive | None = None
     purchase_p99_ms: Positive | None = None
+    hold_p99_ms: Positive | None = None
+    pay_p99_ms: Positive | None = None
     sign_in_p99_ms: Positive | None = None
     memory_growth_mb: Positive | None = None
     """How much a kind of process may grow from the second sixth of the time to the last one (medians), in MiB."""
@@ -142,6 +155,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mix: dict[Kind, Weight]
     habits: Habits = msgspec.field(default_factory=Habits)
     objectives: Objectives = msgspec.field(default_factory=Objectives)
+    faults: tuple[Happening, ...] = ()
+    """What is broken on purpose, and when."""
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -168,6 +183,8 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    late_ms: float = 0.0
+    """How late the crowd itself was on average."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -242,6 +259,8 @@ class Report(msgspec.Struct, frozen=True):
     inside: tuple[Inside, ...] = ()
     costs: tuple[Cost, ...] = ()
     held_up: tuple[HeldUp, ...] = ()
+    faults: tuple[Played, ...] = ()
+    """What was broken on purpose, in its order."""
 
     @property
     def passed(self) -> bool:

@@ -24,15 +24,22 @@ USUAL_US: Mapping[str, float] = {
     Step.DRAW: 30.0,
     Step.PLACE: 160.0,
     Step.PURCHASE: 700.0,
+    Step.HOLD: 300.0,
+    Step.PAY: 500.0,
+    Step.ORDER: 160.0,
     Step.LEAVE: 160.0,
     Step.SIGN_IN: 3_000.0,
 }
 """About what a site process spends, in microseconds; only proportions matter."""
 
-PULL = 0.003
+PULL = 0.02
 """How much the usual proportions weigh against what was measured."""
 
+RARE = 0.0002
+"""The same for requests that are too rare to explain anything, beside those that cost most."""
+
 ROUNDS = 2_000
+CLOSE = 1e-6
 BUSY_SHARE = 0.85
 """A process that uses so much of a core cannot do much more."""
 
@@ -83,23 +90,37 @@ def costs_of(timeline: Sequence[Second]) -> tuple[Cost, ...]:
 
 
 def _cost(kind: str, steps: Sequence[str], looked: Sequence[Window]) -> Cost:
-    """Non-negative least squares by coordinate descent; the last column is the time itself."""
+    """First how far everything is from the usual, then each kind of request; the time itself is a column, too."""
     spent = [window.cpu_s.get(kind, 0.0) for window in looked]
     columns = [[float(window.counts.get(step, 0)) for window in looked] for step in steps]
-    columns.append([window.seconds for window in looked])
-    products = [[_dot(one, other) for other in columns] for one in columns]
-    wanted = [_dot(column, spent) for column in columns]
+    times = [window.seconds for window in looked]
     usual = [USUAL_US.get(step, 100.0) / 1e6 for step in steps]
-    scale = sum(spent) / max(_dot(usual, [sum(column) for column in columns[:-1]]), 1e-9)
-    likely = [*(scale * each for each in usual), 0.0]
-    pull = [*(PULL * products[n][n] for n in range(len(steps))), 0.0]
-    cost = likely[:]
-    for _ in range(ROUNDS):
-        for n, row in enumerate(products):
-            rest = wanted[n] - _dot(row, cost) + row[n] * cost[n]
-            cost[n] = max((rest + pull[n] * likely[n]) / max(row[n] + pull[n], 1e-9), 0.0)
+    expected = [_dot(usual, [column[n] for column in columns]) for n in range(len(looked))]
+    scale, idle = _fit([expected, times], spent, likely=[0.0, 0.0], pull=[0.0, 0.0])
+    squares = [_dot(column, column) for column in columns]
+    most = max(square * each * each for square, each in zip(squares, usual, strict=True))
+    pull = [PULL * square + RARE * most / (each * each) for square, each in zip(squares, usual, strict=True)]
+    likely = [*(scale * each for each in usual), idle]
+    cost = _fit([*columns, times], spent, likely=likely, pull=[*pull, 0.0])
     of_steps = {step: round(1e6 * seconds, 1) for step, seconds in zip(steps, cost[:-1], strict=True)}
     return Cost(kind, round(cost[-1], 3), of_steps)
+
+
+def _fit(
+    columns: Sequence[Sequence[float]], wanted: Sequence[float], *, likely: Sequence[float], pull: Sequence[float]
+) -> list[float]:
+    """Non-negative least squares by coordinate descent, drawn to what is likely by the weights `pull`."""
+    products = [[_dot(one, other) for other in columns] for one in columns]
+    aims = [_dot(column, wanted) for column in columns]
+    found = list(likely)
+    for _ in range(ROUNDS):
+        before = found[:]
+        for n, row in enumerate(products):
+            rest = aims[n] - _dot(row, found) + row[n] * found[n]
+            found[n] = max((rest + pull[n] * likely[n]) / max(row[n] + pull[n], 1e-12), 0.0)
+        if all(abs(now - then) <= CLOSE * then for now, then in zip(found, before, strict=True)):
+            break
+    return found
 
 
 def _dot(one: Sequence[float], other: Sequence[float]) -> float:
@@ -119,7 +140,7 @@ def limits(
         used = busiest.cpu_s.get(cost.kind, 0.0) / busiest.seconds
         if used >= BUSY_SHARE * count:
             found.append(_at_limit(cost, busiest, used=used, count=count, cores=cores))
-    return (*found, *_machine(timeline, cores=cores))
+    return (*found, *_machine(timeline, costs, cores=cores))
 
 
 def _at_limit(cost: Cost, window: Window, *, used: float, count: int, cores: int) -> str:
@@ -146,7 +167,7 @@ def _processes(count: int) -> str:
     return "1 process" if count == 1 else f"{count} processes"
 
 
-def _machine(timeline: Sequence[Second], *, cores: int) -> tuple[str, ...]:
+def _machine(timeline: Sequence[Second], costs: Sequence[Cost], *, cores: int) -> tuple[str, ...]:
     """Whether all cores were in use, and by whom."""
     full = [w for w in windows(timeline) if cores and sum(w.cpu_s.values()) >= FULL_SHARE * cores * w.seconds]
     if not full:
@@ -161,4 +182,11 @@ def _machine(timeline: Sequence[Second], *, cores: int) -> tuple[str, ...]:
     own = " The crowd's share is not there on the day." if CROWD in top else ""
     if by.get(OTHERS, 0.0) >= OTHERS_CORES:
         own += " Other programs ran meanwhile: play it again without them."
-    return (f"All {cores} cores of this machine were in use for {seconds:,.0f} s: {words}.{own}",)
+    order_us = sum(cost.request_us.get(Step.PURCHASE, 0.0) for cost in costs if cost.kind != CROWD)
+    more = (
+        f" An order takes {order_us / 1e3:,.2f} ms of all the shop's processes together:"
+        f" one more core gives about +{1e6 / order_us:,.0f} orders/s."
+        if order_us >= 1.0
+        else ""
+    )
+    return (f"All {cores} cores of this machine were in use for {seconds:,.0f} s: {words}.{own}{more}",)

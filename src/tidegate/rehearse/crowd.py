@@ -12,7 +12,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
@@ -21,44 +20,30 @@ from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry
 from tidegate.gate import Draw
 from tidegate.rehearse.answers import Drawn, JoinedPlace, Session
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
+from tidegate.rehearse.manners import (
+    BOT_S,
+    BROKEN_TRIES,
+    LATER,
+    OPENING_S,
+    PANIC_S,
+    QUIT_SHARE,
+    REFUSED_FOR_LOAD,
+    SOLD_OUT,
+    UNANSWERED_S,
+)
+from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import Tally
-from tidegate.rehearse.wire import Answer, Connection
+from tidegate.rehearse.wire import Answer, Connection, Ways
 from tidegate.rehearse.wording import Login, Wording
 
 TICK_S = 0.002
 """How often the clock is looked at; several shoppers may be due in one tick."""
 
 CONNECT_AT_ONCE = 64
-BROKEN_TRIES = 5
-"""So many lost connections or failures in a row end a visit."""
-
-OPENING_S = 1.0
-"""Pause of somebody who came before the opening of a drop without a room."""
-
-PANIC_S, BOT_S = 1.0, 0.05
-UNANSWERED_S = 10.0
-"""Who waited so long for an answer when everything ends has met a failure."""
-
-QUIT_SHARE = 0.2
-"""Chance that somebody who gives up does so at a look at the room."""
-
-REFUSED_FOR_LOAD = (429, 503)
-SOLD_OUT = frozenset({"sold-out", "room-sold-out", "room-closed"})
-LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expired"})
 
 Usage = tuple[Mapping[str, float], Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How the crowd reaches the shop: over so many connections, from these addresses of this machine in turn."""
-
-    host: str
-    port: int
-    connections: int = 256
-    addresses: Sequence[str] = ()
 
 
 class Crowd:
@@ -83,6 +68,7 @@ class Crowd:
     ) -> None:
         self._scenario, self._wording, self._ways, self._tokens = scenario, wording, ways, tokens
         self._seed = seed
+        self._returning = Returning(ways.connections, seed=seed)
         dice = random.Random(seed)  # noqa: S311 - a crowd, no secret
         self._times = arrival_times(scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=dice.random)
         self._on_second, self._usage = on_second, usage
@@ -103,6 +89,7 @@ class Crowd:
         self._logins, self._memory_before = logins, memory_before
         self._tally = Tally()
         self.began_s = 0.0
+        self.begun = asyncio.Event()
 
     async def run(self) -> Told:
         """Let everyone come, and wait until the last one has left or the scenario's time is over."""
@@ -111,6 +98,7 @@ class Crowd:
             await asyncio.gather(*(self._connect(first + n) for n in range(count)))
         self._tally.begin(memory_before=self._memory_before)
         self.began_s = time.perf_counter()
+        self.begun.set()
         self._tick()
         sampling = self._loop.create_task(self._sample())
         try:
@@ -126,21 +114,19 @@ class Crowd:
         await asyncio.gather(sampling, *self._tasks, return_exceptions=True)
         return self._tally.told()
 
-    # --- coming and going
-
     def _tick(self) -> None:
         """Let come who is due, and go on with whoever thought or waited long enough."""
         now_s = time.perf_counter()
         since_s = now_s - self.began_s
         while self._next < len(self._times) and self._times[self._next] <= since_s:
             came_s = self.began_s + self._times[self._next]
-            self._tally.late.record(now_s - came_s)
+            self._tally.was_late(now_s - came_s)
             self._arrive(came_s)
         due = self._due
         while due and due[0][0] <= now_s:
             due_s, _, shopper = heapq.heappop(due)
             if not shopper.over:
-                self._tally.late.record(now_s - due_s)
+                self._tally.was_late(now_s - due_s)
                 self._ask(shopper, shopper.step, due_s)
         if not self._over.is_set():
             self._loop.call_later(TICK_S, self._tick)
@@ -179,8 +165,6 @@ class Crowd:
         if self._inside:
             self._tally.ends[End.INSIDE] = self._inside
         self._over.set()
-
-    # --- asking
 
     def _ask(self, shopper: Shopper, step: Step, due_s: float) -> None:
         shopper.step, shopper.due_s = step, due_s
@@ -230,15 +214,17 @@ class Crowd:
             self._tally.problem("connection lost")
             self._again(asker, advice_s=None)
         self._reconnects += 1
-        self._start(self._connect(self._reconnects))
+        self._start(self._connect(self._reconnects, failures=self._returning.failures(served=connection.served)))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, number: int) -> None:
+    async def _connect(self, number: int, *, failures: int = 0) -> None:
+        """Open a connection after the pause that follows from so many failures in a row."""
         ways = self._ways
+        await asyncio.sleep(self._returning.pause_s(failures))
         address = (ways.addresses[number % len(ways.addresses)], 0) if ways.addresses else None
         while not self._over.is_set():
             try:
@@ -247,11 +233,10 @@ class Crowd:
                 if self.began_s == 0.0:
                     raise
                 self._tally.problem(type(error).__name__)
-                await asyncio.sleep(0.2)
+                failures += 1
+                await asyncio.sleep(self._returning.pause_s(failures))
             else:
                 return
-
-    # --- being answered
 
     def answered(self, connection: Connection[Shopper], asker: Shopper, answer: Answer) -> None:
         """Take note of an answer, and do what follows from it."""
@@ -304,8 +289,12 @@ class Crowd:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
                 self._after_purchase(shopper, answer)
+            case Step.HOLD:
+                self._after_hold(shopper, answer)
+            case Step.PAY | Step.ORDER:
+                self._after_order(shopper, answer)
             case Step.LEAVE:
-                self._leave(shopper, End.QUIT)
+                self._after_leave(shopper)
 
     def _after_page(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status >= 400:
@@ -325,7 +314,7 @@ class Crowd:
             self._later(shopper, Step.STATUS, 0.0 if shopper.waits else self._think_s(shopper))
         else:
             opens_s = self.began_s + self._scenario.sale.opens_after_s
-            self._later(shopper, Step.PURCHASE, max(opens_s - now_s, 0.0) + self._think_s(shopper))
+            self._later(shopper, shopper.buys, max(opens_s - now_s, 0.0) + self._think_s(shopper))
 
     def _after_sign_in(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status >= 400:
@@ -349,7 +338,7 @@ class Crowd:
                 self._later(shopper, Step.STATUS, self._poll_s(shopper, status))
             else:
                 self._ask(shopper, Step.JOIN, now_s)
-        elif shopper.kind is Kind.QUITTER and self._chance(shopper) < QUIT_SHARE:
+        elif shopper.kind in (Kind.QUITTER, Kind.RETURNER) and self._chance(shopper) < QUIT_SHARE:
             self._ask(shopper, Step.LEAVE, now_s)
         elif shopper.line is None and status.drawn:
             self._ask(shopper, Step.DRAW, now_s)
@@ -403,7 +392,7 @@ class Crowd:
             self._tally.funnel["let in"] += not shopper.admitted
             self._waiting -= shopper.waits
             shopper.admitted, shopper.admission = True, place.admission.encode()
-            self._later(shopper, Step.PURCHASE, self._think_s(shopper))
+            self._later(shopper, shopper.buys, self._think_s(shopper))
         elif place.state is PlaceState.WAITING:
             self._later(shopper, Step.STATUS, PANIC_S)
         else:  # spent in another tab, or their turn is over
@@ -416,18 +405,48 @@ class Crowd:
                 return
             self._refused(shopper, answer)
             return
-        if not answer.is_paid():
+        self._after_order(shopper, answer)
+
+    def _after_hold(self, shopper: Shopper, answer: Answer) -> None:
+        """What they want is theirs for some minutes; they fill in the form."""
+        if answer.status != 201:
+            self._refused(shopper, answer)
+            return
+        shopper.order = answer.identity()
+        self._later(shopper, Step.PAY, self._think_s(shopper))
+
+    def _after_leave(self, shopper: Shopper) -> None:
+        """They are gone; who thinks better of it comes back to the end of the line."""
+        if shopper.kind is not Kind.RETURNER:
+            self._leave(shopper, End.QUIT)
+            return
+        self._waiting -= shopper.waits
+        self._tally.funnel["joined"] -= 1
+        shopper.kind, shopper.place, shopper.ticket, shopper.line = Kind.BUYER, b"", b"", None
+        self._later(shopper, Step.STATUS, self._think_s(shopper))
+
+    def _after_order(self, shopper: Shopper, answer: Answer) -> None:
+        """Their order is paid, or the gateway has not said so yet: they look again, as the order's page does."""
+        if answer.status not in (200, 201):
+            self._refused(shopper, answer)
+        elif answer.is_paid():
+            self._tally.bought(answer.identity().decode())
+            self._leave(shopper, End.BOUGHT)
+        elif answer.is_unsettled():
+            shopper.order = answer.identity()
+            self._tally.problem("payment not settled at once")
+            self._later(shopper, Step.ORDER, OPENING_S * (1 + self._chance(shopper)))
+        else:
             self._tally.problem("not paid")
             self._leave(shopper, End.FAILED)
-            return
-        self._tally.bought(answer.identity().decode())
-        self._leave(shopper, End.BOUGHT)
 
     def _refused(self, shopper: Shopper, answer: Answer) -> None:
         """A 4xx: some only say that it is too early or too late, the others should not have been."""
         problem = answer.problem()
         if problem in SOLD_OUT:
             self._leave(shopper, End.SOLD_OUT)
+        elif problem == "hold-expired" and shopper.step is Step.PAY:
+            self._leave(shopper, End.IMPATIENT)
         elif problem == "not-open":
             self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
         elif problem in LATER:
@@ -438,8 +457,6 @@ class Crowd:
         else:
             self._tally.problem(problem)
             self._leave(shopper, End.FAILED)
-
-    # --- helpers
 
     def _read_status(self, answer: Answer) -> Status:
         """The room's status; everybody gets the same bytes, so they are read once."""

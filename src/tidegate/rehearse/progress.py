@@ -5,16 +5,27 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate import ops
-from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.contracts import Report, Scenario, Second
 from tidegate.rehearse.report import render_report
 from tidegate.rehearse.rules import sentence
 
 SECONDS = 300
+
+
+@contextmanager
+def told_to_staff(home: Path, scenario: Scenario, *, target: str) -> Iterator[Progress]:
+    """What to call while a rehearsal is played; however it ends, it is not under way any more then."""
+    progress = Progress(home, title=scenario.title, target=target, shoppers=scenario.arrivals.shoppers)
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 class Progress:

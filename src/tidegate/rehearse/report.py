@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.platform.charts import Chart, Series, draw_chart
+from tidegate.platform.charts import Chart, Period, Series, draw_chart, mark_periods
 from tidegate.rehearse.contracts import Report, Second
 from tidegate.rehearse.measures import Cost
 from tidegate.rehearse.rules import sentence
@@ -20,6 +20,8 @@ from tidegate.web import environment
 
 LOCALE = "en_GB"
 GAP_S = 3.0
+SHORT = {"worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched.", "postgres": "pg"}
+MOST_NAME = 7
 LEAST_US = 1.0
 """Processes that cost less for any request are not shown."""
 
@@ -80,10 +82,16 @@ def _charts(report: Report) -> tuple[Chart, ...]:
         ("Time to buy", "milliseconds", {"p99": attrgetter("purchase_p99_ms")}),
         ("Sockets and requests", "at once", {"Open": attrgetter("sockets"), "Asking": attrgetter("in_flight")}),
         ("Failures", "shoppers a second", {"Failed": attrgetter("failed")}),
-        ("Cores used", "cores", {kind: partial(_cores, kind) for kind in top}),
-        ("Memory", "MiB", {kind: partial(_memory, kind) for kind in large[:3]}),
+        ("Cores used", "cores", {_short(kind): partial(_cores, kind) for kind in top}),
+        ("Memory", "MiB", {_short(kind): partial(_memory, kind) for kind in large[:3]}),
     )
-    return tuple(_chart(title, unit, curves, timeline, began) for title, unit, curves in wanted)
+    broken = tuple(Period(each.name, began + each.began_s, began + each.ended_s) for each in report.faults)
+    return tuple(_chart(title, unit, curves, timeline, began, broken) for title, unit, curves in wanted)
+
+
+def _short(kind: str) -> str:
+    """A name that fits beside a chart."""
+    return SHORT.get(kind, kind)[:MOST_NAME]
 
 
 def _cores(kind: str, second: Second) -> float | None:
@@ -94,9 +102,17 @@ def _memory(kind: str, second: Second) -> float | None:
     return second.memory_mb.get(kind)
 
 
-def _chart(title: str, unit: str, curves: Mapping[str, Read], timeline: tuple[Second, ...], began: float) -> Chart:
+def _chart(
+    title: str,
+    unit: str,
+    curves: Mapping[str, Read],
+    timeline: tuple[Second, ...],
+    began: float,
+    periods: Sequence[Period] = (),
+) -> Chart:
     series = [
         Series(name, tuple((began + second.at, value(second)) for second in timeline)) for name, value in curves.items()
     ]
     end = began + (timeline[-1].at if timeline else 1.0)
-    return draw_chart(title, unit, series, start=began, end=end, gap_s=GAP_S)
+    chart = draw_chart(title, unit, series, start=began, end=end, gap_s=GAP_S)
+    return mark_periods(chart, periods, start=began, end=end)

@@ -27,6 +27,9 @@ SIGN_IN_TURN = -1
 RUSH_S = 1.0
 """A spike comes within so many seconds of the opening."""
 
+REASONS = 3
+"""So many broken objectives are named in the verdict's sentence."""
+
 
 def chance(seed: int, number: int, turn: int) -> float:
     """From 0 to below 1: what a shopper's `turn`-th decision falls on, whatever others do meanwhile.
@@ -114,7 +117,8 @@ def judge(
         words = "they do" if not broken else f"{len(broken)} rules are broken: {', '.join(broken)}"
         found.append(Verdict("the books add up", words, not broken))
     if sold is not None:
-        found.append(Verdict("nothing is oversold", f"{sold:,} of {units:,} units", sold <= units))
+        words = f"{sold:,} of {units:,} units"
+        found.append(Verdict("nothing is oversold", words if sold <= units else f"OVERSOLD: {words}", sold <= units))
     if lost is not None:
         found.append(Verdict("every order that a buyer was told of is there", f"{lost:,} are missing", lost == 0))
     return tuple(found)
@@ -176,4 +180,10 @@ def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:
     failed = [verdict for verdict in verdicts if not verdict.holds]
     if not failed:
         return f"The sale would survive: {crowd}, and all {len(verdicts)} objectives hold."
-    return f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold."
+    # what costs money was judged last, and is said first
+    reasons = [f"{verdict.asks} ({verdict.found})" for verdict in reversed(failed)]
+    more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
+    return (
+        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold:"
+        f" {'; '.join(reasons[:REASONS])}{more}."
+    )

@@ -21,14 +21,20 @@ from tidegate import __version__
 from tidegate.platform.database import open_database
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
+from tidegate.rehearse.breaking import play_beside, told_of, ways_round
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
-from tidegate.rehearse.crowd import Crowd, Ways
+from tidegate.rehearse.crowd import Crowd
+from tidegate.rehearse.detours import Detours
+from tidegate.rehearse.fault_verdicts import judge_faults
+from tidegate.rehearse.faults import Played
 from tidegate.rehearse.findings import with_findings
+from tidegate.rehearse.leavings import PREFIX, remove_leavings
 from tidegate.rehearse.monitor import Monitor
 from tidegate.rehearse.rules import advise, judge, sign_ins
 from tidegate.rehearse.stage import SKU, SLUG, Shop, moment, own_shop, reckon, stage
 from tidegate.rehearse.tally import resident_bytes
 from tidegate.rehearse.watching import Watch
+from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Wording
 
 LEAD_S = 3.0
@@ -50,6 +56,7 @@ class Rehearsal:
     seed: int
     connections: int = 256
     on_second: Callable[[Second], None] = lambda _: None
+    on_fault: Callable[[str], None] = lambda _: None
 
 
 def rehearse_at_home(rehearsal: Rehearsal) -> Report:
@@ -57,14 +64,16 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
 
     Raises: StartupError when it does not start.
     """
+    remove_leavings(Path(tempfile.gettempdir()))
     with (
-        tempfile.TemporaryDirectory(prefix="tidegate-rehearsal-") as folder,
-        own_shop(Path(folder) / "home") as shop,
+        tempfile.TemporaryDirectory(prefix=PREFIX) as folder,
+        ways_round(rehearsal.scenario.faults, home=Path(folder) / "home") as detours,
+        own_shop(Path(folder) / "home", told=told_of(detours)) as shop,
     ):
-        return uvloop.run(_on_own_shop(rehearsal, shop))
+        return uvloop.run(_on_own_shop(rehearsal, shop, detours))
 
 
-async def _on_own_shop(rehearsal: Rehearsal, shop: Shop) -> Report:
+async def _on_own_shop(rehearsal: Rehearsal, shop: Shop, detours: Detours | None) -> Report:
     scenario, settings, memory_before = rehearsal.scenario, current_settings(), resident_bytes()
     watch = Watch(Monitor(shop.processes), shop.metrics_ports)
     async with open_database(settings) as database:
@@ -90,10 +99,12 @@ async def _on_own_shop(rehearsal: Rehearsal, shop: Shop) -> Report:
             memory_before=memory_before,
         )
         with undisturbed():
-            told = await crowd.run()
+            told, faults, orders = await play_beside(
+                crowd, database, detours=detours, port=shop.port, scenario=scenario, on_fault=rehearsal.on_fault
+            )
         watch.close()
-        found = await reckon(database, staged=staged, orders=told.orders)
-    report = _report(rehearsal, told, shop.url, found.sold, found.lost, found.broken)
+        found = await reckon(database, staged=staged, orders=(*told.orders, *orders))
+    report = _report(rehearsal, told, shop.url, found.sold, found.lost, found.broken, faults)
     return with_findings(report, inside=watch.inside(began_at=told.began_at), processes=shop.kinds)
 
 
@@ -225,9 +236,16 @@ def _addresses() -> list[str]:
 
 
 def _report(
-    rehearsal: Rehearsal, told: Told, target: str, sold: int | None, lost: int | None, broken: tuple[str, ...] | None
+    rehearsal: Rehearsal,
+    told: Told,
+    target: str,
+    sold: int | None,
+    lost: int | None,
+    broken: tuple[str, ...] | None,
+    faults: tuple[Played, ...] = (),
 ) -> Report:
     scenario = rehearsal.scenario
+    verdicts = judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost)
     return Report(
         name=rehearsal.name,
         scenario=scenario,
@@ -237,7 +255,8 @@ def _report(
         sold=sold,
         books=broken,
         lost=lost,
-        verdicts=judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost),
+        verdicts=(*verdicts, *judge_faults(faults)),
         advice=advise(told),
         version=__version__,
+        faults=faults,
     )

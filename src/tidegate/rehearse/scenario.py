@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Scenario
+from tidegate.rehearse.faults import check_timetable
 from tidegate.rehearse.rules import check_scenario
 
 MOST_PIECES = 10_000
@@ -41,7 +42,7 @@ def load_scenario(name: str, *, shoppers: int | None = None, units: int | None =
         arrivals = msgspec.structs.replace(arrivals, shoppers=shoppers)
     sale = scenario.sale if units is None else msgspec.structs.replace(scenario.sale, units=units)
     scenario = msgspec.structs.replace(scenario, arrivals=arrivals, sale=sale)
-    wrong = check_scenario(scenario)
+    wrong = check_scenario(scenario) or check_timetable(scenario.faults)
     if wrong is not None:
         raise StartupError(f"{name} is no scenario: {wrong}")
     return scenario

@@ -9,9 +9,9 @@ class Shopper:
     """Somebody in the shop. Times are seconds of the crowd's clock.
 
     `due_s` is when what they do now was due: latency counts from it; `sent_s` is when it was sent. `turn` counts their
-    decisions. `index` is where their entry stands in
-    the room's log, `line` their number in the line, `token` whose
-    session they have. Of somebody with two tabs each tab is a `Shopper`; `tab` says that it is the second.
+    decisions. `index` is where their entry stands in the room's log, `line` their number in the line, `token` whose
+    session they have, `order` the id of their hold and then of their order. Of somebody with two tabs each tab is a
+    `Shopper`; `tab` says that it is the second.
     """
 
     __slots__ = (
@@ -25,6 +25,7 @@ class Shopper:
         "line",
         "looked",
         "number",
+        "order",
         "over",
         "place",
         "sent_s",
@@ -43,6 +44,7 @@ class Shopper:
         self.token = token
         self.tab = tab
         self.step = Step.PAGE
+        self.order = b""
         self.place = b""
         self.ticket = b""
         self.admission = b""
@@ -53,6 +55,11 @@ class Shopper:
         self.failures = 0
         self.over = False
         self.turn = 0
+
+    @property
+    def buys(self) -> Step:
+        """What they do when they may buy."""
+        return Step.HOLD if self.kind is Kind.HOLDER else Step.PURCHASE
 
     @property
     def waits(self) -> bool:

@@ -11,8 +11,9 @@ from tidegate.rehearse.measures import Batches, HeldUp, Inside
 LEAST_SHARE = 0.01
 """Seconds in which fewer of a step's requests were answered say nothing about it."""
 
-OWN, OUTSIDE, QUEUE, BATCH, GATEWAY, REST = (
+OWN, TAKEN, OUTSIDE, QUEUE, BATCH, GATEWAY, REST = (
     "the crowd itself",
+    "until a connection was free",
     "until the shop read it",
     "queue of the batch",
     "the batch in the database",
@@ -49,6 +50,9 @@ WAYS: Mapping[str, Way] = {
     Step.DRAW: Way((f"GET {DROP}/draw",)),
     Step.PLACE: Way((f"GET {DROP}/places/{{place_id}}",), ("places",)),
     Step.PURCHASE: Way(("POST /api/v1/purchases",), ("purchases",), pays=True),
+    Step.HOLD: Way(("POST /api/v1/holds",), ("holds",)),
+    Step.PAY: Way(("POST /api/v1/orders",), ("orders",), pays=True),
+    Step.ORDER: Way(("GET /api/v1/orders/{order_id}",)),
     Step.LEAVE: Way((f"DELETE {DROP}/places/{{place_id}}",)),
     Step.SIGN_IN: Way(("POST /api/v1/sessions", "POST /api/v1/login-links/use")),
 }
@@ -87,7 +91,8 @@ def _of_step(
 def _parts(way: Way, span: _Span) -> dict[str, float]:
     """Milliseconds of the mean by where they passed. Without a look inside only the crowd's own are told apart."""
     own_ms, inside = min(span.own_ms, span.mean_ms), span.inside
-    parts = {OWN: own_ms}
+    late_ms = min(sum(second.late_ms for second in span.part) / len(span.part), own_ms)
+    parts = {OWN: late_ms, TAKEN: own_ms - late_ms}
     there_ms = span.mean_ms - own_ms
     passed = [] if inside is None else [each for name, each in inside.routes.items() if name in way.routes]
     count = sum(each.count for each in passed)
@@ -134,7 +139,8 @@ def _says(parts: Mapping[str, float], way: Way, span: _Span) -> str:
         return f"Nothing: it took {span.mean_ms:,.1f} ms at its slowest.{used}"
     top = max(parts, key=lambda name: parts[name])
     words = {
-        OWN: "the crowd was late itself, or its connections were all taken",
+        OWN: "the crowd was late itself",
+        TAKEN: "more wanted something than the shop answered: all the crowd's connections waited for answers",
         OUTSIDE: "the shop's processes were too busy to read it",
         QUEUE: f"it queued for a batch of {_size(way, span.inside)}",
         BATCH: f"its batch of {_size(way, span.inside)} was at work in the database",

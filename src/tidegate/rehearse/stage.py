@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 from uuid import UUID
 
 import httpx
 
 from tidegate import accounts, checkout
 from tidegate.catalog import Room, find_variants
-from tidegate.inventory import stock_levels
+from tidegate.gate import limit_speed
+from tidegate.inventory import breaking_asked_for, drop_stock_bound, mark_as_thrown_away, stock_levels
 from tidegate.ops import start_drop
 from tidegate.platform.database import Database
+from tidegate.platform.embedded.children import Program, launch_command, needs_guard
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.ids import OrderId, VariantId
 from tidegate.platform.problems import StartupError
@@ -34,6 +35,7 @@ from tidegate.platform.settings import current_settings
 from tidegate.rehearse.contracts import Sale, SignIn
 from tidegate.rehearse.monitor import kind_of
 from tidegate.rehearse.wording import Login
+from tidegate.rehearse.wrecking import read_endpoints
 
 SKU, SLUG, TITLE = "23166", "rehearsal", "Rehearsal"
 """What is sold: an article of the demo catalogue, in a drop of its own."""
@@ -62,18 +64,31 @@ class Shop:
 
 
 @contextmanager
-def own_shop(home: Path) -> Iterator[Shop]:
+def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> Iterator[Shop]:
     """Start a demo shop in `home`, and stop it at the end. From here on this process has that shop's settings.
 
-    Raises: StartupError with what the shop said, when it does not start.
+    `told` are settings of the shop's alone. However this process ends, the shop is told to stop: it never stays behind.
+    Must be entered in the main thread. Raises: StartupError with what the shop said, when it does not start.
     """
+    if breaking_asked_for():
+        mark_as_thrown_away(home)
     port = free_port()
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
     current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
+    guard, guarded = os.pipe()  # its end tells a guard of our death where the kernel does not
+    program = Program(argv=(sys.executable, "-m", "tidegate", "up", "--demo"))
     with said.open("ab") as out:
-        command = [sys.executable, "-m", "tidegate", "up", "--demo"]
-        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        running = subprocess.Popen(
+            launch_command(program, guard_fd=guard if needs_guard() else -1),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **told},
+            pass_fds=(guard,),
+            start_new_session=True,
+        )
+    os.close(guard)
     try:
         yield _wait_ready(running, home, port, said)
     finally:
@@ -83,28 +98,21 @@ def own_shop(home: Path) -> Iterator[Shop]:
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
+        os.close(guarded)
 
 
 def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: Path) -> Shop:
     until = time.monotonic() + START_S
     url = f"http://127.0.0.1:{port}"
     while time.monotonic() < until and running.poll() is None:
-        told = _endpoints(home)
-        if told.get("supervisor_pid") == running.pid and _is_ready(url):
+        told = read_endpoints(home)
+        if told and _is_ready(url):
             processes = tuple((each["name"], each["pid"]) for each in told["processes"])
             ports = tuple(each["metrics_port"] for each in told["processes"] if each["metrics_port"])
             return Shop(url, port, processes, ports)
         time.sleep(LOOK_S)
     words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
     raise StartupError(f"the shop for the rehearsal did not start: {words}")
-
-
-def _endpoints(home: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((home / "run" / "endpoints.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
 
 
 def _is_ready(url: str) -> bool:
@@ -135,6 +143,8 @@ async def stage(
     logins = await _logins(database, signs_in)
     async with database.transaction() as conn:
         variant = (await find_variants(conn, skus=[SKU]))[SKU]
+        if breaking_asked_for():
+            await drop_stock_bound(conn)
         before = (await stock_levels(conn, variant_ids=[variant]))[variant].sold
         await start_drop(
             conn,
@@ -146,6 +156,8 @@ async def stage(
             per_buyer=sale.per_buyer,
             room=Room(sale.room),
         )
+        if sale.let_in_per_min is not None:
+            await limit_speed(conn, slug=SLUG, per_min=sale.let_in_per_min)
     return Staged(tokens, variant, before, logins)
 
 

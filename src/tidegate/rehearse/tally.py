@@ -35,6 +35,7 @@ class Tally:
         self._counts = dict.fromkeys(("arrived", "answered", "bought", "failed"), 0)
         self._began_at = self._began_s = self._cpu_s = 0.0
         self._steps: dict[str, list[float]] = {}
+        self._late_s, self._late_count = 0.0, 0
         self._memory_before = self._memory_most = 0
 
     def begin(self, *, memory_before: int | None = None) -> None:
@@ -43,6 +44,12 @@ class Tally:
         self._cpu_s = _cpu_s()
         self._memory_most = resident_bytes()
         self._memory_before = self._memory_most if memory_before is None else memory_before
+
+    def was_late(self, seconds: float) -> None:
+        """The crowd looked at what was due so long after it was."""
+        self.late.record(seconds)
+        self._late_s += seconds
+        self._late_count += 1
 
     def came(self) -> None:
         """Somebody more."""
@@ -96,6 +103,8 @@ class Tally:
         self._memory_most = max(self._memory_most, resident_bytes())
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
         steps, self._steps = self._steps, {}
+        late_ms = round(1e3 * self._late_s / max(self._late_count, 1), 2)
+        self._late_s, self._late_count = 0.0, 0
         second = Second(
             at=at,
             **counts,
@@ -113,6 +122,7 @@ class Tally:
                 str(step): StepSecond(int(count), round(1e3 * took_s / count, 2), round(1e3 * own_s / count, 2))
                 for step, (count, took_s, own_s) in steps.items()
             },
+            late_ms=late_ms,
         )
         self._recent.clear()
         self._recent_buys.clear()

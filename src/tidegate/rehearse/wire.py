@@ -5,6 +5,8 @@ is needed.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -16,6 +18,16 @@ ID_MARK = b'"id":"'
 ID_LENGTH = 36
 MOST_BYTES = 4 << 20
 """Of an answer; a longer one ends its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How the crowd reaches the shop: over so many connections, from these addresses of this machine in turn."""
+
+    host: str
+    port: int
+    connections: int = 256
+    addresses: Sequence[str] = ()
 
 
 class Answer:
@@ -49,6 +61,10 @@ class Answer:
         """Whether it is a paid order."""
         return self._data.find(b'"state":"paid"', self._body_at) >= 0
 
+    def is_unsettled(self) -> bool:
+        """Whether it is an order whose payment is still under way."""
+        return self._data.find(b'"state":"awaiting_payment"', self._body_at) >= 0
+
     def problem(self) -> str:
         """The slug of a problem document, or the status."""
         try:
@@ -74,13 +90,15 @@ class Listener(Protocol[Asker]):
 class Connection(asyncio.Protocol, Generic[Asker]):
     """One kept-alive connection with at most one request in flight."""
 
-    __slots__ = ("_asker", "_listener", "_pending", "_transport")
+    __slots__ = ("_asker", "_listener", "_pending", "_transport", "served")
 
     def __init__(self, listener: Listener[Asker]) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._asker: Asker | None = None
         self._pending = b""
+        self.served = False
+        """Whether any request was answered over it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tell the listener."""
@@ -129,5 +147,5 @@ class Connection(asyncio.Protocol, Generic[Asker]):
             self._pending = data
             return
         self._pending = b""
-        asker, self._asker = self._asker, None
+        asker, self._asker, self.served = self._asker, None, True
         self._listener.answered(self, asker, Answer(status, data, head_end + 4))

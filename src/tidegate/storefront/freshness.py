@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 READ_AT_ONCE = 1_000
 """Variants per query: more rows in one go would keep requests waiting."""
 
-STEP_TIMEOUT_S = 5.0
+STEP_TIMEOUT_S = 2.0
 """Longest that one look may take before the connection counts as lost."""
 
 

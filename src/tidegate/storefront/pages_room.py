@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate import gate
-from tidegate.checkout import Shop
 from tidegate.gate import Gate, Joined, JoinWish, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import NotFound, Problem
 from tidegate.storefront.contexts import whole_minutes
@@ -76,33 +75,33 @@ async def post_leave(request: Request, slug: str) -> Response:
 
 
 async def _page(request: Request, slug: str, *, problem: Problem | None = None) -> Response:
-    shop: Shop = request.app.state.shop
+    rooms = _gate(request)
     drops: RoomDrops = request.app.state.room_drops
     person = await current_person(request)
     joined = await _joined(request, slug, person) if person else None
-    room = joined.room if joined else _gate(request).kept(slug).room
+    room = joined.room if joined else rooms.kept(slug).room
     place = joined.place if joined else None
     sku, most, offer = "", 0, None
     drop = await drops.find(slug)
     if drop is None:
         raise NotFound()
     if place is not None and place.state is PlaceState.ADMITTED:
-        async with shop.database.connection() as conn:
-            offer = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
+        async with rooms.database.connection() as conn:
+            offer = await find_drop_offer(conn, slug=slug, currency=rooms.settings.currency)
         if offer is not None and offer.offer is not None:
-            sku, most = choice(offer.offer, at_most=min(drop.per_buyer, shop.settings.holds.max_quantity))
+            sku, most = choice(offer.offer, at_most=min(drop.per_buyer, rooms.settings.holds.max_quantity))
     context = RoomContext(
         slug=slug,
         title=drop.title,
         room=room,
         joined=joined,
-        ring=_gate(request).ring,
+        ring=rooms.ring,
         known=_known(room, person),
         problem=words_of(problem) if problem else "",
         drop=offer,
         sku=sku,
         most=most,
-        hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
+        hold_minutes=whole_minutes(rooms.settings.holds.ttl_s),
     )
     status = problem.status if problem else 200
     return render(request, "storefront/room.html", context, status=status, headers=NOT_KEPT)

@@ -7,9 +7,8 @@ from fastapi import Request
 from psycopg import Error
 
 from tidegate import inventory, notify
-from tidegate.checkout import Shop
 from tidegate.inventory.contracts import HoldState
-from tidegate.platform.database import OUTAGE, Connection
+from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import Overloaded
@@ -43,8 +42,8 @@ async def visit_of(request: Request) -> Visit:
             await freshness.catch_up()
         if request.url.path.startswith("/api/"):
             return Visit(staff=staff)
-        shop: Shop = request.app.state.shop
-        async with shop.database.connection() as conn:
+        database: Database = request.app.state.database
+        async with database.connection() as conn:
             keeping = await _keeping(conn, person.id)
             busy = request.url.path.startswith(BUSY)
             unread = None if busy else await _unread(conn, person.id)

@@ -20,11 +20,20 @@ from math import inf
 
 from prometheus_client import Counter
 
+from tidegate.platform.database import OUTAGE
 from tidegate.platform.failures import outcome_of
 from tidegate.platform.ids import VariantId
+from tidegate.platform.problems import Overloaded
 
 FOUND = Counter("tidegate_kept_answers", "Requests for answers that may be kept, by whether one was there.", ["found"])
+OUTDATED = FOUND.labels("outdated")
 HIT, MISS = FOUND.labels("yes"), FOUND.labels("no")
+
+PATIENCE_S = 1.0
+"""Longest that a visitor waits for an answer to be made anew, where an older one is at hand."""
+
+AWAY = (*OUTAGE, Overloaded, TimeoutError, OSError)
+"""What is raised where an answer cannot be made since the database is away or has too much to do."""
 
 ENTRY_BYTES = 1_000
 """What an entry is counted with beyond its text."""
@@ -130,6 +139,7 @@ class Answers:
         self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._by_variant: dict[VariantId, set[Key]] = {}
         self._bytes = 0
+        self._last: OrderedDict[Key, Kept] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Kept]] = {}
         self.revision: int | None = None
         """The catalogue's, as it was last heard of; None while it is not known, and then nothing new is kept."""
@@ -157,10 +167,10 @@ class Answers:
     def find(self, key: Key) -> Kept | None:
         """The answer that is kept for `key`, if it is still true."""
         kept = self._entries.get(key)
-        if kept is None or (self._away_s is not None and self._now_s() - self._away_s > self._stale_s):
+        if kept is None or self._away_too_long():
             return None
         if kept.made_from.until_s <= self._now_s() and self.connected:
-            self._drop(key)
+            self._outdate(key)
             return None
         self._entries.move_to_end(key)
         HIT.inc()
@@ -169,6 +179,8 @@ class Answers:
     async def get(self, key: Key, make: Callable[[], Awaitable[Kept]], *, alone: bool = False) -> Kept:
         """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
 
+        Where it cannot be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth
+        more to a visitor than an error, and what they buy is decided elsewhere.
         Raises: what `make` raises.
         """
         if not self._max_bytes or len(key[1]) > MAX_QUERY_BYTES:
@@ -181,6 +193,14 @@ class Answers:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
+        last = None if alone or self._away_too_long() else self._last.get(key)
+        if last is None:
+            return await outcome_of(task)
+        over = last.made_from.until_s <= self._now_s()  # a drop opened: that is worth waiting for
+        await asyncio.wait([task], timeout=None if over else PATIENCE_S)
+        if not task.done() or (not task.cancelled() and isinstance(task.exception(), AWAY)):
+            OUTDATED.inc()
+            return last
         return await outcome_of(task)
 
     def heard(self, revision: int | None) -> None:
@@ -188,6 +208,7 @@ class Answers:
         if revision is None or revision != self.revision:
             self._entries.clear()
             self._by_variant.clear()
+            self._last.clear()  # what the catalogue says now may be meant never to be seen again
             self._bytes = 0
             self._making.clear()  # whoever comes now does not join what was begun before
         self.revision = revision
@@ -202,7 +223,7 @@ class Answers:
             for key in tuple(self._by_variant.get(variant, ())):
                 shown, shown_held = self._entries[key].made_from.stock[variant]
                 if shown != available or (shown_held is not None and shown_held != held):
-                    self._drop(key)
+                    self._outdate(key)
 
     async def _make(self, key: Key, make: Callable[[], Awaitable[Kept]]) -> Kept:
         kept = await make()
@@ -218,12 +239,32 @@ class Answers:
 
     def _put(self, key: Key, kept: Kept) -> None:
         self._drop(key)
+        self._forget_last(key)
         self._entries[key] = kept
         self._bytes += kept.size
         for variant in kept.made_from.stock:
             self._by_variant.setdefault(variant, set()).add(key)
+        while self._last and self._bytes > self._max_bytes:
+            self._forget_last(next(iter(self._last)))
         while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
             self._drop(next(iter(self._entries)))
+
+    def _away_too_long(self) -> bool:
+        """Whether the database is away for longer than what is kept may be shown."""
+        return self._away_s is not None and self._now_s() - self._away_s > self._stale_s
+
+    def _outdate(self, key: Key) -> None:
+        """It is not true any more: it is only for the case that no other can be made."""
+        kept = self._entries.get(key)
+        self._drop(key)
+        if kept is not None:
+            self._last[key] = kept
+            self._bytes += kept.size
+
+    def _forget_last(self, key: Key) -> None:
+        last = self._last.pop(key, None)
+        if last is not None:
+            self._bytes -= last.size
 
     def _drop(self, key: Key) -> None:
         kept = self._entries.pop(key, None)

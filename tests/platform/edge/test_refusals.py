@@ -219,6 +219,15 @@ async def test_who_waits_for_somebody_else_or_for_the_rest_of_a_body_holds_no_pl
         assert shop.doors.inside == 0
 
 
+@pytest.mark.parametrize("target", [b"http://a:x/", b"http://", b"//", b"a", b"/%zz"])
+async def test_an_address_that_cannot_be_read_takes_no_place(target: bytes) -> None:
+    async with open_shop() as (shop, connect):
+        shop.go_on.set()
+        connection = await ask(connect, b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+        assert (await connection.answer())[0] in (200, 400)
+        await eventually(lambda: shop.doors.inside == 0)
+
+
 async def test_a_client_that_leaves_gives_its_place_back() -> None:
     async with open_shop() as (shop, connect):
         for each in await fill(shop, connect):

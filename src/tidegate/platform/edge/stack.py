@@ -26,10 +26,12 @@ def make_app(
     error_page: ErrorPage | None = None,
     front: Callable[[ASGIApp], ASGIApp] | None = None,
     uploads: Sequence[Upload] = (),
+    around: Callable[[ASGIApp], ASGIApp] | None = None,
 ) -> ASGIApp:
     """Put the edge around `app`; `hot` routes are served before it, by its state and without its framework.
 
-    `front` is a layer before both that may answer by itself. `uploads` are addresses that take larger bodies.
+    `front` is a layer before both that may answer by itself. `uploads` are addresses that take larger bodies. `around`
+    is a layer before the edge's own: it sees who a request comes from, and may let another process's edge answer.
 
     Raises: StartupError when a setting of the edge is wrong.
     """
@@ -42,6 +44,8 @@ def make_app(
     checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
     layered = ErrorBoundary(layered, answers=answers, checks=checks)
     layered = Records(layered, headers=default_headers(settings), route_of=route_names(app))
+    if around is not None:
+        layered = around(layered)
     if settings.http.trusted_proxies:
         layered = TrustedProxies(layered, networks=settings.http.trusted_proxies)
     return OnlyHttp(layered, app=app)

@@ -1,24 +1,42 @@
-"""A TCP proxy between a client and its server that breaks connections at a chosen byte.
+"""A TCP proxy between a client and its server that breaks what passes: in tests at a chosen byte, in rehearsals all.
 
     async with Proxy.before_postgres(url) as proxy:
         conn = await AsyncConnection.connect(proxy.url)
         proxy.down.cut_at(b"COMMIT")     # the server's answer to the next COMMIT never arrives
+        proxy.break_all(Break.SLOW, delay_s=0.3)
 
 `up` is the way to the server, `down` the way back. Each way can cut the connection at a mark, fall silent at a mark,
-or be slow. A cut closes both sides; silence keeps them open, as a network does that drops packets.
+or be slow. A cut resets both sides; silence keeps them open, as a network does that drops packets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 CHUNK = 65_536
+ON_THE_WAY = 256
+"""Most pieces of one direction of a connection that wait for their time."""
+
+RESET_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER that makes the kernel send a reset, not a farewell."""
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class Break(StrEnum):
+    """What a network does to all that passes. RESET also refuses what is new; BLACK_HOLE takes it and is silent."""
+
+    NONE = "none"
+    SLOW = "slow"
+    RESET = "reset"
+    BLACK_HOLE = "black_hole"
 
 
 @dataclass(eq=False)
@@ -78,8 +96,10 @@ class Way:
 class Proxy:
     """Listens on a port of its own at 127.0.0.1 and passes bytes on to whatever `dial` connects to."""
 
-    def __init__(self, dial: Dial) -> None:
+    def __init__(self, dial: Dial, *, port: int = 0) -> None:
+        """`port` is where it listens; 0 takes a free one."""
         self._dial = dial
+        self._refuses = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -88,24 +108,19 @@ class Proxy:
         self.connections = 0
         self.round_trips = 0
         """How often the client's side spoke after the server's, over all connections."""
-        self.port = 0
+        self.port = port
         self.url = ""
 
     @classmethod
     @asynccontextmanager
     async def before_postgres(cls, url: str) -> AsyncIterator[Proxy]:
         """A proxy before the PostgreSQL of a URL with a socket folder; its own `url` leads through it."""
-        parts = urlsplit(url)
-        query = parse_qs(parts.query)
-        path = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
-        proxy = cls(lambda: asyncio.open_unix_connection(path))
-        async with proxy:
-            place = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{proxy.port}"
-            proxy.url = urlunsplit(parts._replace(netloc=place, query="sslmode=disable&gssencmode=disable"))
+        async with cls(lambda: dial_url(url)) as proxy:
+            proxy.url = detour_url(url, proxy.port)
             yield proxy
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -121,18 +136,33 @@ class Proxy:
     def cut(self) -> None:
         """Break all connections now; new ones are taken."""
         for writer in self._writers:
-            writer.transport.abort()
+            _reset(writer)
 
     def go_down(self) -> None:
         """Break all connections now, and every new one as soon as it is made."""
-
-        async def refuse() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            raise ConnectionRefusedError("the server is down")
-
-        self._dial = refuse
+        self._refuses = True
         self.cut()
 
+    def break_all(self, how: Break, *, delay_s: float = 0.0) -> None:
+        """Do this to everything that passes, from now on and instead of what was done before.
+
+        `delay_s` is how much later each byte arrives of a SLOW network, each way.
+        """
+        self.up.delay_s = self.down.delay_s = delay_s if how is Break.SLOW else 0.0
+        for way in (self.up, self.down):
+            if how is Break.BLACK_HOLE:
+                way.fall_silent()
+            else:
+                way.speak()
+        self._refuses = how is Break.RESET
+        if self._refuses:
+            self.cut()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):  # at our own end; asyncio would write of it to the log
+            await self._lead(reader, writer)
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -140,9 +170,11 @@ class Proxy:
         self.connections += 1
         self._writers.add(writer)
         try:
+            if self._refuses:
+                raise ConnectionRefusedError("the server is down")
             upstream_reader, upstream_writer = await self._dial()
         except OSError:
-            writer.transport.abort()
+            _reset(writer)
             self._writers.discard(writer)
             return
         self._writers.add(upstream_writer)
@@ -150,32 +182,40 @@ class Proxy:
             asyncio.create_task(self._pass_on(self.up, reader, upstream_writer)),
             asyncio.create_task(self._pass_on(self.down, upstream_reader, writer)),
         )
+        ended = False
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            ended = all(way.result() for way in done)
         finally:
             for side in (writer, upstream_writer):
-                side.transport.abort()
+                if ended:
+                    side.close()  # what is on its way arrives first
+                else:
+                    _reset(side)
                 self._writers.discard(side)
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _pass_on(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until the end of one side or a cut."""
+    async def _pass_on(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Until the end of one side, or a cut: then false."""
         loop = asyncio.get_running_loop()
-        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(ON_THE_WAY)
         delivery = asyncio.create_task(self._deliver(on_the_way, writer))
         try:
-            with suppress(ConnectionError):
+            try:
                 while chunk := await reader.read(CHUNK):
                     if way is self.up and self._last is not self.up:
                         self.round_trips += 1
                     self._last = way
                     if not await way.admit(chunk):
-                        return
-                    on_the_way.put_nowait((loop.time() + way.delay_s, chunk))
+                        return False
+                    await on_the_way.put((loop.time() + way.delay_s, chunk))
                 await way.admit(b"")
                 await on_the_way.join()
+            except ConnectionError:
+                return False
+            return True
         finally:
             delivery.cancel()
             await asyncio.gather(delivery, return_exceptions=True)
@@ -189,3 +229,30 @@ class Proxy:
                 writer.write(chunk)
                 await writer.drain()
             chunks.task_done()
+
+
+def dial_url(url: str) -> Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to the server of a URL: over TCP, or to the PostgreSQL whose socket folder it names."""
+    parts = urlsplit(url)
+    if parts.hostname:
+        assert parts.port is not None
+        return asyncio.open_connection(parts.hostname, parts.port)
+    query = parse_qs(parts.query)
+    return asyncio.open_unix_connection(f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}")
+
+
+def detour_url(url: str, port: int) -> str:
+    """The same URL with a port of this machine in the place of its server."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    query = "sslmode=disable&gssencmode=disable" if parts.scheme.startswith("postgres") else parts.query
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=query))
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection as a broken network does."""
+    side = writer.get_extra_info("socket")
+    if side is not None and side.family == socket.AF_INET:
+        with suppress(OSError, ValueError):  # it may be closed already
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+    writer.transport.abort()

@@ -1,0 +1,178 @@
+"""Checkout as processes of its own: what one more gives, and what becomes of buyers when the workers die.
+
+    python -m benchmarks parts [--seconds 8] [--share 0.25] [--smoke] --json
+
+One site process leads purchases to 0, 1 and 2 checkout processes; buyers send their next purchase as soon as the last
+one is answered (a closed loop). `site_alone_per_s`, `one_checkout_per_s`, `two_checkouts_per_s` are orders a second,
+`..._cores` what each kind of process kept busy meanwhile: generator, database and shop share the machine's cores.
+
+On a small machine the cores are used up by one checkout process with all others, so a second one can add nothing.
+`slow_one_per_s` and `slow_two_per_s` are therefore measured with every checkout process held to `--share` of a core (it
+is stopped and continued a hundred times a second): that process is then the part that gives way first, as it is on a
+machine with cores to spare, and `doubling` is what the second one brings.
+
+`worker_p99_ms` and `no_worker_p99_ms` are of buyers arriving at half of what one checkout process sells, while a worker
+hands on the events of their orders, and after worker and scheduler were killed with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import psutil
+import psycopg
+
+from benchmarks.goods import sell
+from benchmarks.probes import Market, Probe, say
+from benchmarks.recount import recount
+from benchmarks.servers import ROOT, fleet, machine, servers
+from tidegate.platform.embedded.children import Program, launch_command
+from tidegate.platform.embedded.running import stop
+
+SLICE_S = 0.01
+TOLD_S = 1.0
+"""By then the site knows which checkout processes there are."""
+
+HALF = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for."""
+
+    seconds: float
+    share: float
+    smoke: bool
+
+
+def run(options: Sequence[str]) -> Mapping[str, object]:
+    """Measure; see the module's docstring for what the keys mean."""
+    asked = parse(options)
+    with servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
+        _, variants = sell(conn, variants=1)
+        figures: dict[str, object] = machine(these, processes=1)
+        with fleet(these.home, "benchmarks.site", processes=1) as site:
+            market = Market(these, site, conn, connections=128, most_per_s=4_000)
+            _measure(market, asked, figures)
+        figures |= recount(conn, variants=variants, told=market.told(), unknown=market.unknown).figures()
+    return figures
+
+
+def parse(options: Sequence[str]) -> Options:
+    """The options, checked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument(
+        "--share", type=float, default=0.25, help="of a core, for checkout processes that are held back"
+    )
+    parser.add_argument("--smoke", action="store_true", help="a second each: does it work at all?")
+    found = parser.parse_args(list(options))
+    return Options(1.0 if found.smoke else found.seconds, found.share, found.smoke)
+
+
+def _measure(market: Market, asked: Options, figures: dict[str, object]) -> None:
+    def note(name: str, rate_per_s: float = 0.0) -> Probe:
+        probe = market.run("express", rate_per_s=rate_per_s, seconds=asked.seconds)
+        say(f"{name}: {probe.report.per_s:,.0f}/s, p99 {probe.report.p99_ms:.1f} ms, cores {probe.cores}")
+        figures[f"{name}_per_s"] = probe.report.per_s
+        figures[f"{name}_cores"] = probe.cores
+        figures[f"{name}_errors"] = probe.report.errors
+        return probe
+
+    note("site_alone")
+    with _checkouts(market, 1):
+        one = note("one_checkout")
+        with _background() as kill:
+            rate = max(one.report.per_s * HALF, 20.0)
+            figures["worker_p99_ms"] = note("worker", rate).report.p99_ms
+            kill()
+            figures["no_worker_p99_ms"] = note("no_worker", rate).report.p99_ms
+    with _checkouts(market, 2):
+        note("two_checkouts")
+    with _checkouts(market, 1) as processes, _held_to(asked.share, processes):
+        slow = note("slow_one")
+    with _checkouts(market, 2) as processes, _held_to(asked.share, processes):
+        figures["doubling"] = round(note("slow_two").report.per_s / max(slow.report.per_s, 1.0), 2)
+
+
+@contextmanager
+def _checkouts(market: Market, count: int) -> Iterator[list[psutil.Process]]:
+    """So many checkout processes beside the site, each on a port of its own."""
+    endpoints = market.servers.home / "run" / "endpoints.json"
+    trusted = {"TIDEGATE_HTTP__TRUSTED_PROXIES": '["127.0.0.1/32"]'}
+    with ExitStack() as stack:
+        parts = [
+            stack.enter_context(fleet(market.servers.home, "benchmarks.part", processes=1, environment=trusted))
+            for _ in range(count)
+        ]
+        processes = [psutil.Process(part.processes[0].pid) for part in parts]
+        market.fleet.beside = {f"checkout-{number}": each for number, each in enumerate(processes, start=1)}
+        endpoints.parent.mkdir(exist_ok=True)
+        endpoints.write_text(json.dumps({"parts": {"checkout": [part.port for part in parts]}}))
+        time.sleep(TOLD_S)
+        try:
+            yield processes
+        finally:
+            endpoints.unlink()
+            time.sleep(TOLD_S)
+            market.fleet.beside = {}
+
+
+@contextmanager
+def _held_to(share: float, processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Let each process run for no more than a share of the time, by stopping it again and again."""
+    over = threading.Event()
+
+    def hold() -> None:
+        while not over.wait(SLICE_S * share):
+            for process in processes:
+                process.send_signal(signal.SIGSTOP)
+            over.wait(SLICE_S * (1 - share))
+            for process in processes:
+                process.send_signal(signal.SIGCONT)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    try:
+        yield
+    finally:
+        over.set()
+        holding.join()
+
+
+@contextmanager
+def _background() -> Iterator[Callable[[], None]]:
+    """A worker and a scheduler at work; what is yielded kills them."""
+    running = [
+        subprocess.Popen(
+            launch_command(Program(argv=(sys.executable, "-m", "tidegate", name))),
+            cwd=ROOT,
+            env={**os.environ, "TIDEGATE_JOBS__WORKER_PROCESSES": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for name in ("worker", "scheduler")
+    ]
+
+    def kill() -> None:
+        for process in running:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    try:
+        yield kill
+    finally:
+        for process in running:
+            stop(process, with_signal=signal.SIGTERM)

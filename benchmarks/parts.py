@@ -1,15 +1,13 @@
 """Checkout as processes of its own: what one more gives, and what becomes of buyers when the workers die.
 
-    python -m benchmarks parts [--seconds 8] [--share 0.25] [--smoke] --json
+    python -m benchmarks parts [--seconds 8] [--smoke] --json
 
 One site process leads purchases to 0, 1 and 2 checkout processes; buyers send their next purchase as soon as the last
 one is answered (a closed loop). `site_alone_per_s`, `one_checkout_per_s`, `two_checkouts_per_s` are orders a second,
 `..._cores` what each kind of process kept busy meanwhile: generator, database and shop share the machine's cores.
 
-On a small machine the cores are used up by one checkout process with all others, so a second one can add nothing.
-`slow_one_per_s` and `slow_two_per_s` are therefore measured with every checkout process held to `--share` of a core (it
-is stopped and continued a hundred times a second): that process is then the part that gives way first, as it is on a
-machine with cores to spare, and `doubling` is what the second one brings.
+`again_one_per_s` is one checkout process once more, after two: what the machine gave meanwhile is told by both, and by
+`others` among the cores. `doubling` is what two did to the mean of both.
 
 `worker_p99_ms` and `no_worker_p99_ms` are of buyers arriving at half of what one checkout process sells, while a worker
 hands on the events of their orders, and after worker and scheduler were killed with SIGKILL.
@@ -23,7 +21,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,7 +36,6 @@ from benchmarks.servers import ROOT, fleet, machine, servers
 from tidegate.platform.embedded.children import Program, launch_command
 from tidegate.platform.embedded.running import stop
 
-SLICE_S = 0.01
 TOLD_S = 1.0
 """By then the site knows which checkout processes there are."""
 
@@ -51,7 +47,6 @@ class Options:
     """What was asked for."""
 
     seconds: float
-    share: float
     smoke: bool
 
 
@@ -77,7 +72,7 @@ def parse(options: Sequence[str]) -> Options:
     )
     parser.add_argument("--smoke", action="store_true", help="a second each: does it work at all?")
     found = parser.parse_args(list(options))
-    return Options(1.0 if found.smoke else found.seconds, found.share, found.smoke)
+    return Options(1.0 if found.smoke else found.seconds, found.smoke)
 
 
 def _measure(market: Market, asked: Options, figures: dict[str, object]) -> None:
@@ -98,15 +93,14 @@ def _measure(market: Market, asked: Options, figures: dict[str, object]) -> None
             kill()
             figures["no_worker_p99_ms"] = note("no_worker", rate).report.p99_ms
     with _checkouts(market, 2):
-        note("two_checkouts")
-    with _checkouts(market, 1) as processes, _held_to(asked.share, processes):
-        slow = note("slow_one")
-    with _checkouts(market, 2) as processes, _held_to(asked.share, processes):
-        figures["doubling"] = round(note("slow_two").report.per_s / max(slow.report.per_s, 1.0), 2)
+        two = note("two_checkouts")
+    with _checkouts(market, 1):
+        again = note("again_one")
+    figures["doubling"] = round(2 * two.report.per_s / max(one.report.per_s + again.report.per_s, 1.0), 2)
 
 
 @contextmanager
-def _checkouts(market: Market, count: int) -> Iterator[list[psutil.Process]]:
+def _checkouts(market: Market, count: int) -> Iterator[None]:
     """So many checkout processes beside the site, each on a port of its own."""
     endpoints = market.servers.home / "run" / "endpoints.json"
     trusted = {"TIDEGATE_HTTP__TRUSTED_PROXIES": '["127.0.0.1/32"]'}
@@ -121,33 +115,11 @@ def _checkouts(market: Market, count: int) -> Iterator[list[psutil.Process]]:
         endpoints.write_text(json.dumps({"parts": {"checkout": [part.port for part in parts]}}))
         time.sleep(TOLD_S)
         try:
-            yield processes
+            yield
         finally:
             endpoints.unlink()
             time.sleep(TOLD_S)
             market.fleet.beside = {}
-
-
-@contextmanager
-def _held_to(share: float, processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """Let each process run for no more than a share of the time, by stopping it again and again."""
-    over = threading.Event()
-
-    def hold() -> None:
-        while not over.wait(SLICE_S * share):
-            for process in processes:
-                process.send_signal(signal.SIGSTOP)
-            over.wait(SLICE_S * (1 - share))
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
-
-    holding = threading.Thread(target=hold)
-    holding.start()
-    try:
-        yield
-    finally:
-        over.set()
-        holding.join()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from tidegate.entrypoints.parts import CHECKOUT, GATE, PARTS, Part, create_app
 from tidegate.platform.database import Database
 from tidegate.platform.edge.forwarding import FORWARDED
 from tidegate.platform.edge.server import listen, make_server
+from tidegate.platform.ids import new_id
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,27 @@ async def test_the_parts_answer_for_the_site(client: httpx.AsyncClient, database
     assert answered(GATE) == before[1] + 2
     assert (await client.get("/api/v1/orders", headers=who)).status_code in (200, 401, 404), "not a part's"
     assert answered(CHECKOUT) == before[0] + 3
+
+
+async def test_a_person_whose_answer_was_lost_gets_a_page(client: httpx.AsyncClient, settings: Settings) -> None:
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(die, "127.0.0.1", 0) as deadly:
+        ports = [deadly.sockets[0].getsockname()[1]]
+        settings.endpoints_file.write_text(json.dumps({"parts": {"checkout": ports}}))
+
+        async def lost() -> bool:
+            answer = await client.post(f"/orders/{new_id()}/pay", headers={"accept": "text/html"})
+            if answer.status_code != 503:
+                return False
+            assert answer.headers["content-type"].startswith("text/html")
+            assert "Look whether it took effect before you try again." in answer.text
+            assert answer.headers["x-request-id"] and answer.headers["content-security-policy"]
+            return True
+
+        await eventually(lost)
 
 
 def test_the_site_has_every_route_of_its_parts() -> None:

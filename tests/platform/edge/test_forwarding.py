@@ -16,6 +16,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.waiting import eventually
+from tidegate.platform.edge.errors import FAILED_KEY, problem_response
 from tidegate.platform.edge.forwarding import Forwarding, Parts
 from tidegate.platform.edge.server import StoppingServer, listen, make_server
 from tidegate.platform.edge.upstream import MOST_BUFFERED, Address, Upstream
@@ -57,6 +58,21 @@ def saying(name: str, *, on_request: Callable[[Scope], Any] = lambda scope: None
     return app
 
 
+def leading(here: ASGIApp, file: Path) -> ASGIApp:
+    """A site that has parts: the way to them before all, and what went wrong on it said as the edge does."""
+
+    async def edge(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = scope.get(FAILED_KEY)
+        await (problem_response(problem) if problem else here)(scope, receive, send)
+
+    inner = Forwarding(edge, parts=Parts(file, LIMITS), routes=ROUTES, limits=LIMITS)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (inner if scope["type"] == "http" else here)(scope, receive, send)
+
+    return app
+
+
 @asynccontextmanager
 async def serving(app: ASGIApp, *, sock: socket.socket | None = None) -> AsyncIterator[tuple[StoppingServer, int]]:
     sock = sock or listen("127.0.0.1", 0)
@@ -91,12 +107,7 @@ def front(file: Path) -> Front:
 
     @asynccontextmanager
     async def open_front() -> AsyncIterator[httpx.AsyncClient]:
-        here = saying("site")
-        inner = Forwarding(here, parts=Parts(file, LIMITS), routes=ROUTES, limits=LIMITS)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await (inner if scope["type"] == "http" else here)(scope, receive, send)
-
+        app = leading(saying("site"), file)
         async with serving(app) as (_, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             yield client
 
@@ -178,13 +189,7 @@ async def test_replacing_processes_under_load_loses_no_request(front: Front, fil
     slow = lambda scope: asyncio.sleep(0.02)  # noqa: E731
 
     def site(name: str) -> ASGIApp:
-        here = saying(name, on_request=slow)
-        inner = Forwarding(here, parts=Parts(file, LIMITS), routes=ROUTES, limits=LIMITS)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await (inner if scope["type"] == "http" else here)(scope, receive, send)
-
-        return app
+        return leading(saying(name, on_request=slow), file)
 
     async def ask(number: int) -> None:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{shared.getsockname()[1]}") as client:

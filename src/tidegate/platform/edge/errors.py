@@ -40,6 +40,9 @@ log = structlog.get_logger("tidegate.errors")
 Check = Callable[[Scope, Mapping[bytes, bytes]], None]
 """Looks at a request's scope and headers and raises a Problem, or lets it pass."""
 
+FAILED_KEY = "tidegate.failed"
+"""In the scope: the problem that a layer around the edge met, which the edge answers."""
+
 ErrorPage = Callable[[Request, Problem, str], Response]
 """Makes the page that a person sees: request, problem, request id."""
 
@@ -147,6 +150,12 @@ class ErrorBoundary:
             elif not exchange.complete:
                 # The status line has left: only a cut connection can still tell that this answer is not whole.
                 raise ConnectionAbortedError("a response failed after it had started") from None
+
+
+def raise_failed(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+    """A `Check`. Raises: the problem that a layer around the edge met."""
+    if isinstance(problem := scope.get(FAILED_KEY), Problem):
+        raise problem
 
 
 def problem_of(error: Exception) -> Problem:

@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidegate.platform.edge.errors import problem_response
+from tidegate.platform.edge.errors import FAILED_KEY
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.proxies import TRUSTED_KEY
 from tidegate.platform.edge.upstream import Address, ConnectionLost, Upstream
@@ -98,7 +98,10 @@ class Parts:
 
 
 class Forwarding:
-    """Asks the process of a part where there is one, and `app` for everything else (ASGI)."""
+    """Asks the process of a part where there is one, and `app` for everything else (ASGI).
+
+    `app` says what went wrong, too: the problem is in its scope at FAILED_KEY.
+    """
 
     def __init__(self, app: ASGIApp, *, parts: Parts, routes: Mapping[str, Routes], limits: HttpSettings) -> None:
         self._app = app
@@ -118,7 +121,7 @@ class Forwarding:
             async with asyncio.timeout(self._limits.request_timeout_s):
                 body = await _whole_body(scope, receive, most=self._limits.max_body_bytes)
         except TimeoutError:
-            await problem_response(Overloaded())(scope, receive, send)
+            await self._app({**scope, FAILED_KEY: Overloaded()}, receive, send)
             return
         if body is None:
             await self._app(scope, receive, send)
@@ -153,7 +156,7 @@ class Forwarding:
                     continue
                 FORWARDED.labels(part, "lost").inc()
                 problem = Overloaded(_("The answer was lost. Look whether it took effect before you try again."))
-                await problem_response(problem)(scope, _nothing, send)
+                await self._app({**scope, FAILED_KEY: problem}, _nothing, send)
                 return True
             except OSError as error:
                 address.away_until_s = asyncio.get_running_loop().time() + AWAY_S

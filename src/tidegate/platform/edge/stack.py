@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidegate.platform.edge.errors import ErrorAnswers, ErrorBoundary, ErrorPage
+from tidegate.platform.edge.errors import ErrorAnswers, ErrorBoundary, ErrorPage, raise_failed
 from tidegate.platform.edge.headers import default_headers
 from tidegate.platform.edge.hosts import HostList
 from tidegate.platform.edge.hot import HotRoute, HotRoutes
@@ -41,7 +41,7 @@ def make_app(
     if front is not None:
         layered = front(layered)
     layered = Bounds(layered, limits=settings.http, uploads=uploads)
-    checks = (HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
+    checks = (raise_failed, HeadLimit(settings.http).check, HostList(settings).check, OriginCheck(settings).check)
     layered = ErrorBoundary(layered, answers=answers, checks=checks)
     layered = Records(layered, headers=default_headers(settings), route_of=route_names(app))
     if around is not None:

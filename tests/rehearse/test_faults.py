@@ -130,6 +130,7 @@ def test_the_report_shows_what_was_broken_and_what_did_not_work() -> None:
     page = render_report(report)
     assert "valkey black hole" in page
     assert '<td class="fault-works">0.2 s</td>' in page
+    assert page.count('class="chart-band"') >= 2, "though everybody had left by then"
     assert "<strong>Broken</strong>: 503 overloaded" in page
     assert "Not within 15 s" in page
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report).faults == report.faults
@@ -172,9 +173,9 @@ async def test_ways_are_slow_broken_and_silent_as_they_are_told(tmp_path: Path) 
             with pytest.raises(OSError):  # noqa: PT011 - reset, or closed before a byte: nobody has said where it is
                 await said_back(detours.ports["smtp"])
             note.write_bytes(msgspec.json.encode({"smtp": f"smtp://127.0.0.1:{port}"}))
-            assert await said_back(detours.ports["smtp"]) < 0.2
-            await detours.break_all("smtp", Break.SLOW, delay_s=0.2)
-            assert 0.4 <= await said_back(detours.ports["smtp"]) < 2.0
+            assert await said_back(detours.ports["smtp"]) < 1.0
+            await detours.break_all("smtp", Break.SLOW, delay_s=0.5)
+            assert await said_back(detours.ports["smtp"], timeout_s=10.0) >= 1.0
             await detours.break_all("smtp", Break.RESET)
             with pytest.raises(OSError):  # noqa: PT011
                 await said_back(detours.ports["smtp"])
@@ -182,7 +183,7 @@ async def test_ways_are_slow_broken_and_silent_as_they_are_told(tmp_path: Path) 
             with pytest.raises(TimeoutError):
                 await said_back(detours.ports["smtp"], timeout_s=0.3)
             await detours.break_all("smtp", Break.NONE)
-            assert await said_back(detours.ports["smtp"]) < 0.2
+            assert await said_back(detours.ports["smtp"]) < 1.0
         await eventually(lambda: refuses(detours.ports["smtp"]))
 
 

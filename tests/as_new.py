@@ -30,7 +30,7 @@ SELECT concat(count(*), ' ', sum(hashtextextended(part, 0))) FROM (
     UNION ALL SELECT concat_ws(' ', 'extension', oid, xmin) FROM pg_extension
     UNION ALL SELECT concat_ws(' ', 'setting', setrole, setconfig) FROM pg_db_role_setting s
         JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database()
-    UNION ALL SELECT concat_ws(' ', 'planner', starelid, staattnum) FROM pg_statistic WHERE starelid >= 16384
+    UNION ALL SELECT concat_ws(' ', 'planner', starelid, staattnum, xmin) FROM pg_statistic WHERE starelid >= 16384
 ) AS parts
 """
 """Whatever is not rows: a change of the schema, a setting of the database, what the planner has learnt of tables."""
@@ -38,6 +38,10 @@ SELECT concat(count(*), ' ', sum(hashtextextended(part, 0))) FROM (
 FILLED = """
 SELECT oid::regclass::text FROM pg_class
 WHERE relkind = 'r' AND oid >= 16384 AND pg_relation_size(oid) > 0 ORDER BY 1
+"""
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 SEQUENCES = "SELECT schemaname, sequencename FROM pg_sequences WHERE last_value IS NOT NULL"
 SEND_AWAY = """
@@ -52,6 +56,19 @@ class State:
 
     shape: str
     rows: dict[str, bytes]
+
+
+def learnt(url: str) -> bool:
+    """Let the planner learn of the rows that migrations put in, when nobody else is there; False while somebody is.
+
+    The server would do it by itself within a minute, and no database that is cloned later would be as this one was.
+    """
+    with psycopg.connect(url, autocommit=True) as conn:
+        if conn.execute(OTHERS).fetchone() != (0,):  # what they did is counted when they leave
+            return False
+        for table in _filled(conn):
+            conn.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.SQL(table)))
+    return True
 
 
 def state_of(url: str) -> State:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from tests.as_new import State, made_as_new, state_of
+from tests.as_new import State, learnt, made_as_new, state_of
 from tests.commands import run_forked
 from tidegate.platform.embedded.ports import free_port
 
@@ -73,6 +73,7 @@ class TestCluster:
 
         self._execute(f"CREATE DATABASE {self.template}")
         upgrade(self.url_of(self.template))
+        wait_until(lambda: learnt(self.url_of(self.template)), what="a template that nobody is connected to")
         self.untouched = state_of(self.url_of(self.template))
 
     def borrow(self) -> str:

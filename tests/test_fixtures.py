@@ -29,6 +29,18 @@ async def test_nothing_of_another_test_is_left(database: Database) -> None:
     assert row == (None,)
 
 
+async def test_the_planner_knows_all_rows_of_migrations(database: Database) -> None:
+    async with database.connection() as conn:
+        unknown = await conn.execute(
+            """
+            SELECT oid::regclass::text FROM pg_class
+            WHERE relkind = 'r' AND oid >= 16384 AND pg_relation_size(oid) > 0
+            AND NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = pg_class.oid)
+            """
+        )
+        assert await unknown.fetchall() == [], "the server would learn of them, and no clone be as the others"
+
+
 def test_settings_are_those_of_the_process(settings: Settings) -> None:
     assert current_settings() is settings
     assert settings.security.form_key.get_secret_value()

@@ -36,6 +36,8 @@ HANDED_DOWN = {
     "TIDEGATE_LISTEN_FD": "Number of the listening socket that a site process inherits.",
     "TIDEGATE_METRICS_PORT": "Metrics port that a process was given.",
     "TIDEGATE_PROCESS_NAME": "Name of the process in logs and metrics.",
+    "TIDEGATE_REHEARSE_BROKEN": "What `tidegate rehearse` breaks in its own shop; no other heeds it.",
+    "TIDEGATE_STARTED_FILE": "File that a process writes when it serves.",
 }
 """Variables that `tidegate up` sets for the processes it starts."""
 

@@ -16,7 +16,9 @@ from tests.checkout.conftest import put_on_sale
 from tests.entrypoints.test_roles import TABLE, site
 from tidegate import accounts
 from tidegate.accounts import Role
+from tidegate.accounts.people import EMAIL
 from tidegate.platform.database import Database
+from tidegate.platform.sealing import current_sealer
 
 __all__ = ["site"]
 
@@ -26,6 +28,7 @@ OWNED = {
     ("GET", "/account/addresses/{address_id}"),
     ("POST", "/account/addresses/{address_id}"),
     ("POST", "/account/addresses/{address_id}/remove"),
+    ("POST", "/account/messages/devices/{device_id}/remove"),
     ("POST", "/account/sessions/{session}/end"),
     ("DELETE", "/api/v1/addresses/{address_id}"),
     ("PUT", "/api/v1/addresses/{address_id}"),
@@ -33,6 +36,7 @@ OWNED = {
     ("GET", "/api/v1/holds/{hold_id}"),
     ("GET", "/api/v1/orders/{order_id}"),
     ("POST", "/api/v1/orders/{order_id}/cancel"),
+    ("DELETE", "/api/v1/me/devices/{device_id}"),
     ("DELETE", "/api/v1/sessions/{session}"),
     ("GET", "/checkout/{hold_id}"),
     ("POST", "/checkout/{hold_id}"),
@@ -83,6 +87,7 @@ def test_every_route_with_an_id_says_whose_it_is() -> None:
 async def customer(client: httpx.AsyncClient, database: Database, name: str) -> dict[str, str]:
     """Headers of somebody with an account and two sessions."""
     who = await guest(client)
+    sealed = current_sealer().seal(f"{name}@example.com", column=EMAIL)
     async with database.transaction() as conn:
         person = await accounts.find_person(conn, token=who["authorization"].removeprefix("Bearer "))
         assert person is not None
@@ -90,13 +95,13 @@ async def customer(client: httpx.AsyncClient, database: Database, name: str) -> 
             """
             UPDATE accounts.people SET role = %s, email_sealed = %s, email_fingerprint = sha256(%s) WHERE id = %s
             """,
-            (Role.CUSTOMER, name.encode(), name.encode(), person.id),
+            (Role.CUSTOMER, sealed, name.encode(), person.id),
         )
     return who
 
 
 async def ids_of(client: httpx.AsyncClient, who: dict[str, str]) -> dict[str, str]:
-    """A hold, a paid order, an address and a session of somebody's."""
+    """A hold, a paid order, an address, a session and a device of somebody's."""
     assert (await ask(client, "POST", "/account/addresses", who)).status_code == 303
     book = (await client.get("/account/addresses", headers=who)).text
     address = re.search(r"/account/addresses/([0-9a-f-]{36})", book)
@@ -105,7 +110,15 @@ async def ids_of(client: httpx.AsyncClient, who: dict[str, str]) -> dict[str, st
     assert bought.status_code == 201, bought.text
     hold = await held(client, who)
     session = (await client.get("/api/v1/sessions", headers=who)).json()["items"][0]["id"]
-    return {"order_id": bought.json()["id"], "hold_id": hold["id"], "session": session, "address_id": address[1]}
+    phone = {"kind": "android", "token": "a-token"}
+    told = await client.put("/api/v1/me/devices", json={"devices": [phone]}, headers=who)
+    return {
+        "order_id": bought.json()["id"],
+        "hold_id": hold["id"],
+        "session": session,
+        "address_id": address[1],
+        "device_id": told.json()["devices"][0]["id"],
+    }
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, who: dict[str, str]) -> httpx.Response:
@@ -148,3 +161,4 @@ async def test_nobody_gets_at_anothers_things(site: Any, database: Database) -> 
         kept = await post(client, "/api/v1/orders", order_body(ids["hold_id"]), other)
         assert kept.status_code == 404
         assert (await client.get("/api/v1/sessions", headers=owner)).status_code == 200
+        assert len((await client.get("/api/v1/me/devices", headers=owner)).json()["items"]) == 1

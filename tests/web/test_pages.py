@@ -98,6 +98,7 @@ async def test_the_layout_has_what_everybody_needs(people: People) -> None:
 OWN_POLICY = {
     "message_preview.html",  # what is shown in a sandboxed frame: web/frames.py has its policy
     "report.html",  # a file, which needs nothing else
+    "compare.html",  # another
 }
 
 

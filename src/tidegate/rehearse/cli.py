@@ -13,7 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Report, Second
+from tidegate.rehearse.contracts import Report, Scenario, Second
 from tidegate.rehearse.plan_cli import plan_command
 
 if TYPE_CHECKING:
@@ -94,21 +94,14 @@ def rehearse_command(
     1 when one does not, 2 when the rehearsal could not be played.
     """
     from tidegate.platform.settings import current_settings
-    from tidegate.rehearse.fault_verdicts import with_faults
-    from tidegate.rehearse.faults import load_matrix, usual_timetable
     from tidegate.rehearse.progress import told_to_staff
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
-    from tidegate.rehearse.scenario import load_scenario
 
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
-    wanted = load_scenario(scenario, shoppers=shoppers, units=units)
-    if (faults or wanted.faults) and target:
-        raise StartupError("faults are for a shop that the rehearsal starts itself: leave --target and --drop out")
-    if faults:
-        wanted = with_faults(wanted, usual_timetable(load_matrix()))
+    wanted = _wanted(scenario, shoppers=shoppers, units=units, faults=faults, at_home=not target)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
@@ -132,6 +125,18 @@ def rehearse_command(
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+def _wanted(scenario: str, *, shoppers: int | None, units: int | None, faults: bool, at_home: bool) -> Scenario:
+    """What is to be played. Raises: StartupError."""
+    from tidegate.rehearse.fault_verdicts import with_faults
+    from tidegate.rehearse.faults import load_matrix, usual_timetable
+    from tidegate.rehearse.scenario import load_scenario
+
+    wanted = load_scenario(scenario, shoppers=shoppers, units=units)
+    if (faults or wanted.faults) and not at_home:
+        raise StartupError("faults are for a shop that the rehearsal starts itself: leave --target and --drop out")
+    return with_faults(wanted, usual_timetable(load_matrix())) if faults else wanted
 
 
 def _tell(console: Console, progress: Progress, second: Second) -> None:

@@ -10,7 +10,7 @@ from tidegate.rehearse.faults import Can, Happening, Matrix, Played
 from tidegate.rehearse.probes import Attempt, Prober, tried
 from tidegate.rehearse.wrecking import Wrecker
 
-RECOVERS_WITHIN_S = 30.0
+WITHIN_S, RECOVERS_WITHIN_S = 8.0, 30.0
 """For faults of which the matrix says nothing."""
 
 EVERYTHING = tuple(Can)
@@ -50,7 +50,7 @@ class Drill:
     async def _play_one(self, happening: Happening, began_s: float) -> Played:
         row = self._matrix.find(happening.dependency, happening.fault)
         must = row.must if row is not None else EVERYTHING
-        within_s = row.within_s if row is not None else 5.0
+        within_s = row.within_s if row is not None else WITHIN_S
         recovers_s = row.recovers_within_s if row is not None else RECOVERS_WITHIN_S
         begin_s = time.perf_counter()
         await self._wrecker.begin(happening)
@@ -89,16 +89,16 @@ class Drill:
             )
             for each in attempts
         ]
-        _, late = await asyncio.wait(tasks, timeout=lasts_s)
         musts = {task for task, each in zip(tasks, attempts, strict=True) if each.can in must}
-        if late & musts:
-            await asyncio.wait(late & musts, timeout=max(within_s - lasts_s, 0.0))
-        rest_s = lasts_s - (time.monotonic() - now_s)
-        if rest_s > 0:
-            await asyncio.sleep(rest_s)
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            _, late = await asyncio.wait(tasks, timeout=lasts_s)
+            if late & musts:
+                await asyncio.wait(late & musts, timeout=max(within_s - lasts_s, 0.0))
+            await asyncio.sleep(max(lasts_s - (time.monotonic() - now_s), 0.0))
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result

@@ -86,7 +86,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[Fault, ...]
     must: tuple[Can, ...]
     recovers_within_s: Seconds
-    within_s: Seconds = 5.0
+    within_s: Seconds = 8.0
     delay_ms: Annotated[int, Meta(ge=1, le=10_000)] = 200
 
 

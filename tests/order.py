@@ -24,8 +24,8 @@ SALE = ("tests/faults/",)
 TOGETHER = {"first shop": FIRST_SHOP, "second shop": SECOND_SHOP, "sale": SALE}
 """What visits a shop that several files share, as long as the tests of those files take: the first entry that fits."""
 
-OWN_SHOP = ("tests/e2e/test_shop.py",)
-"""Among browser tests, those with a shop of their own."""
+OWN_SHOP = ("tests/e2e/test_shop.py", "tests/e2e/test_own_gate.py")
+"""Among browser tests, those with a shop or a gate of their own."""
 
 LONG = (
     "tests/e2e/test_access.py",

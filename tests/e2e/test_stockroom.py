@@ -109,15 +109,20 @@ def test_status_is_measured(shop: Shop, visit: Visit) -> None:
         staff.go("/admin/status?minutes=30")
         return staff.page.get_by_text("Requests per second").first.is_visible()
 
-    def all_answer() -> bool:  # a sample tells of a moment: a process that had none to spare answers the next one
+    answered = set()
+
+    def all_answered() -> bool:  # a sample tells of a moment: a process that had none to spare answers the next one
         staff.go("/admin/status?minutes=30")
         rows = staff.page.get_by_role("row")
-        named = (rows.filter(has=staff.page.get_by_role("rowheader", name=name, exact=True)) for name in PROCESSES)
-        return all("Answers" in row.inner_text() for row in named)
+        for name in PROCESSES:
+            row = rows.filter(has=staff.page.get_by_role("rowheader", name=name, exact=True))
+            if "Answers" in row.inner_text():
+                answered.add(name)
+        return answered == set(PROCESSES)
 
     wait_until(measured, timeout_s=SAMPLES_S, what="a sample")
     staff.sees("Oldest job that is not done")
-    wait_until(all_answer, timeout_s=SAMPLES_S, what="a sample in which every process answers")
+    wait_until(all_answered, timeout_s=SAMPLES_S, what="samples in which every process answers")
     assert staff.page.locator("svg[role=img]").count() == 8
     staff = at_work(visit, shop)
     staff.go("/admin/status")

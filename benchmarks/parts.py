@@ -67,9 +67,6 @@ def parse(options: Sequence[str]) -> Options:
     """The options, checked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks parts")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument(
-        "--share", type=float, default=0.25, help="of a core, for checkout processes that are held back"
-    )
     parser.add_argument("--smoke", action="store_true", help="a second each: does it work at all?")
     found = parser.parse_args(list(options))
     return Options(1.0 if found.smoke else found.seconds, found.smoke)

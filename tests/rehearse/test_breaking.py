@@ -16,6 +16,7 @@ from tests.servers import COMPILED_PYTHON, is_gone, wait_until
 from tidegate import inventory
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.leavings import PREFIX, remove_leavings
+from tidegate.rehearse.stage import forget_another_shop
 
 RUSH = """
 title = "A rush"
@@ -47,13 +48,20 @@ at_s = 0.5
 lasts_s = 1
 """
 
+OF_A_REAL_SHOP = {
+    "TIDEGATE_DATABASE_URL": "postgresql://shop@127.0.0.1:1/shop",
+    "tidegate_valkey_url": "redis://127.0.0.1:1",
+    "TIDEGATE_MAIL__SMTP_URL": "smtp://127.0.0.1:1",
+    "TIDEGATE_PAYMENTS": '{"stripe_secret_key": "sk_test_1"}',
+}
+
 
 @pytest.mark.timeout(180)
 def test_an_engine_that_skips_the_stock_check_ends_red_and_the_verdict_says_why(tmp_path: Path) -> None:
     (tmp_path / "rush.toml").write_text(RUSH)
     played = subprocess.run(
         [sys.executable, "-m", "tidegate", "rehearse", str(tmp_path / "rush.toml"), "--out", str(tmp_path)],
-        env={**os.environ, **COMPILED_PYTHON, "TIDEGATE_REHEARSE_BROKEN": "stock-check"},
+        env={**os.environ, **OF_A_REAL_SHOP, **COMPILED_PYTHON, "TIDEGATE_REHEARSE_BROKEN": "stock-check"},
         capture_output=True,
         text=True,
         timeout=170,
@@ -83,6 +91,12 @@ def test_no_other_shop_can_be_broken(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TIDEGATE_REHEARSE_BROKEN", "everything")
     with pytest.raises(StartupError, match="stock-check"):
         inventory.breaking_asked_for()
+
+
+def test_a_rehearsal_never_has_the_servers_of_another_shop() -> None:
+    environment = OF_A_REAL_SHOP | {"TIDEGATE_OVERLOAD__MOST": "64", "PATH": "/bin"}
+    forget_another_shop(environment)
+    assert environment == {"TIDEGATE_OVERLOAD__MOST": "64", "PATH": "/bin"}
 
 
 @pytest.mark.timeout(150)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,15 @@ PEOPLE_AT_ONCE = 20_000
 NOBODY: Mapping[int, SignIn] = MappingProxyType({})
 SAID_KEPT = 600
 
+ANOTHER_SHOPS = frozenset(
+    f"TIDEGATE_{name}"
+    for name in (
+        "DATABASE_URL", "VALKEY_URL", "BROKER_URL", "MAIL", "MAIL__SMTP_URL", "PAYMENTS", "PAYMENTS__SANDBOX_URL",
+        "PAYMENTS__STRIPE_SECRET_KEY", "HTTP", "HTTP__BASE_URL", "HTTP__ALLOWED_HOSTS", "SUPERVISOR__DETOURS",
+    )
+)  # fmt: skip
+"""Settings that name the servers, the mail, the money or the address of a real shop: a rehearsal has its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:
@@ -67,12 +76,14 @@ class Shop:
 def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> Iterator[Shop]:
     """Start a demo shop in `home`, and stop it at the end. From here on this process has that shop's settings.
 
-    `told` are settings of the shop's alone. However this process ends, the shop is told to stop: it never stays behind.
-    Must be entered in the main thread. Raises: StartupError with what the shop said, when it does not start.
+    It has the settings of our environment, but for those of `ANOTHER_SHOPS`; `told` are settings of the shop's alone.
+    However this process ends, the shop is told to stop: it never stays behind. Must be entered in the main
+    thread. Raises: StartupError with what the shop said, when it does not start.
     """
     if breaking_asked_for():
         mark_as_thrown_away(home)
     port = free_port()
+    forget_another_shop(os.environ)
     os.environ |= {"TIDEGATE_HOME": str(home), "TIDEGATE_PORT": str(port)}
     current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
@@ -99,6 +110,12 @@ def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> I
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
         os.close(guarded)
+
+
+def forget_another_shop(environment: MutableMapping[str, str]) -> None:
+    """Take the settings of `ANOTHER_SHOPS` away, however their letters are cased."""
+    for name in [each for each in environment if each.upper() in ANOTHER_SHOPS]:
+        del environment[name]
 
 
 def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: Path) -> Shop:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.waiting import eventually
 from tidegate.platform.edge.forwarding import Forwarding, Parts
 from tidegate.platform.edge.server import StoppingServer, listen, make_server
-from tidegate.platform.edge.upstream import MOST_BUFFERED
+from tidegate.platform.edge.upstream import MOST_BUFFERED, Address, Upstream
 from tidegate.platform.settings import HttpSettings
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +216,29 @@ async def test_replacing_processes_under_load_loses_no_request(front: Front, fil
                         await asyncio.gather(*asking)
     shared.close()
     assert set(told) == {"site-1", "site-2", "site-3", "till-1", "till-2"}, told
+
+
+async def test_a_connection_is_kept_only_while_its_process_is_known_and_its_answer_was_read() -> None:
+    request = b"GET /till/1 HTTP/1.1\r\nhost: a\r\n\r\n"
+    async with serving(saying("till")) as (_, port):
+        address = Address(port, idle_s=60.0)
+
+        async def answered() -> Upstream:
+            found = address.take(now_s=0.0) or await address.open()
+            found.ask(request)
+            assert (await found.head())[0] == 201
+            while (await found.part())[1]:
+                pass
+            return found
+
+        first = await answered()
+        address.give_back(first, now_s=0.0)
+        assert await answered() is first
+        unread = await address.open()
+        unread.ask(request)
+        await unread.head()
+        address.give_back(unread, now_s=0.0)
+        assert address.take(now_s=0.0) is None, "the next answer would not be its own"
+        address.close()
+        address.give_back(first, now_s=0.0)
+        assert not first.usable, "nobody would ever take it again"

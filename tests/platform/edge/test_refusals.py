@@ -187,7 +187,8 @@ async def test_the_body_of_a_refused_request_does_not_spoil_the_connection() -> 
         assert (await never.answer())[0] == 503
         assert await never.closed()  # it does not wait for ever for the rest
         large = await ask(connect, b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{")
-        assert (await large.answer())[0] == 503
+        status, headers, _ = await large.answer()
+        assert (status, headers["connection"]) == (503, "close")
         assert await large.closed()
 
 
@@ -234,3 +235,16 @@ async def test_a_client_that_leaves_gives_its_place_back() -> None:
             each.writer.close()
         shop.go_on.set()
         await eventually(lambda: shop.doors.inside == 0)
+
+
+async def test_who_asks_on_and_reads_no_refusal_is_cut_off() -> None:
+    async with open_shop() as (shop, connect):
+        await fill(shop, connect)
+        deaf = await connect()
+
+        def is_cut_off() -> bool:
+            assert sum(shop.doors.refused) < 20_000, "all their refusals are kept"
+            deaf.writer.write((PAGE + b"\r\n") * 200)
+            return bool(deaf.writer.is_closing())
+
+        await eventually(is_cut_off)

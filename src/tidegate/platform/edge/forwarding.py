@@ -184,8 +184,7 @@ class Forwarding:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             more = True
             while more:
-                async with asyncio.timeout(limit_s):
-                    body, more = await connection.part()
+                body, more = await _part(connection, limit_s)
                 await send({"type": "http.response.body", "body": body, "more_body": more})
         finally:
             address.give_back(connection, now_s=loop.time())
@@ -203,6 +202,15 @@ async def _head(connection: Upstream, limit_s: float) -> tuple[int, list[Header]
     with outside():
         async with asyncio.timeout(limit_s):
             return await connection.head()
+
+
+async def _part(connection: Upstream, limit_s: float) -> tuple[bytes, bool]:
+    """Wait for more of an answer. Raises: ConnectionLost, also for one that does not go on."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await connection.part()
+    except TimeoutError:
+        raise ConnectionLost(begun=True) from None
 
 
 def _patterns(routes: Routes) -> Mapping[str, re.Pattern[str]]:

@@ -157,10 +157,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._place = place
             return True
         self._answered = True
-        if not self.transport.is_closing():
-            date = self.server_state.default_headers
-            self.transport.write(entrance.refusals.answer(method, self.url, self.headers, date=date))
-            if not self.parser.should_keep_alive() or not may_go_on(self.headers):
+        if self.flow.write_paused:
+            self.transport.abort()  # who asks on and reads no answer would have us keep all of them
+        elif not self.transport.is_closing():
+            ends = self.draining or not self.parser.should_keep_alive() or not may_go_on(self.headers)
+            own = [*self.server_state.default_headers, *([(b"connection", b"close")] if ends else [])]
+            self.transport.write(entrance.refusals.answer(method, self.url, self.headers, date=own))
+            if ends:
                 self.transport.close()
         return False
 

@@ -58,8 +58,8 @@ class Upstream(asyncio.Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the last answer came whole, and the other side keeps the connection."""
-        return self._complete and self._reusable and self.usable
+        """Whether the last answer came whole and was taken, and the other side keeps the connection."""
+        return self._complete and not self._body and self._reusable and self.usable
 
     def ask(self, request: bytes) -> None:
         """Send a whole request."""
@@ -160,6 +160,7 @@ class Address:
         self.away_until_s = 0.0
         self._idle_s = idle_s
         self._idle: list[Upstream] = []
+        self._closed = False
 
     def take(self, *, now_s: float) -> Upstream | None:
         """An idle connection, or None."""
@@ -177,7 +178,7 @@ class Address:
 
     def give_back(self, connection: Upstream, *, now_s: float) -> None:
         """Keep it for the next request, if it is good for one."""
-        if not connection.done:
+        if self._closed or not connection.done:
             connection.close()
             return
         connection.idle_since_s = now_s
@@ -186,7 +187,8 @@ class Address:
             self._idle.pop(0).close()
 
     def close(self) -> None:
-        """End the connections that nobody uses."""
+        """End the connections that nobody uses, and those in use once they are not."""
+        self._closed = True
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()

@@ -63,7 +63,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     asked = parse(options)
     began = time.monotonic()
     figures: dict[str, object] = {"limiter_us": _limiter_us()}
-    with _apart() as core, servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
+    with _apart(asked) as core, servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
         _, variants = sell(conn, variants=1)
         figures |= machine(these, processes=asked.processes) | {"generator_core": core}
         with _shop(these, asked, enabled=True) as site:
@@ -93,10 +93,13 @@ def parse(options: Sequence[str]) -> Options:
 
 
 @contextmanager
-def _apart() -> Iterator[int | None]:
-    """Keep this process, and all that it starts, off the last core; which one that is. None where there is only one."""
+def _apart(asked: Options) -> Iterator[int | None]:
+    """Keep this process, and all that it starts, off the last core; which one that is. None where all may run anywhere.
+
+    That is where there is one core only, and where nothing is measured.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
+    if len(cores) < 2 or asked.smoke:
         yield None
         return
     os.sched_setaffinity(0, cores[:-1])

@@ -135,8 +135,6 @@ def test_a_shop_gets_more_and_new_processes_without_losing_a_request(shop: Shop)
     assert min(answers.values()) > 10
     gone = [pid for name, pid in before.items() if pid != after[name]]
     assert not any(psutil.pid_exists(pid) for pid in gone)
-    assert shop.run("scale", "checkout=0").returncode == 0
-    assert set(shop.pids()) == CHILDREN
 
 
 def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_recovers(shop: Shop) -> None:

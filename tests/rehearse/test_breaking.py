@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import is_gone, wait_until
+from tests.servers import COMPILED_PYTHON, is_gone, wait_until
 from tidegate import inventory
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.leavings import PREFIX, remove_leavings
@@ -56,15 +56,15 @@ OF_A_REAL_SHOP = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_an_engine_that_skips_the_stock_check_ends_red_and_the_verdict_says_why(tmp_path: Path) -> None:
     (tmp_path / "rush.toml").write_text(RUSH)
     played = subprocess.run(
         [sys.executable, "-m", "tidegate", "rehearse", str(tmp_path / "rush.toml"), "--out", str(tmp_path)],
-        env=os.environ | OF_A_REAL_SHOP | {"TIDEGATE_REHEARSE_BROKEN": "stock-check"},
+        env={**os.environ, **OF_A_REAL_SHOP, **COMPILED_PYTHON, "TIDEGATE_REHEARSE_BROKEN": "stock-check"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=170,
         check=False,
     )
     assert played.returncode == 1, played.stderr
@@ -99,16 +99,16 @@ def test_a_rehearsal_never_has_the_servers_of_another_shop() -> None:
     assert environment == {"TIDEGATE_OVERLOAD__MOST": "64", "PATH": "/bin"}
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 def test_a_rehearsal_that_is_killed_leaves_no_shop_behind(tmp_path: Path) -> None:
     rehearsal = subprocess.Popen(
         [sys.executable, "-m", "tidegate", "rehearse", "gateway-down", "--out", str(tmp_path)],
-        env=os.environ | {"TMPDIR": str(tmp_path)},
+        env={**os.environ, **COMPILED_PYTHON, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: {"postgres", "valkey-server"} <= {each.name() for each in of(tmp_path)}, timeout_s=60)
+        wait_until(lambda: {"postgres", "valkey-server"} <= {each.name() for each in of(tmp_path)}, timeout_s=110)
         left = of(tmp_path)
     finally:
         os.kill(rehearsal.pid, signal.SIGKILL)

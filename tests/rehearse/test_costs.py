@@ -71,3 +71,10 @@ def test_a_full_machine_is_told_what_one_more_core_gives() -> None:
     said = limits(played, costs_of(played), processes={"site": 4, "postgres": 1}, cores=1)
     assert "An order takes 1.50 ms of all the shop's processes together" in said[-1]
     assert "one more core gives about +667 orders/s" in said[-1]
+
+
+def test_processes_that_were_busy_with_nothing_asked_for_are_no_limit_of_the_sale() -> None:
+    played = [second(float(n), steps={}, cpu={"site": 1.9}) for n in range(1, 10)]
+    played += [second(float(n), steps={Step.PAGE: 10}, cpu={"site": 0.1}) for n in range(10, 19)]
+    assert limits(played, costs_of(played), processes={"site": 2}, cores=4) == ()
+    assert limits([second(0.0, steps={}, cpu={"site": 1.0})] * 3, (), processes={"site": 1}, cores=1) == ()

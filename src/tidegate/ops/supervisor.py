@@ -297,6 +297,7 @@ class Supervisor:
                 await self._servers.restart(say)
                 others = [each for name, each in self._children.items() if kind_of(name) in (WORKER, SCHEDULER)]
                 await asyncio.gather(*(child.restart() for child in others))
+                await self._all_ready(others)
                 await say("every process was replaced")
             case _:
                 raise StartupError("this shop is of another version: it does not know that command")

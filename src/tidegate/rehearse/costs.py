@@ -75,7 +75,8 @@ def windows(timeline: Sequence[Second], *, size: int = WINDOW) -> list[Window]:
                 cpu_s[kind] = cpu_s.get(kind, 0.0) + cores * length
             for step, told in second.steps.items():
                 counts[step] = counts.get(step, 0) + told.count
-        found.append(Window(began, before - began, cpu_s, counts))
+        if before > began:
+            found.append(Window(began, before - began, cpu_s, counts))
     return found
 
 
@@ -138,7 +139,7 @@ def limits(
         if busiest is None or not count:
             continue
         used = busiest.cpu_s.get(cost.kind, 0.0) / busiest.seconds
-        if used >= BUSY_SHARE * count:
+        if used >= BUSY_SHARE * count and any(busiest.counts.values()):
             found.append(_at_limit(cost, busiest, used=used, count=count, cores=cores))
     return (*found, *_machine(timeline, costs, cores=cores))
 

@@ -113,7 +113,7 @@ def _chart(
     series = [
         Series(name, tuple((began + second.at, value(second)) for second in timeline)) for name, value in curves.items()
     ]
-    # a fault may go on for longer than the last shopper stays
-    end = max([began + (timeline[-1].at if timeline else 1.0), *(each.ended for each in periods)])
+    over = max((each.ended for each in periods), default=began)  # a fault may outlast the crowd
+    end = max(began + (timeline[-1].at if timeline else 1.0), over)
     chart = draw_chart(title, unit, series, start=began, end=end, gap_s=GAP_S)
     return mark_periods(chart, periods, start=began, end=end)

@@ -51,8 +51,11 @@ async def post_search(request: Request) -> Response:
     """Whether an address is written to, and if not, why."""
     form = await read_form(request)
     email = form.get("email").strip()[:MAX_EMAIL]
-    errors: dict[str, str] = {} if email else {"email": _("Type the whole address.")}
-    return await _show(request, email, errors=errors)
+    try:
+        notify.check_address(email, field="email")
+    except InvalidRequest as problem:
+        return await _show(request, email, errors=blamed(problem))
+    return await _show(request, email)
 
 
 @router.post("/{wish}")
@@ -83,13 +86,17 @@ DONE: Final = {
 async def _show(
     request: Request, email: str, *, why: str = "", done: str = "", errors: dict[str, str] | None = None
 ) -> Response:
+    blame = errors or {}
+    if "email" in blame:
+        context = SuppressionsContext(email=email, errors=blame)
+        return render(request, "admin/suppressions.html", context, status=422, headers=NOT_KEPT)
     async with _shop(request).database.connection() as conn:
-        found = await notify.find_suppressions(conn, email=email) if email else ()
-        changes = await notify.list_suppression_changes(conn, email=email, limit=SHOWN) if email else ()
+        found = await notify.find_suppressions(conn, email=email)
+        changes = await notify.list_suppression_changes(conn, email=email, limit=SHOWN)
     context = SuppressionsContext(
-        email=email, found=tuple(found), changes=tuple(changes), why=why, done=done, errors=errors or {}
+        email=email, found=tuple(found), changes=tuple(changes), why=why, done=done, errors=blame
     )
-    status = 422 if errors else 200
+    status = 422 if blame else 200
     return render(request, "admin/suppressions.html", context, status=status, headers=NOT_KEPT)
 
 

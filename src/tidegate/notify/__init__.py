@@ -3,6 +3,7 @@
 Sending is in `tasks`, which the worker and the scheduler enter; a site process need not import it.
 """
 
+from tidegate.notify.addresses import check_address
 from tidegate.notify.applications import AccessKey, KeyMade, KeyRole, NewKey, create_key, list_keys, revoke_key
 from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
@@ -40,7 +41,7 @@ from tidegate.notify.dead_letters import (
 from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
 from tidegate.notify.erasing import erase_messages
 from tidegate.notify.estimates import Estimate, estimate_send
-from tidegate.notify.follow_links import check_address, count_request, mail_confirmation, read_confirmation
+from tidegate.notify.follow_links import count_request, mail_confirmation, read_confirmation
 from tidegate.notify.follows import follow, forget_follows, list_follows, unfollow
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.live import open_listeners

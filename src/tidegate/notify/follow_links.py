@@ -16,14 +16,13 @@ from uuid import UUID
 
 import structlog
 
-from tidegate.notify.addresses import fingerprint
+from tidegate.notify.addresses import check_address, fingerprint
 from tidegate.notify.contracts import Asked, FollowLinkOver, Topic, TopicKind
-from tidegate.notify.rules import BadAddress, split_address
 from tidegate.platform.attempts import buckets_of, open_attempts
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.outbox import Event, write_events
-from tidegate.platform.problems import InvalidRequest, NotFound
+from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import SealBroken, current_sealer
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
@@ -64,14 +63,6 @@ async def count_request(settings: Settings, *, email: str, network: str) -> None
 
     async with open_attempts(settings) as attempts:
         await attempts.count(buckets, window_s=limits.window_s, words=words)
-
-
-def check_address(email: str) -> None:
-    """Raises: InvalidRequest for what is no e-mail address."""
-    try:
-        split_address(email)
-    except BadAddress:
-        raise InvalidRequest(_("This is not an e-mail address. Write it like name@example.com.")) from None
 
 
 async def mail_confirmation(

@@ -18,11 +18,10 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from tidegate.notify.addresses import ADDRESS, fingerprint
+from tidegate.notify.addresses import ADDRESS, check_address, fingerprint
 from tidegate.notify.contracts import Channel
 from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.outcomes import Delivery, columns_of, suppress
-from tidegate.notify.rules import BadAddress, split_address
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.problems import InvalidRequest
@@ -108,12 +107,7 @@ async def stop_address(conn: Connection, *, email: str, why: str, by: UUID | Non
 
     Doing it again changes nothing. Raises: InvalidRequest for what is no address, or without a reason.
     """
-    try:
-        split_address(email.strip())
-    except BadAddress:
-        raise InvalidRequest(
-            _("This is not an e-mail address. Write it like name@example.com."), field="email"
-        ) from None
+    check_address(email, field="email")
     said = check_why(why)
     done = await conn.execute(
         """

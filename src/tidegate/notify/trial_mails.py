@@ -6,8 +6,7 @@ import json
 from typing import Final
 from uuid import UUID
 
-from tidegate.notify.addresses import ADDRESS
-from tidegate.notify.follow_links import check_address
+from tidegate.notify.addresses import ADDRESS, check_address
 from tidegate.notify.messages import WRITTEN
 from tidegate.notify.previews import Preview
 from tidegate.platform.attempts import buckets_of, open_attempts

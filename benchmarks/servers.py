@@ -41,6 +41,7 @@ READY_CHECKS = 8
 POLL_S = 0.05
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 ADDRESSES = {"TIDEGATE_HOME", "TIDEGATE_PORT", "TIDEGATE_DATABASE_URL", "TIDEGATE_VALKEY_URL", "TIDEGATE_BROKER_URL"}
+LIMITER = "TIDEGATE_OVERLOAD__ENABLED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ def servers(*, durable: bool = True) -> Iterator[Servers]:
                     "TIDEGATE_DATABASE_URL": postgres.url(),
                     "TIDEGATE_VALKEY_URL": valkey.url(),
                     "TIDEGATE_BROKER_URL": valkey.url(1),
+                    # Who looks for the most that a shop can do refuses nobody; `overload` measures with the limiter on.
+                    LIMITER: os.environ.get(LIMITER, "false"),
                 }
             )
         )

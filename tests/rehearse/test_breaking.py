@@ -108,28 +108,28 @@ def test_a_rehearsal_that_is_killed_leaves_no_shop_behind(tmp_path: Path) -> Non
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: {"postgres", "valkey-server"} <= {each.name() for each in of(tmp_path)}, timeout_s=110)
-        left = of(tmp_path)
+        wait_until(lambda: {"postgres", "valkey-server"} <= set(of(tmp_path).values()), timeout_s=110)
+        left = list(of(tmp_path))
     finally:
         os.kill(rehearsal.pid, signal.SIGKILL)
         rehearsal.wait()
     assert len(left) > 4
-    wait_until(lambda: all(is_gone(each) for each in [*left, *of(tmp_path)]), timeout_s=30, what="an end of its shop")
+    wait_until(lambda: all(is_gone(each) for each in (*left, *of(tmp_path))), timeout_s=30, what="an end of its shop")
     assert list(tmp_path.glob(f"{PREFIX}*"))
     remove_leavings(tmp_path)  # as the next rehearsal does
     assert not list(tmp_path.glob(f"{PREFIX}*"))
 
 
-def of(folder: Path) -> list[psutil.Process]:
-    """Everything that runs for a rehearsal whose shop lives below a folder, its proxies too."""
-    found = []
+def of(folder: Path) -> dict[psutil.Process, str]:
+    """Everything that runs for a rehearsal whose shop lives below a folder, its proxies too, and what it is called."""
+    found = {}
     for process in psutil.process_iter():
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             below = process.cwd().startswith(f"{folder}/") or f"{folder}/" in " ".join(process.cmdline())
             if below or process.environ().get("TIDEGATE_HOME", "").startswith(f"{folder}/"):
-                found.append(process)
+                found[process] = process.name()
         except (psutil.Error, OSError):
             continue
     return found

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tidegate.platform.arrays import write_lists_fast
+from tidegate.platform.backends import yield_cpu
 from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.problems import Overloaded
@@ -43,7 +45,8 @@ SETTLED_PLANS = " ".join(
 class Database:
     """The pool of this process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, backend_nice: int = 0) -> None:
+        """`backend_nice`: niceness (CPU priority) of the server's processes behind the pool, where we may set it."""
         limits = settings.database
         options = (
             f"-c statement_timeout={limits.statement_timeout_ms} -c lock_timeout={limits.lock_timeout_ms} "
@@ -64,7 +67,7 @@ class Database:
             timeout=limits.pool_wait_s,
             kwargs=self._arguments,
             check=AsyncConnectionPool.check_connection,
-            configure=_configure,
+            configure=partial(_configure, backend_nice=backend_nice),
             reconnect_timeout=30,
             open=False,
         )
@@ -149,5 +152,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def _configure(conn: Connection) -> None:
+async def _configure(conn: Connection, *, backend_nice: int) -> None:
     write_lists_fast(conn)
+    if backend_nice:
+        yield_cpu(conn, nice=backend_nice)

@@ -253,7 +253,7 @@ class Runtime:
         self._database = self._wait(self._open(), timeout_s=10)
 
     async def _open(self) -> Database:
-        database = Database(self.settings)
+        database = Database(self.settings, backend_nice=self.settings.pacing.database_nice)
         await database.open()
         return database
 
@@ -310,6 +310,9 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
         logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
     if BULK in lanes:
         os.nice(settings.pacing.nice)  # shoppers' requests go first; what is urgent has a worker without bulk
+    else:
+        pacing = settings.pacing.model_copy(update={"database_nice": 0})
+        settings = settings.model_copy(update={"pacing": pacing})
     app = make_worker_app(settings, subscriptions)
     worker_ready.connect(partial(_on_ready, settings, tuple(lanes)), weak=False, dispatch_uid="tidegate.ready")
     worker = app.Worker(

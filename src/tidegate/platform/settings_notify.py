@@ -101,3 +101,6 @@ class PacingSettings(BaseModel):
     )
     step: Count = Field(500, description="Followers told in one statement while a bulk send yields.")
     nice: int = Field(10, ge=0, le=19, description="Niceness (CPU priority) of a worker that takes the lane `bulk`.")
+    database_nice: int = Field(
+        19, ge=0, le=19, description="The same for PostgreSQL's processes behind it, where they run beside it."
+    )

@@ -84,6 +84,12 @@ def test_what_cannot_happen_is_no_timetable(dependency: str, fault: str) -> None
     assert check_timetable([Happening(Dependency(dependency), Fault(fault))]) is not None
 
 
+def test_a_timetable_has_an_end() -> None:
+    kill = Happening(Dependency.VALKEY, Fault.KILL)
+    assert check_timetable([kill] * 200) is None
+    assert check_timetable([kill] * 201) == "faults: at most 200 of them, please"
+
+
 @pytest.mark.parametrize("name", ["gateway-down", "notify-storm", "rolling-restart"])
 def test_scenarios_with_faults_are_shipped(name: str) -> None:
     wanted = load_scenario(name)

@@ -169,8 +169,14 @@ def length_s(timetable: Iterable[Happening]) -> float:
     return over_s
 
 
+MOST_HAPPENINGS = 200
+"""Each is tried by people of its own, of whom there are so many."""
+
+
 def check_timetable(timetable: Sequence[Happening]) -> str | None:
     """What is wrong with a timetable that its types allow; None when nothing is."""
+    if len(timetable) > MOST_HAPPENINGS:
+        return f"faults: at most {MOST_HAPPENINGS} of them, please"
     for each in timetable:
         if each.fault in NETWORK and each.dependency in PROCESSES:
             return f"faults: a {each.dependency} can be killed or paused; {each.fault} is for the way to a server"

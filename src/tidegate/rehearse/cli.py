@@ -52,8 +52,9 @@ def compare_command(
 
     Exit code: 0 when no objective and no step became worse, 1 when one did, 2 when a file is no report.
     """
-    from tidegate.rehearse.compare_report import read_report, write_comparison
+    from tidegate.rehearse.compare_report import write_comparison
     from tidegate.rehearse.comparing import compare, summary
+    from tidegate.rehearse.reading import read_report
 
     first, second = read_report(before), read_report(after)
     found = compare(first, second, tolerance=tolerance)

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import msgspec
-
 from tidegate.platform.charts import Chart, Series, draw_chart
-from tidegate.platform.problems import StartupError
 from tidegate.rehearse.comparing import Comparison, summary
 from tidegate.rehearse.contracts import Report, Second
 from tidegate.rehearse.report import GAP_S, LOCALE
 from tidegate.web import environment
-
-MOST_BYTES = 64 << 20
-"""Of a report that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +24,6 @@ class CompareContext:
     summary: str
     charts: tuple[Chart, ...]
     style: str
-
-
-def read_report(path: Path) -> Report:
-    """The report in a JSON file. Raises: StartupError, with one line that says what is wrong with it."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise StartupError(f"{path} is too large for a report")
-        return msgspec.json.decode(path.read_bytes(), type=Report)
-    except OSError as error:
-        raise StartupError(f"{path} cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise StartupError(f"{path} is no report of a rehearsal (the .json beside its page is): {error}") from error
 
 
 def write_comparison(before: Report, after: Report, comparison: Comparison, folder: Path) -> Path:

@@ -6,19 +6,16 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from tidegate.platform.problems import StartupError
 
-T = TypeVar("T")
-
 UNITS_S = {"s": 1, "m": 60, "h": 3_600}
 MOST_PEOPLE = 1_000_000_000
 MOST_WITHIN_S = 7 * 86_400
-MOST_BYTES = 64 << 20
 
 
 def plan_command(
@@ -42,23 +39,23 @@ def plan_command(
     Exit code: 0 when this machine is enough, 1 when it is not, 2 when nothing could be said.
     """
     from tidegate.platform.settings import load_settings
-    from tidegate.rehearse.contracts import Report
     from tidegate.rehearse.learnt import learn, why_no_costs
     from tidegate.rehearse.planning import Prices, Sale, compare, plan
+    from tidegate.rehearse.reading import read_data, read_report
 
     file = report or _newest(Path("rehearsals"))
-    learnt_from = _read(file, Report, "no report of a rehearsal")
+    learnt_from = read_report(file)
     if why := why_no_costs(learnt_from):
         raise StartupError(f"{file} tells no costs: {why}")
     costs = learn(learnt_from)
     if check is not None:
-        real = _read(check, Report, "no report of a rehearsal")
+        real = read_report(check)
         if why := why_no_costs(real):
             raise StartupError(f"{check} cannot be compared: {why}")
         _show_check(compare(costs, real), file, check, as_json=as_json)
         return
     sale = Sale(_number(shoppers, "--shoppers"), _number(stock, "--stock"), _seconds(within))
-    told = _read(prices, Prices, "no list of prices") if prices else None
+    told = read_data(prices, Prices, "no list of prices") if prices else None
     planned = plan(
         costs, sale, cores_here=os.cpu_count() or 1, keep_alive_s=load_settings().http.keep_alive_s, prices=told
     )
@@ -79,19 +76,6 @@ def _newest(folder: Path) -> Path:
             "there is no rehearsal to learn from: run `tidegate rehearse drop` first, or name one with --from"
         )
     return files[-1]
-
-
-def _read(file: Path, kind: type[T], wrong: str) -> T:
-    """A file as data. Raises: StartupError."""
-    decode = msgspec.toml.decode if file.suffix == ".toml" else msgspec.json.decode
-    try:
-        if file.stat().st_size > MOST_BYTES:
-            raise StartupError(f"{file} is {wrong}: it is larger than {MOST_BYTES:,} bytes")
-        return decode(file.read_bytes(), type=kind)
-    except OSError as error:
-        raise StartupError(f"{file} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # msgspec's and tomllib's errors are ValueErrors
-        raise StartupError(f"{file} is {wrong}: {str(error).splitlines()[0]}") from None
 
 
 def _number(text: str, option: str) -> int:

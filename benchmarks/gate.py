@@ -162,7 +162,7 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     parser.add_argument("--smoke", action="store_true", help="a few seconds: does it work at all?")
     asked = parser.parse_args(list(options))
     if asked.smoke:
-        asked.places, asked.http_places, asked.seconds, asked.connections = 1_000, 600, 0.5, 16
+        asked.places, asked.http_places, asked.seconds, asked.connections = 5_000, 600, 0.5, 16
     began = time.monotonic()
     with servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
         uvloop.run(_make_room())

@@ -132,6 +132,8 @@ class Shop:
 
     home: Path
     port: int = field(default_factory=free_port)
+    metrics_from: int = field(default_factory=free_port)
+    """Shops that start at once would find the same ports free."""
     arguments: tuple[str, ...] = ("--demo",)
     environment: Mapping[str, str] = field(default_factory=dict)
     output: Path = field(init=False)
@@ -152,7 +154,11 @@ class Shop:
     def env(self) -> dict[str, str]:
         """The environment of `tidegate` commands beside this shop; none of the developer's own settings."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
-        ours = {"TIDEGATE_HOME": str(self.home), "TIDEGATE_PORT": str(self.port)}
+        ours = {
+            "TIDEGATE_HOME": str(self.home),
+            "TIDEGATE_PORT": str(self.port),
+            "TIDEGATE_OBSERVABILITY__METRICS_PORT_BASE": str(self.metrics_from),
+        }
         wanted = {**clean, **COMPILED_PYTHON, **ours, **CALM, **self.environment}
         return {name: value for name, value in wanted.items() if name not in CALM or value}
 

@@ -13,6 +13,7 @@ import structlog
 
 from tidegate.gate.rooms import MAX_BEACON
 from tidegate.platform.ids import RoomId
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ async def fetch_beacon(url: str, *, timeout_s: float) -> str | None:
                 raw += part
                 if len(raw) > MAX_BEACON:
                     return None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (*NO_HTTP_ANSWER, httpx.InvalidURL) as error:
         log.warning("beacon_unreachable", reason=type(error).__name__)
         return None
     text = " ".join(raw.decode("utf-8", "replace").split())

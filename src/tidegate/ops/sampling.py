@@ -20,6 +20,7 @@ from tidegate.ops.scrapes import Reading, quantile_ms, read_metrics, since, toge
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import DropId
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -121,7 +122,7 @@ async def _ask(client: httpx.AsyncClient, target: Target) -> Reading | None:
         answer = await client.get(f"http://{target.address}/metrics")
         answer.raise_for_status()
         return await asyncio.to_thread(read_metrics, answer.text)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError):
+    except (*NO_HTTP_ANSWER, httpx.InvalidURL, ValueError, KeyError):
         return None
 
 

@@ -19,6 +19,7 @@ from tidegate.payments.contracts import (
 )
 from tidegate.payments.sandbox import SandboxProvider
 from tidegate.platform.database import Database
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.settings import Settings
 
 Said = TypeVar("Said")
@@ -97,7 +98,7 @@ class SandboxGateway(SandboxProvider):
     async def _say(self, question: Question, answer: type[Said]) -> Said:
         try:
             said = await self._client.post("/", content=msgspec.json.encode(question))
-        except httpx.HTTPError as error:
+        except NO_HTTP_ANSWER as error:
             raise OutcomeUnknown(f"the sandbox did not answer: {type(error).__name__}") from error
         if said.status_code == REFUSED:
             raise ProviderRefused(said.text)

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from tidegate.payments.rules import LONGEST_PAUSE_S
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Database
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.settings import Settings
 
 BATCH = 50
@@ -112,7 +113,7 @@ async def _send(client: httpx.AsyncClient, settings: Settings, hook: Outgoing) -
         answer = await client.post(
             f"{settings.base_url}/api/v1/payments/webhooks/sandbox", content=hook.body.encode(), headers=headers
         )
-    except httpx.HTTPError:
+    except NO_HTTP_ANSWER:
         SENT.labels("no_answer").inc()
         return False
     SENT.labels("taken" if answer.is_success else "refused").inc()

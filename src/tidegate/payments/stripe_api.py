@@ -21,6 +21,7 @@ from tidegate.payments.stripe_objects import (
     Refused,
     Session,
 )
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.settings import PaymentSettings
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class HttpClient(stripe.HTTPClient):
         """One request. Raises: stripe.APIConnectionError."""
         try:
             answer = await self._client.request(method, url, headers=headers, content=post_data or None)
-        except httpx.HTTPError as error:
+        except NO_HTTP_ANSWER as error:
             again = not isinstance(error, httpx.TimeoutException)
             words = f"no answer: {type(error).__name__}"
             raise stripe.APIConnectionError(words, should_retry=again) from error  # type: ignore[no-untyped-call]

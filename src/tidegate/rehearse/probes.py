@@ -15,6 +15,7 @@ from tidegate import accounts
 from tidegate.catalog import Room
 from tidegate.ops import start_drop
 from tidegate.platform.database import Database
+from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.faults import Can, Tried
 from tidegate.rehearse.wording import TICKET, purchase_body
@@ -92,7 +93,7 @@ class Attempt:
                 self.found = str(error)
             except httpx.TimeoutException:
                 self.found = f"no answer within {TRY_S:g} s"
-            except httpx.HTTPError as error:
+            except NO_HTTP_ANSWER as error:
                 self.found = type(error).__name__
             else:
                 self.done_s = time.monotonic() - self.began_s

@@ -62,7 +62,7 @@ def test_it_settles_near_what_the_shop_bears_and_does_not_swing(felt_ms: float) 
 
 
 def test_a_send_that_nobody_feels_gets_all_of_the_time_within_seconds() -> None:
-    shop = Shop(idle_ms=10.0, felt_ms=0.5).run(60, sending=False).run(10)
+    shop = Shop(idle_ms=10.0, felt_ms=0.5).run(60, sending=False).run(20)
     assert shop.shares[-1] == 1.0
 
 

@@ -2,8 +2,8 @@
 
 The `share` of a worker's time grows while shoppers are served well within an objective and is cut when they are not
 (additive increase, multiplicative decrease, as TCP shares a line: Chiu and Jain, 1989). A send begins low and grows
-by a seventh a second until the first cut, slower than it is judged; where there are no shoppers, it has all of the time.
-What was measured covers the last seconds, so after a cut the share is left alone until these are over.
+by a seventh a second until the first cut, slower than it is judged; where there are no shoppers, it has all of the
+time. What was measured covers the last seconds, so after a cut the share is left alone until these are over.
 
 The objective is relative to how long shoppers wait while nothing is sent in bulk, which is learned: then, and while the
 share is at its floor, where a send is hardly felt and a crowd that came meanwhile would else be taken for its doing.

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from uvicorn import Config, Server
 
 from tests.payments.makers import charge, intent
+from tests.waiting import eventually
 from tidegate import payments
 from tidegate.entrypoints.gateway import create_app
 from tidegate.payments import ChargeState, OutcomeUnknown, ProviderRefused
@@ -27,8 +28,7 @@ pytestmark = pytest.mark.anyio
 async def running(settings: Settings, port: int) -> AsyncIterator[None]:
     server = Server(Config(create_app(settings), port=port, log_config=None, access_log=False))
     serving = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     yield
     server.should_exit = True
     await serving

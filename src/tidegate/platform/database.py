@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -28,6 +30,9 @@ Connection = AsyncConnection[tuple[Any, ...]]
 OUTAGE = (OperationalError, PoolTimeout)
 """What is raised while PostgreSQL is away or out of connections."""
 
+
+UNASKED_S = 0.5
+"""A connection that rested no longer is given without a round trip to ask whether it stands."""
 
 SETTLED_PLANS = " ".join(
     f"-c {setting}"
@@ -66,12 +71,13 @@ class Database:
             max_size=max(limits.pool_max, limits.pool_min),
             timeout=limits.pool_wait_s,
             kwargs=self._arguments,
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
             configure=partial(_configure, backend_nice=backend_nice),
             reconnect_timeout=30,
             open=False,
         )
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._returned_s: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._given_s = 0.0
         """When the pool last gave somebody a connection."""
         self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=time.monotonic)
@@ -117,7 +123,16 @@ class Database:
         try:
             yield conn
         finally:
+            self._returned_s[conn] = time.monotonic()
             await asyncio.shield(self._pool.putconn(conn))
+
+    async def _check(self, conn: Connection) -> None:
+        """Ask a connection whether it stands, unless it just did and its server has not said goodbye since."""
+        rested_s = time.monotonic() - self._returned_s.get(conn, 0.0)
+        goodbye = select.poll()
+        goodbye.register(conn.fileno(), select.POLLIN)
+        if rested_s > UNASKED_S or goodbye.poll(0):
+            await AsyncConnectionPool.check_connection(conn)
 
     @property
     def is_left_alone(self) -> bool:

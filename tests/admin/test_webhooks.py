@@ -74,7 +74,7 @@ async def test_an_endpoint_is_made_tried_rotated_and_disabled_on_its_page(
         await call(database, hooking, row[0])
         assert Webhook(secret).verify(receiver.calls[0].body, receiver.calls[0].headers)["type"] == "webhook.test"
         receiver.script = lambda call: 400
-        await on_order_webhooks(database, hooking, order_event())
+        await on_order_webhooks(database, hooking, [order_event()])
         await call(database, hooking, row[0])
         shown = text_of(await client.get(page))
         for words in ("Taken", "200", "answered with 400", "The last call failed."):

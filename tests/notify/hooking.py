@@ -63,7 +63,7 @@ async def orders(database: Database, settings: Settings, count: int) -> list[Eve
     """So many orders are paid."""
     events = [order_event() for _ in range(count)]
     for event in events:
-        await on_order_webhooks(database, settings, event)
+        await on_order_webhooks(database, settings, [event])
     return [event.id for event in events]
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.notify.conftest import with_mail
 from tests.notify.postbox import Postbox
 from tidegate import notify
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
+from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_events
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
 from tidegate.platform.outbox import Event
@@ -41,7 +41,7 @@ def order_paid(email: str = ADA, name: str = "Ada Lovelace") -> Event:
 
 async def paid(database: Database, settings: Settings, *events: Event) -> None:
     for event in events:
-        await on_order_event(database, settings, event)
+        await on_order_events(database, settings, [event])
 
 
 async def rows(database: Database) -> dict[str, tuple[Any, ...]]:
@@ -192,7 +192,7 @@ async def test_events_and_tasks_that_come_twice_have_their_effect_once(
     database: Database, mailing: Settings, postbox: Postbox
 ) -> None:
     events = [order_paid() for _ in range(5)]
-    await asyncio.gather(*(on_order_event(database, mailing, event) for event in events * 3))
+    await asyncio.gather(*(on_order_events(database, mailing, [event]) for event in events * 3))
     await asyncio.gather(
         *(deliver_due(database, mailing, limit=3, event_ids=[event.id]) for event in events * 3),
         *(deliver_due(database, mailing, limit=10) for _ in range(3)),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.notify.postbox import Postbox
 from tidegate.notify.addresses import sealed_address
 from tidegate.notify.contracts import MessageText, MessageUnfit, TextChanged
-from tidegate.notify.deliveries import deliver_due, on_order_event
+from tidegate.notify.deliveries import deliver_due, on_order_events
 from tidegate.notify.inbox import list_inbox
 from tidegate.notify.mail import compose
 from tidegate.notify.mailing import Writer
@@ -309,8 +309,8 @@ async def test_own_texts_reach_mailbox_and_inbox_and_what_does_not_fit_fails_at_
         payload = ORDER | {"buyer_id": str(buyer), "locale": "en_GB"} | changed
         return Event(EventId(new_id()), "order.paid", payload, {"email": "ada@example.com", "name": "Ada"})
 
-    await on_order_event(database, mailing, paid())
-    await on_order_event(database, mailing, paid(total={"amount": "much", "currency": "GBP"}))
+    await on_order_events(database, mailing, [paid()])
+    await on_order_events(database, mailing, [paid(total={"amount": "much", "currency": "GBP"})])
     assert await deliver_due(database, mailing, limit=10) == 4
     (mail,) = postbox.mails_to("ada@example.com")
     assert mail["Subject"] == "Thanks, T-1"

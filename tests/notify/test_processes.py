@@ -24,7 +24,7 @@ from tests.notify.postbox import Postbox, open_postbox
 from tests.notify.receiver import Call, open_receiver
 from tests.waiting import eventually
 from tidegate import notify
-from tidegate.notify.deliveries import on_order_event
+from tidegate.notify.deliveries import on_order_events
 from tidegate.notify.tasks import sweep
 from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.database import Database
@@ -182,7 +182,7 @@ async def test_a_round_of_the_sweeper_hands_out_what_is_late_and_no_more_than_on
     )
     make_app(settings)
     event = order_paid(1)
-    await on_order_event(database, settings, event)
+    await on_order_events(database, settings, [event])
     assert await sweep(database, settings) == 0
     assert lane_depths()[RECEIPTS] == 0
     async with database.connection() as conn:

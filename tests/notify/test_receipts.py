@@ -24,7 +24,7 @@ from tests.notify.telling import tell
 from tidegate.entrypoints.notify import create_app
 from tidegate.notify.applications import KeyRole, create_key
 from tidegate.notify.bounce_mails import read_report
-from tidegate.notify.deliveries import deliver_due, deliver_shard, on_account_link
+from tidegate.notify.deliveries import deliver_due, deliver_shard, on_account_links
 from tidegate.notify.receipts import Receipt, ReceiptKind, parse_message_id
 from tidegate.notify.suppressions import find_suppressions, lift_suppressions
 from tidegate.ops.notify_cli import notify_app
@@ -128,7 +128,7 @@ async def test_after_a_hard_bounce_nothing_is_sent_but_links_that_somebody_asked
     assert not await mailed.mail_news()
     personal = {"email": ANN, "link": "https://shop.example/login/link?token=x"}
     link = Event(EventId(new_id()), "account.link", {"kind": "login", "minutes": 15, "locale": "en"}, personal)
-    await on_account_link(mailed.database, mailed.settings, link)
+    await on_account_links(mailed.database, mailed.settings, [link])
     before = len(mailed.postbox.mails_to(ANN))
     await deliver_due(mailed.database, mailed.settings, limit=10, event_ids=[link.id])
     assert len(mailed.postbox.mails_to(ANN)) == before + 1

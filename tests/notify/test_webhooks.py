@@ -17,7 +17,7 @@ from tests.notify.hooking import STAFF, call, endpoint, let_time_pass, order_eve
 from tests.notify.receiver import Call, Receiver, open_receiver
 from tests.waiting import eventually
 from tidegate import notify
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_event
+from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_events
 from tidegate.notify.inbox import list_inbox
 from tidegate.notify.webhook_calls import Message, read_retry_after, sign
 from tidegate.notify.webhook_contracts import DisabledWhy, EndpointState, Keys
@@ -75,7 +75,7 @@ async def test_a_paid_order_is_told_once_signed_and_without_its_buyer(
 ) -> None:
     event = order_event()
     for _ in range(2):
-        await on_order_webhooks(database, hooking, event)
+        await on_order_webhooks(database, hooking, [event])
     assert await call(database, hooking, keys.endpoint.endpoint_id) == 1
     assert await call(database, hooking, keys.endpoint.endpoint_id) == 0
     (taken,) = receiver.calls
@@ -93,8 +93,8 @@ async def test_people_and_endpoints_are_told_by_roads_of_their_own(
     database: Database, mailing: Settings, hooking: Settings, keys: Keys
 ) -> None:
     event = order_event()
-    await on_order_event(database, mailing, event)
-    await on_order_webhooks(database, hooking, event)
+    await on_order_events(database, mailing, [event])
+    await on_order_webhooks(database, hooking, [event])
     assert await deliver_due(database, mailing, limit=10, event_ids=[event.id]) == 2
     async with database.connection() as conn:
         assert await find_overdue(conn, limit=10, overdue_s=0) == []
@@ -104,7 +104,7 @@ async def test_people_and_endpoints_are_told_by_roads_of_their_own(
 
 async def test_only_what_was_asked_for_is_told(database: Database, hooking: Settings, receiver: Receiver) -> None:
     await endpoint(database, hooking, receiver.url, events=["order.refunded"])
-    await on_order_webhooks(database, hooking, order_event())
+    await on_order_webhooks(database, hooking, [order_event()])
     assert await states(database) == []
 
 

@@ -61,6 +61,21 @@ async def test_a_pause_ends_when_there_is_news() -> None:
         await eventually(lambda: work.count == 2)
 
 
+async def test_what_comes_while_a_gap_is_kept_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gaps: list[float] = []
+
+    async def wait(_stop: asyncio.Event, wake: asyncio.Event | None, seconds: float) -> None:
+        gaps.append(seconds)
+        if wake is not None:
+            await _stop.wait()
+
+    monkeypatch.setattr("tidegate.platform.loops._wait", wait)
+    work, news = Rounds(3, 2), asyncio.Event()
+    async with running(Loop("t-gap", work, LONG_S, wake=news, gap_s=0.25)):
+        await eventually(lambda: work.count == 3)
+    assert gaps == [0.25, 0.25, LONG_S]
+
+
 async def test_a_loop_that_fails_comes_back_and_does_not_touch_the_others() -> None:
     failing = Rounds(OSError("database away"), ValueError("again"), 1)
     steady = Rounds()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tidegate.platform.database import Database
-from tidegate.platform.jobs import LANES, RECEIPTS, Subscription, run_worker
+from tidegate.platform.jobs import LANES, RECEIPTS, Subscription, one_by_one, run_worker
 from tidegate.platform.observability import configure_logging
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings, current_settings
@@ -41,7 +41,7 @@ async def _is_up(database: Database, sign: str) -> bool:
         return await found.fetchone() is not None
 
 
-SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {"bench": Subscription(RECEIPTS, (work,))}
+SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {"bench": Subscription(RECEIPTS, (one_by_one(work),))}
 
 if __name__ == "__main__":
     settings = current_settings()

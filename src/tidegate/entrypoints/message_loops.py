@@ -32,8 +32,9 @@ DELETE_BATCH = 1_000
 def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.Event) -> list[Loop]:
     """`wake` is set when an outbox event was written. Two processes with these do no harm."""
     jobs = settings.jobs
+    relay = partial(relay_once, database, settings, SUBSCRIPTIONS)
     return [
-        Loop("relay", partial(relay_once, database, settings, SUBSCRIPTIONS), jobs.relay_poll_ms / 1000, wake=wake),
+        Loop("relay", relay, jobs.relay_poll_ms / 1000, wake=wake, gap_s=jobs.relay_gap_ms / 1000),
         Loop("outbox-gauges", partial(measure_outbox, database), 5.0),
         Loop("pace", partial(notify_tasks.pace, database, settings), 1.0),
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),

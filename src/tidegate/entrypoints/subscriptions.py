@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from tidegate.notify import tasks as notify_tasks
-from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_10S, Subscription
+from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_10S, Subscription, one_by_one
+
+AT_ONCE: Final = 50
+"""Of what many people do in the same second."""
+
+_ORDER_EVENTS: Final = Subscription(RECEIPTS, (notify_tasks.order_events, notify_tasks.order_webhooks), AT_ONCE)
 
 SUBSCRIPTIONS: Final[Mapping[str, Subscription]] = {
-    "account.link": Subscription(WITHIN_10S, (notify_tasks.account_link,)),
-    "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follow_asked,)),
-    "follow.send": Subscription(BULK, (notify_tasks.send, notify_tasks.send_webhooks)),
-    "message.trial": Subscription(WITHIN_10S, (notify_tasks.message_trial,)),
-    "notify.deliver": Subscription(WITHIN_10S, (notify_tasks.deliver_event,)),
-    "order.paid": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
-    "order.partly_refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
-    "order.sent": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
-    "order.refunded": Subscription(RECEIPTS, (notify_tasks.order_event, notify_tasks.order_webhooks)),
+    "account.link": Subscription(WITHIN_10S, (notify_tasks.account_links,), AT_ONCE),
+    "follow.asked": Subscription(WITHIN_10S, (notify_tasks.follows_asked,), AT_ONCE),
+    "follow.send": Subscription(BULK, (one_by_one(notify_tasks.send), one_by_one(notify_tasks.send_webhooks))),
+    "message.trial": Subscription(WITHIN_10S, (one_by_one(notify_tasks.message_trial),)),
+    "notify.deliver": Subscription(WITHIN_10S, (one_by_one(notify_tasks.deliver_event),)),
+    "order.paid": _ORDER_EVENTS,
+    "order.partly_refunded": _ORDER_EVENTS,
+    "order.sent": _ORDER_EVENTS,
+    "order.refunded": _ORDER_EVENTS,
 }

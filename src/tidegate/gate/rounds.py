@@ -23,7 +23,7 @@ OPENED_S = Histogram("tidegate_gate_open_seconds", "How long it took to open a r
 
 async def open_rooms_once(database: Database, limits: GateSettings) -> int:
     """Open the lobbies and rooms whose time has come; returns how many. What ails one room stops no other."""
-    async with database.transaction() as conn:
+    async with database.connection() as conn:
         opened = await open_lobbies(conn)
         due = await due_rooms(conn)
     for room_id in due:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -43,70 +44,84 @@ BULK_BATCH_S: Final = 4.0
 DOUBTFUL = Counter("tidegate_mails_doubtful", "Mails that were handed over again since nobody knew how it had ended.")
 
 
-async def on_order_event(database: Database, settings: Settings, event: Event) -> None:
-    """Tell the buyer of an event of their order, by mail and in the inbox, once however often it is called.
+async def on_order_events(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Tell buyers of events of their orders, by mail and in the inbox, once however often it is called.
 
     The topic names the template: `order.paid` is told with `order_paid`.
     """
-    variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
-    variables |= {
-        name: event.payload.get(name)
-        for name in ("discount", "shipping", "tax", "refund", "cause", "shipment", "locale")
-    }
-    address = None
-    if event.personal is not None and event.personal.get("email"):
-        said = {name: event.personal[name] for name in SECRETS if name in event.personal}
-        address = current_sealer().seal_json(
-            {"email": event.personal["email"], "name": event.personal.get("name", "")} | said, column=ADDRESS
-        )
-    channels = [Channel.INBOX] if address is None else [Channel.INBOX, Channel.EMAIL]
-    async with database.transaction() as conn:
-        await conn.execute(
-            """
-            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
-            SELECT %(event)s, %(recipient)s, channel, %(template)s, %(variables)s::jsonb,
-                   CASE WHEN channel = 'email' THEN %(address)s::bytea END
-            FROM unnest(%(channels)s::text[]) AS channel
-            ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
-            """,
-            {
-                "event": event.id,
-                "template": event.topic.replace(".", "_"),
-                "recipient": UUID(event.payload["buyer_id"]),
-                "variables": json.dumps(variables),
-                "address": address,
-                "channels": [channel.value for channel in channels],
-            },
-        )
+    rows = []
+    for event in events:
+        variables = {name: event.payload[name] for name in ("number", "total", "lines", "order_url")}
+        variables |= {
+            name: event.payload.get(name)
+            for name in ("discount", "shipping", "tax", "refund", "cause", "shipment", "locale")
+        }
+        whom = UUID(event.payload["buyer_id"])
+        row = _Row(event.id, whom, Channel.INBOX, event.topic.replace(".", "_"), json.dumps(variables), None)
+        rows.append(row)
+        if event.personal is not None and event.personal.get("email"):
+            said = {name: event.personal[name] for name in SECRETS if name in event.personal}
+            address = {"email": event.personal["email"], "name": event.personal.get("name", "")} | said
+            rows.append(replace(row, channel=Channel.EMAIL, address=_sealed(address)))
+    await _write(database, rows)
 
 
-async def on_account_link(database: Database, settings: Settings, event: Event) -> None:
-    """Mail a link of an account, once however often it is called."""
-    await _mail_link(database, event, f"account_{event.payload['kind']}", {"minutes": event.payload["minutes"]})
+async def on_account_links(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Mail links of accounts, once however often it is called."""
+    await _write(
+        database,
+        [_link(event, f"account_{event.payload['kind']}", {"minutes": event.payload["minutes"]}) for event in events],
+    )
 
 
-async def on_follow_asked(database: Database, settings: Settings, event: Event) -> None:
-    """Mail the link that confirms a follow, once however often it is called."""
-    await _mail_link(database, event, "follow_confirm", event.payload)
+async def on_follows_asked(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Mail the links that confirm follows, once however often it is called."""
+    await _write(database, [_link(event, "follow_confirm", event.payload) for event in events])
 
 
-async def _mail_link(database: Database, event: Event, template: str, variables: dict[str, Any]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A delivery to be written."""
+
+    event_id: EventId
+    recipient_id: UUID
+    channel: Channel
+    template: str
+    variables: str
+    address: bytes | None
+
+
+def _link(event: Event, template: str, variables: dict[str, Any]) -> _Row:
     """The link is a secret and stays with the address."""
     assert event.personal is not None, "a link belongs to an address"
     address = {"email": event.personal["email"], "name": "", "link": event.personal["link"]}
+    return _Row(event.id, event.id, Channel.EMAIL, template, json.dumps(variables), _sealed(address))
+
+
+def _sealed(address: dict[str, Any]) -> bytes:
+    return current_sealer().seal_json(address, column=ADDRESS)
+
+
+async def _write(database: Database, rows: Sequence[_Row]) -> None:
+    """In one order: two workers with the same events wait for each other, never both ways."""
+    rows = sorted(rows, key=lambda row: (row.event_id, row.channel))
     async with database.transaction() as conn:
         await conn.execute(
             """
             INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
-            VALUES (%(event)s, %(event)s, 'email', %(template)s, %(variables)s::jsonb, %(address)s)
+            SELECT event_id, recipient_id, channel, template, variables::jsonb, address
+            FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[])
+                AS row (event_id, recipient_id, channel, template, variables, address)
             ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
             """,
-            {
-                "event": event.id,
-                "template": template,
-                "variables": json.dumps(variables),
-                "address": current_sealer().seal_json(address, column=ADDRESS),
-            },
+            (
+                [row.event_id for row in rows],
+                [row.recipient_id for row in rows],
+                [row.channel.value for row in rows],
+                [row.template for row in rows],
+                [row.variables for row in rows],
+                [row.address for row in rows],
+            ),
         )
 
 

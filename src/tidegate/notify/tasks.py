@@ -15,9 +15,9 @@ from tidegate.notify.deliveries import (
     deliver_due,
     deliver_shard,
     find_overdue,
-    on_account_link,
-    on_follow_asked,
-    on_order_event,
+    on_account_links,
+    on_follows_asked,
+    on_order_events,
 )
 from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.own_events import count_waiting
@@ -40,18 +40,21 @@ TELL_TASK = "notify.tell"
 SHARD_TASK = "notify.shard"
 WEBHOOKS_TASK = "notify.webhooks"
 
+EVENTS_A_TASK = 50
+"""Events to single people that one task delivers: so few that another of its lane does not wait long for it."""
+
 PLANNED_AT_ONCE = 10
 """Shards that one task cuts before others have a turn."""
 
 
 @shared_task(name=DELIVER_TASK)
-def deliver(event_id: str) -> int:
-    """Deliver what is due of one event."""
-    return run_async(partial(_deliver, event_id=EventId(UUID(event_id))))
+def deliver(*event_ids: str) -> int:
+    """Deliver what is due of events."""
+    return run_async(partial(_deliver, event_ids=[EventId(UUID(each)) for each in event_ids]))
 
 
-async def _deliver(database: Database, settings: Settings, *, event_id: EventId) -> int:
-    return await deliver_due(database, settings, limit=settings.mail.batch, event_ids=[event_id])
+async def _deliver(database: Database, settings: Settings, *, event_ids: Sequence[EventId]) -> int:
+    return await deliver_due(database, settings, limit=settings.mail.batch, event_ids=event_ids)
 
 
 @shared_task(name=TELL_TASK)
@@ -138,11 +141,11 @@ async def send(database: Database, settings: Settings, event: Event) -> None:
         await tell_followers(database, settings, event_id=EventId(UUID(event.payload["event_id"])))
 
 
-async def follow_asked(database: Database, settings: Settings, event: Event) -> None:
-    """Subscriber of follows to be confirmed: writes the mail, and when that is committed, hands it out."""
-    await on_follow_asked(database, settings, event)
+async def follows_asked(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Subscriber of follows to be confirmed: writes the mails, and when they are committed, hands them out."""
+    await on_follows_asked(database, settings, events)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id], lane=WITHIN_10S)
+        await hand_out([event.id for event in events], lane=WITHIN_10S)
 
 
 async def deliver_event(database: Database, settings: Settings, event: Event) -> None:
@@ -151,21 +154,22 @@ async def deliver_event(database: Database, settings: Settings, event: Event) ->
     async with database.connection() as conn:
         waiting = await count_waiting(conn, event_id=event_id)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event_id] * -(-waiting // settings.mail.batch), lane=lane)
+        for _ in range(-(-waiting // settings.mail.batch)):
+            await hand_out([event_id], lane=lane)
 
 
-async def order_event(database: Database, settings: Settings, event: Event) -> None:
+async def order_events(database: Database, settings: Settings, events: Sequence[Event]) -> None:
     """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
-    await on_order_event(database, settings, event)
+    await on_order_events(database, settings, events)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id])
+        await hand_out([event.id for event in events])
 
 
-async def account_link(database: Database, settings: Settings, event: Event) -> None:
-    """Subscriber of the links of accounts: writes the mail, and when that is committed, hands it out."""
-    await on_account_link(database, settings, event)
+async def account_links(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Subscriber of the links of accounts: writes the mails, and when they are committed, hands them out."""
+    await on_account_links(database, settings, events)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id], lane=WITHIN_10S)
+        await hand_out([event.id for event in events], lane=WITHIN_10S)
 
 
 async def message_trial(database: Database, settings: Settings, event: Event) -> None:
@@ -206,8 +210,10 @@ async def sweep(database: Database, settings: Settings) -> int:
 
 
 async def hand_out(event_ids: Sequence[EventId], *, lane: str = RECEIPTS) -> None:
-    """Send a delivery task per event. Raises: kombu's OperationalError when the broker is away."""
-    await asyncio.to_thread(publish, [Call(DELIVER_TASK, (str(event_id),), lane) for event_id in event_ids])
+    """Send delivery tasks for events. Raises: kombu's OperationalError when the broker is away."""
+    ids = [str(event_id) for event_id in event_ids]
+    calls = [Call(DELIVER_TASK, tuple(ids[n : n + EVENTS_A_TASK]), lane) for n in range(0, len(ids), EVENTS_A_TASK)]
+    await asyncio.to_thread(publish, calls)
 
 
 @shared_task(name=WEBHOOKS_TASK)
@@ -223,9 +229,9 @@ async def _call_endpoints(database: Database, settings: Settings, *, endpoint_id
     return calls
 
 
-async def order_webhooks(database: Database, settings: Settings, event: Event) -> None:
+async def order_webhooks(database: Database, settings: Settings, events: Sequence[Event]) -> None:
     """Subscriber of what happens to orders: writes webhooks, which the sweeper hands out within a second."""
-    await on_order_webhooks(database, settings, event)
+    await on_order_webhooks(database, settings, events)
 
 
 async def send_webhooks(database: Database, settings: Settings, event: Event) -> None:

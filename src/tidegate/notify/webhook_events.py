@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,14 +27,33 @@ KINDS: Final = {
 MESSAGE_DATA: Final = ("title", "body", "url")
 
 
-async def on_order_webhooks(database: Database, settings: Settings, event: Event) -> None:
-    """Write what endpoints are told of an order, once however often it is called."""
-    if event.topic not in set(WebhookKind):
+async def on_order_webhooks(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+    """Write what endpoints are told of orders, once however often it is called."""
+    told = sorted((event for event in events if event.topic in set(WebhookKind)), key=attrgetter("id"))
+    if not told:
         return
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)
+            SELECT event_id, endpoint_id, 'webhook', kind, data::jsonb
+            FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS told (event_id, kind, data)
+                JOIN notify.webhook_endpoints AS e ON e.state = 'active' AND e.events @> ARRAY[kind]
+            ORDER BY event_id, endpoint_id
+            ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
+            """,
+            (
+                [event.id for event in told],
+                [event.topic for event in told],
+                [json.dumps(_data_of_order(event)) for event in told],
+            ),
+        )
+
+
+def _data_of_order(event: Event) -> dict[str, Any]:
     data = {name: event.payload[name] for name in ORDER_DATA if event.payload.get(name) is not None}
     data["lines"] = [{name: line[name] for name in LINE_DATA if name in line} for line in event.payload["lines"]]
-    async with database.connection() as conn:
-        await _write(conn, event_id=event.id, kind=event.topic, data=data)
+    return data
 
 
 async def on_send_webhooks(database: Database, settings: Settings, event: Event) -> None:

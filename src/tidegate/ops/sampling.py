@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 ASK_S = 3.0
 """Longest wait for one process."""
+
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts no authority: processes are asked over plain HTTP, and reading the authorities takes 20 ms each time."""
 
 MAX_TARGETS = 200
 MAX_STATUSES = 30
@@ -112,7 +116,7 @@ def _address(host: object, port: int) -> str:
 
 
 async def _ask_all(targets: Sequence[Target]) -> list[Reading | None]:
-    async with httpx.AsyncClient(timeout=ASK_S, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=NOBODY) as client:
         return await asyncio.gather(*(_ask(client, target) for target in targets))
 
 

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from celery.signals import setup_logging, worker_process_init, worker_process_sh
 from celery.worker import state as worker_state
 from kombu import Queue
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel as RedisChannel
 from prometheus_client import Gauge
 
 from tidegate.platform import lanes
@@ -35,7 +37,7 @@ from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.lane_turns import LaneTurns
-from tidegate.platform.outbox import Event, handle_event
+from tidegate.platform.outbox import Event, handle_events
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -62,8 +64,8 @@ STALLED_EXIT = 70
 TASK_MARGIN_S = 5
 """A use case is cancelled this long before Celery would kill its process."""
 
-Subscriber = Callable[[Database, Settings, Event], Awaitable[None]]
-"""Acts on an event, in transactions of its own; may run twice and has its effect once."""
+Subscriber = Callable[[Database, Settings, Sequence[Event]], Awaitable[None]]
+"""Acts on events of a topic, in transactions of its own; may run twice for any of them and has its effect once."""
 
 Work = Callable[[Database, Settings], Coroutine[Any, Any, T]]
 """A use case, given what a worker process has."""
@@ -71,10 +73,11 @@ Work = Callable[[Database, Settings], Coroutine[Any, Any, T]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Who acts on a topic, and in which lane."""
+    """Who acts on a topic, in which lane, and on how many events of it in one task."""
 
     lane: str
     subscribers: tuple[Subscriber, ...]
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,8 @@ def lane_depths() -> dict[str, int]:
     with app.connection_or_acquire() as connection:
         try:
             channel = connection.default_channel
+            if isinstance(channel, RedisChannel):
+                return _list_lengths(channel)
             return {
                 queue.name: channel.queue_declare(
                     queue=queue.name, durable=True, auto_delete=False, arguments=queue.queue_arguments
@@ -197,6 +202,21 @@ def lane_depths() -> dict[str, int]:
             }
         except connection.recoverable_connection_errors as error:  # the transport's own, which callers cannot know
             raise OperationalError(str(error)) from error
+
+
+def _list_lengths(channel: RedisChannel) -> dict[str, int]:
+    """The same in one round trip: kombu's own way takes a client and a transaction for each lane."""
+    endings = [f"{channel.sep}{step}" if step else "" for step in channel.priority_steps]
+    keys = [(lane, lane + ending) for lane in LANES for ending in endings]
+    with channel.conn_or_acquire() as client:
+        pipe = client.pipeline(transaction=False)
+        for _, key in keys:
+            pipe.llen(key)
+        lengths = pipe.execute()
+    depths = dict.fromkeys(LANES, 0)
+    for (lane, _), length in zip(keys, lengths, strict=True):
+        depths[lane] += length
+    return depths
 
 
 def broker_depths(settings: Settings) -> dict[str, int]:
@@ -218,8 +238,9 @@ def make_worker_app(settings: Settings, subscriptions: Mapping[str, Subscription
     app = make_app(settings)
 
     @app.task(name=EVENT_TASK)
-    def handle(event_id: str) -> str:
-        return run_async(partial(_handle, subscriptions=subscriptions, event_id=EventId(UUID(event_id))))
+    def handle(*event_ids: str) -> dict[str, int]:
+        ids = [EventId(UUID(each)) for each in event_ids]
+        return run_async(partial(_handle, subscriptions=subscriptions, event_ids=ids))
 
     worker_process_init.connect(partial(_start_process, settings), weak=False, dispatch_uid="tidegate.start")
     worker_process_shutdown.connect(_stop_process, weak=False, dispatch_uid="tidegate.stop")
@@ -228,13 +249,24 @@ def make_worker_app(settings: Settings, subscriptions: Mapping[str, Subscription
 
 
 async def _handle(
-    database: Database, settings: Settings, *, subscriptions: Mapping[str, Subscription], event_id: EventId
-) -> str:
+    database: Database, settings: Settings, *, subscriptions: Mapping[str, Subscription], event_ids: Sequence[EventId]
+) -> dict[str, int]:
     handlers = {
         topic: [partial(subscriber, database, settings) for subscriber in subscription.subscribers]
         for topic, subscription in subscriptions.items()
     }
-    return await handle_event(database, event_id=event_id, handlers=handlers, policy=event_policy(settings.jobs))
+    outcomes = await handle_events(database, event_ids=event_ids, handlers=handlers, policy=event_policy(settings.jobs))
+    return dict(Counter(outcomes.values()))
+
+
+def one_by_one(act: Callable[[Database, Settings, Event], Awaitable[None]]) -> Subscriber:
+    """A subscriber that acts on each event by itself."""
+
+    async def each(database: Database, settings: Settings, events: Sequence[Event]) -> None:
+        for event in events:
+            await act(database, settings, event)
+
+    return each
 
 
 class Runtime:

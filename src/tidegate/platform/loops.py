@@ -24,10 +24,11 @@ SUCCEEDED_AT = Gauge("tidegate_loop_succeeded_at_seconds", "When a loop last end
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`run` does one bounded round and says how much it got done; a round that did something is followed at once.
+    """`run` does one bounded round and says how much it got done; a round that did something is followed by another.
 
-    `pause_s` is kept after an idle round, give or take a tenth, unless `wake` is set earlier. A failed or overlong
-    round is repeated after a pause that doubles from `pause_s` (at least `backoff_base_s`) to `backoff_cap_s`.
+    `pause_s` is kept after an idle round, give or take a tenth, unless `wake` is set earlier. `gap_s` is kept after the
+    others, so that what comes one by one is done together. A failed or overlong round is repeated after a pause that
+    doubles from `pause_s` (at least `backoff_base_s`) to `backoff_cap_s`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Loop:
     timeout_s: float = 60.0
     backoff_base_s: float = 0.2
     backoff_cap_s: float = 5.0
+    gap_s: float = 0.0
 
 
 async def run_loops(
@@ -76,6 +78,8 @@ async def _keep_running(loop: Loop, stop: asyncio.Event, draw: Callable[[], floa
             failures = 0
         if not done:
             await _wait(stop, loop.wake, loop.pause_s * (0.9 + 0.2 * draw()))
+        elif loop.gap_s:
+            await _wait(stop, None, loop.gap_s)
 
 
 async def _run_once(loop: Loop) -> int:

@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from tidegate.platform.backoff import RetryPolicy, backoff_s
-from tidegate.platform.database import Connection, Database
+from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId
-from tidegate.platform.sealing import current_sealer
+from tidegate.platform.sealing import SealBroken, current_sealer
 
 SEALED = "platform.outbox.personal_sealed"
 CHANNEL = "tidegate_outbox"
@@ -38,8 +38,8 @@ class Event:
     personal: dict[str, Any] | None = field(default=None, repr=False)
 
 
-Handler = Callable[[Event], Awaitable[None]]
-"""Acts on an event. May run twice for one event, at the same time too, and must have its effect once."""
+Handler = Callable[[Sequence[Event]], Awaitable[None]]
+"""Acts on events of one topic. May run twice for one event, at the same time too, and must have its effect once."""
 
 
 class Outcome(StrEnum):
@@ -48,6 +48,15 @@ class Outcome(StrEnum):
     DONE = "done"
     GONE = "gone"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An event to be handed out; one that was `tried` before may be what killed its worker."""
+
+    id: EventId
+    topic: str
+    tried: bool
 
 
 class NoSubscribers(Exception):
@@ -76,8 +85,8 @@ async def write_events(conn: Connection, events: Sequence[Event]) -> None:
     await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
 
-async def claim_events(conn: Connection, *, limit: int, lease_s: float) -> list[tuple[EventId, str]]:
-    """Take up to `limit` due events (id, topic), the longest due first; they come back after `lease_s` seconds."""
+async def claim_events(conn: Connection, *, limit: int, lease_s: float) -> list[Claimed]:
+    """Take up to `limit` due events, the longest due first; they come back after `lease_s` seconds."""
     rows = await (
         await conn.execute(
             """
@@ -87,12 +96,12 @@ async def claim_events(conn: Connection, *, limit: int, lease_s: float) -> list[
                 WHERE state = 'pending' AND next_attempt_at <= clock_timestamp()
                 ORDER BY next_attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
             ))
-            RETURNING id, topic
+            RETURNING id, topic, attempts
             """,
             (lease_s, limit),
         )
     ).fetchall()
-    return [(EventId(row[0]), row[1]) for row in rows]
+    return [Claimed(EventId(row[0]), row[1], row[2] > 0) for row in rows]
 
 
 async def any_due(conn: Connection) -> bool:
@@ -133,13 +142,15 @@ async def release_events(conn: Connection, *, event_ids: Sequence[EventId]) -> N
     )
 
 
-async def load_event(conn: Connection, *, event_id: EventId, policy: RetryPolicy) -> Event | None:
-    """Begin an attempt: count it, renew the lease, read the event. None when nothing is to do any more.
+async def load_events(
+    conn: Connection, *, event_ids: Sequence[EventId], policy: RetryPolicy
+) -> tuple[list[Event], dict[EventId, SealBroken]]:
+    """Begin an attempt: count it, renew the leases, read the events; and those whose personal data cannot be opened.
 
-    Counting at the start means that an event which kills its worker ends as dead instead of going round for ever.
-    Raises: SealBroken when its personal data cannot be opened (the attempt is counted).
+    Not among them is what is done, or given up. Counting at the start means that an event which kills its worker ends
+    as dead instead of going round for ever.
     """
-    row = await (
+    rows = await (
         await conn.execute(
             """
             UPDATE platform.outbox
@@ -147,26 +158,39 @@ async def load_event(conn: Connection, *, event_id: EventId, policy: RetryPolicy
                 next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s),
                 state = CASE WHEN attempts >= %(most)s THEN 'dead' ELSE state END,
                 last_error = CASE WHEN attempts >= %(most)s THEN coalesce(last_error, %(lost)s) ELSE last_error END
-            WHERE id = %(id)s AND state = 'pending'
-            RETURNING state, topic, payload, personal_sealed
+            WHERE id = ANY (ARRAY(
+                SELECT id FROM platform.outbox
+                WHERE id = ANY (%(ids)s) AND state = 'pending' ORDER BY id FOR UPDATE
+            ))
+            RETURNING id, state, topic, payload, personal_sealed
             """,
-            {"id": event_id, "lease_s": policy.lease_s, "most": policy.max_attempts, "lost": WORKER_LOST},
+            {"ids": list(event_ids), "lease_s": policy.lease_s, "most": policy.max_attempts, "lost": WORKER_LOST},
         )
-    ).fetchone()
-    if row is None or row[0] == "dead":
-        return None
-    personal = None if row[3] is None else current_sealer().open_json(bytes(row[3]), column=SEALED)
-    return Event(event_id, row[1], row[2], personal)
+    ).fetchall()
+    sealer = current_sealer()
+    events, broken = [], {}
+    for event_id, state, topic, payload, sealed in rows:
+        if state == "dead":
+            continue
+        try:
+            personal = None if sealed is None else sealer.open_json(bytes(sealed), column=SEALED)
+        except SealBroken as error:
+            broken[EventId(event_id)] = error
+        else:
+            events.append(Event(EventId(event_id), topic, payload, personal))
+    return events, broken
 
 
-async def finish_event(conn: Connection, *, event_id: EventId) -> None:
-    """Nothing is left to do: the event is done and its personal data is erased."""
+async def finish_events(conn: Connection, *, event_ids: Sequence[EventId]) -> None:
+    """Nothing is left to do: the events are done and their personal data is erased."""
     await conn.execute(
         """
         UPDATE platform.outbox SET state = 'done', personal_sealed = NULL, last_error = NULL
-        WHERE id = %s AND state = 'pending'
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM platform.outbox WHERE id = ANY (%s) AND state = 'pending' ORDER BY id FOR UPDATE
+        ))
         """,
-        (event_id,),
+        (list(event_ids),),
     )
 
 
@@ -191,38 +215,51 @@ async def fail_event(
     )
 
 
-async def handle_event(
+async def handle_events(
     database: Database,
     *,
-    event_id: EventId,
+    event_ids: Sequence[EventId],
     handlers: Mapping[str, Sequence[Handler]],
     policy: RetryPolicy,
     draw: Callable[[], float] = random.random,
-) -> Outcome:
-    """One attempt at an event: all handlers of its topic run, each in transactions of its own.
+) -> dict[EventId, Outcome]:
+    """One attempt at events: all handlers of their topics run, each in transactions of its own.
 
-    A failure of one does not keep the others from running, and brings the event back for all of them.
-    Raises: OUTAGE when PostgreSQL is away; the lease brings the event back.
+    A failure of one handler does not keep the others from running, and brings the event back for all of them. Events of
+    a topic are handled together; when that fails, each is handled by itself.
+    Raises: OUTAGE when PostgreSQL is away; the lease brings the events back.
     """
-    try:
-        async with database.connection() as conn:
-            event = await load_event(conn, event_id=event_id, policy=policy)
-        if event is None:
-            return Outcome.GONE
-        await _run_handlers(event, handlers)
-    except Exception as error:
-        async with database.connection() as conn:
-            await fail_event(conn, event_id=event_id, error=error, policy=policy, draw=draw())
-        return Outcome.FAILED
     async with database.connection() as conn:
-        await finish_event(conn, event_id=event_id)
-    return Outcome.DONE
+        events, broken = await load_events(conn, event_ids=event_ids, policy=policy)
+    failures: dict[EventId, Exception] = {**broken}
+    for topic in dict.fromkeys(event.topic for event in events):
+        failures |= await _run_handlers(topic, [event for event in events if event.topic == topic], handlers)
+    done = [event.id for event in events if event.id not in failures]
+    async with database.connection() as conn:
+        if done:
+            await finish_events(conn, event_ids=done)
+        for event_id, error in failures.items():
+            await fail_event(conn, event_id=event_id, error=error, policy=policy, draw=draw())
+    gone = dict.fromkeys(event_ids, Outcome.GONE)
+    return gone | dict.fromkeys(done, Outcome.DONE) | dict.fromkeys(failures, Outcome.FAILED)
 
 
-async def _run_handlers(event: Event, handlers: Mapping[str, Sequence[Handler]]) -> None:
-    if event.topic not in handlers:
-        raise NoSubscribers(event.topic)
-    results = await asyncio.gather(*(handler(event) for handler in handlers[event.topic]), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+async def _run_handlers(
+    topic: str, events: Sequence[Event], handlers: Mapping[str, Sequence[Handler]]
+) -> dict[EventId, Exception]:
+    """What failed, and why."""
+    if topic not in handlers:
+        return {event.id: NoSubscribers(topic) for event in events}
+    results = await asyncio.gather(*(handler(events) for handler in handlers[topic]), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if not errors:
+        return {}
+    for error in errors:
+        if not isinstance(error, Exception):
+            raise error
+        if len(events) == 1 or isinstance(error, OUTAGE):
+            return {event.id: error for event in events}
+    failures: dict[EventId, Exception] = {}
+    for event in events:
+        failures |= await _run_handlers(topic, [event], handlers)
+    return failures

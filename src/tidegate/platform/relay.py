@@ -1,9 +1,10 @@
-"""The relay: hands due outbox events to Celery, one task each, in the lane of their topic."""
+"""The relay: hands due outbox events to Celery, those of a topic together, in its lane."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import psycopg
 import structlog
@@ -12,7 +13,7 @@ from prometheus_client import Gauge
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import OUTAGE, Database
 from tidegate.platform.jobs import EVENT_TASK, WITHIN_1M, Call, Subscription, free_room, publish
-from tidegate.platform.outbox import CHANNEL, any_due, claim_events, release_events
+from tidegate.platform.outbox import CHANNEL, Claimed, any_due, claim_events, release_events
 from tidegate.platform.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -21,6 +22,9 @@ PENDING = Gauge("tidegate_outbox_pending", "Outbox events that are not done yet.
 OLDEST_S = Gauge("tidegate_outbox_oldest_seconds", "Age of the oldest outbox event that is not done yet.")
 DEAD = Gauge("tidegate_outbox_dead", "Outbox events that were given up.")
 
+UNKNOWN: Final = Subscription(WITHIN_1M, ())
+"""A topic that this process does not know: a worker may, or counts the attempt."""
+
 LISTEN_CHECK_S = 30.0
 """How often the listening connection is asked whether it still stands."""
 
@@ -28,8 +32,7 @@ LISTEN_CHECK_S = 30.0
 async def relay_once(database: Database, settings: Settings, subscriptions: Mapping[str, Subscription]) -> int:
     """Claim a batch of due events and hand them to the broker; returns how many.
 
-    No more than the broker has room for: what waits there beyond its lease would be handed out twice. An event of an
-    unknown topic goes to a worker all the same, which counts the attempt.
+    No more than the broker has room for: what waits there beyond its lease would be handed out twice.
     Raises: kombu's OperationalError when the broker is away; the events are due again at once.
     """
     async with database.connection() as conn:
@@ -41,17 +44,29 @@ async def relay_once(database: Database, settings: Settings, subscriptions: Mapp
         return 0
     async with database.connection() as conn:
         claimed = await claim_events(conn, limit=limit, lease_s=settings.jobs.event_lease_s)
-    calls = [
-        Call(EVENT_TASK, (str(event_id),), subscriptions[topic].lane if topic in subscriptions else WITHIN_1M)
-        for event_id, topic in claimed
-    ]
     try:
-        await asyncio.to_thread(publish, calls)
+        await asyncio.to_thread(publish, calls_for(claimed, subscriptions))
     except BaseException:
         async with database.connection() as conn:
-            await release_events(conn, event_ids=[event_id for event_id, _ in claimed])
+            await release_events(conn, event_ids=[each.id for each in claimed])
         raise
     return len(claimed)
+
+
+def calls_for(claimed: Sequence[Claimed], subscriptions: Mapping[str, Subscription]) -> list[Call]:
+    """The tasks for events: as many of a topic in one as its subscribers take at once.
+
+    One that was tried before is alone in its task: if it kills its worker, no other dies with it again.
+    """
+    calls = []
+    for topic in dict.fromkeys(each.topic for each in claimed):
+        subscription = subscriptions.get(topic, UNKNOWN)
+        fresh = [str(each.id) for each in claimed if each.topic == topic and not each.tried]
+        tried = [str(each.id) for each in claimed if each.topic == topic and each.tried]
+        most = subscription.at_once
+        together = [tuple(fresh[n : n + most]) for n in range(0, len(fresh), most)]
+        calls += [Call(EVENT_TASK, ids, subscription.lane) for ids in (*together, *((event_id,) for event_id in tried))]
+    return calls
 
 
 async def listen(settings: Settings, *, wake: Sequence[asyncio.Event], draw: Callable[[], float]) -> None:

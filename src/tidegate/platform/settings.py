@@ -78,8 +78,11 @@ class JobSettings(BaseModel):
     worker_processes: Count = Field(
         2, description="Processes of Celery workers; from two on, `up` keeps one of them for what is urgent."
     )
-    relay_batch: Count = Field(200, description="Most outbox events taken at once.")
-    relay_poll_ms: Count = Field(100, description="Pause between looks into the outbox when it is empty.")
+    relay_batch: Count = Field(500, description="Most outbox events taken at once.")
+    relay_poll_ms: Count = Field(500, description="Pause between looks into the outbox while nothing says it has more.")
+    relay_gap_ms: Count = Field(
+        100, description="Pause after events were handed out: what is written meanwhile goes together."
+    )
     event_lease_s: Count = Field(60, description="How long a handler has before its event is handed out again.")
     event_max_attempts: Count = Field(12, description="Attempts before an event is set aside as dead.")
     retry_base_s: Count = Field(2, description="First pause before a repeated attempt; doubles with jitter.")

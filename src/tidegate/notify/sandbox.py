@@ -25,6 +25,7 @@ def sandbox(locale: str) -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
         finalize=lambda value: "" if value is None else translated(value, locale),
     )
     environment.install_gettext_translations(catalogue_of(locale), newstyle=True)  # type: ignore[attr-defined]

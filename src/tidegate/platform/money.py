@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from babel.numbers import format_currency, get_currency_precision
 from msgspec import Struct
@@ -32,12 +33,18 @@ class Money(Struct, frozen=True):
 
     def format(self, locale: str = "en_GB") -> str:
         """As people of `locale` write it: £1,234.50."""
-        digits = get_currency_precision(self.currency)
-        return format_currency(decimal.Decimal(self.amount).scaleb(-digits), self.currency, locale=locale)
+        return _format(self.amount, self.currency, locale)
 
     def plain(self) -> str:
         """As machines read it: 1234.50."""
         return str(decimal.Decimal(self.amount).scaleb(-get_currency_precision(self.currency)))
+
+
+@lru_cache(maxsize=4_096)
+def _format(amount: int, currency: str, locale: str) -> str:
+    """Kept, since pages and mails repeat few prices and Babel takes tenths of a millisecond for each."""
+    digits = get_currency_precision(currency)
+    return format_currency(decimal.Decimal(amount).scaleb(-digits), currency, locale=locale)
 
 
 def total(parts: Iterable[Money], currency: str) -> Money:

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import structlog
+import uvloop
 
 from tidegate import accounts, catalog, payments
 from tidegate.checkout import (
@@ -54,7 +55,7 @@ def serve(settings: Settings) -> None:
     configure_logging(settings, process_name=NAME)
     start_metrics(settings, process_name=NAME)
     make_app(settings)
-    asyncio.run(_serve(settings))
+    uvloop.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 MOST_BYTES = 16_384
 """Longest request that is looked at: whatever is longer is parsed."""
 METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+KEPT = b"\r\nconnection: keep-alive\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,5})\r\n")
 
 
@@ -35,7 +36,7 @@ def glance(data: bytes) -> Asked | None:
     head = data[line_end : end + 2].lower()
     if method not in METHODS or b"transfer-encoding" in head or b"\r\nupgrade:" in head:
         return None
-    if head.count(b"\r\nconnection") != head.count(b"\r\nconnection: keep-alive\r\n"):
+    if b"\r\nconnection" in head and head.count(b"\r\nconnection") != head.count(KEPT):
         return None
     if head.count(b"\n") != head.count(b"\r\n") or len(data) != end + 4 + _length(head):
         return None
@@ -46,7 +47,7 @@ def glance(data: bytes) -> Asked | None:
 
 def _length(head: bytes) -> int:
     """Bytes of the body; below zero where that is not plain."""
-    if b"content-length" not in head:
-        return 0
-    found = LENGTH.search(head)
-    return -1 if found is None or head.count(b"content-length") > 1 else int(found[1])
+    found, told = LENGTH.search(head), head.count(b"content-length")
+    if found is None or told > 1:
+        return -1 if told else 0
+    return int(found[1])

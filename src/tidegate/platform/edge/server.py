@@ -181,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _turn_away(self, entrance: Entrance, data: bytes) -> bool:
-        """Refuse a request before the parser has seen it, which is half of what a refusal costs; no: read it."""
+        """Refuse a request before the parser has seen it, which is most of what a refusal costs us; no: read it."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if self._begun or self._held is not None or (cycle is not None and not cycle.response_complete):
             return False

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.platform.edge.test_server import Connection
 from tests.waiting import eventually
 from tidegate.entrypoints.priorities import Priorities
+from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.edge.refusals import Entrance, Refusals
 from tidegate.platform.edge.server import listen, make_server
 from tidegate.platform.overload.doors import Doors, outside
@@ -56,14 +57,17 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(**knobs: int) -> AsyncIterator[tuple[Shop, Callable[[], Any]]]:
+async def open_shop(
+    *, keep_alive_s: int = 15, shelf: Shelf | None = None, **knobs: int
+) -> AsyncIterator[tuple[Shop, Callable[[], Any]]]:
     """A server with two places unless told otherwise."""
     settings = Settings(overload=OverloadSettings(**({"least": 2, "first": 2, "most": 2, "reserve": 1} | knobs)))
     shop = Shop(settings)
     entrance = Entrance(shop.doors, Priorities(), Refusals(settings, busy_pages(settings)))
     sock = listen("127.0.0.1", 0)
     app: ASGIApp = shop
-    server = make_server(app, HttpSettings(shutdown_grace_s=1, request_timeout_s=1), entrance=entrance)
+    limits = HttpSettings(shutdown_grace_s=1, request_timeout_s=1, keep_alive_s=keep_alive_s)
+    server = make_server(app, limits, shelf=shelf, entrance=entrance)
     running = asyncio.create_task(server._serve([sock]))
     writers: list[asyncio.StreamWriter] = []
 
@@ -248,3 +252,36 @@ async def test_who_asks_on_and_reads_no_refusal_is_cut_off() -> None:
             return bool(deaf.writer.is_closing())
 
         await eventually(is_cut_off)
+
+
+async def test_a_connection_is_kept_while_its_requests_are_refused_and_ended_when_it_is_silent() -> None:
+    async with open_shop(keep_alive_s=1) as (shop, connect):
+        await fill(shop, connect)
+        late = await connect()
+        began = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < began + 1.5:  # longer than a silent one is kept
+            await late.send(PAY)
+            assert (await late.answer())[0] == 503
+        assert await late.closed()
+
+
+async def test_requests_that_come_together_are_each_refused() -> None:
+    async with open_shop() as (shop, connect):
+        await fill(shop, connect)
+        late = await ask(connect, PAY + PAY + PAY[:50])
+        assert [(await late.answer())[0] for _ in range(2)] == [503, 503]
+        await late.send(PAY[50:])
+        assert (await late.answer())[0] == 503
+        await late.send(PAY)
+        assert (await late.answer())[0] == 503
+        assert shop.doors.refused[Priority.PAY] == 4
+
+
+async def test_what_lies_ready_is_not_refused() -> None:
+    shelf = Shelf(Settings())
+    shelf.fill({"/api/v1/drops/d/status": Ready("/api/v1/drops/{drop}/status", b"{}", '"1"', ())})
+    async with open_shop(shelf=shelf) as (shop, connect):
+        await fill(shop, connect)
+        for target, status in ((b"/api/v1/drops/d/status", 200), (b"/api/v1/drops/d/places", 503)):
+            asking = await ask(connect, b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % target)
+            assert (await asking.answer())[0] == status

@@ -178,3 +178,17 @@ def test_an_hour_later_nothing_is_left_of_a_crowd() -> None:
     assert shop.doors.limit < 64
     shop.run(rate_per_s=20, seconds=60.0, worth=pays)
     assert shop.doors.limit == 256
+
+
+def test_nobody_is_glanced_at_before_the_first_refusal_nor_two_windows_after_the_last() -> None:
+    shop = Simulation(0.01)
+    shop.run(rate_per_s=50, seconds=5.0, worth=pays)
+    assert not shop.doors.crowded
+    shop.run(rate_per_s=500, seconds=10.0, worth=pays)
+    assert shop.doors.crowded
+    refused = shop.doors.refused[Priority.PAY]
+    assert shop.doors.turn_away(Priority.PAY)
+    assert shop.doors.refused[Priority.PAY] == refused + 1
+    shop.run(rate_per_s=20, seconds=10.0, worth=pays)
+    assert not shop.doors.crowded
+    assert not shop.doors.turn_away(Priority.PAY)

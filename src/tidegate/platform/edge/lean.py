@@ -181,6 +181,10 @@ class Shelf:
         self._refusal = lru_cache(maxsize=KNOWN_REFUSALS)(self._written_refusal)
         self.lines = lines_of((*self._common, cache_default("/"), (b"content-type", b"application/json")))
 
+    def holds(self, target: bytes) -> bool:
+        """Whether there is an answer for this target as it was sent."""
+        return target in self._answers
+
     def fill(self, answers: Mapping[str, Ready]) -> None:
         """Hold these answers, by path, in place of all before."""
         self._answers = {path.encode(): self._shelved(answer) for path, answer in answers.items()}

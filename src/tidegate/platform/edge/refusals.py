@@ -12,6 +12,7 @@ from itertools import count
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from tidegate.platform.edge.glance import Asked
 from tidegate.platform.edge.headers import Header, default_headers
 from tidegate.platform.edge.lean import lines_of
 from tidegate.platform.overload.doors import Doors
@@ -24,6 +25,8 @@ SPREAD = 3
 MOST_WAITS = 12
 READ_AT_MOST_BYTES = 65_536
 """Longest announced body of a refused request that is read to its end, so that the connection can go on."""
+DEAR: tuple[Header, ...] = ((b"authorization", b""),)
+"""Headers that ask what an address is worth to those whom it is worth most."""
 
 PriorityOf = Callable[[bytes, bytes, Sequence[Header]], Priority]
 """What a request is worth: its method, its target as it was sent, its headers."""
@@ -57,6 +60,7 @@ class Refusals:
                     self._made[locale, again] = [self._page(pages, locale, wait_s, again) for wait_s in waits]
         self._turn = count()
         self._kinds = len(self._documents)
+        self._dated: tuple[Sequence[Header], list[bytes]] = ((), [])
 
     def answer(self, method: bytes, target: bytes, headers: Sequence[Header], *, date: Sequence[Header]) -> bytes:
         """The whole response. `date`: headers that the server itself adds."""
@@ -64,6 +68,15 @@ class Refusals:
         if method == b"HEAD":
             written = written[: written.index(b"\r\n\r\n") + 4]
         return b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date), written))
+
+    def document(self, *, date: Sequence[Header]) -> bytes:
+        """The whole response for a program. `date` is another sequence when what it says is another."""
+        known, documents = self._dated
+        if known is not date:
+            first = b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date)))
+            documents = [first + written for written in self._documents]
+            self._dated = date, documents
+        return documents[next(self._turn) % self._kinds]
 
     def _choose(self, method: bytes, target: bytes, headers: Sequence[Header]) -> list[bytes]:
         if self._pages is None or target.startswith(b"/api/"):
@@ -110,6 +123,11 @@ class Entrance:
     doors: Doors
     priority_of: PriorityOf
     refusals: Refusals
+
+    def turns_away(self, asked: Asked) -> bool:
+        """Whether a program's request is refused, which this counts. No: it has to be looked at closely."""
+        priority = self.priority_of(asked.method, asked.target, DEAR)
+        return priority < Priority.STAFF and self.doors.turn_away(priority)
 
 
 def may_go_on(headers: Sequence[Header]) -> bool:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from tidegate.platform.edge.glance import glance
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.lean import Shelf, WholeCycle
 from tidegate.platform.edge.refusals import Entrance, may_go_on
@@ -51,6 +52,10 @@ class BoundedProtocol(HttpToolsProtocol):
     """An answer that waits, and what will send it."""
     _place: Place | None = None
     """The place of the request whose head has just been read, until its cycle has it."""
+    _begun = False
+    """Whether the parser is in the midst of a request."""
+    _asked_s = float("-inf")
+    """When the last request came that was refused without being parsed: the time of silence counts from there."""
     _body_late: tuple[Place, asyncio.TimerHandle] | None = None
     """The place of a request whose body has not come whole, and what will give it up."""
 
@@ -75,6 +80,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what came; refuse a head that does not end within its bounds."""
         if self.transport.is_closing():
             return
+        if self.entrance is not None and self.entrance.doors.crowded and self._turn_away(self.entrance, data):
+            return
         self._only_head = self._head_open
         super().data_received(data)
         if self.entrance is not None and not self._head_open:
@@ -85,6 +92,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_header_bytes and not self.transport.is_closing():
                 self._refuse(HeadersTooLarge())
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._begun = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is whole: from here on the application's own bounds hold."""
@@ -123,6 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._body_late is not None:
                 self._take_body(*self._body_late)
         self._head_open = True
+        self._begun = False
 
     def _answer_at_once(self, shelf: Shelf) -> bool:
         """Send what is on the shelf for this request, if anything, and nothing before it waits for its answer."""
@@ -166,6 +179,37 @@ class BoundedProtocol(HttpToolsProtocol):
             if ends:
                 self.transport.close()
         return False
+
+    def _turn_away(self, entrance: Entrance, data: bytes) -> bool:
+        """Refuse a request before the parser has seen it, which is most of what a refusal costs us; no: read it."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self._begun or self._held is not None or (cycle is not None and not cycle.response_complete):
+            return False
+        asked = glance(data)
+        if (
+            asked is None
+            or self.flow.write_paused
+            or self.draining
+            or (self.shelf is not None and self.shelf.holds(asked.target))
+        ):
+            return False
+        if not entrance.turns_away(asked):
+            return False
+        self.transport.write(entrance.refusals.document(date=self.server_state.default_headers))
+        if self.timeout_keep_alive_task is None:
+            self._stop_timer()
+            self.on_response_complete()
+        else:
+            self._asked_s = self.loop.time()
+        return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been silent for long."""
+        left_s = self._asked_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _await_body(self) -> None:
         """Who sends the rest of a body late holds no place meanwhile, and nobody who was refused may take for ever."""

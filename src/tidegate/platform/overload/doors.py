@@ -123,6 +123,9 @@ class Doors:
         self.reserved = [0] * len(PRIORITIES)
         self.refused = [0] * len(PRIORITIES)
         """Refused so far, by priority."""
+        self.crowded = False
+        """Whether somebody was refused in this window or the last: it is worth a glance whether the next one is."""
+        self._refused_before = 0
         self._reserve = knobs.reserve
         self._thresholds = thresholds(self.limit)
         self._own = own_places(self.limit)
@@ -135,11 +138,20 @@ class Doors:
     def admit(self, priority: Priority) -> Place | None:
         """A place for a request of this priority; None when it is refused."""
         reserved = priority >= Priority.STAFF and self.reserved[priority] < self._reserve
-        full = not reserved and self.inside >= self._thresholds[priority]
-        if full and (self.by_priority[priority] >= self._own or priority is Priority.HEALTH):
+        if not reserved and (priority is Priority.HEALTH or self._is_full(priority)):
             self.refused[priority] += 1
+            self.crowded = True
             return None
         return self.let_in(priority, reserved=reserved)
+
+    def turn_away(self, priority: Priority) -> bool:
+        """Whether a request of a priority without a reserve is refused; counts it then."""
+        full = self._is_full(priority)
+        self.refused[priority] += full
+        return full
+
+    def _is_full(self, priority: Priority) -> bool:
+        return self.inside >= self._thresholds[priority] and self.by_priority[priority] >= self._own
 
     def let_in(self, priority: Priority, *, reserved: bool = False) -> Place:
         """A place for a request that is not refused, whoever else is inside."""
@@ -177,7 +189,9 @@ class Doors:
 
     def _end_window(self, now_s: float) -> None:
         latency_s = slowest_s(self._sums_s, self._counts)
-        self._tell(now_s)
+        total = sum(self.refused)
+        self.crowded, self._refused_before = total > self._refused_before, total
+        self._tell(now_s, total)
         if latency_s is None:
             self._until_s = now_s + window_s(0.0)  # too few to learn from: go on collecting
             return
@@ -189,10 +203,9 @@ class Doors:
         self._peak = self.inside
         self._until_s = now_s + window_s(latency_s)
 
-    def _tell(self, now_s: float) -> None:
+    def _tell(self, now_s: float, total: int) -> None:
         """One line for many refusals."""
         told, when_s = self._told
-        total = sum(self.refused)
         if total > told and now_s - when_s >= LOG_EVERY_S:
             self._told = (total, now_s)
             log.warning("requests_refused", refused=total - told, limit=int(self.limit), inside=self.inside)

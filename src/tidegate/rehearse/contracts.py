@@ -145,7 +145,10 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights."""
+    """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights.
+
+    In `says`, `{shoppers}`, `{units}` and `{within_s}` stand for the numbers that are played.
+    """
 
     title: str
     says: str

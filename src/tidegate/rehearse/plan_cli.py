@@ -54,7 +54,7 @@ def plan_command(
             raise StartupError(f"{check} cannot be compared: {why}")
         _show_check(compare(costs, real), file, check, as_json=as_json)
         return
-    sale = Sale(_number(shoppers, "--shoppers"), _number(stock, "--stock"), _seconds(within))
+    sale = Sale(_number(shoppers, "--shoppers"), _number(stock, "--stock"), seconds_of(within, option="--within"))
     told = read_data(prices, Prices, "no list of prices") if prices else None
     planned = plan(
         costs, sale, cores_here=os.cpu_count() or 1, keep_alive_s=load_settings().http.keep_alive_s, prices=told
@@ -85,10 +85,11 @@ def _number(text: str, option: str) -> int:
     return int(digits)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str, *, option: str) -> float:
+    """Seconds of a time as people write it on the command line. Raises: StartupError."""
     match = re.fullmatch(r"([0-9]{1,7})(s|m|h)", text)
     if match is None or not 0 < int(match[1]) * UNITS_S[match[2]] <= MOST_WITHIN_S:
-        raise StartupError(f"--within {text!r} is no time of up to a week: write 90s, 10m or 2h")
+        raise StartupError(f"{option} {text!r} is no time of up to a week: write 90s, 10m or 2h")
     return float(int(match[1]) * UNITS_S[match[2]])
 
 

@@ -15,7 +15,16 @@ from tests.rehearse.makers import scenario, second, told
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario, SignIn
 from tidegate.rehearse.histogram import Histogram
-from tidegate.rehearse.rules import arrival_times, chance, check_scenario, judge, pick_kind, sentence, sign_ins
+from tidegate.rehearse.rules import (
+    arrival_times,
+    chance,
+    check_scenario,
+    description,
+    judge,
+    pick_kind,
+    sentence,
+    sign_ins,
+)
 from tidegate.rehearse.scenario import FOLDER, Sizes, load_scenario, scenario_names
 
 
@@ -216,7 +225,7 @@ def test_scenarios_keep_what_is_not_changed() -> None:
 @pytest.mark.parametrize("name", scenario_names())
 def test_a_scenario_tells_the_numbers_that_are_played(name: str) -> None:
     own = load_scenario(name)
-    says = load_scenario(name, Sizes(1_234, 567, 89.0)).says
+    says, of_own = description(load_scenario(name, Sizes(1_234, 567, 89.0))), description(own)
     assert "{" not in says
     for number, played in ((own.arrivals.shoppers, 1_234), (own.sale.units, 567), (own.arrivals.within_s, 89)):
-        assert (f"{number:,.0f}" in own.says.split()) == (f"{played:,}" in says.split())
+        assert (f"{number:,.0f}" in of_own.split()) == (f"{played:,}" in says.split())

@@ -81,7 +81,10 @@ def rehearse_command(
         int | None, typer.Option(min=1, max=MOST_PEOPLE, help="How many come, not the scenario's number.")
     ] = None,
     units: Annotated[
-        int | None, typer.Option(min=1, max=MOST_UNITS, help="How much is sold, not the scenario's number.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_UNITS, help="How much is sold, not the scenario's number; a --target sells what it has."
+        ),
     ] = None,
     within: Annotated[
         str, typer.Option(metavar="TIME", help="In what time they come, not the scenario's: 90s, 10m, 2h.")
@@ -133,7 +136,7 @@ def rehearse_command(
         progress.keep(report)
     page, _ = write_report(report, out)
     _print(report)
-    typer.echo(sentence(report.verdicts, report.told, units=wanted.sale.units))
+    typer.echo(sentence(report.verdicts, report.told, units=report.scenario.sale.units))
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)

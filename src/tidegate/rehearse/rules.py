@@ -102,6 +102,15 @@ def check_scenario(scenario: Scenario) -> str | None:
     return None
 
 
+def description(scenario: Scenario) -> str:
+    """What is played, with its numbers."""
+    says, arrivals = scenario.says, scenario.arrivals
+    numbers = {"shoppers": arrivals.shoppers, "units": scenario.sale.units, "within_s": arrivals.within_s}
+    for name, number in numbers.items():
+        says = says.replace(f"{{{name}}}", f"{number:,.0f}")
+    return says
+
+
 def judge(
     objectives: Objectives, told: Told, *, units: int, sold: int | None, broken: Sequence[str] | None, lost: int | None
 ) -> tuple[Verdict, ...]:

@@ -60,15 +60,8 @@ def _resized(scenario: Scenario, arrivals: Arrivals, sizes: Sizes) -> Scenario:
         arrivals, shoppers=sizes.shoppers or arrivals.shoppers, within_s=sizes.within_s or arrivals.within_s
     )
     sale = msgspec.structs.replace(scenario.sale, units=sizes.units or scenario.sale.units)
-    says = scenario.says
-    for mark, value in (
-        ("{shoppers}", resized.shoppers),
-        ("{units}", sale.units),
-        ("{within_s}", resized.within_s),
-    ):
-        says = says.replace(mark, f"{value:,.0f}")
     lasts_s = scenario.lasts_s + resized.within_s - arrivals.within_s
-    return msgspec.structs.replace(scenario, says=says, lasts_s=lasts_s, arrivals=resized, sale=sale)
+    return msgspec.structs.replace(scenario, lasts_s=lasts_s, arrivals=resized, sale=sale)
 
 
 def _with_trace(name: str, arrivals: Arrivals) -> Arrivals:

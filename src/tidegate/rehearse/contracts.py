@@ -189,6 +189,9 @@ class Second(msgspec.Struct, frozen=True):
     late_ms: float = 0.0
     """How late the crowd itself was on average."""
 
+    work_us: float = 0.0
+    """CPU time of always the same little piece of work: how slow the machine was. 0 where it was not measured."""
+
 
 class Latency(msgspec.Struct, frozen=True):
     """How long one kind of request took, in milliseconds, from the moment it was due."""

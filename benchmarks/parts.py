@@ -9,6 +9,10 @@ one is answered (a closed loop). `site_alone_per_s`, `one_checkout_per_s`, `two_
 `again_one_per_s` is one checkout process once more, after two: what the machine gave meanwhile is told by both, and by
 `others` among the cores. `doubling` is what two did to the mean of both.
 
+All of that shares the cores of one machine. `bound_one_per_s` and `bound_two_per_s` are of processes that leave most of
+them idle, since their gateway binds them: it takes `CHARGES_AT_ONCE` charges of a process at once, each for 50 ms.
+`bound_doubling` is what two did to one.
+
 `worker_p99_ms` and `no_worker_p99_ms` are of buyers arriving at half of what one checkout process sells, while a worker
 hands on the events of their orders, and after worker and scheduler were killed with SIGKILL.
 """
@@ -30,6 +34,7 @@ import psutil
 import psycopg
 
 from benchmarks.goods import sell
+from benchmarks.part import AT_ONCE
 from benchmarks.probes import Market, Probe, say
 from benchmarks.recount import recount
 from benchmarks.servers import ROOT, fleet, machine, servers
@@ -40,6 +45,9 @@ TOLD_S = 1.0
 """By then the site knows which checkout processes there are."""
 
 HALF = 0.5
+CHARGES_AT_ONCE = 8
+BOUND_CONNECTIONS = 64
+"""More buyers than two processes charge at once, and few enough for none to wait long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +101,23 @@ def _measure(market: Market, asked: Options, figures: dict[str, object]) -> None
         two = note("two_checkouts")
     with _checkouts(market, 1):
         again = note("again_one")
+    market.connections = BOUND_CONNECTIONS
+    with _checkouts(market, 1, at_once=CHARGES_AT_ONCE):
+        bound_one = note("bound_one")
+    with _checkouts(market, 2, at_once=CHARGES_AT_ONCE):
+        bound_two = note("bound_two")
+    figures["bound_doubling"] = round(bound_two.report.per_s / max(bound_one.report.per_s, 1.0), 2)
     figures["doubling"] = round(2 * two.report.per_s / max(one.report.per_s + again.report.per_s, 1.0), 2)
 
 
 @contextmanager
-def _checkouts(market: Market, count: int) -> Iterator[None]:
-    """So many checkout processes beside the site, each on a port of its own."""
+def _checkouts(market: Market, count: int, *, at_once: int = 0) -> Iterator[None]:
+    """So many checkout processes beside the site, each on a port of its own; with `at_once` bound by their gateway."""
     endpoints = market.servers.home / "run" / "endpoints.json"
-    trusted = {"TIDEGATE_HTTP__TRUSTED_PROXIES": '["127.0.0.1/32"]'}
+    told = {"TIDEGATE_HTTP__TRUSTED_PROXIES": '["127.0.0.1/32"]', AT_ONCE: str(at_once)}
     with ExitStack() as stack:
         parts = [
-            stack.enter_context(fleet(market.servers.home, "benchmarks.part", processes=1, environment=trusted))
+            stack.enter_context(fleet(market.servers.home, "benchmarks.part", processes=1, environment=told))
             for _ in range(count)
         ]
         processes = [psutil.Process(part.processes[0].pid) for part in parts]

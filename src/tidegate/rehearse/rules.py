@@ -191,8 +191,9 @@ def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:
         return f"The sale would survive: {crowd}, and all {len(verdicts)} objectives hold."
     # what costs money was judged last, and is said first
     reasons = [f"{verdict.asks} ({verdict.found})" for verdict in reversed(failed)]
+    do = "does" if len(failed) == 1 else "do"
     more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
     return (
-        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold:"
+        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives {do} not hold:"
         f" {'; '.join(reasons[:REASONS])}{more}."
     )

@@ -39,8 +39,7 @@ class Costs:
 
     `cpu_s` is by kind of process and step. `spans` are all stretches of `WINDOW_S` seconds. `per_shopper` are requests
     of one shopper by step, but for `SELLING`, of which there are so many `per_sold`; `sold_per_s` is the most that were
-    sold. `shoppers` came within `within_s`. `full`: all cores were in use in some stretch. `work_us`
-    is what a fixed piece of work took, 0 where that was not measured.
+    sold. `shoppers` came within `within_s`. `full`: all cores were in use in some stretch.
     """
 
     cpu_s: Mapping[str, Mapping[str, float]]
@@ -52,7 +51,7 @@ class Costs:
     shoppers: int
     within_s: float
     full: bool
-    work_us: float
+    timeline: Sequence[Second]
 
     def of(self, step: str, kinds: Sequence[str]) -> float:
         """CPU seconds of one request for a step, in all processes of some kinds."""
@@ -102,7 +101,7 @@ def learn(report: Report) -> Costs:
         shoppers=shoppers,
         within_s=report.scenario.arrivals.within_s,
         full=was_full(report),
-        work_us=work_us(timeline),
+        timeline=timeline,
     )
 
 
@@ -134,6 +133,12 @@ def work_us(timeline: Sequence[Second]) -> float:
     used = [sum(second.cpu.values()) if second.work_us else 0.0 for second in timeline]
     took = sum(second.work_us * cores for second, cores in zip(timeline, used, strict=True))
     return took / sum(used) if any(used) else 0.0
+
+
+def slowness(before: Sequence[Second], after: Sequence[Second]) -> float | None:
+    """How many times as long the same work took in the second; None where that is not known of both."""
+    first, second = work_us(before), work_us(after)
+    return round(second / first, 3) if first and second else None
 
 
 def cpu_seconds(timeline: Sequence[Second], kinds: Collection[str]) -> float:

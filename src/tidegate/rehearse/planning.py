@@ -21,9 +21,9 @@ from tidegate.rehearse.learnt import (
     Span,
     cpu_seconds,
     is_selling,
+    slowness,
     spans,
     was_full,
-    work_us,
 )
 
 PART_OF: Mapping[str, str] = {
@@ -299,9 +299,8 @@ class Check:
 def check(costs: Costs, real: Report, *, polls_per_s: float) -> Check:
     """Foretell a rehearsal of the same kind but of another size from the costs of one."""
     told, arrivals, units = real.told, real.scenario.arrivals, real.scenario.sale.units
-    real_us = work_us(told.timeline)
-    slowness = round(real_us / costs.work_us, 3) if real_us and costs.work_us else None
-    times = slowness or 1.0
+    slower = slowness(costs.timeline, told.timeline)
+    times = slower or 1.0
     asked = {step: each * arrivals.shoppers for step, each in costs.per_shopper.items()}
     asked |= {step: each * units for step, each in costs.per_sold.items()}
     found = [Compared("requests", sum(asked.values()), float(told.requests))]
@@ -319,4 +318,4 @@ def check(costs: Costs, real: Report, *, polls_per_s: float) -> Check:
     cores = sum(busiest_cores(costs, sale, polls_per_s=polls_per_s).values())
     used = max(sum(span.cores.values()) for span in spans(told.timeline))
     found.append(Compared("cores in the busiest time", times * cores, used))
-    return Check(tuple(found), slowness, was_full(real))
+    return Check(tuple(found), slower, was_full(real))

@@ -33,7 +33,7 @@ from tidegate.rehearse.monitor import Monitor
 from tidegate.rehearse.rules import advise, judge, sign_ins
 from tidegate.rehearse.stage import SKU, SLUG, Shop, make_people, moment, own_shop, reckon, stage
 from tidegate.rehearse.tally import resident_bytes
-from tidegate.rehearse.watching import Watch, quiet
+from tidegate.rehearse.watching import Watch, look_around, quiet
 from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Wording
 
@@ -42,6 +42,9 @@ LEAD_S = 3.0
 
 ADDRESSES = 200
 """Addresses of this machine (127.0.0.0/8) that a crowd comes from: the shop limits what one address may ask."""
+
+SEEN = ("/", "/drops/midnight-cakestand")
+"""Pages of the demo that somebody has looked at before the sale, as of any shop."""
 
 TIMEOUT_S = 10.0
 SWITCH_S = 0.000_5
@@ -82,6 +85,7 @@ async def _on_own_shop(rehearsal: Rehearsal, shop: Shop, detours: Detours | None
         people = await make_people(
             database, count=scenario.arrivals.shoppers, signs_in=sign_ins(scenario, seed=rehearsal.seed)
         )
+        await look_around(shop.url, SEEN)
         beside = None if detours is None else await prepare_faults(database, scenario=scenario, detours=detours)
         staged = await stage(database, sale=scenario.sale, open_at=moment(LEAD_S + scenario.sale.opens_after_s))
         await asyncio.sleep(LEAD_S)

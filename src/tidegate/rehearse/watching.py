@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import httpx
 import msgspec
@@ -22,6 +23,7 @@ QUIET_CORES = 0.4
 
 LOOK_S = 1.0
 QUIET_WITHIN_S = 60.0
+VISITORS, VISIT_S = 12, 10.0
 MOST_KEPT = 3_600
 WANTED = ("tidegate_http_request_seconds_", "tidegate_batch_", "tidegate_payments_provider_seconds_")
 
@@ -78,6 +80,15 @@ async def quiet(look: Callable[[], tuple[Mapping[str, float], Mapping[str, float
         cores, _ = await asyncio.to_thread(look)
         if sum(each for kind, each in cores.items() if kind not in (CROWD, OTHERS)) < QUIET_CORES:
             return
+
+
+async def look_around(url: str, paths: Sequence[str]) -> None:
+    """Look at pages as visitors before the sale do, until each process has made each of them once, most likely."""
+    for _ in range(VISITORS):
+        async with httpx.AsyncClient(base_url=url, timeout=VISIT_S, trust_env=False) as visitor:
+            for path in paths:
+                with suppress(httpx.HTTPError):  # the crowd will tell
+                    await visitor.get(path)
 
 
 def read_counts(text: str, into: Counts) -> None:

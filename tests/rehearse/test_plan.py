@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tidegate.entrypoints.commands import make_app
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Report, Sale, Scenario, Second, Told
 from tidegate.rehearse.findings import with_findings
-from tidegate.rehearse.learnt import Costs, learn, was_full, why_no_costs
+from tidegate.rehearse.learnt import Costs, learn, spans, was_full, why_no_costs
 from tidegate.rehearse.measures import StepSecond
 from tidegate.rehearse.planning import Limits, Machine, Prices, check, plan
 from tidegate.rehearse.planning import Sale as PlannedSale
@@ -140,6 +141,24 @@ def test_more_orders_a_second_need_more_in_the_time_in_which_people_buy() -> Non
     )
 
 
+def test_what_requests_do_not_explain_shrinks_with_them_and_does_not_grow() -> None:
+    report = rehearsal()
+    timeline = tuple(
+        msgspec.structs.replace(second, cpu={**second.cpu, "site": second.cpu["site"] + 1.5})
+        for second in report.told.timeline
+    )
+    costs = dataclasses.replace(COSTS, spans=spans(timeline))
+    few, same, many = (
+        sum(plan(costs, PlannedSale(people, people // 10, 30.0), Limits(2, 15, 1e9)).cores.values())
+        for people in (50, 5_000, 50_000)
+    )
+    assert few < 0.2
+    without = plan(COSTS, PlannedSale(50_000, 5_000, 30.0), Limits(2, 15, 1e9))
+    assert many - sum(without.cores.values()) == pytest.approx(1.5, abs=0.1)
+    assert same == pytest.approx(max(sum(span.cores.values()) for span in costs.spans), rel=0.05)
+    assert plan(costs, PlannedSale(5_000, 500, 30.0), Limits(2, 15, 1e9)).outgrown_at > 0
+
+
 def at_speed(report: Report, times: float) -> Report:
     """The same on a machine on which everything takes so many times as long."""
     timeline = tuple(
@@ -161,7 +180,7 @@ def test_a_slower_machine_is_told_apart_from_dearer_requests() -> None:
 def test_a_machine_that_was_full_is_said_to_be() -> None:
     report = rehearsal()
     assert not was_full(msgspec.structs.replace(report, cores=64))
-    full = msgspec.structs.replace(report, cores=2)
+    full = msgspec.structs.replace(report, cores=1)
     assert was_full(full)
     assert check(COSTS, full, polls_per_s=1e9).full
     told = plan(learn(full), PlannedSale(5_000, 500, 30.0), Limits(2, 15, 5_000)).assumptions

@@ -50,6 +50,9 @@ BUSY = 0.7
 SMALL = 50
 """A rehearsal with so many times fewer shoppers than the sale has says little about how often they ask."""
 
+LEAST_ORDER_S = 0.000_1
+"""CPU time of PostgreSQL for an order at least: a rehearsal with few of them may tell less, or nothing."""
+
 MOST_TIMES = 1_000.0
 HALVINGS = 40
 CONNECTIONS_PER_PROCESS = 13
@@ -142,7 +145,7 @@ def plan(costs: Costs, sale: Sale, limits: Limits, *, prices: Prices | None = No
     cores = busiest_cores(costs, sale, polls_per_s=limits.polls_per_s)
     polls_per_s = max(_rates(costs, span, sale, limits.polls_per_s).get(Step.STATUS, 0.0) for span in costs.spans)
     total = sum(cores.values()) / BUSY
-    hot_row = max(1.0 / max(costs.of_order([DATABASE]), 1e-9), costs.sold_per_s)
+    hot_row = max(1.0 / max(costs.of_order([DATABASE]), LEAST_ORDER_S), costs.sold_per_s)
     rate = min(sale.sold_per_s, hot_row, _rate_here(costs, sale, limits))
     processes = {part: max(ceil(cores[part] / BUSY), 1) for part in (*SERVING, BACKGROUND)}
     return Planned(
@@ -168,29 +171,42 @@ def plan(costs: Costs, sale: Sale, limits: Limits, *, prices: Prices | None = No
 
 def busiest_cores(costs: Costs, sale: Sale, *, polls_per_s: float) -> dict[str, float]:
     """Cores that each part keeps busy in the busiest time: of all stretches of the rehearsal, each made as large."""
-    each_s = {step: costs.of(step, list(costs.cpu_s)) for step in (*costs.per_shopper, *costs.per_sold)}
+    kinds = list(costs.cpu_s)
+    each_s = {step: costs.of(step, kinds) for step in (*costs.per_shopper, *costs.per_sold)}
+    idle = sum(costs.idle.values())
     larger = [(span, _rates(costs, span, sale, polls_per_s)) for span in costs.spans]
 
     def total(of: tuple[Span, Mapping[str, float]]) -> float:
         span, rates = of
-        return sum(span.cores.values()) + sum((rates[step] - now) * each_s[step] for step, now in span.rates.items())
+        before, after = (sum(per_s * each_s[step] for step, per_s in asked.items()) for asked in (span.rates, rates))
+        return _used(sum(span.cores.values()), idle=idle, before=before, after=after)
 
     return _cores(costs, *max(larger, key=total))
 
 
 def _cores(costs: Costs, span: Span, rates: Mapping[str, float]) -> dict[str, float]:
-    """What was used in a stretch of the rehearsal, and what `rates` cost more than what was asked for then."""
+    """What is used where the rehearsal was in `span`, when `rates` are asked for."""
     cores = dict.fromkeys((*SERVING, DATABASE, BACKGROUND), 0.0)
     for kind, of_step in costs.cpu_s.items():
         after = {step: of_step.get(step, 0.0) * per_s for step, per_s in rates.items()}
+        asked = sum(after.values())
         before = sum(of_step.get(step, 0.0) * per_s for step, per_s in span.rates.items())
-        used = max(span.cores.get(kind, 0.0) + sum(after.values()) - before, costs.idle[kind])
-        if kind in SERVING and any(after.values()):
+        used = _used(span.cores.get(kind, 0.0), idle=costs.idle[kind], before=before, after=asked)
+        if kind in SERVING and asked > 0:
             for step, each in after.items():
-                cores[PART_OF[step]] += used * each / sum(after.values())
+                cores[PART_OF[step]] += used * each / asked
         else:
             cores[kind if kind in cores else BACKGROUND] += used
     return cores
+
+
+def _used(measured: float, *, idle: float, before: float, after: float) -> float:
+    """Cores that are used when requests cost `after` in place of `before`.
+
+    What these do not explain of what was measured does not grow with them, but shrinks.
+    """
+    times = min(after / before, 1.0) if before > 0 else 1.0
+    return max(idle + after + times * (measured - idle - before), idle)
 
 
 def _rates(costs: Costs, span: Span, sale: Sale, polls_per_s: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ from tidegate.payments.contracts import Answer, ChargeIntent
 from tidegate.platform.settings import current_settings
 
 AT_ONCE = "BENCHMARK_CHARGES_AT_ONCE"
-WAIT_S = 0.05
+WAIT_S = 0.2
 
 
 class SlowProvider(InstantProvider):

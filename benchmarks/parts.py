@@ -10,7 +10,7 @@ one is answered (a closed loop). `site_alone_per_s`, `one_checkout_per_s`, `two_
 `others` among the cores. `doubling` is what two did to the mean of both.
 
 All of that shares the cores of one machine. `bound_one_per_s` and `bound_two_per_s` are of processes that leave most of
-them idle, since their gateway binds them: it takes `CHARGES_AT_ONCE` charges of a process at once, each for 50 ms.
+them idle, since their gateway binds them: it takes `CHARGES_AT_ONCE` charges of a process at once, each for 200 ms.
 `bound_doubling` is what two did to one.
 
 `worker_p99_ms` and `no_worker_p99_ms` are of buyers arriving at half of what one checkout process sells, while a worker
@@ -48,7 +48,7 @@ Note = Callable[[str], Probe]
 """Measures, and keeps the figures under a name."""
 
 HALF = 0.5
-CHARGES_AT_ONCE = 8
+CHARGES_AT_ONCE = 16
 BOUND_CONNECTIONS = 64
 """More buyers than two processes charge at once, and few enough for none to wait long."""
 

@@ -16,7 +16,7 @@ from tests.e2e.conftest import Visit
 from tests.e2e.shopper import run
 from tests.e2e.test_pages import inspect
 from tests.e2e.test_staff import staff_of
-from tests.servers import Shop
+from tests.servers import Shop, wait_until
 
 pytestmark = pytest.mark.browser
 DROP = "for-a-rehearsal"
@@ -25,7 +25,7 @@ DROP = "for-a-rehearsal"
 @contextmanager
 def rehearsing(shop: Shop, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Forty people who come within some seconds for five pieces of this shop."""
-    sizes = ("--shoppers", "40", "--within", "12s", "--connections", "8", "--seed", "7")
+    sizes = ("--shoppers", "40", "--within", "15s", "--connections", "8", "--seed", "7")
     target = ("--target", shop.base_url, "--drop", DROP, "--out", str(folder))
     command = [sys.executable, "-m", "tidegate", "rehearse", "sellout-race", *sizes, *target]
     with subprocess.Popen(command, env=shop.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as played:
@@ -43,6 +43,8 @@ def test_staff_watch_a_rehearsal_and_open_its_report(shop: Shop, visit: Visit, t
     staff.page.evaluate("window.sameVisit = true")
     arrived = staff.page.locator("dl.figures div").filter(has_text="Arrived").locator("dd")
     with rehearsing(shop, tmp_path) as played:
+        told = shop.home / "rehearsals" / "now.json"
+        wait_until(told.exists, timeout_s=60.0, what="a rehearsal under way")
         staff.sees("Under way: Sell-out race")
         staff.sees(f"40 simulated shoppers, {shop.base_url}")
         expect(arrived).to_have_text(re.compile(r"[1-9]"))

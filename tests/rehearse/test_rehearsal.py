@@ -23,7 +23,7 @@ SMALL = ("--shoppers", "60", "--units", "12", "--seed", "7", "--connections", "1
 
 def rehearse(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate", "rehearse", *options, "--out", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=140, check=False)
 
 
 @pytest.mark.timeout(150)

@@ -22,7 +22,7 @@ QUIET_CORES = 0.4
 """A shop whose processes use less has started: what they import before is no part of a sale."""
 
 LOOK_S = 1.0
-QUIET_WITHIN_S = 60.0
+QUIET_WITHIN_S = 20.0
 VISITORS, VISIT_S = 12, 10.0
 MOST_KEPT = 3_600
 WANTED = ("tidegate_http_request_seconds_", "tidegate_batch_", "tidegate_payments_provider_seconds_")

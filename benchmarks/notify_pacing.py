@@ -24,7 +24,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import psycopg
 import uvloop
@@ -32,15 +31,15 @@ import uvloop
 from benchmarks import browse
 from benchmarks.goods import sell
 from benchmarks.notify import Receipts, Watch, pay, receipt_waits
-from benchmarks.notify_processes import VARIABLES
 from benchmarks.probes import Market, Probe, say
 from benchmarks.servers import Fleet, Servers, environment, fleet, machine, servers, serving
 from tidegate import notify
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
-from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.ids import EventId
 from tidegate.platform.jobs import make_app
 from tidegate.platform.settings import current_settings
+from tidegate.rehearse.storm import Storm
 
 SHARE: Final = 1 / 3
 PURCHASES_PER_S: Final = 10.0
@@ -157,48 +156,35 @@ def _looks(these: Servers, site: Fleet) -> browse.Target:
     return browse.Target("both", site.port, (*pages.paths, *api.paths))
 
 
-def add_crowd(conn: psycopg.Connection[tuple[object, ...]], *, kind: str, key: str, count: int) -> None:
-    """`count` followers with an inbox and no address, made inside PostgreSQL: quick for millions."""
-    topic_id = new_id()
-    conn.execute(
-        "INSERT INTO notify.topics (topic_id, kind, key, title, path) VALUES (%s, %s, %s, %s, %s)",
-        (topic_id, kind, key, key.title(), f"/{key}"),
-    )
-    conn.execute(
-        """
-        WITH people AS (
-            INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, has_inbox, locale)
-            SELECT id, ''::bytea, sha256(uuid_send(id)), true, 'en_GB'
-            FROM (SELECT uuidv7() AS id FROM generate_series(1, %s)) AS made RETURNING recipient_id
-        )
-        INSERT INTO notify.follows (topic_id, recipient_id) SELECT %s, recipient_id FROM people
-        """,
-        (count, topic_id),
-    )
-    conn.execute("VACUUM ANALYZE notify.recipients, notify.follows")
+async def _crowd(made: Stand, database: Database, *, kind: notify.TopicKind, key: str, count: int) -> Storm:
+    """`count` followers of a new topic, with an inbox and no address."""
+    say(f"making {count} followers")
+    storm = Storm(database, kind=kind, key=key)
+    await storm.make(count)
+    await asyncio.to_thread(made.market.conn.execute, "VACUUM ANALYZE notify.recipients, notify.follows")
+    return storm
 
 
 # --- pairs
 
 
 async def _pairs(made: Stand, asked: Options) -> Mapping[str, object]:
-    say(f"making {asked.followers} followers")
-    add_crowd(made.market.conn, kind="collection", key="crowd", count=asked.followers)
-    rate = await _capacity(made, asked) * SHARE
-    say(f"shoppers ask {rate:.0f} times a second")
     pairs = []
     async with open_database(current_settings()) as database:
+        storm = await _crowd(made, database, kind=notify.TopicKind.COLLECTION, key="crowd", count=asked.followers)
+        rate = await _capacity(made, asked) * SHARE
+        say(f"shoppers ask {rate:.0f} times a second")
         await _feel(made, rate_per_s=rate, seconds=min(LEARN_S, asked.seconds * 2))
         for _ in range(asked.pairs):
             await asyncio.sleep(SETTLE_S)
-            pairs.append(await _pair(made, database, rate_per_s=rate, seconds=asked.seconds))
+            pairs.append(await _pair(made, database, storm, rate_per_s=rate, seconds=asked.seconds))
     return figures_of(pairs, rate) | {"peak_rss_mb": round(made.watch.rss_mb, 1)} | machine(made.these, processes=5)
 
 
-async def _pair(made: Stand, database: Database, *, rate_per_s: float, seconds: float) -> Pair:
+async def _pair(made: Stand, database: Database, storm: Storm, *, rate_per_s: float, seconds: float) -> Pair:
     idle = await _feel(made, rate_per_s=rate_per_s, seconds=seconds)
     async with _buying(made.market, seconds) as bought:
-        event_id, topic_id = await _begin(database, kind=notify.TopicKind.COLLECTION, key="crowd")
+        event_id, topic_id = await storm.begin()
         began_s = time.monotonic()
         took = await _look_around(made, rate_per_s=rate_per_s, seconds=seconds)
         sent_s = time.monotonic() - began_s
@@ -275,21 +261,6 @@ def _excess_ms(idle_ms: float, sending_ms: float) -> float:
 # --- sends
 
 
-async def _begin(database: Database, *, kind: notify.TopicKind, key: str) -> tuple[EventId, UUID]:
-    event_id = EventId(new_id())
-    async with database.transaction() as conn:
-        (topic,) = await notify.find_followed(conn, topics={kind: [key]})
-        await notify.begin_send(
-            conn,
-            event_id=event_id,
-            topic=topic,
-            template="drop_open",
-            variables=VARIABLES,
-            channels=[notify.Channel.INBOX],
-        )
-    return event_id, topic.topic_id
-
-
 async def _told(database: Database, event_id: EventId) -> int:
     async with database.connection() as conn:
         (send,) = await notify.list_sends(conn, limit=1, event_id=event_id)
@@ -325,14 +296,13 @@ async def _account(database: Database, event_id: EventId, followers: int) -> dic
 
 
 async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
-    say(f"making {asked.followers} followers of a drop")
-    add_crowd(made.market.conn, kind="drop", key="lamps", count=asked.followers)
-    rate = await _capacity(made, asked) * SHARE
     receipts = Receipts()
     async with open_database(current_settings()) as database:
+        storm = await _crowd(made, database, kind=notify.TopicKind.DROP, key="lamps", count=asked.followers)
+        rate = await _capacity(made, asked) * SHARE
         idle = await _feel(made, rate_per_s=rate, seconds=min(LEARN_S, asked.seconds * 2))
         say(f"{rate:.0f} requests a second, p99 {idle.p99_ms} ms; the drop opens")
-        event_id, _ = await _begin(database, kind=notify.TopicKind.DROP, key="lamps")
+        event_id, _ = await storm.begin()
         paying = asyncio.create_task(pay(database, receipts))
         telling = asyncio.create_task(_until_over(made, database, event_id))
         felt: list[Felt] = []
@@ -370,11 +340,9 @@ async def _grow(made: Stand, asked: Options) -> Mapping[str, object]:
     rows = []
     async with open_database(current_settings()) as database:
         for count in (1_000, *asked.growth):
-            say(f"{count} followers")
-            key = f"crowd-{count}"
-            await asyncio.to_thread(add_crowd, made.market.conn, kind="collection", key=key, count=count)
+            storm = await _crowd(made, database, kind=notify.TopicKind.COLLECTION, key=f"crowd-{count}", count=count)
             made.watch.rss_mb, made.watch.queue = 0.0, 0
-            event_id, _ = await _begin(database, kind=notify.TopicKind.COLLECTION, key=key)
+            event_id, _ = await storm.begin()
             took_s = await _until_over(made, database, event_id)
             books = await _account(database, event_id, count)
             rows.append(

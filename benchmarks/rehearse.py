@@ -26,7 +26,7 @@ from benchmarks.static_target import clients, measure, missing, static_target
 from tidegate.rehearse.contracts import Report, Second
 from tidegate.rehearse.report import write_report
 from tidegate.rehearse.running import Rehearsal, rehearse_at_home
-from tidegate.rehearse.scenario import load_scenario
+from tidegate.rehearse.scenario import Sizes, load_scenario
 
 SMOKE = {"shoppers": 60, "units": 12, "seconds": 0.4, "rounds": 1, "connections": 8}
 SCENARIO = "multitude"
@@ -110,7 +110,7 @@ def _compared(rounds: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, 
 
 def _sale(wanted: argparse.Namespace) -> dict[str, Any]:
     """A whole sale with as many people; the shop is beside the crowd on the same cores."""
-    scenario = load_scenario("smoke" if wanted.smoke else SCENARIO, shoppers=wanted.shoppers, units=wanted.units)
+    scenario = load_scenario("smoke" if wanted.smoke else SCENARIO, Sizes(wanted.shoppers, wanted.units))
     connections = wanted.connections if wanted.smoke else SALE_CONNECTIONS
     rehearsal = Rehearsal(name="benchmark", scenario=scenario, seed=1, connections=connections, on_second=_progress)
     report = rehearse_at_home(rehearsal)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import typer
 
-from tests.rehearse.makers import report, told
+from tests.rehearse.makers import report, second, told
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.cli import FAILED, compare_command
 from tidegate.rehearse.comparing import compare, summary
@@ -51,6 +51,14 @@ def test_what_makes_two_runs_hard_to_compare_is_said() -> None:
     )
     late = msgspec.structs.replace(run(), told=msgspec.structs.replace(run().told, late_p99_ms=90.0))
     assert "late by 90 ms" in compare(run(), late, tolerance=0.25).notes[0]
+    fast, slow = (at_speed(work_us) for work_us in (800.0, 1_200.0))
+    assert "took 1.50 times as long in the second" in compare(fast, slow, tolerance=0.25).notes[0]
+    assert compare(fast, fast, tolerance=0.25).notes == compare(run(), slow, tolerance=0.25).notes == ()
+
+
+def at_speed(work_us: float) -> Report:
+    busy = [msgspec.structs.replace(second(at, steps={}, cpu={"site": 1.0}), work_us=work_us) for at in (1.0, 2.0)]
+    return msgspec.structs.replace(run(), told=told(ends={"bought": 5}, latencies=run().told.latencies, timeline=busy))
 
 
 def test_two_files_are_compared_as_it_is_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

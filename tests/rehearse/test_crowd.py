@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,7 +15,7 @@ import pytest
 
 from tests.rehearse.makers import scenario
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
-from tidegate.rehearse.crowd import Crowd
+from tidegate.rehearse.crowd import Crowd, Usage
 from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Login, Wording
@@ -100,7 +101,12 @@ async def puppet(**how: int) -> AsyncIterator[Puppet]:
 
 
 async def play(
-    shop: Puppet, wanted: Scenario, *, seed: int = 1, logins: Mapping[int, Login] = MappingProxyType({})
+    shop: Puppet,
+    wanted: Scenario,
+    *,
+    seed: int = 1,
+    logins: Mapping[int, Login] = MappingProxyType({}),
+    usage: Callable[[], Usage] = lambda: ({}, {}),
 ) -> Told:
     crowd = Crowd(
         wanted,
@@ -109,8 +115,23 @@ async def play(
         tokens=[b"token-%d" % number for number in range(wanted.arrivals.shoppers)],
         seed=seed,
         logins=logins,
+        usage=usage,
     )
     return await crowd.run()
+
+
+async def test_stock_is_taken_at_whole_seconds_however_long_it_takes_to_look_at_the_processes() -> None:
+    def look() -> Usage:
+        time.sleep(0.4)
+        return {"site": 0.5}, {"site": 100.0}
+
+    async with puppet(units=5) as shop:
+        asyncio.get_running_loop().call_later(3.7, shop.opened.set)
+        visit = await play(shop, scenario(shoppers=2, units=5, room="none", mix={Kind.BROWSER: 1}), usage=look)
+    first, *others = visit.timeline[:3]
+    assert [first.at, *(second.at for second in others)] == pytest.approx([1.0, 2.0, 3.0], abs=0.25)
+    assert (first.cpu, first.memory_mb) == ({"site": 0.5}, {"site": 100.0})
+    assert all(second.work_us > 0 for second in visit.timeline[:3])
 
 
 async def test_a_shop_that_stalls_cannot_hide_it() -> None:
@@ -162,6 +183,7 @@ async def test_who_must_sign_in_does_so_first_and_buys_with_the_session_that_the
     assert [bearers[f"{path} -"] for path in SIGN_IN] == [1, 1]
     assert bearers["/api/v1/purchases bearer fresh"] == 2
     assert (visit.latencies[Step.SIGN_IN].count, visit.funnel["signed in"]) == (2, 2)
+    assert list(visit.funnel)[:2] == ["came", "signed in"]
 
 
 async def test_who_holds_first_pays_afterwards() -> None:

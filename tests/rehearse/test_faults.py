@@ -146,7 +146,7 @@ def test_the_verdict_says_why() -> None:
     visit = told(ends={"bought": 12}, latencies={})
     verdicts = [Verdict("nothing is oversold", "OVERSOLD: 12 of 10 units", holds=False)]
     assert sentence(verdicts, visit, units=10).endswith(
-        "1 of 1 objectives do not hold: nothing is oversold (OVERSOLD: 12 of 10 units)."
+        "1 of 1 objectives does not hold: nothing is oversold (OVERSOLD: 12 of 10 units)."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from tidegate.entrypoints.commands import make_app
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Report, Sale, Scenario, Second, Told
 from tidegate.rehearse.findings import with_findings
-from tidegate.rehearse.learnt import Costs, busiest, learn, why_no_costs
+from tidegate.rehearse.learnt import Costs, learn, spans, was_full, why_no_costs
 from tidegate.rehearse.measures import StepSecond
-from tidegate.rehearse.planning import Machine, Prices, compare, plan
+from tidegate.rehearse.planning import Limits, Machine, Prices, check, plan
 from tidegate.rehearse.planning import Sale as PlannedSale
 
 TRUE_S = {"page": 0.002, "status": 0.000_05, "join": 0.000_5, "draw": 0.000_1, "place": 0.000_3, "purchase": 0.001_5}
@@ -43,7 +44,7 @@ def rehearsal(*, shoppers: int = 5_000, units: int = 500, seconds: int = 60, see
         site = 0.02 + sum(TRUE_S[step] * count for step, count in steps.items()) * dice.uniform(0.97, 1.03)
         timeline.append(
             Second(
-                at=float(at),
+                at=float(at + 1),
                 arrived=arrived,
                 answered=sum(steps.values()),
                 bought=steps["purchase"],
@@ -76,7 +77,8 @@ def rehearsal(*, shoppers: int = 5_000, units: int = 500, seconds: int = 60, see
         name="drop", scenario=scenario, seed=1, target="", told=told, sold=bought, books=(), lost=0, verdicts=(),
         advice=(), version="1",
     )  # fmt: skip
-    return with_findings(report, processes={"site": 2, "postgres": 1, "worker": 1})
+    found = with_findings(report, processes={"site": 2, "postgres": 1, "worker": 1})
+    return msgspec.structs.replace(found, cores=64)
 
 
 def test_costs_are_found_again_and_add_up() -> None:
@@ -88,7 +90,7 @@ def test_costs_are_found_again_and_add_up() -> None:
     explained = sum(site[step] * told.count for second in report.told.timeline for step, told in second.steps.items())
     assert explained + costs.idle["site"] * len(report.told.timeline) == pytest.approx(used)
     assert "crowd" not in costs.cpu_s
-    assert costs.tries == 1.0
+    assert costs.per_sold == {"purchase": 1.0, "place": 1.0, "hold": 0.0, "pay": 0.0, "order": 0.0}
     assert costs.per_shopper["page"] == pytest.approx(2.0, rel=0.1)
 
 
@@ -97,8 +99,8 @@ COSTS: Costs = learn(rehearsal())
 
 @given(st.integers(1, 10**6), st.integers(1, 10**5), st.integers(10, 7_200), st.integers(1, 64))
 def test_more_people_never_need_less(shoppers: int, stock: int, within_s: int, cores: int) -> None:
-    small = plan(COSTS, PlannedSale(shoppers, stock, within_s), cores_here=cores, keep_alive_s=15)
-    large = plan(COSTS, PlannedSale(2 * shoppers, 2 * stock, within_s), cores_here=cores, keep_alive_s=15)
+    small = plan(COSTS, PlannedSale(shoppers, stock, within_s), Limits(cores, 15, 5_000))
+    large = plan(COSTS, PlannedSale(2 * shoppers, 2 * stock, within_s), Limits(cores, 15, 5_000))
     assert large.total_cores >= small.total_cores
     assert all(large.processes[part] >= count >= 1 for part, count in small.processes.items())
     assert large.suffices <= small.suffices
@@ -108,25 +110,81 @@ def test_more_people_never_need_less(shoppers: int, stock: int, within_s: int, c
 
 def test_prices_take_the_cheapest_machines_that_are_enough() -> None:
     prices = Prices("EUR", (Machine("small", 2, 0.10), Machine("large", 16, 0.50)), hours=1.0)
-    sale = PlannedSale(500_000, 20_000, 600.0)
-    planned = plan(COSTS, sale, cores_here=2, keep_alive_s=15, prices=prices)
+    sale = PlannedSale(500_000, 20_000, 60.0)
+    planned = plan(COSTS, sale, Limits(2, 15, 5_000), prices=prices)
     assert not planned.suffices and planned.rented is not None
     assert planned.rented.name == "large"
     assert planned.rented.count * 16 >= planned.total_cores > (planned.rented.count - 1) * 16
-    hours = 1.0 + 600 / 3_600
+    hours = 1.0 + 60 / 3_600
     assert planned.rented.per_1000_orders == pytest.approx(planned.rented.count * 0.50 * hours / 20, abs=1e-3)
 
 
 def test_another_size_is_foretold() -> None:
-    found = {each.name: each for each in compare(COSTS, rehearsal(shoppers=15_000, units=1_500, seed=2))}
-    assert abs(found["CPU s of all"].error) < 0.2
-    assert abs(found["requests"].error) < 0.2
-    assert abs(found["cores in the busiest time"].error) < 0.6
+    for small, large in ((5_000, 15_000), (15_000, 5_000)):
+        costs = learn(rehearsal(shoppers=small, units=small // 10))
+        checked = check(costs, rehearsal(shoppers=large, units=large // 10, seed=2), polls_per_s=1e9)
+        assert {each.name for each in checked.figures if abs(each.error) > 0.1} == set(), checked
+        assert (checked.slowness, checked.full) == (None, False)
 
 
-def test_the_busiest_time() -> None:
-    assert busiest([0.0, 1, 1, 1, 1, 6, 0]) == 2.0
-    assert (busiest([3.0]), busiest([])) == (3.0, 0.0)
+def test_a_room_asks_a_larger_crowd_to_ask_less_often() -> None:
+    sale = PlannedSale(500_000, 500, 30.0)
+    free, bound = (plan(COSTS, sale, Limits(64, 15, per_s)) for per_s in (1e9, 5_000.0))
+    assert free.cores["gate"] - bound.cores["gate"] > 90_000 * TRUE_S["status"] / 2
+    assert bound.sockets == 75_000
+
+
+def test_more_orders_a_second_need_more_in_the_time_in_which_people_buy() -> None:
+    slow, fast = (plan(COSTS, PlannedSale(5_000, stock, 30.0), Limits(64, 15, 5_000)) for stock in (30_000, 60_000))
+    assert sum(fast.cores.values()) - sum(slow.cores.values()) == pytest.approx(
+        1_000 * COSTS.of_order(list(COSTS.cpu_s)), rel=0.1
+    )
+
+
+def test_what_requests_do_not_explain_shrinks_with_them_and_does_not_grow() -> None:
+    report = rehearsal()
+    timeline = tuple(
+        msgspec.structs.replace(second, cpu={**second.cpu, "site": second.cpu["site"] + 1.5})
+        for second in report.told.timeline
+    )
+    costs = dataclasses.replace(COSTS, spans=spans(timeline))
+    few, same, many = (
+        sum(plan(costs, PlannedSale(people, people // 10, 30.0), Limits(2, 15, 1e9)).cores.values())
+        for people in (50, 5_000, 50_000)
+    )
+    assert few < 0.2
+    without = plan(COSTS, PlannedSale(50_000, 5_000, 30.0), Limits(2, 15, 1e9))
+    assert many - sum(without.cores.values()) == pytest.approx(1.5, abs=0.1)
+    assert same == pytest.approx(max(sum(span.cores.values()) for span in costs.spans), rel=0.05)
+    assert plan(costs, PlannedSale(5_000, 500, 30.0), Limits(2, 15, 1e9)).outgrown_at > 0
+
+
+def at_speed(report: Report, times: float) -> Report:
+    """The same on a machine on which everything takes so many times as long."""
+    timeline = tuple(
+        msgspec.structs.replace(
+            second, cpu={kind: times * used for kind, used in second.cpu.items()}, work_us=1_000.0 * times
+        )
+        for second in report.told.timeline
+    )
+    slower = msgspec.structs.replace(report, told=msgspec.structs.replace(report.told, timeline=timeline))
+    return msgspec.structs.replace(with_findings(slower, processes=report.processes), cores=report.cores)
+
+
+def test_a_slower_machine_is_told_apart_from_dearer_requests() -> None:
+    checked = check(learn(at_speed(rehearsal(), 1.0)), at_speed(rehearsal(seed=2), 1.6), polls_per_s=1e9)
+    assert checked.slowness == 1.6
+    assert {each.name for each in checked.figures if abs(each.error) > 0.1} == set(), checked
+
+
+def test_a_machine_that_was_full_is_said_to_be() -> None:
+    report = rehearsal()
+    assert not was_full(msgspec.structs.replace(report, cores=64))
+    full = msgspec.structs.replace(report, cores=1)
+    assert was_full(full)
+    assert check(COSTS, full, polls_per_s=1e9).full
+    told = plan(learn(full), PlannedSale(5_000, 500, 30.0), Limits(2, 15, 5_000)).assumptions
+    assert any(each.startswith("all cores were in use in the rehearsal") for each in told)
 
 
 def run(*words: str) -> Result:

@@ -12,7 +12,9 @@ import pytest
 from tests.servers import Shop
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
+from tidegate.rehearse import watching
 from tidegate.rehearse.cli import rehearse_command
+from tidegate.rehearse.rules import CROWD, OTHERS
 from tidegate.rehearse.running import Rehearsal, rehearse_as_guests
 from tidegate.rehearse.scenario import load_scenario
 
@@ -21,7 +23,7 @@ SMALL = ("--shoppers", "60", "--units", "12", "--seed", "7", "--connections", "1
 
 def rehearse(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate", "rehearse", *options, "--out", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=140, check=False)
 
 
 @pytest.mark.timeout(150)
@@ -56,8 +58,22 @@ def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "sellout-race.json").read_text())
     assert report["told"]["ends"] == {"bought": 5, "sold out": 15}
     assert report["books"] is report["sold"] is None
+    assert report["scenario"]["sale"]["units"] == 5, "what the shop has, whatever the scenario says"
+    page = (tmp_path / "sellout-race.html").read_text()
+    assert "20 people without a waiting room press the button for 5 pieces" in page
+    assert "20 shoppers came for 5 units, 5 bought" in page
     with pytest.raises(StartupError, match="sold out"):
         rehearse_as_guests(rehearsal(), target=shop.base_url, drop="for-a-crowd")
+
+
+async def test_nobody_comes_before_the_shop_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_S", 0.001)
+    busy = [{"worker": 0.9, CROWD: 0.0}, {"site": 0.3, "worker": 0.2}, {"site": 0.1, CROWD: 1.0, OTHERS: 1.0}, {}]
+    looks = iter(busy)
+    await watching.quiet(lambda: (next(looks), {}))
+    assert list(looks) == [{}]
+    monkeypatch.setattr(watching, "QUIET_WITHIN_S", 0.01)
+    await watching.quiet(lambda: ({"site": 1.0}, {}))
 
 
 def rehearsal() -> Rehearsal:

@@ -15,8 +15,17 @@ from tests.rehearse.makers import scenario, second, told
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario, SignIn
 from tidegate.rehearse.histogram import Histogram
-from tidegate.rehearse.rules import arrival_times, chance, check_scenario, judge, pick_kind, sentence, sign_ins
-from tidegate.rehearse.scenario import FOLDER, load_scenario, scenario_names
+from tidegate.rehearse.rules import (
+    arrival_times,
+    chance,
+    check_scenario,
+    description,
+    judge,
+    pick_kind,
+    sentence,
+    sign_ins,
+)
+from tidegate.rehearse.scenario import FOLDER, Sizes, load_scenario, scenario_names
 
 
 @given(st.lists(st.floats(0, 100_000, allow_nan=False), min_size=1, max_size=200), st.floats(0.01, 1))
@@ -206,6 +215,17 @@ def test_a_shop_of_somebody_elses_is_not_judged_by_its_books() -> None:
 
 def test_scenarios_keep_what_is_not_changed() -> None:
     base: Scenario = load_scenario("drop")
-    small = load_scenario("drop", shoppers=7, units=3)
+    small = load_scenario("drop", Sizes(7, 3))
     assert (small.arrivals.shoppers, small.sale.units) == (7, 3)
     assert (small.arrivals.within_s, small.sale.room, small.mix) == (base.arrivals.within_s, "draw", base.mix)
+    short = load_scenario("soak", Sizes(within_s=180.0))
+    assert (short.arrivals.shoppers, short.arrivals.within_s, short.lasts_s) == (36_000, 180.0, 280.0)
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_scenario_tells_the_numbers_that_are_played(name: str) -> None:
+    own = load_scenario(name)
+    says, of_own = description(load_scenario(name, Sizes(1_234, 567, 89.0))), description(own)
+    assert "{" not in says
+    for number, played in ((own.arrivals.shoppers, 1_234), (own.sale.units, 567), (own.arrivals.within_s, 89)):
+        assert (f"{number:,.0f}" in of_own.split()) == (f"{played:,}" in says.split())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tidegate.platform.broken_network import detour_url
+from tidegate.platform.embedded.ports import port_is_free
 from tidegate.platform.problems import StartupError
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -24,11 +25,16 @@ FILE = "detours.json"
 def lead_round(urls: Mapping[str, str], detours: Mapping[str, int], *, note: Path) -> dict[str, str]:
     """The addresses that the shop's processes are told; `note` gets the true ones, for whoever runs the detours.
 
-    Raises: StartupError for a detour to something else.
+    Raises: StartupError for a detour to something else, or over a port on which nothing listens.
     """
     unknown = sorted(set(detours) - set(NAMES))
     if unknown:
         raise StartupError(f"TIDEGATE_SUPERVISOR__DETOURS: there is no {unknown[0]!r}; name {', '.join(NAMES)}")
+    for name, port in detours.items():
+        if port_is_free(port):
+            raise StartupError(
+                f"TIDEGATE_SUPERVISOR__DETOURS: nothing listens at 127.0.0.1:{port}, over which {name} is to be reached"
+            )
     told = dict(urls)
     true = {name: urls[NAMES[name][0]] for name in detours}
     for name, port in detours.items():

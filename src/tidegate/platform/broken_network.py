@@ -96,8 +96,7 @@ class Way:
 class Proxy:
     """Listens on a port of its own at 127.0.0.1 and passes bytes on to whatever `dial` connects to."""
 
-    def __init__(self, dial: Dial, *, port: int = 0) -> None:
-        """`port` is where it listens; 0 takes a free one."""
+    def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._refuses = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -108,7 +107,7 @@ class Proxy:
         self.connections = 0
         self.round_trips = 0
         """How often the client's side spoke after the server's, over all connections."""
-        self.port = port
+        self.port = 0
         self.url = ""
 
     @classmethod
@@ -120,7 +119,7 @@ class Proxy:
             yield proxy
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

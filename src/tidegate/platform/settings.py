@@ -302,7 +302,7 @@ class SupervisorSettings(BaseModel):
     restart_cap_ms: Count = Field(10_000, description="Longest pause before a dead child is started again.")
     start_timeout_s: Count = Field(60, description="How long a child may take to become ready.")
     stop_timeout_s: Count = Field(10, description="How long a child may take to stop before it is killed.")
-    detours: dict[str, int] = Field(
+    detours: dict[str, Annotated[int, Field(ge=1, le=65_535)]] = Field(
         {},
         max_length=4,
         description="Ports of this machine over which the shop's processes reach `postgres`, `valkey`, `smtp` and "

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tidegate.rehearse.crowd import Crowd
 from tidegate.rehearse.detours import Detours, open_detours
 from tidegate.rehearse.drill import Drill
 from tidegate.rehearse.faults import Fault, Happening, Played, load_matrix
-from tidegate.rehearse.probes import TRY_S, Prober, stage_probes
+from tidegate.rehearse.probes import TRY_S, Prober, Ready, stage_probes
 from tidegate.rehearse.stage import SLUG, moment
 from tidegate.rehearse.storm import Storm
 from tidegate.rehearse.wrecking import LED_ROUND, Wrecker
@@ -44,34 +45,47 @@ def told_of(detours: Detours | None) -> Mapping[str, str]:
     return {"TIDEGATE_SUPERVISOR__DETOURS": json.dumps(dict(detours.ports))}
 
 
-async def play_beside(
-    crowd: Crowd,
-    database: Database,
-    *,
-    detours: Detours | None,
-    port: int,
-    scenario: Scenario,
-    on_fault: Callable[[str], None],
-) -> tuple[Told, tuple[Played, ...], Sequence[str]]:
-    """Let the crowd come, and play the scenario's faults meanwhile: what both found, and the probes' paid orders."""
-    if detours is None:
-        return await crowd.run(), (), ()
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a rehearsal with faults has beside its crowd: the ways round, probes that are ready, followers."""
+
+    detours: Detours
+    ready: Ready
+    storm: Storm
+
+
+async def prepare_faults(database: Database, *, scenario: Scenario, detours: Detours) -> Beside:
+    """Make what the scenario's faults need; it takes a while where they tell many followers something."""
     ready = await stage_probes(database, opens_at=moment(LOBBY_OPENS_S))
     storm = Storm(database)
     followers = max((each.count for each in scenario.faults if each.fault is Fault.SEND), default=0)
     if followers:
         await storm.make(followers)
+    return Beside(detours, ready, storm)
+
+
+async def play_beside(
+    crowd: Crowd,
+    beside: Beside | None,
+    *,
+    port: int,
+    scenario: Scenario,
+    on_fault: Callable[[str], None],
+) -> tuple[Told, tuple[Played, ...], Sequence[str]]:
+    """Let the crowd come, and play the scenario's faults meanwhile: what both found, and the probes' paid orders."""
+    if beside is None:
+        return await crowd.run(), (), ()
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=0)
     base_url = f"http://127.0.0.1:{port}"
     strangers = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # each request is somebody else's
     async with httpx.AsyncClient(
         base_url=base_url, timeout=TRY_S, limits=limits, trust_env=False, cookies=strangers
     ) as client:
-        prober = Prober(client, slug=SLUG, has_room=scenario.sale.room != "none", ready=ready)
+        prober = Prober(client, slug=SLUG, has_room=scenario.sale.room != "none", ready=beside.ready)
         drill = Drill(
             scenario.faults,
             matrix=load_matrix(),
-            wrecker=Wrecker(current_settings().home.absolute(), detours, storm=storm),
+            wrecker=Wrecker(current_settings().home.absolute(), beside.detours, storm=beside.storm),
             prober=prober,
             on_fault=on_fault,
         )

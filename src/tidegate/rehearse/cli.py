@@ -14,10 +14,11 @@ from typer.core import TyperGroup
 
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Report, Scenario, Second
-from tidegate.rehearse.plan_cli import plan_command
+from tidegate.rehearse.plan_cli import plan_command, seconds_of
 
 if TYPE_CHECKING:
     from tidegate.rehearse.progress import Progress
+    from tidegate.rehearse.scenario import Sizes
 
 __all__ = ["plan_command", "rehearse_app"]
 
@@ -36,6 +37,7 @@ FAILED = 1
 """Exit code when an objective does not hold."""
 
 MOST_SEED = 1 << 31
+MOST_PEOPLE, MOST_UNITS = 2_000_000, 1_000_000
 
 
 @rehearse_app.command("compare")
@@ -75,8 +77,18 @@ def compare_command(
 def rehearse_command(
     scenario: Annotated[str, typer.Argument(help="A scenario that is shipped (smoke, drop, ...), or a TOML file.")],
     *,
-    shoppers: Annotated[int | None, typer.Option(min=1, help="How many come, not the scenario's number.")] = None,
-    units: Annotated[int | None, typer.Option(min=1, help="How much is sold, not the scenario's number.")] = None,
+    shoppers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PEOPLE, help="How many come, not the scenario's number.")
+    ] = None,
+    units: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MOST_UNITS, help="How much is sold, not the scenario's number; a --target sells what it has."
+        ),
+    ] = None,
+    within: Annotated[
+        str, typer.Option(metavar="TIME", help="In what time they come, not the scenario's: 90s, 10m, 2h.")
+    ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same crowd.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("rehearsals"),
     connections: Annotated[int, typer.Option(min=1, max=20_000, help="Sockets that the crowd shares.")] = 256,
@@ -99,10 +111,12 @@ def rehearse_command(
     from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
+    from tidegate.rehearse.scenario import Sizes
 
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
-    wanted = _wanted(scenario, shoppers=shoppers, units=units, faults=faults, at_home=not target)
+    sizes = Sizes(shoppers, units, seconds_of(within, option="--within") if within else None)
+    wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
@@ -122,19 +136,19 @@ def rehearse_command(
         progress.keep(report)
     page, _ = write_report(report, out)
     _print(report)
-    typer.echo(sentence(report.verdicts, report.told, units=wanted.sale.units))
+    typer.echo(sentence(report.verdicts, report.told, units=report.scenario.sale.units))
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)
 
 
-def _wanted(scenario: str, *, shoppers: int | None, units: int | None, faults: bool, at_home: bool) -> Scenario:
+def _wanted(scenario: str, sizes: Sizes, *, faults: bool, at_home: bool) -> Scenario:
     """What is to be played. Raises: StartupError."""
     from tidegate.rehearse.fault_verdicts import with_faults
     from tidegate.rehearse.faults import load_matrix, usual_timetable
     from tidegate.rehearse.scenario import load_scenario
 
-    wanted = load_scenario(scenario, shoppers=shoppers, units=units)
+    wanted = load_scenario(scenario, sizes)
     if (faults or wanted.faults) and not at_home:
         raise StartupError("faults are for a shop that the rehearsal starts itself: leave --target and --drop out")
     return with_faults(wanted, usual_timetable(load_matrix())) if faults else wanted
@@ -155,7 +169,7 @@ def _show(console: Console, second: Second) -> None:
             f"over {second.sockets:,} sockets, {second.answered:,} answers/s, {second.bought:,} orders/s, "
             f"p99 {p99}{left}"
         )
-        console.print(line, end="\r" if console.is_terminal else "\n", highlight=False)
+        console.print(line, end="\r" if console.is_terminal else "\n", highlight=False, soft_wrap=True)
 
 
 def _print(report: Report) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.rehearse.contracts import End, Latency, Report, Step
 from tidegate.rehearse.costs import windows
+from tidegate.rehearse.learnt import slowness
 
 LEAST_MS = 5.0
 """Latencies that differ by less are the same, however small they are."""
@@ -17,6 +18,8 @@ LATE_MS = 20.0
 """A crowd that was later than this measured itself too."""
 
 SAME_MB, SAME_US = 16.0, 10.0
+SAME_SPEED = 0.1
+"""A machine that was slower or faster by a smaller share was as fast."""
 
 
 class Turn(StrEnum):
@@ -173,6 +176,9 @@ def _notes(before: Report, after: Report) -> tuple[str, ...]:
         notes.append("The seeds differ: other people came, in the same numbers.")
     if before.version != after.version:
         notes.append(f"Tidegate {before.version} and {after.version}.")
+    times = slowness(before.told.timeline, after.told.timeline)
+    if times is not None and abs(times - 1) > SAME_SPEED:
+        notes.append(f"The same work took {times:.2f} times as long in the second run: so does what CPU binds.")
     for name, report in (("first", before), ("second", after)):
         if report.told.late_p99_ms > LATE_MS:
             notes.append(f"In the {name} run the crowd itself was late by {report.told.late_p99_ms:,.0f} ms (p99).")

@@ -145,7 +145,10 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights."""
+    """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights.
+
+    In `says`, `{shoppers}`, `{units}` and `{within_s}` stand for the numbers that are played.
+    """
 
     title: str
     says: str
@@ -185,6 +188,9 @@ class Second(msgspec.Struct, frozen=True):
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
     late_ms: float = 0.0
     """How late the crowd itself was on average."""
+
+    work_us: float = 0.0
+    """CPU time of always the same little piece of work: how slow the machine was. 0 where it was not measured."""
 
 
 class Latency(msgspec.Struct, frozen=True):

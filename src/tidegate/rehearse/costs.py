@@ -61,14 +61,14 @@ class Window:
     counts: Mapping[str, int]
 
 
-def windows(timeline: Sequence[Second], *, size: int = WINDOW) -> list[Window]:
-    """The timeline in pieces of `size` seconds, less what is left over."""
-    found, before = [], 0.0
-    for first in range(0, len(timeline) - size + 1, size):
+def windows(timeline: Sequence[Second], *, size: int = WINDOW, every: int = WINDOW) -> list[Window]:
+    """The timeline in pieces of `size` seconds, one from every so many seconds on, less what is left over."""
+    found = []
+    for first in range(0, len(timeline) - size + 1, every):
         part = timeline[first : first + size]
         cpu_s: dict[str, float] = {}
         counts: dict[str, int] = {}
-        began = before
+        began = before = timeline[first - 1].at if first else 0.0
         for second in part:
             length, before = second.at - before, second.at
             for kind, cores in second.cpu.items():

@@ -31,10 +31,11 @@ from tidegate.rehearse.manners import (
     SOLD_OUT,
     UNANSWERED_S,
 )
+from tidegate.rehearse.monitor import work_us
 from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
-from tidegate.rehearse.tally import Tally
+from tidegate.rehearse.tally import SIGNED_IN, Tally
 from tidegate.rehearse.wire import Answer, Connection, Ways
 from tidegate.rehearse.wording import Login, Wording
 
@@ -321,7 +322,7 @@ class Crowd:
             self._refused(shopper, answer)
             return
         shopper.token = msgspec.json.decode(answer.body(), type=Session).token.encode()
-        self._tally.funnel["signed in"] = self._tally.funnel.get("signed in", 0) + 1
+        self._tally.funnel[SIGNED_IN] += 1
         self._ask(shopper, Step.PAGE, now_s)
 
     def _after_status(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
@@ -481,19 +482,18 @@ class Crowd:
         return chance(self._seed, shopper.number, shopper.turn)
 
     async def _sample(self) -> None:
-        """Take stock once a second."""
+        """Take stock at every whole second; to look at the processes takes up to another one."""
+        at_s = 0
         while True:
-            await asyncio.sleep(1.0 - (time.perf_counter() - self.began_s) % 1.0)
-            cpu, memory = await asyncio.to_thread(self._usage)
-            self._on_second(
-                self._tally.second(
-                    at=round(time.perf_counter() - self.began_s, 1),
-                    inside=self._inside,
-                    waiting=self._waiting,
-                    sockets=len(self._open),
-                    in_flight=len(self._pending),
-                    left=None if self._status is None else self._status.left,
-                    cpu=cpu,
-                    memory=memory,
-                )
+            at_s = max(at_s, int(time.perf_counter() - self.began_s)) + 1
+            await asyncio.sleep(self.began_s + at_s - time.perf_counter())
+            self._tally.second(
+                at=round(time.perf_counter() - self.began_s, 1),
+                inside=self._inside,
+                waiting=self._waiting,
+                sockets=len(self._open),
+                in_flight=len(self._pending),
+                left=None if self._status is None else self._status.left,
             )
+            (cpu, memory), slow_us = await asyncio.to_thread(lambda: (self._usage(), work_us()))
+            self._on_second(self._tally.used(cpu, memory, slow_us))

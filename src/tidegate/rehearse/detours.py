@@ -1,8 +1,9 @@
 """The rehearsal's proxies, in a process of their own: between the shop's processes and what they depend on.
 
-Run as `python -m tidegate.rehearse.detours NOTE NAME=PORT ...`. NOTE is the file in which the shop's supervisor says
-where each NAME really is. Lines of JSON on standard input say what to do to what passes, each answered by a line; the
-end of the input ends the process, so that it never outlives who started it.
+Run as `python -m tidegate.rehearse.detours NOTE NAME ...`. NOTE is the file in which the shop's supervisor says where
+each NAME really is. The first line on standard output is JSON, the port before each. Lines of JSON on standard input
+say what to do to what passes, each answered by a line; the end of the input ends the process, so that it never outlives
+who started it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,10 +22,8 @@ import uvloop
 
 from tidegate.platform.broken_network import Break, Proxy, dial_url
 from tidegate.platform.embedded.children import Program, launch_command
-from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
 
-READY = "ready"
 STOP_S = 5.0
 
 
@@ -58,18 +58,17 @@ class Detours:
 @contextmanager
 def open_detours(names: Sequence[str], *, note: Path) -> Iterator[Detours]:
     """Start a proxy before each of `names`; they end with the block, or with this process. Raises: StartupError."""
-    ports: dict[str, int] = {}
-    for name in names:
-        ports[name] = free_port(avoid=list(ports.values()))
-    argv = (sys.executable, "-m", __name__, str(note), *(f"{name}={port}" for name, port in ports.items()))
+    argv = (sys.executable, "-m", __name__, str(note), *names)
     with subprocess.Popen(
         launch_command(Program(argv=argv)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            if process.stdout.readline().decode().strip() != READY:
-                raise StartupError("the rehearsal's proxies did not start")
+            try:
+                ports = msgspec.json.decode(process.stdout.readline(), type=dict[str, int])
+            except msgspec.MsgspecError:
+                raise StartupError("the rehearsal's proxies did not start") from None
             yield Detours(ports, process)
         finally:
             process.stdin.close()
@@ -79,16 +78,13 @@ def open_detours(names: Sequence[str], *, note: Path) -> Iterator[Detours]:
                 process.kill()
 
 
-async def serve_detours(note: Path, ports: Mapping[str, int]) -> None:
-    """Pass on and break as standard input says, until its end."""
+async def serve_detours(note: Path, names: Sequence[str]) -> None:
+    """Listen on a free port for each of `names`; pass on and break as standard input says, until its end."""
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with AsyncExitStack() as stack:
-        proxies = {
-            name: await stack.enter_async_context(Proxy(lambda name=name: _dial(note, name), port=port))  # type: ignore[misc]
-            for name, port in ports.items()
-        }
-        print(READY, flush=True)  # noqa: T201 - this is how it tells
+        proxies = {name: await stack.enter_async_context(Proxy(partial(_dial, note, name))) for name in names}
+        print(json.dumps({name: proxy.port for name, proxy in proxies.items()}), flush=True)  # noqa: T201 - so it tells
         while line := await orders.readline():
             order = msgspec.json.decode(line, type=Order)
             proxies[order.name].break_all(order.how, delay_s=order.delay_s)
@@ -103,9 +99,8 @@ async def _dial(note: Path, name: str) -> tuple[asyncio.StreamReader, asyncio.St
 
 def main(arguments: Sequence[str]) -> None:
     """Run the process."""
-    note, *pairs = arguments
-    ports = {name: int(port) for name, port in (pair.split("=") for pair in pairs)}
-    uvloop.run(serve_detours(Path(note), ports))
+    note, *names = arguments
+    uvloop.run(serve_detours(Path(note), names))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def judge_faults(faults: Sequence[Played]) -> tuple[Verdict, ...]:
     mended = "" if slowest is None else f"at the latest {slowest.recovered_s:.1f} s after {slowest.name}"
     return (
         Verdict(
-            f"through {len(faults)} faults shoppers can do what the matrix asks for",
+            f"through {len(faults)} fault{'s' if len(faults) != 1 else ''} shoppers can do what the matrix asks for",
             "; ".join(hurt) or "they can",
             not hurt,
         ),

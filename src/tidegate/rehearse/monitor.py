@@ -10,6 +10,7 @@ import psutil
 from tidegate.rehearse.rules import CROWD, OTHERS
 
 MIB = 1 << 20
+WORK = 20_000
 LOOKS = 5
 """So often is looked at the same processes before new ones are looked for."""
 
@@ -72,6 +73,17 @@ class Monitor:
             self._known = [(kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots]
         self._looks += 1
         return self._known
+
+
+def work_us() -> float:
+    """CPU time of a fixed little piece of work, in microseconds: how slow the machine is at this moment.
+
+    What shares a core's units with others, or a virtual machine its host, needs up to twice as long for the same.
+    """
+    began_s, total = time.thread_time(), 0
+    for number in range(WORK):
+        total += number
+    return (time.thread_time() - began_s) * 1e6
 
 
 def _busy_s() -> float:

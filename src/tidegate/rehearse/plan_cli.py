@@ -6,12 +6,15 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from tidegate.platform.problems import StartupError
+
+if TYPE_CHECKING:
+    from tidegate.rehearse.planning import Check
 
 UNITS_S = {"s": 1, "m": 60, "h": 3_600}
 MOST_PEOPLE = 1_000_000_000
@@ -29,8 +32,9 @@ def plan_command(
         Path | None, typer.Option("--from", help="JSON of a rehearsal; without it the newest in rehearsals/.")
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="TOML file with machines and what they cost.")] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="JSON of a rehearsal of another size: say how well it is foretold, no more.")
+    other: Annotated[
+        Path | None,
+        typer.Option("--check", help="JSON of a rehearsal of another size: say how well it is foretold, no more."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -40,7 +44,7 @@ def plan_command(
     """
     from tidegate.platform.settings import load_settings
     from tidegate.rehearse.learnt import learn, why_no_costs
-    from tidegate.rehearse.planning import Prices, Sale, compare, plan
+    from tidegate.rehearse.planning import Limits, Prices, Sale, check, plan
     from tidegate.rehearse.reading import read_data, read_report
 
     file = report or _newest(Path("rehearsals"))
@@ -48,17 +52,17 @@ def plan_command(
     if why := why_no_costs(learnt_from):
         raise StartupError(f"{file} tells no costs: {why}")
     costs = learn(learnt_from)
-    if check is not None:
-        real = read_report(check)
+    settings = load_settings()
+    limits = Limits(os.cpu_count() or 1, settings.http.keep_alive_s, settings.gate.poll_rush_per_s)
+    if other is not None:
+        real = read_report(other)
         if why := why_no_costs(real):
-            raise StartupError(f"{check} cannot be compared: {why}")
-        _show_check(compare(costs, real), file, check, as_json=as_json)
+            raise StartupError(f"{other} cannot be compared: {why}")
+        _show_check(check(costs, real, polls_per_s=limits.polls_per_s), file, other, as_json=as_json)
         return
-    sale = Sale(_number(shoppers, "--shoppers"), _number(stock, "--stock"), _seconds(within))
+    sale = Sale(_number(shoppers, "--shoppers"), _number(stock, "--stock"), seconds_of(within, option="--within"))
     told = read_data(prices, Prices, "no list of prices") if prices else None
-    planned = plan(
-        costs, sale, cores_here=os.cpu_count() or 1, keep_alive_s=load_settings().http.keep_alive_s, prices=told
-    )
+    planned = plan(costs, sale, limits, prices=told)
     document = asdict(planned) | {"learnt_from": str(file)}
     if as_json:
         typer.echo(msgspec.json.encode(document).decode())
@@ -85,10 +89,11 @@ def _number(text: str, option: str) -> int:
     return int(digits)
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str, *, option: str) -> float:
+    """Seconds of a time as people write it on the command line. Raises: StartupError."""
     match = re.fullmatch(r"([0-9]{1,7})(s|m|h)", text)
     if match is None or not 0 < int(match[1]) * UNITS_S[match[2]] <= MOST_WITHIN_S:
-        raise StartupError(f"--within {text!r} is no time of up to a week: write 90s, 10m or 2h")
+        raise StartupError(f"{option} {text!r} is no time of up to a week: write 90s, 10m or 2h")
     return float(int(match[1]) * UNITS_S[match[2]])
 
 
@@ -123,13 +128,20 @@ def _show(told: dict[str, Any]) -> None:
         say(f"- {each}.")
 
 
-def _show_check(found: list[Any], file: Path, real: Path, *, as_json: bool) -> None:
+def _show_check(found: Check, file: Path, real: Path, *, as_json: bool) -> None:
     if as_json:
-        rows = [asdict(each) | {"error": round(each.error, 4)} for each in found]
-        typer.echo(msgspec.json.encode({"learnt_from": str(file), "real": str(real), "figures": rows}).decode())
+        rows = [asdict(each) | {"error": round(each.error, 4)} for each in found.figures]
+        told = {"slowness": found.slowness, "full": found.full, "figures": rows}
+        typer.echo(msgspec.json.encode({"learnt_from": str(file), "real": str(real), **told}).decode())
         return
     typer.echo(f"{real} as {file} foretells it:")
-    for each in found:
+    for each in found.figures:
         typer.echo(
             f"{each.name:<28} foretold {each.foretold:>12,.1f}  measured {each.measured:>12,.1f}  {each.error:+.0%}"
         )
+    if found.slowness is None:
+        typer.echo("How fast the machine was is not known of both: CPU times are compared as they are.")
+    else:
+        typer.echo(f"The same work took {found.slowness:.2f} times as long there, and so do the CPU times foretold.")
+    if found.full:
+        typer.echo("All cores were in use there: more than they were cannot be measured, whatever was asked for.")

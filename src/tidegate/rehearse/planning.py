@@ -11,8 +11,20 @@ import msgspec
 from msgspec import Meta
 
 from tidegate.rehearse.contracts import Report, Step
-from tidegate.rehearse.learnt import DATABASE, SERVING, WINDOW_S, Costs, busiest
-from tidegate.rehearse.rules import CROWD, OTHERS
+from tidegate.rehearse.learnt import (
+    DATABASE,
+    SELLING,
+    SERVING,
+    WAITING,
+    WINDOW_S,
+    Costs,
+    Span,
+    cpu_seconds,
+    is_selling,
+    slowness,
+    spans,
+    was_full,
+)
 
 PART_OF: Mapping[str, str] = {
     Step.PAGE: "site",
@@ -38,6 +50,9 @@ BUSY = 0.7
 SMALL = 50
 """A rehearsal with so many times fewer shoppers than the sale has says little about how often they ask."""
 
+LEAST_ORDER_S = 0.000_1
+"""CPU time of PostgreSQL for an order at least: a rehearsal with few of them may tell less, or nothing."""
+
 MOST_TIMES = 1_000.0
 HALVINGS = 40
 CONNECTIONS_PER_PROCESS = 13
@@ -51,6 +66,13 @@ class Sale:
     shoppers: int
     stock: int
     within_s: float
+    sold_within_s: float = 0.0
+    """Where it is sold in another time than the people come in."""
+
+    @property
+    def sold_per_s(self) -> float:
+        """Orders a second."""
+        return self.stock / (self.sold_within_s or self.within_s)
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,71 +128,120 @@ class Planned:
     assumptions: tuple[str, ...]
 
 
-def plan(costs: Costs, sale: Sale, *, cores_here: int, keep_alive_s: float, prices: Prices | None = None) -> Planned:
-    """What `sale` needs, and whether a machine of `cores_here` cores is enough."""
-    cores = busiest_cores(costs, sale)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the shop and its machine set: idle connections stay `keep_alive_s`, about `polls_per_s` ask for the status
+    of a room in its rush.
+    """
+
+    cores: int
+    keep_alive_s: float
+    polls_per_s: float
+
+
+def plan(costs: Costs, sale: Sale, limits: Limits, *, prices: Prices | None = None) -> Planned:
+    """What `sale` needs, and whether a machine of so many cores is enough."""
+    cores_here = limits.cores
+    cores = busiest_cores(costs, sale, polls_per_s=limits.polls_per_s)
+    polls_per_s = max(_rates(costs, span, sale, limits.polls_per_s).get(Step.STATUS, 0.0) for span in costs.spans)
     total = sum(cores.values()) / BUSY
-    hot_row = max(1.0 / max(costs.of(Step.PURCHASE, [DATABASE]), 1e-9), costs.sold_per_s)
-    wanted_per_s = sale.stock / sale.within_s
-    rate = min(wanted_per_s, hot_row, _rate_here(costs, sale, cores_here))
+    hot_row = max(1.0 / max(costs.of_order([DATABASE]), LEAST_ORDER_S), costs.sold_per_s)
+    rate = min(sale.sold_per_s, hot_row, _rate_here(costs, sale, limits))
     processes = {part: max(ceil(cores[part] / BUSY), 1) for part in (*SERVING, BACKGROUND)}
     return Planned(
         sale=sale,
         cores_here=cores_here,
-        suffices=total <= cores_here and hot_row >= wanted_per_s,
+        suffices=total <= cores_here and hot_row >= sale.sold_per_s,
         cores={part: round(each, 2) for part, each in cores.items()},
         total_cores=round(total, 1),
         processes=processes,
         database_cores=ceil(cores[DATABASE] / BUSY),
         connections=CONNECTIONS_PER_PROCESS * sum(processes.values()),
-        sockets=round(min(_rates(costs, sale)[Step.STATUS] * keep_alive_s, sale.shoppers)),
-        outgrown_at=_outgrown_at(costs, sale, cores_here=cores_here, hot_row=hot_row),
-        gives_way=_gives_way(cores, total / cores_here, wanted_per_s / hot_row),
+        sockets=round(min(polls_per_s * limits.keep_alive_s, sale.shoppers)),
+        outgrown_at=_outgrown_at(costs, sale, limits, hot_row=hot_row),
+        gives_way=_gives_way(cores, total / cores_here, sale.sold_per_s / hot_row),
         orders_per_s=round(rate, 1),
         hot_row_per_s=round(hot_row, 1),
         wait_s=round(sale.stock / max(rate, 1e-9) / 2, 1),
         longest_wait_s=round(sale.stock / max(rate, 1e-9), 1),
         rented=None if prices is None else _rent(prices, total, sale),
-        assumptions=_assumptions(costs, sale),
+        assumptions=_assumptions(costs, sale, limits),
     )
 
 
-def busiest_cores(costs: Costs, sale: Sale) -> dict[str, float]:
-    """Cores that each part keeps busy when most is asked for at once."""
-    rates = _rates(costs, sale)
-    behind = [kind for kind in costs.cpu_s if kind not in (*SERVING, DATABASE)]
+def busiest_cores(costs: Costs, sale: Sale, *, polls_per_s: float) -> dict[str, float]:
+    """Cores that each part keeps busy in the busiest time: of all stretches of the rehearsal, each made as large."""
+    kinds = list(costs.cpu_s)
+    each_s = {step: costs.of(step, kinds) for step in (*costs.per_shopper, *costs.per_sold)}
+    idle = sum(costs.idle.values())
+    larger = [(span, _rates(costs, span, sale, polls_per_s)) for span in costs.spans]
+
+    def total(of: tuple[Span, Mapping[str, float]]) -> float:
+        span, rates = of
+        before, after = (sum(per_s * each_s[step] for step, per_s in asked.items()) for asked in (span.rates, rates))
+        return _used(sum(span.cores.values()), idle=idle, before=before, after=after)
+
+    return _cores(costs, *max(larger, key=total))
+
+
+def _cores(costs: Costs, span: Span, rates: Mapping[str, float]) -> dict[str, float]:
+    """What is used where the rehearsal was in `span`, when `rates` are asked for."""
     cores = dict.fromkeys((*SERVING, DATABASE, BACKGROUND), 0.0)
-    for step, per_s in rates.items():
-        cores[PART_OF[step]] += per_s * costs.of(step, SERVING)
-        cores[DATABASE] += per_s * costs.of(step, [DATABASE])
-        cores[BACKGROUND] += per_s * costs.of(step, behind)
-    for kind, idle in costs.idle.items():
-        cores[kind if kind in cores else BACKGROUND] += idle
+    for kind, of_step in costs.cpu_s.items():
+        after = {step: of_step.get(step, 0.0) * per_s for step, per_s in rates.items()}
+        asked = sum(after.values())
+        before = sum(of_step.get(step, 0.0) * per_s for step, per_s in span.rates.items())
+        used = _used(span.cores.get(kind, 0.0), idle=costs.idle[kind], before=before, after=asked)
+        if kind in SERVING and asked > 0:
+            for step, each in after.items():
+                cores[PART_OF[step]] += used * each / asked
+        else:
+            cores[kind if kind in cores else BACKGROUND] += used
     return cores
 
 
-def _rates(costs: Costs, sale: Sale) -> dict[str, float]:
-    """Requests a second by step in the busiest time: the rush of arrivals, everybody waiting, and the sale going on."""
-    arrivals = costs.rush * sale.shoppers / sale.within_s
-    rates = {step: each * arrivals for step, each in costs.per_shopper.items() if step != Step.STATUS}
-    rates[Step.STATUS] = costs.polls_per_waiting_s * sale.shoppers
-    rates[Step.PURCHASE] = costs.tries * sale.stock / sale.within_s
-    return rates
+def _used(measured: float, *, idle: float, before: float, after: float) -> float:
+    """Cores that are used when requests cost `after` in place of `before`.
+
+    What these do not explain of what was measured does not grow with them, but shrinks.
+    """
+    times = min(after / before, 1.0) if before > 0 else 1.0
+    return max(idle + after + times * (measured - idle - before), idle)
 
 
-def _rate_here(costs: Costs, sale: Sale, cores_here: int) -> float:
+def _rates(costs: Costs, span: Span, sale: Sale, polls_per_s: float) -> dict[str, float]:
+    """Requests a second of `sale` when it is where the rehearsal was in `span`."""
+    people = sale.shoppers / costs.shoppers
+    found = {}
+    for step, per_s in span.rates.items():
+        if step in WAITING:
+            found[step] = min(per_s * people, max(per_s, polls_per_s))
+        elif step in SELLING:
+            found[step] = sale.sold_per_s * costs.per_sold[step] if is_selling(span) else per_s * people
+        else:
+            found[step] = per_s * people * costs.within_s / sale.within_s
+    return found
+
+
+def _rate_here(costs: Costs, sale: Sale, limits: Limits) -> float:
     """Orders a second that this machine has cores for after the rush, at least a hundredth of what is wanted."""
-    nobody = dict.fromkeys(costs.per_shopper, 0.0)  # the rush is over, everybody waits
-    left = cores_here - sum(busiest_cores(replace(costs, per_shopper=nobody, tries=0.0), sale).values())
-    per_order = costs.tries * costs.of(Step.PURCHASE, list(costs.cpu_s))
-    return max(left / max(per_order, 1e-9), sale.stock / sale.within_s / 100)
+    left = limits.cores - min(
+        sum(_cores(costs, span, _waiting(_rates(costs, span, sale, limits.polls_per_s))).values())
+        for span in costs.spans
+        if is_selling(span)
+    )
+    return max(left / max(costs.of_order(list(costs.cpu_s)), 1e-9), sale.sold_per_s / 100)
 
 
-def _outgrown_at(costs: Costs, sale: Sale, *, cores_here: int, hot_row: float) -> int:
+def _waiting(rates: Mapping[str, float]) -> dict[str, float]:
+    return {step: per_s if step in WAITING else 0.0 for step, per_s in rates.items()}
+
+
+def _outgrown_at(costs: Costs, sale: Sale, limits: Limits, *, hot_row: float) -> int:
     def suffices(times: float) -> bool:
-        larger = Sale(round(sale.shoppers * times), round(sale.stock * times), sale.within_s)
-        enough = sum(busiest_cores(costs, larger).values()) / BUSY <= cores_here
-        return enough and larger.stock / larger.within_s <= hot_row
+        larger = replace(sale, shoppers=round(sale.shoppers * times), stock=round(sale.stock * times))
+        used = sum(busiest_cores(costs, larger, polls_per_s=limits.polls_per_s).values())
+        return used / BUSY <= limits.cores and larger.sold_per_s <= hot_row
 
     least, most = 0.0, MOST_TIMES
     for _ in range(HALVINGS):
@@ -198,14 +269,17 @@ def _rent(prices: Prices, total_cores: float, sale: Sale) -> Rented:
     return Rented(best.name, count, round(cost(best) / max(sale.stock, 1) * 1_000, 4), prices.currency)
 
 
-def _assumptions(costs: Costs, sale: Sale) -> tuple[str, ...]:
-    few = f"each of so many asks as often as the {costs.shoppers:,} of the rehearsal, which is more than a crowd does"
+def _assumptions(costs: Costs, sale: Sale, limits: Limits) -> tuple[str, ...]:
+    few = f"the sale is like one with {costs.shoppers:,} people, which is far from {sale.shoppers:,}"
+    full = "all cores were in use in the rehearsal: what it could not do then is not known"
     return (
         *((f"{few}: rehearse with more shoppers",) if sale.shoppers > SMALL * costs.shoppers else ()),
+        *((f"{full}; rehearse with fewer shoppers",) if costs.full else ()),
+        f"the sale goes like the rehearsal; of its stretches of {WINDOW_S} s, each made larger, the busiest counts",
+        f"people come {costs.within_s:,.0f} s in the rehearsal and {sale.within_s:,.0f} s now, and orders come evenly",
+        f"all who wait ask about {limits.polls_per_s:,.0f} times a second at most, as their room tells them to",
         "each request costs what it cost in the rehearsal, however many there are",
-        f"people come as in the rehearsal: its busiest {WINDOW_S} seconds brought {costs.rush:.1f} times the mean",
-        f"in that time everybody waits and asks {costs.polls_per_waiting_s:.3f} times a second, and the sale goes on",
-        f"at most {BUSY:.0%} of the cores are used then",
+        f"at most {BUSY:.0%} of the cores are used in the busiest time",
         "one product is sold, and its orders follow one another in PostgreSQL, each for its CPU time there",
         "cores elsewhere are as fast as these, and the crowd's own are not counted",
     )
@@ -225,12 +299,26 @@ class Compared:
         return (self.foretold - self.measured) / self.measured if self.measured else 0.0
 
 
-def compare(costs: Costs, real: Report) -> list[Compared]:
-    """How well costs of one rehearsal foretell another of the same kind but of another size."""
-    told, arrivals = real.told, real.scenario.arrivals
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How well one rehearsal foretells another.
+
+    CPU times are scaled by `slowness`: how many times as long the same work took in the other; None where that is not
+    known of both. `full`: all cores were in use there, so that it could not use more.
+    """
+
+    figures: tuple[Compared, ...]
+    slowness: float | None
+    full: bool
+
+
+def check(costs: Costs, real: Report, *, polls_per_s: float) -> Check:
+    """Foretell a rehearsal of the same kind but of another size from the costs of one."""
+    told, arrivals, units = real.told, real.scenario.arrivals, real.scenario.sale.units
+    slower = slowness(costs.timeline, told.timeline)
+    times = slower or 1.0
     asked = {step: each * arrivals.shoppers for step, each in costs.per_shopper.items()}
-    asked[Step.PURCHASE] = costs.tries * real.scenario.sale.units
-    seconds = len(told.timeline)
+    asked |= {step: each * units for step, each in costs.per_sold.items()}
     found = [Compared("requests", sum(asked.values()), float(told.requests))]
     for name, kinds in (
         ("CPU s of what serves", SERVING),
@@ -238,10 +326,12 @@ def compare(costs: Costs, real: Report) -> list[Compared]:
         ("CPU s of all", tuple(costs.cpu_s)),
     ):
         foretold = sum(count * costs.of(step, kinds) for step, count in asked.items())
-        foretold += seconds * sum(costs.idle.get(kind, 0.0) for kind in kinds)
-        measured = sum(second.cpu.get(kind, 0.0) for second in told.timeline for kind in kinds)
-        found.append(Compared(name, foretold, measured))
-    used = [sum(each for kind, each in second.cpu.items() if kind not in (CROWD, OTHERS)) for second in told.timeline]
-    sale = Sale(arrivals.shoppers, real.scenario.sale.units, arrivals.within_s)
-    found.append(Compared("cores in the busiest time", sum(busiest_cores(costs, sale).values()), busiest(used)))
-    return found
+        foretold += told.timeline[-1].at * sum(costs.idle.get(kind, 0.0) for kind in kinds)
+        found.append(Compared(name, times * foretold, cpu_seconds(told.timeline, kinds)))
+    selling = [second.at for second in told.timeline if second.bought]
+    sold_within_s = selling[-1] - selling[0] + 1.0 if selling else arrivals.within_s
+    sale = Sale(arrivals.shoppers, units, arrivals.within_s, sold_within_s)
+    cores = sum(busiest_cores(costs, sale, polls_per_s=polls_per_s).values())
+    used = max(sum(span.cores.values()) for span in spans(told.timeline))
+    found.append(Compared("cores in the busiest time", times * cores, used))
+    return Check(tuple(found), slower, was_full(real))

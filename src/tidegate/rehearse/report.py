@@ -15,7 +15,7 @@ import msgspec
 from tidegate.platform.charts import Chart, Period, Series, draw_chart, mark_periods
 from tidegate.rehearse.contracts import Report, Second
 from tidegate.rehearse.measures import Cost
-from tidegate.rehearse.rules import sentence
+from tidegate.rehearse.rules import description, sentence
 from tidegate.web import environment
 
 LOCALE = "en_GB"
@@ -24,6 +24,9 @@ SHORT = {"worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched
 MOST_NAME = 7
 LEAST_US = 1.0
 """Processes that cost less for any request are not shown."""
+
+LEAST_PEOPLE = 1_000
+"""Of fewer people in the shop at once the memory tells nothing: it is the crowd's program."""
 
 
 Read = Callable[[Second], float | None]
@@ -36,11 +39,13 @@ class ReportContext:
 
     report: Report
     sentence: str
+    description: str
     charts: tuple[Chart, ...]
     style: str
     began: str
     costs: tuple[Cost, ...]
     cost_steps: tuple[str, ...]
+    tells_bytes: bool
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -58,7 +63,17 @@ def render_report(report: Report) -> str:
     told = sentence(report.verdicts, report.told, units=report.scenario.sale.units)
     costs = tuple(cost for cost in report.costs if max(cost.request_us.values(), default=0.0) >= LEAST_US)
     steps = tuple(dict.fromkeys(step for cost in costs for step in cost.request_us))
-    context = ReportContext(report, told, _charts(report), style, _clock(report.told.began_at), costs, steps)
+    context = ReportContext(
+        report=report,
+        sentence=told,
+        description=description(report.scenario),
+        charts=_charts(report),
+        style=style,
+        began=_clock(report.told.began_at),
+        costs=costs,
+        cost_steps=steps,
+        tells_bytes=report.told.most_inside >= LEAST_PEOPLE,
+    )
     template = environment(LOCALE).get_template("rehearse/report.html")
     return template.render({name: getattr(context, name) for name in ReportContext.__slots__})
 

@@ -102,6 +102,15 @@ def check_scenario(scenario: Scenario) -> str | None:
     return None
 
 
+def description(scenario: Scenario) -> str:
+    """What is played, with its numbers."""
+    says, arrivals = scenario.says, scenario.arrivals
+    numbers = {"shoppers": arrivals.shoppers, "units": scenario.sale.units, "within_s": arrivals.within_s}
+    for name, number in numbers.items():
+        says = says.replace(f"{{{name}}}", f"{number:,.0f}")
+    return says
+
+
 def judge(
     objectives: Objectives, told: Told, *, units: int, sold: int | None, broken: Sequence[str] | None, lost: int | None
 ) -> tuple[Verdict, ...]:
@@ -182,8 +191,9 @@ def sentence(verdicts: Sequence[Verdict], told: Told, *, units: int) -> str:
         return f"The sale would survive: {crowd}, and all {len(verdicts)} objectives hold."
     # what costs money was judged last, and is said first
     reasons = [f"{verdict.asks} ({verdict.found})" for verdict in reversed(failed)]
+    do = "does" if len(failed) == 1 else "do"
     more = f"; and {len(reasons) - REASONS} more" if len(reasons) > REASONS else ""
     return (
-        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives do not hold:"
+        f"The sale would not survive: {crowd}, and {len(failed)} of {len(verdicts)} objectives {do} not hold:"
         f" {'; '.join(reasons[:REASONS])}{more}."
     )

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -21,7 +21,7 @@ from tidegate import __version__
 from tidegate.platform.database import open_database
 from tidegate.platform.problems import StartupError
 from tidegate.platform.settings import current_settings
-from tidegate.rehearse.breaking import play_beside, told_of, ways_round
+from tidegate.rehearse.breaking import play_beside, prepare_faults, told_of, ways_round
 from tidegate.rehearse.contracts import Report, Scenario, Second, Told
 from tidegate.rehearse.crowd import Crowd
 from tidegate.rehearse.detours import Detours
@@ -31,9 +31,9 @@ from tidegate.rehearse.findings import with_findings
 from tidegate.rehearse.leavings import PREFIX, remove_leavings
 from tidegate.rehearse.monitor import Monitor
 from tidegate.rehearse.rules import advise, judge, sign_ins
-from tidegate.rehearse.stage import SKU, SLUG, Shop, moment, own_shop, reckon, stage
+from tidegate.rehearse.stage import SKU, SLUG, Shop, make_people, moment, own_shop, reckon, stage
 from tidegate.rehearse.tally import resident_bytes
-from tidegate.rehearse.watching import Watch
+from tidegate.rehearse.watching import Watch, look_around, quiet
 from tidegate.rehearse.wire import Ways
 from tidegate.rehearse.wording import Goods, Wording
 
@@ -42,6 +42,9 @@ LEAD_S = 3.0
 
 ADDRESSES = 200
 """Addresses of this machine (127.0.0.0/8) that a crowd comes from: the shop limits what one address may ask."""
+
+SEEN = ("/", "/drops/midnight-cakestand")
+"""Pages of the demo that somebody has looked at before the sale, as of any shop."""
 
 TIMEOUT_S = 10.0
 SWITCH_S = 0.000_5
@@ -75,32 +78,31 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
 
 async def _on_own_shop(rehearsal: Rehearsal, shop: Shop, detours: Detours | None) -> Report:
     scenario, settings, memory_before = rehearsal.scenario, current_settings(), resident_bytes()
-    watch = Watch(Monitor(shop.processes), shop.metrics_ports)
+    monitor = Monitor(shop.processes)
+    await quiet(monitor.look)
+    watch = Watch(monitor, shop.metrics_ports)
     async with open_database(settings) as database:
-        # people first: with many of them it takes a while
-        opens_in_s = LEAD_S + scenario.sale.opens_after_s + scenario.arrivals.shoppers / 20_000
-        staged = await stage(
-            database,
-            sale=scenario.sale,
-            people=scenario.arrivals.shoppers,
-            open_at=moment(opens_in_s),
-            signs_in=sign_ins(scenario, seed=rehearsal.seed),
+        people = await make_people(
+            database, count=scenario.arrivals.shoppers, signs_in=sign_ins(scenario, seed=rehearsal.seed)
         )
+        await look_around(shop.url, SEEN)
+        beside = None if detours is None else await prepare_faults(database, scenario=scenario, detours=detours)
+        staged = await stage(database, sale=scenario.sale, open_at=moment(LEAD_S + scenario.sale.opens_after_s))
         await asyncio.sleep(LEAD_S)
         crowd = Crowd(
             scenario,
             wording=Wording(Goods(host=f"127.0.0.1:{shop.port}", slug=SLUG, sku=SKU)),
             ways=Ways("127.0.0.1", shop.port, rehearsal.connections, _addresses()),
-            tokens=[token.encode() for token in staged.tokens],
+            tokens=[token.encode() for token in people.tokens],
             seed=rehearsal.seed,
             on_second=rehearsal.on_second,
             usage=watch.look,
-            logins=staged.logins,
+            logins=people.logins,
             memory_before=memory_before,
         )
         with undisturbed():
             told, faults, orders = await play_beside(
-                crowd, database, detours=detours, port=shop.port, scenario=scenario, on_fault=rehearsal.on_fault
+                crowd, beside, port=shop.port, scenario=scenario, on_fault=rehearsal.on_fault
             )
         watch.close()
         found = await reckon(database, staged=staged, orders=(*told.orders, *orders))
@@ -116,8 +118,10 @@ def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: b
     where = _checked_target(target, owned=owned)
     sale = _sale_of(target.rstrip("/"), drop)
     scenario = msgspec.structs.replace(
-        rehearsal.scenario, sale=msgspec.structs.replace(rehearsal.scenario.sale, room=sale.room)
+        rehearsal.scenario,
+        sale=msgspec.structs.replace(rehearsal.scenario.sale, room=sale.room, units=max(sale.items[0].left, 1)),
     )
+    rehearsal = replace(rehearsal, scenario=scenario)
     host, port = where.hostname or "", where.port or 80
 
     async def play() -> Told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,9 +24,19 @@ def scenario_names() -> list[str]:
     return sorted(Path(each.name).stem for each in FOLDER.iterdir() if each.name.endswith(".toml"))
 
 
-def load_scenario(name: str, *, shoppers: int | None = None, units: int | None = None) -> Scenario:
-    """The shipped scenario of a name, or the one in a file; with another number of shoppers or units if told.
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers that take the place of a scenario's own; those that are None do not."""
 
+    shoppers: int | None = None
+    units: int | None = None
+    within_s: float | None = None
+
+
+def load_scenario(name: str, sizes: Sizes = Sizes()) -> Scenario:
+    """The shipped scenario of a name, or the one in a file; with other numbers if told.
+
+    Where people come within another time, the whole takes as much longer or shorter.
     Raises: StartupError, with one line that says what is wrong with it.
     """
     try:
@@ -37,15 +48,20 @@ def load_scenario(name: str, *, shoppers: int | None = None, units: int | None =
         ) from None
     except (OSError, ValueError) as error:  # msgspec's and tomllib's errors are ValueErrors
         raise StartupError(f"{name} is no scenario: {error}") from error
-    arrivals = _with_trace(name, scenario.arrivals)
-    if shoppers is not None:
-        arrivals = msgspec.structs.replace(arrivals, shoppers=shoppers)
-    sale = scenario.sale if units is None else msgspec.structs.replace(scenario.sale, units=units)
-    scenario = msgspec.structs.replace(scenario, arrivals=arrivals, sale=sale)
+    scenario = _resized(scenario, _with_trace(name, scenario.arrivals), sizes)
     wrong = check_scenario(scenario) or check_timetable(scenario.faults)
     if wrong is not None:
         raise StartupError(f"{name} is no scenario: {wrong}")
     return scenario
+
+
+def _resized(scenario: Scenario, arrivals: Arrivals, sizes: Sizes) -> Scenario:
+    resized = msgspec.structs.replace(
+        arrivals, shoppers=sizes.shoppers or arrivals.shoppers, within_s=sizes.within_s or arrivals.within_s
+    )
+    sale = msgspec.structs.replace(scenario.sale, units=sizes.units or scenario.sale.units)
+    lasts_s = scenario.lasts_s + resized.within_s - arrivals.within_s
+    return msgspec.structs.replace(scenario, lasts_s=lasts_s, arrivals=resized, sale=sale)
 
 
 def _with_trace(name: str, arrivals: Arrivals) -> Arrivals:

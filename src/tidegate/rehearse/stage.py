@@ -140,24 +140,32 @@ def _is_ready(url: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """Goods and people: sessions' tokens, and the variant with what of it was sold before."""
+class People:
+    """Sessions' tokens, and what those sign in by who have none."""
 
     tokens: Sequence[str]
-    variant_id: VariantId
-    sold_before: int
     logins: Mapping[int, Login]
 
 
-async def stage(
-    database: Database, *, sale: Sale, people: int, open_at: datetime, signs_in: Mapping[int, SignIn] = NOBODY
-) -> Staged:
-    """Make the people and the drop, which opens at a moment. Those in `signs_in` get no session."""
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """The variant on sale, and what of it was sold before."""
+
+    variant_id: VariantId
+    sold_before: int
+
+
+async def make_people(database: Database, *, count: int, signs_in: Mapping[int, SignIn] = NOBODY) -> People:
+    """Make the people, which takes a while with many. Those in `signs_in` get no session."""
     tokens: list[str] = []
-    while len(tokens) < people:
+    while len(tokens) < count:
         async with database.transaction() as conn:
-            tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, people - len(tokens)))
-    logins = await _logins(database, signs_in)
+            tokens += await accounts.make_crowd(conn, count=min(PEOPLE_AT_ONCE, count - len(tokens)))
+    return People(tokens, await _logins(database, signs_in))
+
+
+async def stage(database: Database, *, sale: Sale, open_at: datetime) -> Staged:
+    """Make the drop, which opens at a moment."""
     async with database.transaction() as conn:
         variant = (await find_variants(conn, skus=[SKU]))[SKU]
         if breaking_asked_for():
@@ -175,7 +183,7 @@ async def stage(
         )
         if sale.let_in_per_min is not None:
             await limit_speed(conn, slug=SLUG, per_min=sale.let_in_per_min)
-    return Staged(tokens, variant, before, logins)
+    return Staged(variant, before)
 
 
 async def _logins(database: Database, signs_in: Mapping[int, SignIn]) -> Mapping[int, Login]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from tidegate import notify
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, new_id
@@ -12,23 +14,24 @@ VARIABLES = {"title": "Rehearsal", "topic_title": "Rehearsal", "url": "http://12
 
 
 class Storm:
-    """Followers who are made before the sale, and the messages to them. `begin` sends to all of them."""
+    """Followers of one topic who are made before the sale, and the messages to them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, kind: notify.TopicKind = KIND, key: str = KEY) -> None:
         self._database = database
+        self._kind, self._key = kind, key
         self._sends: list[EventId] = []
 
     async def make(self, count: int) -> None:
         """Make the followers."""
         async with self._database.transaction() as conn:
             await conn.execute("SET LOCAL statement_timeout = 0")  # a million takes a while
-            await notify.make_followers(conn, kind=KIND, key=KEY, count=count)
+            await notify.make_followers(conn, kind=self._kind, key=self._key, count=count)
 
-    async def begin(self) -> None:
-        """Begin to tell all of them something in their inboxes."""
+    async def begin(self) -> tuple[EventId, UUID]:
+        """Begin to tell all of them something in their inboxes: the send's event and its topic."""
         event_id = EventId(new_id())
         async with self._database.transaction() as conn:
-            (topic,) = await notify.find_followed(conn, topics={KIND: [KEY]})
+            (topic,) = await notify.find_followed(conn, topics={self._kind: [self._key]})
             await notify.begin_send(
                 conn,
                 event_id=event_id,
@@ -38,6 +41,7 @@ class Storm:
                 channels=[notify.Channel.INBOX],
             )
         self._sends.append(event_id)
+        return event_id, topic.topic_id
 
     async def told(self) -> str:
         """How far the messages have come."""

@@ -6,13 +6,15 @@ import resource
 import time
 from collections.abc import Mapping
 
+import msgspec
 import psutil
 
 from tidegate.rehearse.contracts import End, Second, Step, Told
 from tidegate.rehearse.histogram import Histogram
 from tidegate.rehearse.measures import StepSecond
 
-FUNNEL = ("came", "joined", "let in", "bought")
+SIGNED_IN = "signed in"
+FUNNEL = ("came", SIGNED_IN, "joined", "let in", "bought")
 SLUGS_KEPT = 30
 
 
@@ -95,10 +97,8 @@ class Tally:
         sockets: int,
         in_flight: int,
         left: int | None,
-        cpu: Mapping[str, float],
-        memory: Mapping[str, float],
     ) -> Second:
-        """Close a second of the timeline."""
+        """Close a second of the timeline; `used` tells what was used in it."""
         self._most_in_flight = max(self._most_in_flight, in_flight)
         self._memory_most = max(self._memory_most, resident_bytes())
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
@@ -116,8 +116,8 @@ class Tally:
             p99_ms=self._recent.quantile_ms(0.99) if self._recent.count else None,
             purchase_p99_ms=self._recent_buys.quantile_ms(0.99) if self._recent_buys.count else None,
             left=left,
-            cpu=dict(cpu),
-            memory_mb=dict(memory),
+            cpu={},
+            memory_mb={},
             steps={
                 str(step): StepSecond(int(count), round(1e3 * took_s / count, 2), round(1e3 * own_s / count, 2))
                 for step, (count, took_s, own_s) in steps.items()
@@ -129,6 +129,14 @@ class Tally:
         self._timeline.append(second)
         return second
 
+    def used(self, cpu: Mapping[str, float], memory: Mapping[str, float], work_us: float) -> Second:
+        """The last second with what was used in it."""
+        second = msgspec.structs.replace(
+            self._timeline[-1], cpu=dict(cpu), memory_mb=dict(memory), work_us=round(work_us, 1)
+        )
+        self._timeline[-1] = second
+        return second
+
     def told(self) -> Told:
         """All of it."""
         self._memory_most = max(self._memory_most, resident_bytes())
@@ -138,7 +146,7 @@ class Tally:
             shoppers=self.funnel["came"],
             requests=self.requests,
             ends=self.ends,
-            funnel=self.funnel,
+            funnel={step: count for step, count in self.funnel.items() if count or step != SIGNED_IN},
             latencies={step.value: took.told() for step, took in self._took.items() if took.count},
             problems=self.problems,
             timeline=tuple(self._timeline),

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import httpx
 import msgspec
 
 from tidegate.rehearse.measures import Batches, Inside, Passed
 from tidegate.rehearse.monitor import Monitor
+from tidegate.rehearse.rules import CROWD, OTHERS
 
 EVERY_S = 2.0
 """How often the metrics are read: often enough for a rush, seldom enough not to be felt."""
 
 ANSWER_S = 1.0
+QUIET_CORES = 0.4
+"""A shop whose processes use less has started: what they import before is no part of a sale."""
+
+LOOK_S = 1.0
+QUIET_WITHIN_S = 20.0
+VISITORS, VISIT_S = 12, 10.0
 MOST_KEPT = 3_600
 WANTED = ("tidegate_http_request_seconds_", "tidegate_batch_", "tidegate_payments_provider_seconds_")
 
@@ -62,6 +71,24 @@ class Watch:
                 return None
             read_counts(text, total)
         return total
+
+
+async def quiet(look: Callable[[], tuple[Mapping[str, float], Mapping[str, float]]]) -> None:
+    """Return when the shop has started and does next to nothing, or after `QUIET_WITHIN_S`."""
+    for _ in range(round(QUIET_WITHIN_S / LOOK_S)):
+        await asyncio.sleep(LOOK_S)
+        cores, _ = await asyncio.to_thread(look)
+        if sum(each for kind, each in cores.items() if kind not in (CROWD, OTHERS)) < QUIET_CORES:
+            return
+
+
+async def look_around(url: str, paths: Sequence[str]) -> None:
+    """Look at pages as visitors before the sale do, until each process has made each of them once, most likely."""
+    for _ in range(VISITORS):
+        async with httpx.AsyncClient(base_url=url, timeout=VISIT_S, trust_env=False) as visitor:
+            for path in paths:
+                with suppress(httpx.HTTPError):  # the crowd will tell
+                    await visitor.get(path)
 
 
 def read_counts(text: str, into: Counts) -> None:

@@ -176,7 +176,8 @@ class NextAction:
 class OrderView(Struct, frozen=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
-    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add.
+    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add. `body` is its document
+    once somebody has written it (`documents.order_body`).
     """
 
     id: OrderId
@@ -197,6 +198,7 @@ class OrderView(Struct, frozen=True):
     created_at: datetime
     charges: Charges = NO_CHARGES
     billing: Address | None = None
+    body: bytes = b""
 
     @property
     def goods(self) -> Money:

@@ -23,7 +23,7 @@ from tidegate.checkout.contracts import (
     OrderView,
     ShippingUnknown,
 )
-from tidegate.checkout.documents import order_document
+from tidegate.checkout.documents import order_body
 from tidegate.checkout.orders import (
     Order,
     ask_numbers,
@@ -130,7 +130,7 @@ async def begin(shop: Shop, submit: Callable[[], Awaitable[Started | StoredAnswe
 
 def repeated(outcome: OrderView | Replay) -> Replay:
     """What a twin in the same process is answered: the same, to the letter."""
-    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer.of(201, order_document(outcome)))
+    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer(201, order_body(outcome)))
 
 
 async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provider: str, method: str) -> OrderView:

@@ -173,11 +173,10 @@ class NextAction:
     url: str
 
 
-class OrderView(Struct, frozen=True):
+class OrderView(Struct, frozen=True, dict=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
-    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add. `body` is its document
-    once somebody has written it (`documents.order_body`).
+    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add.
     """
 
     id: OrderId
@@ -198,7 +197,6 @@ class OrderView(Struct, frozen=True):
     created_at: datetime
     charges: Charges = NO_CHARGES
     billing: Address | None = None
-    body: bytes = b""
 
     @property
     def goods(self) -> Money:

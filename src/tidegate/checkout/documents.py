@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import force_setattr
 
 from tidegate.checkout.contracts import BoughtLine, Charges, HoldView, OrderView
 from tidegate.platform.ids import HoldId
@@ -91,10 +90,12 @@ def order_document(order: OrderView) -> dict[str, Any]:
 
 
 def order_body(order: OrderView) -> bytes:
-    """The document of an order, encoded; it is written once."""
-    if not order.body:
-        force_setattr(order, "body", msgspec.json.encode(order_document(order)))
-    return order.body
+    """The document of an order, encoded: written once, and kept beside its fields, where it makes no difference."""
+    kept: dict[str, bytes] = order.__dict__
+    body = kept.get("body")
+    if body is None:
+        body = kept["body"] = msgspec.json.encode(order_document(order))
+    return body
 
 
 @lru_cache(maxsize=KEPT_PARTS)

@@ -267,10 +267,14 @@ async def test_variants_have_terms_whatever_the_products_status(database: Databa
     async with database.transaction() as conn:
         ids = await find_variants(conn, skus=["S", "M"])
         stranger = VariantId(new_id())
-        found, _ = await snapshot.by_variant_with_rates(conn, [ids["M"], ids["S"], ids["M"], stranger])
+        found, _ = await snapshot.by_variant_with_rates(
+            conn, await snapshot.ask(conn), [ids["M"], ids["S"], ids["M"], stranger]
+        )
         assert {variant: one.price.amount for variant, one in found.items()} == {ids["S"]: 100, ids["M"]: 200}
         await set_price(conn, 900)
-        assert (await snapshot.by_variant_with_rates(conn, [ids["S"]]))[0][ids["S"]].price.amount == 900
+        assert (await snapshot.by_variant_with_rates(conn, await snapshot.ask(conn), [ids["S"]]))[0][
+            ids["S"]
+        ].price.amount == 900
 
 
 async def test_in_a_pipeline_the_revision_waits_for_nothing(database: Database, snapshot: Snapshot) -> None:

@@ -14,7 +14,7 @@ from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
 from tidegate import checkout, inventory, payments
 from tidegate.checkout import Address, FreshHold, HoldView, Line, OrderForm, OrderState, OrderView, Shop
-from tidegate.checkout.documents import hold_document, order_document
+from tidegate.checkout.documents import hold_document, order_body
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.checkout.ordering import OrderWish, Replay, Started, charge, settle_orders
 from tidegate.checkout.orders import lock_orders
@@ -22,6 +22,7 @@ from tidegate.checkout.settlement import settle
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
+from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, KeyReused, NotFound
 
 pytestmark = pytest.mark.anyio
@@ -258,6 +259,32 @@ async def test_twins_of_an_order_get_the_same_answer(shop: Shop, sell: Stock, bu
     assert {json.loads(each.answer.body)["state"] for each in replays} == {"paid"}
 
 
+async def test_a_batch_of_orders_asks_the_database_no_more_than_one(
+    shop: Shop, sell: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sell("LAMP", stock=9)
+    people = [PersonId(new_id()) for _ in range(9)]
+    wishes = [OrderWish(who, form((await hold(shop, who)).id), key(who)) for who in people]
+    asked: list[object] = []
+    plain = PipelinedConnection.execute
+
+    async def counted(conn: PipelinedConnection, query: Any, *more: Any, **options: Any) -> Any:
+        asked.append(query)
+        return await plain(conn, query, *more, **options)
+
+    conn = await shop.database.connect()
+    monkeypatch.setattr(PipelinedConnection, "execute", counted)
+    counts = []
+    for batch in (wishes[:1], wishes[1:]):
+        asked.clear()
+        async with conn.together():
+            outcomes = await settle_orders(conn, batch, desk=shop.desk)
+        assert all(isinstance(each, Started) for each in outcomes)
+        counts.append(len(asked))
+    await conn.close()
+    assert counts[1] <= counts[0], "the first one also reads the catalogue"
+
+
 async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     variant = await sell("LAMP", stock=1)
     held = await hold(shop, buyer)
@@ -276,7 +303,7 @@ async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: P
         hurried, buyer_id=buyer, form=form(held.id, "tok_error_after_charge"), key=key(buyer)
     )
     assert isinstance(repeat, Replay)
-    assert json.loads(repeat.answer.body) == order_document(unsure), "the first answer, not a newer one"
+    assert repeat.answer.body == order_body(unsure), "the first answer, not a newer one"
 
 
 async def test_a_provider_that_is_not_asked_leaves_its_orders_to_the_reconciler(
@@ -434,7 +461,7 @@ async def test_late_news_of_an_earlier_attempt_does_not_answer_for_a_later_one(
     assert isinstance(repeat, Replay)
     assert isinstance(paid, OrderView)
     assert paid.state == OrderState.PAID
-    assert json.loads(repeat.answer.body) == order_document(paid)
+    assert repeat.answer.body == order_body(paid)
 
 
 async def test_a_request_that_was_overtaken_answers_what_its_key_does(shop: Shop, sell: Stock, buyer: PersonId) -> None:

@@ -66,6 +66,17 @@ def test_order_numbers_do_not_tell_of_one_another() -> None:
     assert order_number(5, key=UUID(int=1)) != numbers[5]
 
 
+def test_order_numbers_stay_what_they_were() -> None:
+    """A number that changed could meet one that was given before."""
+    key = UUID("01234567-89ab-cdef-0123-456789abcdef")
+    assert [order_number(n, key=key) for n in (0, 1, 1 << 20, (1 << NUMBER_BITS) - 1)] == [
+        "V59Z-A5NX",
+        "RTBA-CSC7",
+        "9KK3-QW86",
+        "C36M-2V2J",
+    ]
+
+
 def a_voucher(percent: int | None = None, amount: Money | None = None, *, closed: bool = False) -> VoucherTerms:
     at = datetime(2026, 6, 1, tzinfo=UTC)
     return VoucherTerms(VoucherId(UUID(int=1)), "CODE", percent, amount, 9, 1, at, None, at if closed else None)

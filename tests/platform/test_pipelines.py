@@ -33,6 +33,16 @@ VALUES: list[tuple[str, Any]] = [
     ("timestamptz", [None, EARLY]),
     ("uuid", [None, None]),
     ("text", []),
+    ("text", ["GBP", "GBP", "GBP"]),
+    ("text", ["GBP", "EUR", "GBP"]),
+    ("int", [7, 7]),
+    ("uuid", [ID, ID]),
+    ("bytea", [b"", b""]),
+    ("boolean", [True, True]),
+    ("timestamptz", [NOON, NOON]),
+    ("uuid", [None, None]),
+    ("int", [None, None]),
+    ("timestamptz", [None]),
 ]
 
 

@@ -7,7 +7,7 @@ it is the one under which terms were loaded, they are still what the catalogue s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -47,8 +47,8 @@ class _Edition:
 class Snapshot:
     """The terms that this process knows: at most `max_entries` by SKU, by variant and by code, and unknown ones each.
 
-    By variant it is one step; by SKU two, for a transaction in pipeline mode: `ask` queues the statement, and
-    `answer_with_rates` fetches its result after the caller has queued others.
+    It takes two steps, for transactions in pipeline mode: `ask` queues the statement, and `answer_with_rates` or
+    `by_variant_with_rates` fetches its result after the caller has queued others.
     """
 
     def __init__(self, *, currency: str, max_entries: int) -> None:
@@ -87,13 +87,13 @@ class Snapshot:
         return await self._terms_in(conn, edition, skus), await _rates_in(conn, edition)
 
     async def by_variant_with_rates(
-        self, conn: Connection, variant_ids: Sequence[VariantId]
+        self, conn: Connection, asked: Asked, variant_ids: Collection[VariantId]
     ) -> tuple[dict[VariantId, Terms], Rates]:
-        """The terms of these variants and what is added to goods, as they stand in this transaction.
+        """The terms of these variants and what is added to goods, under the revision that was asked for.
 
         Whatever the product's status; unknown variants are absent.
         """
-        edition = await self._current(await self.ask(conn))
+        edition = await self._current(asked)
         return await self._variants_in(conn, edition, variant_ids), await _rates_in(conn, edition)
 
     async def vouchers(self, conn: Connection, codes: Sequence[str]) -> dict[str, VoucherTerms]:
@@ -121,7 +121,7 @@ class Snapshot:
         return found
 
     async def _variants_in(
-        self, conn: Connection, edition: _Edition, variant_ids: Sequence[VariantId]
+        self, conn: Connection, edition: _Edition, variant_ids: Collection[VariantId]
     ) -> dict[VariantId, Terms]:
         known = edition.by_variant
         found = {variant: terms for variant in variant_ids if (terms := known.get(variant)) is not None}

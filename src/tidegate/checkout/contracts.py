@@ -173,7 +173,7 @@ class NextAction:
     url: str
 
 
-class OrderView(Struct, frozen=True):
+class OrderView(Struct, frozen=True, dict=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
     `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 
 from tidegate.checkout.contracts import BoughtLine, Charges, HoldView, OrderView
 from tidegate.platform.ids import HoldId
 from tidegate.platform.money import Money
+
+KEPT_PARTS: Final = 256
+"""Parts of documents that are kept, those used last."""
 
 
 def money_document(money: Money) -> dict[str, Any]:
@@ -74,18 +78,35 @@ def order_document(order: OrderView) -> dict[str, Any]:
     """An order without personal data: the buyer knows it, and answers are stored."""
     action = order.next_action
     return {
-        "id": str(order.id),
+        "id": order.id,
         "number": order.number,
-        "hold_id": str(order.hold_id),
-        "state": order.state.value,
-        "total": money_document(order.total),
-        "discount": discount_document(order.discount),
-        "shipping": shipping_document(order.charges),
-        "tax": tax_document(order.charges, order.total.currency),
+        "hold_id": order.hold_id,
+        "state": order.state,
+        **_bought(order.total, order.discount, order.charges, order.lines),
         "next_action": {"type": action.kind, "url": action.url} if action else None,
         "failure": order.failure,
         "pay_until": order.pay_until.isoformat(),
-        "lines": [_line(line) for line in order.lines],
+    }
+
+
+def order_body(order: OrderView) -> bytes:
+    """The document of an order, encoded: written once, and kept beside its fields, where it makes no difference."""
+    kept: dict[str, bytes] = order.__dict__
+    body = kept.get("body")
+    if body is None:
+        body = kept["body"] = msgspec.json.encode(order_document(order))
+    return body
+
+
+@lru_cache(maxsize=KEPT_PARTS)
+def _bought(total: Money, discount: Money, charges: Charges, lines: tuple[BoughtLine, ...]) -> Mapping[str, Any]:
+    """What all orders of the same goods have in common; of a sale these are nearly all."""
+    return {
+        "total": money_document(total),
+        "discount": discount_document(discount),
+        "shipping": shipping_document(charges),
+        "tax": tax_document(charges, total.currency),
+        "lines": [_line(line) for line in lines],
     }
 
 

@@ -23,7 +23,7 @@ from tidegate.checkout.contracts import (
     SoldOut,
     UnknownSku,
 )
-from tidegate.checkout.documents import hold_document, order_document
+from tidegate.checkout.documents import hold_document, order_body
 from tidegate.checkout.guessing import with_code
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
 from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody
@@ -213,7 +213,7 @@ async def get_order(request: Request) -> Response:
     if order_id is None:
         raise NotFound("there is no such order")
     order: OrderView = await find_order(_shop(request), buyer_id=buyer_id, order_id=OrderId(order_id))
-    return _json(order_document(order), 200)
+    return _answer(StoredAnswer(200, order_body(order)))
 
 
 ROUTES = (post_hold, get_hold, delete_hold, post_order, post_purchase, get_order)
@@ -252,17 +252,13 @@ def _hold_id(request: Request) -> HoldId:
     return HoldId(hold_id)
 
 
-def _json(document: dict[str, Any], status: int) -> Response:
-    return _answer(StoredAnswer.of(status, document))
-
-
 def _answer(answer: StoredAnswer, *more: tuple[bytes, bytes]) -> Response:
     media_type = b"application/json" if answer.status < 400 else b"application/problem+json"
     return Answer(answer.body, status=answer.status, headers=((b"content-type", media_type), *more))
 
 
 def _placed(placed: OrderView | Replay) -> Response:
-    return _stored(placed.answer) if isinstance(placed, Replay) else _json(order_document(placed), 201)
+    return _stored(placed.answer) if isinstance(placed, Replay) else _answer(StoredAnswer(201, order_body(placed)))
 
 
 def _stored(stored: StoredAnswer) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate import inventory, payments
+from tidegate.catalog.contracts import Rates, Terms
 from tidegate.checkout.charge_rules import charges_of
 from tidegate.checkout.contracts import (
     AlreadyOrdered,
+    BoughtLine,
+    Charges,
     HoldExpired,
     NotPayable,
     NotShippedThere,
@@ -23,7 +26,7 @@ from tidegate.checkout.contracts import (
     OrderView,
     ShippingUnknown,
 )
-from tidegate.checkout.documents import order_document
+from tidegate.checkout.documents import order_body
 from tidegate.checkout.orders import (
     Order,
     ask_numbers,
@@ -49,10 +52,10 @@ from tidegate.payments.contracts import (
     ProviderRefused,
     Standing,
 )
-from tidegate.platform.clock import database_now
+from tidegate.platform.clock import ask_now, read_now
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, look_up, record_keys
-from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
+from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
 from tidegate.platform.texts import text as _
@@ -130,7 +133,7 @@ async def begin(shop: Shop, submit: Callable[[], Awaitable[Started | StoredAnswe
 
 def repeated(outcome: OrderView | Replay) -> Replay:
     """What a twin in the same process is answered: the same, to the letter."""
-    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer.of(201, order_document(outcome)))
+    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer(201, order_body(outcome)))
 
 
 async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provider: str, method: str) -> OrderView:
@@ -188,11 +191,14 @@ async def settle_orders(
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
     asked = await inventory.ask_holds(conn, (wish.form.hold_id for wish in wishes))
     numbers = await ask_numbers(conn, len(wishes))
+    revision = await desk.snapshot.ask(conn)
+    clock = await ask_now(conn)
     claims = iter(await lookup.claims())
     holds = await inventory.read_holds(asked)
     drawn = iter(await read_numbers(numbers, key=desk.number_key))
-    now = await database_now(conn)
-    new = _NewOrders(desk, now)
+    variants = {line.variant_id for hold in holds.values() for line in hold.lines}
+    terms, rates = await desk.snapshot.by_variant_with_rates(conn, revision, variants)
+    new = _NewOrders(desk, await read_now(clock), terms, rates)
     outcomes: list[Started | StoredAnswer | Exception] = []
     for wish in wishes:
         outcome = from_claim(next(claims)) if wish.key else None
@@ -216,47 +222,53 @@ async def _settle_wish(
     if hold.state is not HoldState.HELD or hold.expires_at <= new.now:
         return HoldExpired()
     try:
-        return await new.add(conn, wish, hold, number)
+        return new.add(wish, hold, number)
     except (NotShippedThere, ShippingUnknown) as problem:
         return problem
+
+
+class _Sum(Struct, frozen=True):
+    """What an order comes to."""
+
+    lines: tuple[BoughtLine, ...]
+    discount: Money
+    charges: Charges
+    total: Money
 
 
 class _NewOrders:
     """The orders that a batch makes, collected until they are written together."""
 
-    def __init__(self, desk: Desk, now: datetime) -> None:
+    def __init__(self, desk: Desk, now: datetime, terms: Mapping[VariantId, Terms], rates: Rates) -> None:
         self.desk = desk
         self.now = now
+        self._terms = terms
+        self._rates = rates
+        self._known: dict[tuple[object, ...], _Sum] = {}
         self.ends_at = now + timedelta(seconds=desk.settings.holds.payment_window_s)
         self.attached: dict[HoldId, OrderId] = {}
         self._started: list[Started] = []
         self._keys: list[KeyRecord] = []
 
-    async def add(self, conn: Connection, wish: OrderWish, hold: Hold, number: str) -> Started:
-        variants = [line.variant_id for line in hold.lines]
-        terms, rates = await self.desk.snapshot.by_variant_with_rates(conn, variants)
-        lines = tuple(
-            replace(bought_line(terms[line.variant_id], line.quantity), unit=line.unit) for line in hold.lines
-        )
-        discount = Money(hold.discount, lines[0].unit.currency)
-        form = wish.form
-        charges = charges_of(lines, discount, rates, country=form.address.country, method=form.shipping_method)
+    def add(self, wish: OrderWish, hold: Hold, number: str) -> Started:
+        """Raises: NotShippedThere, ShippingUnknown."""
+        bought = self._sum(hold, country=wish.form.address.country, method=wish.form.shipping_method)
         order = Order(
             id=OrderId(new_id()),
             number=number,
             buyer_id=wish.buyer_id,
             hold_id=hold.id,
             state=OrderState.AWAITING_PAYMENT,
-            total=to_pay(lines, discount, charges),
-            discount=discount,
+            total=bought.total,
+            discount=bought.discount,
             email=wish.form.email,
             address=wish.form.address,
             pay_until=max(hold.expires_at, self.ends_at).astimezone(UTC),
             seconds_left=self.desk.settings.holds.payment_window_s,
             created_at=self.now,
-            lines=lines,
-            charges=charges,
-            billing=form.billing,
+            lines=bought.lines,
+            charges=bought.charges,
+            billing=wish.form.billing,
         )
         self.attached[hold.id] = order.id
         ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)
@@ -265,6 +277,19 @@ class _NewOrders:
         if wish.key:
             self._keys.append(KeyRecord(wish.key, subject_id=order.id))
         return started
+
+    def _sum(self, hold: Hold, *, country: str, method: str | None) -> _Sum:
+        """Reckoned once for all who want the same."""
+        name = (hold.lines, hold.discount, country, method)
+        known = self._known.get(name)
+        if known is None:
+            lines = tuple(
+                replace(bought_line(self._terms[line.variant_id], line.quantity), unit=line.unit) for line in hold.lines
+            )
+            discount = Money(hold.discount, lines[0].unit.currency)
+            charges = charges_of(lines, discount, self._rates, country=country, method=method)
+            known = self._known[name] = _Sum(lines, discount, charges, to_pay(lines, discount, charges))
+        return known
 
     async def again(self, conn: Connection, order_id: OrderId, wish: OrderWish) -> Started:
         started = await _order_again(conn, self.desk, order_id, wish)

@@ -22,7 +22,7 @@ from tidegate.checkout.contracts import (
 )
 from tidegate.checkout.rules import may_move, order_number
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId
+from tidegate.platform.ids import BY_NUMBER, HoldId, OrderId, PersonId, VariantId
 from tidegate.platform.money import Money
 from tidegate.platform.sealing import current_sealer
 
@@ -174,7 +174,7 @@ async def ask_states(conn: Connection, order_ids: Iterable[OrderId]) -> AskedSta
     """Lock orders, sorted, until the transaction ends, before anything else of theirs is touched."""
     return await conn.execute(
         "SELECT id, state FROM checkout.orders WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
-        (sorted(set(order_ids)),),
+        (sorted(set(order_ids), key=BY_NUMBER),),
         binary=True,
     )
 

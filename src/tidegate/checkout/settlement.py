@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from tidegate import inventory, payments
-from tidegate.checkout.contracts import OrderState, OrderView
+from tidegate.checkout.contracts import BoughtLine, Charges, OrderState, OrderView
 from tidegate.checkout.documents import (
+    KEPT_PARTS,
     discount_document,
     money_document,
-    order_document,
+    order_body,
     shipping_document,
     tax_document,
 )
@@ -30,6 +33,7 @@ from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState,
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects, look_up
 from tidegate.platform.ids import EventId, HoldId, OrderId, new_id
+from tidegate.platform.money import Money
 from tidegate.platform.outbox import Event, write_events
 
 STOCK_GONE = "stock-gone"
@@ -193,7 +197,7 @@ async def _finish_keys(
     by_key: dict[RequestKey, StoredAnswer] = {}
     by_subject: dict[UUID, StoredAnswer] = {}
     for order_id, view in views.items():
-        answer = StoredAnswer.of(201, order_document(view))
+        answer = StoredAnswer(201, order_body(view))
         key = known[order_id].key
         if key is not None:
             by_key[key] = answer
@@ -225,23 +229,26 @@ def order_event(topic: str, order: Order, desk: Desk) -> Event:
         id=EventId(new_id()),
         topic=topic,
         payload={
-            "order_id": str(order.id),
+            "order_id": order.id,
             "number": order.number,
-            "buyer_id": str(order.buyer_id),
-            "total": money_document(order.total),
-            "discount": discount_document(order.discount),
-            "shipping": shipping_document(order.charges),
-            "tax": tax_document(order.charges, order.total.currency),
-            "lines": [
-                {
-                    "title": line.title,
-                    "sku": line.sku,
-                    "quantity": line.quantity,
-                    "amount": line.total.amount,
-                }
-                for line in order.lines
-            ],
+            "buyer_id": order.buyer_id,
+            **_told_goods(order.total, order.discount, order.charges, order.lines),
             "order_url": f"{desk.settings.base_url}/orders/{order.id}",
         },
         personal={"email": order.email, "name": order.address.name} | addresses_document(order),
     )
+
+
+@lru_cache(maxsize=KEPT_PARTS)
+def _told_goods(total: Money, discount: Money, charges: Charges, lines: tuple[BoughtLine, ...]) -> Mapping[str, Any]:
+    """What all events of the same goods have in common."""
+    return {
+        "total": money_document(total),
+        "discount": discount_document(discount),
+        "shipping": shipping_document(charges),
+        "tax": tax_document(charges, total.currency),
+        "lines": [
+            {"title": line.title, "sku": line.sku, "quantity": line.quantity, "amount": line.total.amount}
+            for line in lines
+        ],
+    }

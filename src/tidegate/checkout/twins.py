@@ -12,15 +12,17 @@ from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.problems import KeyReused
 
 T = TypeVar("T")
+Name = tuple[UUID, str]
+"""A buyer and a key."""
 
 
 class Twins:
     """What is being worked on in this process, by key. Bounded by the requests that may run at once."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[UUID, str], tuple[bytes, asyncio.Task[Any]]] = {}
-        self._shared: dict[tuple[UUID, str], tuple[bytes, asyncio.Future[Any]]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._running: dict[Name, tuple[bytes, asyncio.Task[Any]]] = {}
+        self._shared: dict[Name, tuple[bytes, asyncio.Future[Any]]] = {}
+        self._tasks: dict[asyncio.Task[Any], Name | None] = {}
 
     async def once(self, key: RequestKey | None, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """The outcome of `work`, and whether an earlier request with the same key did it.
@@ -35,12 +37,10 @@ class Twins:
             outcome: T = await outcome_of(running[1])
             return outcome, True
         task = asyncio.get_running_loop().create_task(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_look_at)
+        self._tasks[task] = name
         if name is not None and key is not None:
             self._running[name] = (key.fingerprint, task)
-            task.add_done_callback(lambda _: self._running.pop(name, None))
+        task.add_done_callback(self._forget)
         return await asyncio.shield(task), False
 
     async def share(self, key: RequestKey | None, work: Callable[[], Awaitable[T]]) -> tuple[T, bool]:
@@ -78,10 +78,12 @@ class Twins:
     async def finish(self, *, within_s: float) -> None:
         """Wait for what is being worked on: at the end of a process, payments whose order is recorded already."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_s)
+            await asyncio.wait(list(self._tasks), timeout=within_s)
 
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    """An outcome that nobody waits for any more is no unhandled error."""
-    if not task.cancelled():
-        task.exception()
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        """It is over; an outcome that nobody waits for any more is no unhandled error."""
+        name = self._tasks.pop(task)
+        if name is not None:
+            del self._running[name]
+        if not task.cancelled():
+            task.exception()

@@ -15,7 +15,7 @@ from tidegate.inventory.limits import ask_limits, give_limits, keep_limits, read
 from tidegate.inventory.rules import items_per_variant, retake
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import HoldId, OrderId, PersonId
+from tidegate.platform.ids import BY_NUMBER, HoldId, OrderId, PersonId
 from tidegate.platform.money import Money
 
 SELECT = """
@@ -44,7 +44,7 @@ class Confirmation(StrEnum):
 
 async def ask_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
     """Lock holds, in the order of their ids, and read them; in pipeline mode this waits for nothing."""
-    ordered = sorted(set(hold_ids))
+    ordered = sorted(set(hold_ids), key=BY_NUMBER)
     await conn.execute(
         "SELECT id FROM inventory.holds WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE", (ordered,), binary=True
     )
@@ -56,7 +56,7 @@ async def attach_holds(
 ) -> None:
     """Bind live, locked holds that no order has to orders, and move their end to cover the payment window."""
     assert all(holds[hold_id].state is HoldState.HELD for hold_id in orders), "only a live hold can be ordered"
-    ordered = sorted(orders)
+    ordered = sorted(orders, key=BY_NUMBER)
     await conn.execute(
         "UPDATE inventory.holds AS h SET state = 'ordered', order_id = o.order_id, expires_at = o.ends_at"
         " FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[]) AS o (hold_id, order_id, ends_at)"
@@ -75,7 +75,7 @@ async def ask_hold_states(conn: Connection, hold_ids: Iterable[HoldId]) -> Asked
     """Lock holds, in the order of their ids, whose lines the caller knows, and read how they stand."""
     return await conn.execute(
         "SELECT id, state FROM inventory.holds WHERE id = ANY(%b) ORDER BY id FOR NO KEY UPDATE",
-        (sorted(set(hold_ids)),),
+        (sorted(set(hold_ids), key=BY_NUMBER),),
         binary=True,
     )
 

@@ -50,6 +50,9 @@ FROM (SELECT rule_id, buyer_id, sum(used)::int AS used, array_agg(hold_id) AS en
 WHERE l.rule_id = c.rule_id AND l.buyer_id = c.buyer_id
 """
 
+NOTHING: tuple[int, int, HoldId | None] = (0, 0, None)
+"""Quota, used and live hold before anything is taken."""
+
 AskedLimits = AsyncCursor[tuple[Any, ...]] | None
 """Limit rows, locked, as a transaction was asked for them; None when there was nothing to ask."""
 
@@ -97,26 +100,22 @@ async def read_room(asked: AskedLimits) -> dict[LimitKey, int]:
 
 async def take_limits(conn: Connection, granted: Sequence[HoldRequest]) -> None:
     """Count what granted requests take, in the order of limit keys."""
-    quotas: dict[LimitKey, int] = {}
-    used: dict[LimitKey, int] = {}
-    live: dict[LimitKey, HoldId] = {}
+    taken: dict[LimitKey, tuple[int, int, HoldId | None]] = {}
     for request in granted:
         for take in request.takes:
-            quotas[take.key] = take.quota
-            used[take.key] = used.get(take.key, 0) + take.quantity
-            if take.live:
-                live[take.key] = request.id
-    if not quotas:
+            _, used, live = taken.get(take.key, NOTHING)
+            taken[take.key] = take.quota, used + take.quantity, request.id if take.live else live
+    if not taken:
         return
-    keys = sorted(quotas, key=_place)
+    rows = sorted(taken.items(), key=lambda row: _place(row[0]))
     await conn.execute(
         TAKE,
         (
-            [key[0] for key in keys],
-            [key[1] for key in keys],
-            [quotas[key] for key in keys],
-            [used[key] for key in keys],
-            [live.get(key) for key in keys],
+            [key[0] for key, _ in rows],
+            [key[1] for key, _ in rows],
+            [quota for _, (quota, _, _) in rows],
+            [used for _, (_, used, _) in rows],
+            [live for _, (_, _, live) in rows],
         ),
         binary=True,
     )

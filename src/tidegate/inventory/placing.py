@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -22,6 +22,7 @@ from tidegate.inventory.holds import end_holds, lock_own_expired
 from tidegate.inventory.limits import AskedLimits, ask_limits, read_limits, take_limits
 from tidegate.inventory.rules import allocate, items_per_variant
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, peek_stock, read_stock
+from tidegate.platform.clock import AskedClock, ask_now, read_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import NO_DROP, NO_VOUCHER, HoldId, PersonId, VariantId
 
@@ -53,8 +54,6 @@ INSERT INTO inventory.spent_passes (place_id, hold_id, drop_id, items)
 SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::int[])
 """
 
-CLOCK = "SELECT clock_timestamp()"
-
 PLENTY = 2_048
 """Items that must be left beyond a batch's wish for what was read without a lock to decide: others' batches may take
 as many in the meantime, and more of them only means that the batch is done again."""
@@ -72,7 +71,7 @@ class AskedRoom:
     redeemed: Cursor | None
     spent: Cursor | None
     stock: Cursor
-    clock: Cursor
+    clock: AskedClock
 
 
 async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRoom:
@@ -85,7 +84,7 @@ async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRo
     places = [request.admission.place_id for request in requests if request.admission is not None]
     spent = await conn.execute(SPENT, (places,), binary=True) if places else None
     stock = await peek_stock(conn, (line.variant_id for request in requests for line in request.lines))
-    clock = await conn.execute(CLOCK)
+    clock = await ask_now(conn)
     return AskedRoom(requests, limits, loose, redeemed, spent, stock, clock)
 
 
@@ -111,12 +110,12 @@ async def place_holds(
         over += [row[0] for row in await asked.redeemed.fetchall()]
     spent = {row[0] for row in await asked.spent.fetchall()} if asked.spent is not None else set()
     free = await read_stock(asked.stock)
-    now = await _read_clock(asked.clock)
+    now = await read_now(asked.clock)
     wanted = items_per_variant(requests)
     if any(free.get(variant_id, 0) - quantity < PLENTY for variant_id, quantity in wanted.items()):
         locked = await ask_stock(conn, wanted)
-        clock = await conn.execute(CLOCK)
-        free, now = await read_stock(locked), await _read_clock(clock)
+        clock = await ask_now(conn)
+        free, now = await read_stock(locked), await read_now(clock)
     suspects = [use.live_hold_id for use in uses.values() if use.live_hold_id is not None] + over
     if suspects and (over_now := await lock_own_expired(conn, suspects)):
         for hold in over_now:
@@ -194,13 +193,6 @@ async def _read_loose(asked: Cursor | None) -> tuple[dict[PersonId, int], list[H
             if is_over:
                 over.append(hold_id)
     return counts, over
-
-
-async def _read_clock(asked: Cursor) -> datetime:
-    row = await asked.fetchone()
-    assert row is not None
-    moment: datetime = row[0]
-    return moment.astimezone(UTC)
 
 
 async def _record(conn: Connection, granted: Sequence[tuple[HoldRequest, Granted]]) -> None:

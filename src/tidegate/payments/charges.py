@@ -25,7 +25,7 @@ from tidegate.payments.contracts import (
 from tidegate.payments.rules import LONGEST_PAUSE_S, MAX_DESCRIPTION, Step, decide
 from tidegate.platform.backoff import backoff_s
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import OrderId
+from tidegate.platform.ids import BY_NUMBER, OrderId
 from tidegate.platform.money import Money
 
 log = structlog.get_logger()
@@ -141,7 +141,7 @@ async def record_first_intents(conn: Connection, intents: Sequence[ChargeIntent]
 
 async def ask_charges(conn: Connection, order_ids: Iterable[OrderId]) -> AskedCharges:
     """Lock all attempts of orders, in their order, until the transaction ends; in pipeline mode without a wait."""
-    return await conn.execute(LOCK, (sorted(set(order_ids)),), binary=True)
+    return await conn.execute(LOCK, (sorted(set(order_ids), key=BY_NUMBER),), binary=True)
 
 
 async def apply_answers(

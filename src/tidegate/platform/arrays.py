@@ -39,6 +39,11 @@ class _ArrayDumper(Dumper):
     def element(self, value: Any) -> bytes:
         """One value as the server takes it."""
 
+    def dump_repeated(self, value: Any, count: int) -> bytes:
+        """A list of one value and nothing else, as many of a sale's are."""
+        raw = self.element(value)
+        return HEAD.pack(1, 0, self.element_oid, count, 1) + (LENGTH.pack(len(raw)) + raw) * count
+
     def dump_with_nulls(self, obj: list[Any]) -> bytes:
         """A list some of whose elements are None."""
         parts = [HEAD.pack(1, 1, self.element_oid, len(obj), 1)]
@@ -163,7 +168,12 @@ def array_of(values: list[Any]) -> tuple[int, Buffer | None] | None:
     writer = WRITERS.get(kind)
     if writer is None or (kind is datetime and any(each is not None and each.tzinfo is None for each in values)):
         return None
-    return writer.oid, writer.dump_with_nulls(values) if nulls else writer.dump(values)
+    if nulls:
+        return writer.oid, writer.dump_with_nulls(values)
+    first, count = values[0], len(values)
+    if first == values[-1] and values.count(first) == count:
+        return writer.oid, writer.dump_repeated(first, count)
+    return writer.oid, writer.dump(values)
 
 
 class _Lists(ListBinaryDumper):

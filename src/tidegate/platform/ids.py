@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import NewType
 from uuid import UUID
 
@@ -32,6 +33,10 @@ ANYONE = PersonId(UUID(int=0))
 def new_id() -> UUID:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then randomness, increasing within a process."""
     return uuid7()
+
+
+BY_NUMBER = attrgetter("int")
+"""Sorts ids as they sort themselves: comparing them takes Python several steps each."""
 
 
 def id_floor(moment: datetime) -> UUID:

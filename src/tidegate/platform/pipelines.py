@@ -44,6 +44,7 @@ FORMATS: Final = {"s": PyFormat.AUTO, "b": PyFormat.BINARY, "t": PyFormat.TEXT}
 
 BINARY, TEXT = Format.BINARY, Format.TEXT
 UUID_OID: Final = 2950
+NULL: Final = b"NULL"
 OK: Final = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
@@ -262,6 +263,8 @@ class PipelinedConnection(AsyncConnection[Row]):
             oid, value, how = 0, None, BINARY
             if kind is list and (array := array_of(param)) is not None:
                 oid, value = array
+            elif kind is list and param and param.count(None) == len(param):
+                value, how = b"{" + b",".join([NULL] * len(param)) + b"}", TEXT
             elif kind is UUID:
                 oid, value = UUID_OID, param.bytes
             elif param is not None:

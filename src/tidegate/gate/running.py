@@ -22,6 +22,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.ids import RoomId
+from tidegate.platform.reading import ReadLine
 from tidegate.platform.settings import Settings
 from tidegate.platform.transactions import PostgresTransactions
 
@@ -66,6 +67,7 @@ class Gate:
             name="joins",
             limits=settings.engine,
         )
+        self._line = ReadLine(database)
         self._questions: Batcher[PlaceQuestion, Joined | None] = Batcher(
             self._find, name="places", limits=settings.engine
         )
@@ -78,6 +80,7 @@ class Gate:
     async def close(self) -> None:
         """Settle what waits, and end."""
         await asyncio.gather(self._joins.drain(), self._questions.drain())
+        await self._line.close()
 
     def kept(self, slug: str) -> KeptStatus:
         """The room of a drop as of the last second. Raises: RoomUnknown."""
@@ -116,8 +119,7 @@ class Gate:
         self._show(self.statuses)
 
     async def _find(self, questions: Sequence[PlaceQuestion]) -> list[Joined | Exception | None]:
-        async with self.database.connection() as conn:
-            return [*await find_places(conn, questions)]
+        return [*await self._line.run(partial(find_places, questions=questions))]
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ class Gate:
         )
         self._line = ReadLine(database)
         self._questions: Batcher[PlaceQuestion, Joined | None] = Batcher(
-            self._find, name="places", limits=settings.engine
+            self._find, name="places", limits=settings.engine, apart_ms=settings.engine.lookups_apart_ms
         )
 
     def start(self) -> None:

@@ -105,6 +105,10 @@ class Gate:
         """Somebody's place and its room, or None."""
         return await self._questions.submit(question)
 
+    def ask(self, question: PlaceQuestion) -> asyncio.Future[Joined | None]:
+        """The same for a caller that has something else to wait for meanwhile. Raises: Overloaded."""
+        return self._questions.hand_in(question)
+
     async def refresh(self, *, with_keys: bool = False) -> None:
         """Read the rooms, and the keys if asked, once for everybody who will ask."""
         limits = self.settings.gate
@@ -120,6 +124,12 @@ class Gate:
 
     async def _find(self, questions: Sequence[PlaceQuestion]) -> list[Joined | Exception | None]:
         return [*await self._line.run(partial(find_places, questions=questions))]
+
+
+def forget(asked: asyncio.Future[Joined | None]) -> None:
+    """Withdraw what is still asked; an answer that nobody has heard is none that was forgotten."""
+    if not asked.cancel() and not asked.cancelled():
+        asked.exception()
 
 
 @asynccontextmanager

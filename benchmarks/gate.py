@@ -9,7 +9,8 @@ and count from the moment a request was due. `status_framework_ratio` is against
 answers the same bytes. After `--http-places` the room is filled to `--places` through the same use case, without HTTP.
 
 `draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
-(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second.
+(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second;
+`number_late_p99_ms` is how late the generator itself was with them, which is part of their latencies.
 `admit_lag_ms`: see `benchmarks.turns`; the longest of some, and `admit_lag_p50_ms`. `cpu_us` are microseconds of the
 site processes for one request, which say more than rates where others use the machine; `generator_us` are those that
 the load generator took of the same cores for it.
@@ -213,9 +214,14 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
         "number_per_s": numbers.per_s,
         "number_p99_ms": paced_numbers.p99_ms,
         "number_p50_ms": paced_numbers.p50_ms,
+        "number_late_p99_ms": paced_numbers.late_p99_ms,
         "admit_lag_ms": lags[-1],
         "admit_lag_p50_ms": lags[len(lags) // 2],
-        "errors": {**joins.problems, **paced_joins.problems, **status.problems, **numbers.problems},
+        "errors": {
+            problem: count
+            for report in (joins, paced_joins, status, numbers, paced_numbers)
+            for problem, count in report.problems.items()
+        },
         "generator_share": joins.cpu_share,
     }
     grown = max(used_bytes(going.these, site) - memory, 0)

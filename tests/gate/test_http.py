@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from prometheus_client import REGISTRY
 
 from tests.checkout.buying import problem
 from tests.gate.conftest import MakeRoom, account, let_open, room_of
@@ -119,6 +120,32 @@ async def test_a_ticket_is_good_for_its_owner_and_place_alone(
     assert await tried(me, mine["ticket"], f"{DROP}/places/nonsense") == (404, "place-unknown")
     assert problem(await site.delete(address, headers=with_ticket(thief, mine))) == bad
     assert (await site.get(address, headers=with_ticket(me, mine))).json()["state"] == "waiting"
+
+
+def looked_up() -> float:
+    """Batches of places that were looked up in this process."""
+    return REGISTRY.get_sample_value("tidegate_batch_size_count", {"batch": "places"}) or 0.0
+
+
+async def test_without_a_live_session_a_ticket_shows_nothing_and_what_was_not_stamped_is_not_even_looked_up(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    await make_room()
+    await ready(site, "lobby")
+    me = await account(database)
+    mine = await joined(site, me)
+    address, ticket = f"{DROP}/places/{mine['id']}", {"tidegate-ticket": mine["ticket"]}
+    before = looked_up()
+    assert problem(await site.get(address, headers=ticket)) == (401, "not-signed-in"), "no session at all"
+    for bad in ("", mine["ticket"][:-1], mine["receipt"]):
+        assert problem(await site.get(address, headers=me | {"tidegate-ticket": bad}))[0] == 403
+    assert looked_up() == before
+    made_up = {"authorization": f"Bearer {'x' * 43}"}
+    assert problem(await site.get(address, headers=made_up | ticket)) == (401, "not-signed-in")
+    assert (await site.get(address, headers=me | ticket)).status_code == 200
+    assert (await site.delete("/api/v1/sessions", headers=me)).status_code == 204
+    for response in (await site.get(address, headers=me | ticket), await site.delete(address, headers=me | ticket)):
+        assert problem(response) == (401, "not-signed-in"), "ended"
 
 
 async def test_a_ticket_is_not_good_at_another_drop(

@@ -28,7 +28,7 @@ from tidegate.gate.log import Log
 from tidegate.gate.places import PlaceQuestion, leave
 from tidegate.gate.rooms import open_room
 from tidegate.gate.rules import draw_of, index_of
-from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
+from tidegate.gate.tickets import claim_of, entry_of, ticket_of
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, RoomId
 from tidegate.platform.settings import Settings
@@ -231,7 +231,7 @@ async def test_a_restart_keeps_places_numbers_and_tickets(
     async with open_gate(database, settings) as after:
         found = [(await join(after, who)).place for who in people]
         for place, ticket in zip(places, tickets, strict=True):
-            assert room_of_ticket(after.ring, ticket, place_id=place.id, buyer_id=place.buyer_id) == room.id
+            assert claim_of(after.ring, ticket, place_id=place.id) == (room.id, place.buyer_id)
     assert [place.id for place in found] == [place.id for place in places]
     draw = draw_of(drawn)
     assert draw is not None

@@ -16,7 +16,7 @@ from tidegate.gate import Place, PlaceState, Receipt, make_key, retire_key
 from tidegate.gate.mac import Mac
 from tidegate.gate.receipts import Sheet, read_claim, read_receipt
 from tidegate.gate.signing import KeyRing, SigningKey, load_keys
-from tidegate.gate.tickets import entry_of, room_of_ticket, ticket_of
+from tidegate.gate.tickets import claim_of, entry_of, ticket_of
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PlaceId, RoomId, new_id
 from tidegate.platform.sealing import current_sealer
@@ -60,9 +60,8 @@ def test_a_ticket_names_room_place_and_buyer() -> None:
     mine = place()
     ticket = ticket_of(RING, mine)
     assert ticket == ticket_of(RING, mine)
-    assert room_of_ticket(RING, ticket, place_id=mine.id, buyer_id=mine.buyer_id) == mine.room_id
-    assert room_of_ticket(RING, ticket, place_id=mine.id, buyer_id=somebody()) is None
-    assert room_of_ticket(RING, ticket, place_id=PlaceId(new_id()), buyer_id=mine.buyer_id) is None
+    assert claim_of(RING, ticket, place_id=mine.id) == (mine.room_id, mine.buyer_id)
+    assert claim_of(RING, ticket, place_id=PlaceId(new_id())) is None
 
 
 def unwrapped(text: str) -> bytes:

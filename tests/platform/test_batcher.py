@@ -31,12 +31,13 @@ class Bench:
         name: str = "bench",
         turn_s: float = TURN_S,
         turn: asyncio.Lock | None = None,
+        apart_ms: int = 0,
     ) -> None:
         self.batches: list[list[int]] = []
         self.starts: list[float] = []
         self.turn_s = turn_s
         self.answer: Callable[[Sequence[int]], Sequence[int | Exception]] = lambda requests: [2 * n for n in requests]
-        self.batcher: Batcher[int, int] = Batcher(self._run, name=name, limits=limits, turn=turn)
+        self.batcher: Batcher[int, int] = Batcher(self._run, name=name, limits=limits, turn=turn, apart_ms=apart_ms)
         self.batcher.start()
 
     async def _run(self, requests: Sequence[int]) -> Sequence[int | Exception]:
@@ -95,6 +96,39 @@ async def test_a_lone_request_waits_for_nobody() -> None:
     bench = Bench()
     assert await bench.batcher.submit(1) == 2
     assert now() == TURN_S
+    await bench.batcher.drain()
+
+
+@virtually
+async def test_batches_that_are_to_begin_apart_do_unless_they_are_full_and_who_comes_alone_waits_for_nothing() -> None:
+    bench = Bench(turn_s=0.01, apart_ms=500)
+    assert await bench.batcher.submit(1) == 2
+    assert now() == pytest.approx(0.01), "nobody came before"
+    early = bench.submit(2)
+    await asyncio.sleep(0.2)
+    assert await outcomes([*early, *bench.submit(3)]) == [4, 6]
+    assert bench.batches == [[1], [2, 3]]
+    assert bench.starts == pytest.approx([0.0, 0.5])
+    await outcomes(bench.submit(4, 5, 6, 7))
+    assert bench.starts[-1] == pytest.approx(0.51), "it is full"
+    await asyncio.sleep(5.0)
+    assert await bench.batcher.submit(8) == 16
+    assert now() == pytest.approx(5.53)
+    last = bench.submit(9)
+    await settle_down()
+    await bench.batcher.drain()
+    assert await outcomes(last) == [18]
+    assert now() == pytest.approx(5.54), "an end waits for no more company"
+
+
+@virtually
+async def test_somebody_may_wait_for_something_else_meanwhile() -> None:
+    bench = Bench()
+    kept, given_up = bench.batcher.hand_in(1), bench.batcher.hand_in(2)
+    assert not kept.done()
+    given_up.cancel()
+    assert await kept == 2
+    assert bench.batches == [[1]]
     await bench.batcher.drain()
 
 

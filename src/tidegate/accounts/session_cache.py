@@ -112,7 +112,10 @@ class Sessions:
             timeout_s=settings.accounts.session_cache_timeout_ms / 1000,
             name="sessions",
         )
-        self._batches: Batcher[_Asked, _Found] = Batcher(self._run, name="sessions", limits=settings.engine)
+        limits = settings.engine
+        self._batches: Batcher[_Asked, _Found] = Batcher(
+            self._run, name="sessions", limits=limits, apart_ms=limits.lookups_apart_ms
+        )
 
     def start(self) -> None:
         """Begin to look up. Call inside the event loop."""

@@ -35,15 +35,15 @@ from tidegate.gate.messages import (
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave
 from tidegate.gate.published import draw_answer
-from tidegate.gate.running import Gate, Statuses
+from tidegate.gate.running import Gate, Statuses, forget
 from tidegate.gate.status import KeptStatus
-from tidegate.gate.tickets import room_of_ticket, ticket_of
+from tidegate.gate.tickets import claim_of, ticket_of
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.ids import PlaceId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, Overloaded, TooManyRequests
-from tidegate.web import require_person
+from tidegate.web import require_person, session_token
 from tidegate.web.contracts import Visitor
 
 TICKET = HeaderParameter("Tidegate-Ticket", "The ticket that the join was answered with.", required=True)
@@ -264,25 +264,41 @@ def _gate(request: Request) -> Gate:
 async def _person(request: Request) -> Visitor:
     """Who asks about a place, unless they ask too often. Raises: NotSignedIn, TooManyRequests."""
     await keep_session_pace(request)
+    return await _counted(request)
+
+
+async def _counted(request: Request) -> Visitor:
     person = await require_person(request)
     await count(_gate(request), person.id)
     return person
 
 
 async def _own_place(request: Request) -> Joined:
-    """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`."""
-    gate = _gate(request)
-    buyer_id = (await _person(request)).id
-    gate.kept(request.path_params["slug"])
+    """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`.
+
+    The ticket says whose place it is, so that is looked up while the session is. Nothing is told of it before both name
+    the same person, and only what this gate has stamped is looked up at all.
+    """
+    gate, slug = _gate(request), request.path_params["slug"]
+    await keep_session_pace(request)
     place_id = parse_id(request.path_params["place_id"])
-    if place_id is None:
-        raise PlaceUnknown()
-    ticket = request.headers.get("tidegate-ticket", "")
-    room_id = room_of_ticket(gate.ring, ticket, place_id=PlaceId(place_id), buyer_id=buyer_id)
-    if room_id is None:
-        raise TicketNotGood()
-    joined = await gate.find(PlaceQuestion(room_id, buyer_id))
-    if joined is None or joined.place.id != place_id or joined.room.slug != request.path_params["slug"]:
+    claim = None
+    if place_id is not None and session_token(request) is not None:
+        claim = claim_of(gate.ring, request.headers.get("tidegate-ticket", ""), place_id=PlaceId(place_id))
+    if claim is None:
+        await _counted(request)
+        gate.kept(slug)
+        raise PlaceUnknown() if place_id is None else TicketNotGood()
+    asked = gate.ask(PlaceQuestion(*claim))
+    try:
+        person = await _counted(request)
+        gate.kept(slug)
+        if person.id != claim[1]:
+            raise TicketNotGood()
+        joined = await asked
+    finally:
+        forget(asked)
+    if joined is None or joined.place.id != place_id or joined.room.slug != slug:
         raise PlaceUnknown()
     return joined
 

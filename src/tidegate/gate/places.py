@@ -17,6 +17,7 @@ from tidegate.gate.rules import GONE, draw_of, keeps_entry, number_of, why_not_j
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, PlaceId, RoomId, new_id
+from tidegate.platform.reading import together
 
 RACE = "places_one_a_person"
 """Constraint that says: this person has joined meanwhile. Joins of a room take turns, so it is a safety net."""
@@ -181,7 +182,7 @@ class PlaceQuestion(Struct, frozen=True):
 async def find_places(conn: Connection, questions: Sequence[PlaceQuestion]) -> list[Joined | None]:
     """The places asked for, as many at a time as ask; None for those that are not there."""
     rooms, buyers = [each.room_id for each in questions], [each.buyer_id for each in questions]
-    async with conn.pipeline():
+    async with together(conn):
         places = await conn.execute(FIND, (rooms, buyers), binary=True)
         about = await conn.execute(ROOMS, (list(set(rooms)),), binary=True)
     seen = {room.id: (room, draw_of(room)) for room in map(room_of, await about.fetchall())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tidegate.gate.contracts import (
     AccountNeeded,
     JoinedTooOften,
@@ -20,6 +22,9 @@ from tidegate.platform.problems import Problem
 GONE = (PlaceState.LEFT, PlaceState.EXPIRED)
 """States from which somebody may come back."""
 
+DRAWS_KEPT = 64
+"""Draws whose keys are kept made: what one is made of never changes."""
+
 
 def draw_of(room: Room) -> Draw | None:
     """The draw of a room; None where none was or will be."""
@@ -28,7 +33,12 @@ def draw_of(room: Room) -> Draw | None:
     assert room.seed is not None, "what is drawn has a seed"
     assert room.cut_root is not None, "what is drawn was cut"
     assert room.cut is not None, "what is drawn was cut"
-    return Draw(draw_key(room.seed, root=room.cut_root, beacon=room.beacon), room.cut)
+    return _draw(room.seed, room.cut_root, room.beacon, room.cut)
+
+
+@lru_cache(maxsize=DRAWS_KEPT)
+def _draw(seed: bytes, root: bytes, beacon: str | None, size: int) -> Draw:
+    return Draw(draw_key(seed, root=root, beacon=beacon), size)
 
 
 def number_of(room: Room, index: int, *, draw: Draw | None) -> int | None:

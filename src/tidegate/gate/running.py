@@ -22,6 +22,7 @@ from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.ids import RoomId
+from tidegate.platform.reading import ReadLine
 from tidegate.platform.settings import Settings
 from tidegate.platform.transactions import PostgresTransactions
 
@@ -66,8 +67,9 @@ class Gate:
             name="joins",
             limits=settings.engine,
         )
+        self._line = ReadLine(database)
         self._questions: Batcher[PlaceQuestion, Joined | None] = Batcher(
-            self._find, name="places", limits=settings.engine
+            self._find, name="places", limits=settings.engine, apart_ms=settings.engine.lookups_apart_ms
         )
 
     def start(self) -> None:
@@ -78,6 +80,7 @@ class Gate:
     async def close(self) -> None:
         """Settle what waits, and end."""
         await asyncio.gather(self._joins.drain(), self._questions.drain())
+        await self._line.close()
 
     def kept(self, slug: str) -> KeptStatus:
         """The room of a drop as of the last second. Raises: RoomUnknown."""
@@ -102,6 +105,10 @@ class Gate:
         """Somebody's place and its room, or None."""
         return await self._questions.submit(question)
 
+    def ask(self, question: PlaceQuestion) -> asyncio.Future[Joined | None]:
+        """The same for a caller that has something else to wait for meanwhile. Raises: Overloaded."""
+        return self._questions.hand_in(question)
+
     async def refresh(self, *, with_keys: bool = False) -> None:
         """Read the rooms, and the keys if asked, once for everybody who will ask."""
         limits = self.settings.gate
@@ -116,8 +123,13 @@ class Gate:
         self._show(self.statuses)
 
     async def _find(self, questions: Sequence[PlaceQuestion]) -> list[Joined | Exception | None]:
-        async with self.database.connection() as conn:
-            return [*await find_places(conn, questions)]
+        return [*await self._line.run(partial(find_places, questions=questions))]
+
+
+def forget(asked: asyncio.Future[Joined | None]) -> None:
+    """Withdraw what is still asked; an answer that nobody has heard is none that was forgotten."""
+    if not asked.cancel() and not asked.cancelled():
+        asked.exception()
 
 
 @asynccontextmanager

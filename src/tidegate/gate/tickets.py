@@ -28,9 +28,9 @@ def ticket_of(ring: KeyRing, place: Place) -> str:
     return ring.stamp(TICKET, place.room_id.bytes + place.id.bytes + place.buyer_id.bytes)
 
 
-def room_of_ticket(ring: KeyRing, ticket: str, *, place_id: PlaceId, buyer_id: PersonId) -> RoomId | None:
-    """The room of a ticket that was given for this place to this person; None for any other."""
+def claim_of(ring: KeyRing, ticket: str, *, place_id: PlaceId) -> tuple[RoomId, PersonId] | None:
+    """The room of a ticket that was given for this place, and to whom; None for any other."""
     payload = ring.open_stamped(TICKET, ticket)
-    if payload is None or len(payload) != TICKET_BYTES or payload[16:] != place_id.bytes + buyer_id.bytes:
+    if payload is None or len(payload) != TICKET_BYTES or payload[16:32] != place_id.bytes:
         return None
-    return RoomId(UUID(bytes=payload[:16]))
+    return RoomId(UUID(bytes=payload[:16])), PersonId(UUID(bytes=payload[32:]))

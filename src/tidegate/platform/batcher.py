@@ -80,16 +80,29 @@ class Batcher(Generic[Request, Result]):
     running batch has as long again before its callers are let go (it is not interrupted). A caller that is cancelled
     leaves the queue; in a running batch its result is dropped.
 
+    With `apart_ms` a batch begins that long after the one before at the earliest: somebody who comes alone waits for
+    nothing, and where many come, batches are few and large in place of many that are small, whose cost would take the
+    CPU from all that is to be done for each.
+
     Batchers with a common `turn` run one batch at a time among them. Where batches would wait for each other's locks
     anyway, waiting before a batch is taken is better than after: it grows meanwhile.
     """
 
     def __init__(
-        self, run: Run[Request, Result], *, name: str, limits: BatchSettings, turn: asyncio.Lock | None = None
+        self,
+        run: Run[Request, Result],
+        *,
+        name: str,
+        limits: BatchSettings,
+        turn: asyncio.Lock | None = None,
+        apart_ms: int = 0,
     ) -> None:
         self._run = run
-        self._turn = asyncio.Lock() if turn is None else turn
+        self._turn = turn
         self._limits = limits
+        self._apart_s = apart_ms / 1000
+        self._began = float("-inf")
+        """When the last batch began (the loop's clock)."""
         self._queue: deque[_Waiting[Request, Result]] = deque()
         self._running: Sequence[_Waiting[Request, Result]] = ()
         self._filled = asyncio.Event()
@@ -132,6 +145,10 @@ class Batcher(Generic[Request, Result]):
         Raises: what the batch says of this request; Overloaded (503) when the queue is full, when it waited longer
         than the setting `deadline_s`, or at shutdown.
         """
+        return await self.hand_in(request)
+
+    def hand_in(self, request: Request) -> asyncio.Future[Result]:
+        """The same for a caller that has something else to wait for meanwhile. Raises: Overloaded."""
         if self._closing or len(self._queue) >= self._limits.queue_max:
             (self._closed if self._closing else self._full).inc()
             raise Overloaded()
@@ -145,7 +162,7 @@ class Batcher(Generic[Request, Result]):
             self._hurry.set()
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP_S, self._let_go)
-        return await waiting.future
+        return waiting.future
 
     async def _work(self) -> None:
         try:
@@ -153,13 +170,15 @@ class Batcher(Generic[Request, Result]):
                 await self._filled.wait()
                 if self._limits.linger_ms and self._queue:
                     await self._linger(self._queue[0].arrived + self._limits.linger_ms / 1000)
+                if self._apart_s:
+                    await self._linger(self._began + self._apart_s)
                 mine = await self._wait_for_turn()
                 try:
                     batch = self._take()
                     if batch:
                         await self._run_batch(batch)
                 finally:
-                    if mine:
+                    if mine and self._turn is not None:
                         self._turn.release()
                 if not batch and self._closing and not self._queue:
                     return
@@ -167,7 +186,11 @@ class Batcher(Generic[Request, Result]):
             self._let_all_go()
 
     async def _wait_for_turn(self) -> bool:
-        """Take the turn; False when somebody keeps it for too long: turns make batches larger, not right."""
+        """Take the turn; False when there is none, or somebody keeps it for too long: turns make batches larger, not
+        right.
+        """
+        if self._turn is None:
+            return False
         try:
             async with asyncio.timeout(TURN_S):
                 await self._turn.acquire()
@@ -177,11 +200,14 @@ class Batcher(Generic[Request, Result]):
 
     async def _linger(self, until: float) -> None:
         """Wait for company: until then (the loop's clock), a full batch, or shutdown."""
-        if until <= asyncio.get_running_loop().time():
+        loop = asyncio.get_running_loop()
+        if until <= loop.time():
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._hurry.wait()
+        timer = loop.call_at(until, self._hurry.set)
+        try:
+            await self._hurry.wait()
+        finally:
+            timer.cancel()
 
     def _take(self) -> list[_Waiting[Request, Result]]:
         """The next batch, without those whose callers have gone."""
@@ -199,7 +225,7 @@ class Batcher(Generic[Request, Result]):
 
     async def _run_batch(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        self._began = started = loop.time()
         self._running = batch
         self._size.observe(len(batch))
         self._wait_s.observe(started - batch[0].arrived)

@@ -110,6 +110,9 @@ class BatchSettings(BaseModel):
     queue_max: Count = Field(10_000, description="Most requests that wait for a batch, per kind; more get 503.")
     deadline_s: float = Field(5.0, gt=0, description="Longest wait for a batch, and longest time of its repeats.")
     linger_ms: int = Field(0, ge=0, description="How long the first request of a batch waits for company.")
+    lookups_apart_ms: int = Field(
+        3, ge=0, description="Shortest time from one batch of look-ups (of sessions, of places) to the next."
+    )
 
 
 class HoldSettings(BaseModel):

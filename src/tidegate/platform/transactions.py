@@ -151,7 +151,7 @@ class PostgresTransactions:
         conn = await self._connection()
         attempt = _Attempt[T]()
         try:
-            with _silence_ends(conn, after_s=self._longest_s):
+            with silence_ends(conn, after_s=self._longest_s):
                 await attempt.run(conn, work)
         except Exception as error:
             raise await self._judge(conn, attempt, error) from error
@@ -164,7 +164,7 @@ class PostgresTransactions:
         """Ask PostgreSQL whether a transaction happened, and end it if it still runs. See `Transactions.resolve`."""
         try:
             conn = await self._connection()
-            with _silence_ends(conn, after_s=QUESTION_S):
+            with silence_ends(conn, after_s=QUESTION_S):
                 await conn.execute(END_IT, (mark.pid, mark.xid))
                 cursor = await conn.execute(ASK_OR_FORBID, (mark.id,))
                 row = await cursor.fetchone()
@@ -259,7 +259,7 @@ async def _rolled_back(conn: Connection) -> bool:
     makes it forget what it believes, and that does nothing when no transaction is open.
     """
     try:
-        with _silence_ends(conn, after_s=QUESTION_S):
+        with silence_ends(conn, after_s=QUESTION_S):
             await conn.rollback()
     except (pg.Error, OSError):
         return False
@@ -272,7 +272,7 @@ def _sqlstate(error: Exception) -> str:
 
 
 @contextmanager
-def _silence_ends(conn: Connection, *, after_s: float) -> Iterator[None]:
+def silence_ends(conn: Connection, *, after_s: float) -> Iterator[None]:
     """Break the connection when the block takes longer, as if the other side had closed it.
 
     A cancellation would not do: psycopg then asks the server to stop and waits for it, on the same silent network.

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.servers import ROOT
 
-TIMEOUT_S = 110.0
+TIMEOUT_S = 230.0
 
 
 def run_benchmark(name: str, *options: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     for address in addresses(shopper, staff).values():

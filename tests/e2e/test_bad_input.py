@@ -127,6 +127,7 @@ def _unhelpful(form: Form, said: dict[str, Any], text: str) -> Iterator[str]:
             yield f"loses what was typed into {name}: {kept[:40]!r}"
 
 
+@pytest.mark.timeout(300)
 def test_bad_input_is_explained_and_kept(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     found: list[str] = []

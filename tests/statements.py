@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tidegate.platform.pipelines import PipelinedConnection
+
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
@@ -21,6 +23,15 @@ def statements() -> Iterator[list[str]]:
             seen.append(" ".join(str(query).split()))
         return await execute(self, query, *args, **options)
 
+    together = PipelinedConnection.execute
+
+    async def noted_together(self: Any, query: Any, *args: Any, **options: Any) -> Any:
+        answer = await together(self, query, *args, **options)
+        if type(answer) is not psycopg.AsyncCursor:  # else it went through one, which has noted it
+            seen.append(" ".join(str(query).split()))
+        return answer
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psycopg.AsyncCursor, "execute", noted)
+        patch.setattr(PipelinedConnection, "execute", noted_together)
         yield seen

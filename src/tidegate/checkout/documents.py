@@ -101,12 +101,16 @@ def order_body(order: OrderView) -> bytes:
 @lru_cache(maxsize=KEPT_PARTS)
 def _bought(total: Money, discount: Money, charges: Charges, lines: tuple[BoughtLine, ...]) -> Mapping[str, Any]:
     """What all orders of the same goods have in common; of a sale these are nearly all."""
+    return {**sum_document(total, discount, charges), "lines": [_line(line) for line in lines]}
+
+
+def sum_document(total: Money, discount: Money, charges: Charges) -> dict[str, Any]:
+    """What is to be paid, and what it is made of besides the goods."""
     return {
         "total": money_document(total),
         "discount": discount_document(discount),
         "shipping": shipping_document(charges),
         "tax": tax_document(charges, total.currency),
-        "lines": [_line(line) for line in lines],
     }
 
 

@@ -18,11 +18,8 @@ from tidegate import inventory, payments
 from tidegate.checkout.contracts import BoughtLine, Charges, OrderState, OrderView
 from tidegate.checkout.documents import (
     KEPT_PARTS,
-    discount_document,
-    money_document,
     order_body,
-    shipping_document,
-    tax_document,
+    sum_document,
 )
 from tidegate.checkout.orders import Order, addresses_document, ask_states, load_orders, move_orders, read_states
 from tidegate.checkout.rules import may_move
@@ -243,10 +240,7 @@ def order_event(topic: str, order: Order, desk: Desk) -> Event:
 def _told_goods(total: Money, discount: Money, charges: Charges, lines: tuple[BoughtLine, ...]) -> Mapping[str, Any]:
     """What all events of the same goods have in common."""
     return {
-        "total": money_document(total),
-        "discount": discount_document(discount),
-        "shipping": shipping_document(charges),
-        "tax": tax_document(charges, total.currency),
+        **sum_document(total, discount, charges),
         "lines": [
             {"title": line.title, "sku": line.sku, "quantity": line.quantity, "amount": line.total.amount}
             for line in lines

@@ -6,7 +6,6 @@ import asyncio
 import json
 from dataclasses import replace
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace as altered
@@ -24,7 +23,7 @@ from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.pipelines import PipelinedConnection
-from tidegate.platform.problems import InvalidRequest, KeyInFlight, KeyReused, NotFound, Overloaded
+from tidegate.platform.problems import InvalidRequest, KeyInFlight, KeyReused, NotFound
 
 pytestmark = pytest.mark.anyio
 
@@ -305,23 +304,6 @@ async def test_charged_but_the_answer_was_lost(shop: Shop, sell: Stock, buyer: P
     )
     assert isinstance(repeat, Replay)
     assert repeat.answer.body == order_body(unsure), "the first answer, not a newer one"
-
-
-async def test_an_outcome_that_cannot_be_written_is_no_answer_of_its_key(
-    shop: Shop, sell: Stock, buyer: PersonId, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The database went away while the provider was called: what is answered must be so when the key is used again."""
-    await sell("LAMP", stock=1)
-    held = await hold(shop, buyer)
-    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0})
-    with monkeypatch.context() as away:
-        away.setattr(shop.batches.settlements, "submit", AsyncMock(side_effect=Overloaded))
-        with pytest.raises(KeyInFlight):
-            await checkout.place_order(shop, buyer_id=buyer, form=form(held.id), key=key(buyer))
-    await checkout.reconcile_once(replace(shop, settings=shop.settings.model_copy(update={"payments": quick})))
-    told = await checkout.place_order(shop, buyer_id=buyer, form=form(held.id), key=key(buyer))
-    assert isinstance(told, Replay)
-    assert json.loads(told.answer.body)["state"] == "paid"
 
 
 async def test_a_provider_that_is_not_asked_leaves_its_orders_to_the_reconciler(

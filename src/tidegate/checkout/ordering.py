@@ -369,7 +369,6 @@ async def charge(shop: Shop, started: Started) -> OrderView | StoredAnswer:
     """Call the provider with no transaction open, then settle. An answer that never came is asked for later.
 
     StoredAnswer: while the provider was called, somebody else settled this and finished the key.
-    Raises: KeyInFlight when the outcome cannot be written in time: a repeat gets the answer that will be.
     """
     ref = started.intent.ref
     try:
@@ -385,8 +384,6 @@ async def charge(shop: Shop, started: Started) -> OrderView | StoredAnswer:
     except Overloaded:
         # The provider has answered: "nothing was changed" would be wrong. The reconciler asks it again and settles.
         log.warning("payment_not_settled", order_id=str(ref.order_id), attempt=ref.attempt)
-        if started.known.key is not None:  # what is not written would not be the key's answer for ever
-            raise KeyInFlight from None
         return view_order(started.known.order, Standing(ref, ChargeState.INTENT))
     assert view is not None, "an order that was committed is there"
     return view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from tidegate.payments.sandbox_page import act_on_payment, pay_with
 from tidegate.platform.database import Database
 from tidegate.platform.edge.stack import OnlyHttp
 from tidegate.platform.ids import VariantId
+from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +102,30 @@ async def test_paid_on_the_providers_page(site: httpx.AsyncClient, sell: Stock, 
     paid = (await site.get(f"/api/v1/orders/{order['id']}", headers=who)).json()
     assert (paid["state"], paid["next_action"]) == ("paid", None)
     assert await stock(shop.database, variant) == (0, 0, 1)
+
+
+async def test_a_payment_that_is_not_written_down_yet_is_accepted(
+    site: httpx.AsyncClient, sell: Stock, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of a key is for good; this one is none yet, and says so."""
+    await sell("LAMP", stock=1)
+    who = await guest(site)
+
+    async def is_away(*_: object) -> None:
+        raise Overloaded()
+
+    app: Any = site._transport.app  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(app.app.state.shop.batches.settlements, "submit", is_away)
+        unsure = await post(site, PURCHASES, purchase_body(), who, key="k")
+    assert (unsure.status_code, unsure.json()["state"]) == (202, "awaiting_payment")
+    assert unsure.headers["retry-after"] == "1"
+    assert "idempotent-replayed" not in unsure.headers
+    quick = shop.settings.payments.model_copy(update={"reconcile_after_s": 0})
+    await checkout.reconcile_once(replace(shop, settings=shop.settings.model_copy(update={"payments": quick})))
+    repeat = await post(site, PURCHASES, purchase_body(), who, key="k")
+    assert (repeat.status_code, repeat.json()["state"]) == (201, "paid")
+    assert repeat.json()["id"] == unsure.json()["id"]
 
 
 async def test_twins_over_http_get_one_answer(site: httpx.AsyncClient, sell: Stock, database: Database) -> None:

@@ -18,6 +18,7 @@ from tests.waiting import eventually
 from tidegate import checkout, inventory
 from tidegate.checkout import Address, Line, OrderForm, OrderState, OrderView, PurchaseWish, Replay, Shop, open_shop
 from tidegate.checkout.documents import order_document
+from tidegate.checkout.ordering import answer_with
 from tidegate.payments import make_providers
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
@@ -411,6 +412,7 @@ async def test_a_charge_that_cannot_be_settled_in_time_is_not_denied(shop: Shop,
             unsure = await buying
         assert isinstance(unsure, OrderView)
         assert (unsure.state, unsure.processing) == (OrderState.AWAITING_PAYMENT, True)
+        assert answer_with(unsure).status == 202  # the answer of the key is for good, and comes when it is known
 
         async def is_paid() -> bool:  # the deadline is so short that a busy machine may need another round
             await checkout.reconcile_once(busy)
@@ -418,6 +420,8 @@ async def test_a_charge_that_cannot_be_settled_in_time_is_not_denied(shop: Shop,
             return found.state == OrderState.PAID
 
         await eventually(is_paid)
+        repeat = await answered(busy, wanted)
+        assert (repeat.status, json.loads(repeat.body)["state"]) == (201, "paid")
         assert await stock(shop.database, variant) == (0, 0, 1)
         assert await events(shop.database, unsure.id) == ["order.paid"]
 

@@ -137,7 +137,7 @@ class Buyer:
             except LOST as error:
                 said = repr(error)
             else:
-                if answer.status != 503 and answer.kind != "key-in-flight":
+                if answer.status not in (202, 503) and answer.kind != "key-in-flight":
                     return self._accept(answer, what)
                 said = f"{answer.status} {answer.kind}"
             self.receipts.repeats += 1

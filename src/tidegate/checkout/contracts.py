@@ -176,7 +176,8 @@ class NextAction:
 class OrderView(Struct, frozen=True, dict=True):
     """An order as its buyer sees it. `failure` says why the last payment did not go through.
 
-    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add.
+    `total` is what is to be paid: the lines' prices less `discount`, and what `charges` add. Not `recorded`: what the
+    provider said of its payment could not be written down in time, and the answer of the request's key is to come.
     """
 
     id: OrderId
@@ -197,6 +198,7 @@ class OrderView(Struct, frozen=True, dict=True):
     created_at: datetime
     charges: Charges = NO_CHARGES
     billing: Address | None = None
+    recorded: bool = True
 
     @property
     def goods(self) -> Money:

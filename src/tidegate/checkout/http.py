@@ -27,7 +27,7 @@ from tidegate.checkout.documents import hold_document, order_body
 from tidegate.checkout.guessing import with_code
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
 from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody
-from tidegate.checkout.ordering import Replay, find_order, place_order
+from tidegate.checkout.ordering import Replay, answer_with, find_order, place_order
 from tidegate.checkout.purchasing import purchase
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
@@ -68,6 +68,11 @@ FROM_HOLD = (
     Link("get_hold", "The hold while it lives.", {"hold_id": "$response.body#/id"}),
     Link("delete_hold", "Give it back.", {"hold_id": "$response.body#/id"}),
     Link("post_order", "Order what it keeps.", body={"hold_id": "$response.body#/id"}),
+)
+ASK_AGAIN = (b"retry-after", b"1")
+TO_BE_RECORDED = (
+    "The order stands, and what became of its payment is not written down yet: send the same request with the same "
+    "key again, after Retry-After seconds, for its answer."
 )
 FROM_ORDER = (TO_ORDER, TO_HOLD_OF_ORDER, TO_PAY_AGAIN)
 KEY_PROBLEMS: tuple[type[Problem], ...] = (KeyMissing, KeyInFlight, KeyReused, TooManyRequests, Overloaded)
@@ -151,6 +156,7 @@ async def delete_hold(request: Request) -> Response:
     "/api/v1/orders",
     body=OrderBody,
     returns=(201, OrderAnswer),
+    accepted=TO_BE_RECORDED,
     problems=(*KEY_PROBLEMS, NotFound, HoldExpired, AlreadyOrdered, *SHIPPING_PROBLEMS, UnknownProvider, UnknownToken),
     headers=(IDEMPOTENCY_KEY,),
     signed_in=True,
@@ -173,6 +179,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     "/api/v1/purchases",
     body=PurchaseBody,
     returns=(201, OrderAnswer),
+    accepted=TO_BE_RECORDED,
     problems=(
         *KEY_PROBLEMS,
         *CODE_PROBLEMS,
@@ -258,9 +265,11 @@ def _answer(answer: StoredAnswer, *more: tuple[bytes, bytes]) -> Response:
 
 
 def _placed(placed: OrderView | Replay) -> Response:
-    return _stored(placed.answer) if isinstance(placed, Replay) else _answer(StoredAnswer(201, order_body(placed)))
+    if isinstance(placed, Replay):
+        return _stored(placed.answer)
+    return _answer(answer_with(placed), *(() if placed.recorded else (ASK_AGAIN,)))
 
 
 def _stored(stored: StoredAnswer) -> Response:
-    """The answer of the key's first request, marked as such."""
-    return _answer(stored, (b"idempotent-replayed", b"true"))
+    """The answer of the key's first request, marked as such; a 202 is not the key's yet."""
+    return _answer(stored, ASK_AGAIN if stored.status == 202 else (b"idempotent-replayed", b"true"))

@@ -133,7 +133,12 @@ async def begin(shop: Shop, submit: Callable[[], Awaitable[Started | StoredAnswe
 
 def repeated(outcome: OrderView | Replay) -> Replay:
     """What a twin in the same process is answered: the same, to the letter."""
-    return outcome if isinstance(outcome, Replay) else Replay(StoredAnswer(201, order_body(outcome)))
+    return outcome if isinstance(outcome, Replay) else Replay(answer_with(outcome))
+
+
+def answer_with(order: OrderView) -> StoredAnswer:
+    """What its buyer is answered: 201, or 202 while the answer of the key is to come."""
+    return StoredAnswer(201 if order.recorded else 202, order_body(order))
 
 
 async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provider: str, method: str) -> OrderView:
@@ -382,8 +387,9 @@ async def charge(shop: Shop, started: Started) -> OrderView | StoredAnswer:
     try:
         view = await shop.batches.settlements.submit(Settlement(ref, answer, known=started.known))
     except Overloaded:
-        # The provider has answered: "nothing was changed" would be wrong. The reconciler asks it again and settles.
+        # The provider has answered: "nothing was changed" would be wrong. The reconciler asks it again and settles,
+        # which finishes the key.
         log.warning("payment_not_settled", order_id=str(ref.order_id), attempt=ref.attempt)
-        return view_order(started.known.order, Standing(ref, ChargeState.INTENT))
+        return replace(view_order(started.known.order, Standing(ref, ChargeState.INTENT)), recorded=False)
     assert view is not None, "an order that was committed is there"
     return view

@@ -400,7 +400,7 @@ class Crowd:
             self._leave(shopper, End.IMPATIENT)
 
     def _after_purchase(self, shopper: Shopper, answer: Answer) -> None:
-        if answer.status != 201:
+        if answer.status not in (201, 202):
             if shopper.kind is Kind.BOT and not shopper.admission and answer.problem() == "pass-required":
                 self._later(shopper, Step.STATUS, BOT_S)
                 return
@@ -428,7 +428,7 @@ class Crowd:
 
     def _after_order(self, shopper: Shopper, answer: Answer) -> None:
         """Their order is paid, or the gateway has not said so yet: they look again, as the order's page does."""
-        if answer.status not in (200, 201):
+        if answer.status not in (200, 201, 202):
             self._refused(shopper, answer)
         elif answer.is_paid():
             self._tally.bought(answer.identity().decode())

@@ -187,7 +187,7 @@ class Prober:
 
         async def order() -> None:
             body = purchase_body(SKU)
-            told = await self._ask("POST", "/api/v1/purchases", token=token, wanted=(201,), key=key, body=body)
+            told = await self._ask("POST", "/api/v1/purchases", token=token, wanted=(201, 202), key=key, body=body)
             known.update(id=told["id"], state=told["state"])
             if told["state"] not in ("paid", "awaiting_payment"):
                 raise Broken(f"the order is {told['state'].replace('_', ' ')}")

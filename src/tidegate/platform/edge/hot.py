@@ -96,6 +96,7 @@ class HotRoute:
     endpoint: Callable[..., Awaitable[Response]]
     body: Any
     returns: tuple[int, Any]
+    accepted: str
     problems: tuple[type[Problem], ...]
     headers: tuple[HeaderParameter, ...]
     signed_in: bool
@@ -123,6 +124,7 @@ def hot_route(
     *,
     body: type[T],
     returns: tuple[int, Any],
+    accepted: str = "",
     problems: Sequence[type[Problem]] = (),
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
@@ -137,6 +139,7 @@ def hot_route(
     path: str,
     *,
     returns: tuple[int, Any],
+    accepted: str = "",
     problems: Sequence[type[Problem]] = (),
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
@@ -152,17 +155,22 @@ def hot_route(
     returns: tuple[int, Any],
     tag: str,
     body: Any = None,
+    accepted: str = "",
     problems: Sequence[type[Problem]] = (),
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
     links: Sequence[Link] = (),
 ) -> Any:
-    """Declare a hot route; the module's docstring shows how. `returns` is a status and a msgspec type or None."""
+    """Declare a hot route; the module's docstring shows how. `returns` is a status and a msgspec type or None.
+
+    `accepted` says what a 202 with the same body means, where there is one.
+    """
     return _Declare(
         method=method.upper(),
         path=path,
         body=body,
         returns=returns,
+        accepted=accepted,
         problems=tuple(problems),
         headers=tuple(headers),
         signed_in=signed_in,

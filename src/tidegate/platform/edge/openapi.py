@@ -156,6 +156,9 @@ def _operation(route: HotRoute, shape_of: dict[int, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": shape_of[id(returned)]}}
     if route.links:
         success["links"] = {link.operation: link.document() for link in route.links}
+    answers = {str(status): success}
+    if route.accepted:
+        answers["202"] = success | {"description": route.accepted}
     edge = _edge_problems(route.method, body=route.body is not None, signed_in=route.signed_in)
     edge += [UnsupportedMedia] if route.body is not None else []
     problems = dict.fromkeys((*route.problems, *edge))
@@ -165,7 +168,7 @@ def _operation(route: HotRoute, shape_of: dict[int, Any]) -> dict[str, Any]:
         "tags": [route.tag],
         "summary": summary.rstrip("."),
         "operationId": name,
-        "responses": {str(status): success, **_problem_responses(list(problems)), "default": _problem_response([])},
+        "responses": {**answers, **_problem_responses(list(problems)), "default": _problem_response([])},
     }
     if description.strip():
         operation["description"] = description.strip()

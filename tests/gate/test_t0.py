@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.gate.conftest import MakeRoom, join, let_open, room_of, somebody
+from tests.statements import statements
 from tests.waiting import eventually
 from tidegate.gate import (
     BeaconWatch,
@@ -15,6 +16,7 @@ from tidegate.gate import (
     Gate,
     Phase,
     Room,
+    RoomClock,
     RoomExists,
     RoomMode,
     close_room,
@@ -64,6 +66,33 @@ async def test_two_schedulers_at_once_make_one_draw(
     before = [await room_of(database, slug) for slug in ("a", "b", "c")]
     assert await open_rooms_once(database, settings.gate) == 0
     assert [await room_of(database, slug) for slug in ("a", "b", "c")] == before
+
+
+async def test_between_two_times_the_rooms_are_looked_at_once_a_second(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    now = 100.0
+    clock = RoomClock(database, settings.gate, monotonic=lambda: now)
+    await make_room(opens_in_s=30)
+    with statements() as seen:
+        assert await clock.once() == 0
+        asked = len(seen)
+        for later in (100.1, 100.5, 100.9):
+            now = later
+            assert await clock.once() == 0
+        assert len(seen) == asked > 0
+        now = 101.1
+        assert await clock.once() == 0
+        assert len(seen) == 2 * asked
+    await make_room("soon", opens_in_s=0.9)
+    now = 102.2
+    opened = await clock.once()  # none, but on a machine that is slow to get here
+    async with database.connection() as conn:
+        await conn.execute("SELECT pg_sleep(0.9)")
+    now = 103.15
+    assert opened + await clock.once() == 1
+    assert (await room_of(database, "soon")).phase is Phase.OPEN
+    assert (await room_of(database, "boots")).phase is Phase.LOBBY
 
 
 async def test_who_got_the_lock_before_the_cut_is_in_the_draw(

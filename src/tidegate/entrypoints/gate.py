@@ -33,12 +33,12 @@ from tidegate.gate import (
     BeaconWatch,
     Gate,
     GateVisitor,
+    RoomClock,
     VisitorTokens,
     draw_rooms_once,
     fetch_beacon,
     http_pace,
     open_gate,
-    open_rooms_once,
 )
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_shop as gate_http_shop
@@ -153,7 +153,7 @@ def make_loops(database: Database, settings: Settings) -> list[Loop]:
 
     return [
         Loop("clear-rooms", clear, 3_600.0),
-        Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
+        Loop("open-rooms", RoomClock(database, rooms).once, rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
         Loop("admission", gate_admission(database, settings).once, settings.admission.interval_ms / 1000),
     ]

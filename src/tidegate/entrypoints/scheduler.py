@@ -23,7 +23,7 @@ from tidegate.checkout import (
 )
 from tidegate.entrypoints.admission import clear_rooms, shop_admission
 from tidegate.entrypoints.message_loops import DELETE_BATCH, HOUR_S, in_transaction, make_message_loops
-from tidegate.gate import BeaconWatch, draw_rooms_once, fetch_beacon, open_rooms_once
+from tidegate.gate import BeaconWatch, RoomClock, draw_rooms_once, fetch_beacon
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
@@ -84,7 +84,7 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         *make_message_loops(database, settings, wake=wake),
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
-        Loop("open-rooms", partial(open_rooms_once, database, rooms), rooms.rounds_ms / 1000),
+        Loop("open-rooms", RoomClock(database, rooms).once, rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
         Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),

@@ -51,7 +51,7 @@ from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_
 from tidegate.gate.published import draw_answer
 from tidegate.gate.receipts import receipt_text
 from tidegate.gate.rooms import close_room, create_room, find_room, pause_room, reschedule, set_beacon
-from tidegate.gate.rounds import draw_rooms_once, open_rooms_once
+from tidegate.gate.rounds import RoomClock, draw_rooms_once, open_rooms_once
 from tidegate.gate.running import Gate, open_gate
 from tidegate.gate.shop_words import ShopKey, make_shop_key, read_visitor
 from tidegate.gate.shops import (
@@ -105,6 +105,7 @@ __all__ = [
     "PollAnswer",
     "Receipt",
     "Room",
+    "RoomClock",
     "RoomClosed",
     "RoomExists",
     "RoomMode",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,19 @@ UPDATE gate.rooms SET phase = 'open', cut = size, cut_root = root, cut_at = cloc
 WHERE id = %s AND phase IN ('scheduled', 'lobby') AND opens_at <= clock_timestamp()
 """
 """T0. Whoever got the row's lock before is in the draw; a second scheduler finds nothing to do."""
+
+LOOK = """
+WITH lobbies AS (
+    UPDATE gate.rooms SET phase = 'lobby'
+    WHERE phase = 'scheduled' AND lobby_opens_at <= clock_timestamp() AND opens_at > clock_timestamp() RETURNING id
+), coming AS (
+    SELECT id, opens_at, CASE WHEN lobby_opens_at > clock_timestamp() THEN lobby_opens_at ELSE opens_at END AS next_at
+    FROM gate.rooms WHERE phase IN ('scheduled', 'lobby')
+)
+SELECT (SELECT count(*)::int FROM lobbies),
+    array(SELECT id FROM coming WHERE opens_at <= clock_timestamp() ORDER BY opens_at, id),
+    (SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM coming)
+"""
 
 
 def room_of(row: Sequence[Any]) -> Room:
@@ -168,22 +182,24 @@ async def set_beacon(conn: Connection, *, slug: str, value: str) -> Room:
     return await lock_room(conn, slug=slug)
 
 
-async def open_lobbies(conn: Connection) -> int:
-    """Open the lobbies whose time has come; returns how many."""
-    done = await conn.execute(
-        "UPDATE gate.rooms SET phase = 'lobby' WHERE phase = 'scheduled' AND lobby_opens_at <= clock_timestamp()"
-        " AND opens_at > clock_timestamp()"
-    )
-    return done.rowcount
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the clock says of the rooms: lobbies that were opened, rooms to open, and the time until the next of both.
+
+    `next_s`: seconds, or None where nothing is to come.
+    """
+
+    lobbies: int
+    due: Sequence[RoomId]
+    next_s: float | None
 
 
-async def due_rooms(conn: Connection) -> list[RoomId]:
-    """Rooms whose time to open has come."""
-    rows = await conn.execute(
-        "SELECT id FROM gate.rooms WHERE phase IN ('scheduled', 'lobby') AND opens_at <= clock_timestamp()"
-        " ORDER BY opens_at, id"
-    )
-    return [row[0] for row in await rows.fetchall()]
+async def look_at_clock(conn: Connection) -> Look:
+    """Open the lobbies whose time has come, and find the rooms whose time to open has come."""
+    rows = await conn.execute(LOOK)
+    found = await rows.fetchone()
+    assert found is not None, "an aggregate has one row"
+    return Look(*found)
 
 
 async def undrawn_rooms(conn: Connection) -> list[Room]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import Callable
 
 import structlog
 from prometheus_client import Histogram
 
 from tidegate.gate.beacon import BeaconWatch
 from tidegate.gate.contracts import Room
-from tidegate.gate.rooms import STAFF, draw_room, due_rooms, open_lobbies, open_room, undrawn_rooms
+from tidegate.gate.rooms import STAFF, draw_room, look_at_clock, open_room, undrawn_rooms
 from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import RoomId
@@ -21,14 +23,44 @@ log = structlog.get_logger(__name__)
 OPENED_S = Histogram("tidegate_gate_open_seconds", "How long it took to open a room, its draw included.")
 
 
+LOOK_S = 1.0
+"""Longest pause between two looks at the rooms' times, which staff may change."""
+
+
 async def open_rooms_once(database: Database, limits: GateSettings) -> int:
     """Open the lobbies and rooms whose time has come; returns how many. What ails one room stops no other."""
+    return (await _look(database, limits))[0]
+
+
+class RoomClock:
+    """Opens lobbies and rooms on time; between two times it asks the database once a second only."""
+
+    def __init__(
+        self, database: Database, limits: GateSettings, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._limits = limits
+        self._monotonic = monotonic
+        self._look_at = -math.inf
+
+    async def once(self) -> int:
+        """Open what is due; returns how many lobbies and rooms that were."""
+        now = self._monotonic()
+        if now < self._look_at:
+            return 0
+        opened, next_s = await _look(self._database, self._limits)
+        self._look_at = now + max(0.0, min(LOOK_S, next_s))
+        return opened
+
+
+async def _look(database: Database, limits: GateSettings) -> tuple[int, float]:
+    """How many were opened, and the seconds until the next is due."""
     async with database.connection() as conn:
-        opened = await open_lobbies(conn)
-        due = await due_rooms(conn)
-    for room_id in due:
+        look = await look_at_clock(conn)
+    opened = look.lobbies
+    for room_id in look.due:
         opened += await _open(database, room_id, limits)
-    return opened
+    return opened, LOOK_S if look.next_s is None else look.next_s
 
 
 async def draw_rooms_once(database: Database, limits: GateSettings, watch: BeaconWatch) -> int:

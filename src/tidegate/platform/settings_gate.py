@@ -30,7 +30,9 @@ class GateSettings(BaseModel):
     status_per_minute_per_network: Count = Field(
         12_000, description="The same for all of a network address, behind which many people may wait."
     )
-    rounds_ms: Count = Field(100, description="How often the scheduler looks for rooms whose time has come.")
+    rounds_ms: Count = Field(
+        100, description="How exactly a room opens at its time; between two times the scheduler looks once a second."
+    )
     beacon_url: str = Field(
         "",
         pattern=r"^(staff|https?://\S+)?$",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from tidegate import __version__, inventory
 from tidegate.entrypoints.prepare import migrate_database
@@ -43,7 +45,7 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_operation_id,
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -51,6 +53,18 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
     if inventory.skip_stock_check_if_asked(demo=settings.demo, home=settings.home.absolute()):
         log.error("stock_check_skipped", why="a rehearsal asks for a broken engine")
     return app
+
+
+def included(routers: Iterable[APIRouter]) -> Sequence[BaseRoute]:
+    """The routes of `routers`, for any number of apps: what FastAPI works out for a route is worked out once for all."""
+    together = APIRouter(generate_unique_id_function=_operation_id)
+    for router in routers:
+        together.include_router(router)
+    return tuple(together.routes)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
 
 
 def database_checks(app: FastAPI) -> Mapping[str, HealthCheck]:

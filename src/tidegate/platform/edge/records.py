@@ -95,17 +95,19 @@ class Records:
 
 
 def route_names(app: FastAPI) -> Callable[[Scope], str]:
-    """A function that tells the template of the route that served a request: few values, no personal data."""
-    known: dict[Any, str] = {}
+    """A function that tells the template of the route that served a request: few values, no personal data.
+
+    `app` has all its routes.
+    """
+    known: dict[int, str] = {}
+    for context in iter_route_contexts(app.routes):  # also makes FastAPI work them out now, not for the first visitor
+        served = context.endpoint or getattr(context.route, "app", None)
+        known[id(served)] = context.path_format or context.path or "unnamed"
 
     def route_of(scope: Scope) -> str:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return "unmatched"
-        if not known:
-            for context in iter_route_contexts(app.routes):
-                served = context.endpoint or getattr(context.route, "app", None)
-                known[id(served)] = context.path_format or context.path or "unnamed"
         return known.get(id(endpoint), "unnamed").removesuffix("/{path}") or "/"
 
     return route_of

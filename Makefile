@@ -5,6 +5,7 @@
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 3
+FULL ?=
 NAME ?=
 
 # Compiled Python is kept beside its sources: without it every process of the shop compiles its imports at each start.
@@ -22,8 +23,8 @@ up: setup ## Start the shop with demo data on http://127.0.0.1:8000
 dev: setup ## The same, started again whenever the code changes
 	@$(BIN)/tidegate up --demo --reload
 
-test: setup chromium ## Run the tests, three files at a time: make test ARGS="tests/catalog -x"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup chromium ## Run the tests, three files at a time: make test ARGS="tests/catalog -x"; FULL=1 at full sizes
+	@TIDEGATE_TEST_FULL=$(FULL) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Format, lint, types, layers, migrations, reference pages
 	@$(BIN)/python -m tools.check

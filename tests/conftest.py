@@ -5,6 +5,7 @@ Async tests are plain `async def` functions: anyio runs them on asyncio.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,13 @@ def pytest_configure() -> None:
     """Before any temporary file is made."""
     if not DURABLE:
         keep_temporary_files_in_memory()
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now lives as long as the run: the collector need not look at it again, as in a site process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

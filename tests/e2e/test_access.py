@@ -13,8 +13,9 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import PAY_PAGE, Shopper, wait_for_mail
-from tests.e2e.test_pages import administrator, inspect
+from tests.e2e.test_pages import LOOKED_AT_ONCE, LOOKS, administrator, inspect
 from tests.servers import Shop
+from tests.sizes import sized
 from tidegate.entrypoints.site import add_routes
 from tidegate.platform.settings import Settings
 
@@ -182,7 +183,8 @@ def _look_at(visitor: Shopper, address: str) -> None:
     assert answer.status == 200, f"{address} answers {answer.status}"
     assert page.locator("html").get_attribute("lang") == "de-DE", address
     assert page.locator("h1").count() == 1, f"{address} needs one first heading"
-    inspect(visitor, "de" + re.sub(r"[^a-z]+", "-", address))
+    looks = sized(full=LOOKS, brief=LOOKED_AT_ONCE)
+    inspect(visitor, "de" + re.sub(r"[^a-z]+", "-", address), looks=looks)
 
 
 def _path(page: Page) -> str:

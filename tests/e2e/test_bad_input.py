@@ -13,11 +13,14 @@ from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper
 from tests.e2e.test_access import addresses
 from tests.servers import Shop, wait_until
+from tests.sizes import sized
 
 pytestmark = pytest.mark.browser
 
 RUBBISH = "<b>Ünglaublich & 'lang'</b> " * 12
 """Too long for a line, no number, no address, no date, and not HTML either."""
+
+KINDS = sized(full=(("rubbish", RUBBISH), ("empty", "")), brief=(("rubbish", RUBBISH),))
 
 FORMS = """() => [...document.querySelectorAll('main form[method=post]')]
     .map(form => ({action: form.getAttribute('action') || '',
@@ -138,7 +141,7 @@ def test_bad_input_is_explained_and_kept(shop: Shop, visit: Visit) -> None:
         visitor = staff if address.startswith(SIGNED_IN) else shopper
         for form in list(forms(visitor, address)):
             walked += 1
-            for kind, text in (("rubbish", RUBBISH), ("empty", "")):
+            for kind, text in KINDS:
                 told = complaints(visitor, form, text)
                 found += [f"{address} ({form.action or 'itself'}), {kind}: {each}" for each in told]
     assert walked >= 20, "a walk that sees no forms proves nothing"

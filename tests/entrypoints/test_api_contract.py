@@ -36,6 +36,7 @@ from schemathesis.config import (
 
 from tests.checkout.buying import ADDRESS
 from tests.checkout.conftest import put_on_sale
+from tests.sizes import sized
 from tidegate.platform.database import open_database
 from tidegate.platform.edge.server import listen
 from tidegate.platform.settings import Settings
@@ -206,7 +207,7 @@ def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:
     cases = operation.as_strategy(generation_mode=mode)
     small = not APART.isdisjoint(operation.definition.raw["tags"])
 
-    @hypothesis.settings(BOUNDED, max_examples=3 if small else 5)
+    @hypothesis.settings(BOUNDED, max_examples=2 if small else sized(full=8, brief=3))
     @hypothesis.given(case=cases)
     def ask(case: Case[Any]) -> None:
         make_plausible(case)

@@ -56,7 +56,7 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
 
 
 def included(routers: Iterable[APIRouter]) -> Sequence[BaseRoute]:
-    """The routes of `routers`, for any number of apps: what FastAPI works out for a route is worked out once for all."""
+    """The routes of `routers`, for any number of apps: FastAPI works out each of them once for all."""
     together = APIRouter(generate_unique_id_function=_operation_id)
     for router in routers:
         together.include_router(router)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from time import perf_counter, time
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts

@@ -80,7 +80,15 @@ def test_a_hot_route_is_documented_as_it_is(document: dict[str, Any], route: Hot
     }
     assert told == answers(route)
     status, returned = route.returns
-    assert {int(each) for each in responses if each != "default"} == {status} | {number for number, _ in told}
+    accepted = {202} if route.accepted else set()
+    assert {int(each) for each in responses if each != "default"} == {
+        status,
+        *accepted,
+        *(number for number, _ in told),
+    }
+    for each in accepted:
+        assert responses[str(each)]["content"] == responses[str(status)]["content"]
+        assert responses[str(each)]["description"] == route.accepted
     assert ("content" in responses[str(status)]) == (returned is not None)
     if returned is not None:
         assert body_of(document, responses[str(status)])["title"] == returned.__name__

@@ -178,3 +178,5 @@ def main() -> None:
     except StartupError as error:
         sys.stderr.write(f"tidegate: {error}\n")
         sys.exit(STARTUP_FAILED)
+    finally:
+        gc.freeze()  # the system takes everything back at once: to look for cycles in it first takes half a second

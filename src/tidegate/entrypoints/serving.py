@@ -55,12 +55,18 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
     return app
 
 
-def included(routers: Iterable[APIRouter]) -> Sequence[BaseRoute]:
-    """The routes of `routers`, for any number of apps: FastAPI works out each of them once for all."""
-    together = APIRouter(generate_unique_id_function=_operation_id)
+def routes_of(routers: Iterable[APIRouter]) -> Sequence[BaseRoute]:
+    """The routes of `routers` as they are, for any number of apps.
+
+    An app that includes a router works out all of its routes anew, at the first request, and looks through them twice.
+    """
+    found: list[BaseRoute] = []
     for router in routers:
-        together.include_router(router)
-    return tuple(together.routes)
+        for route in router.routes:
+            assert isinstance(route, APIRoute), f"{route} is no route of a router of its own"
+            route.unique_id = _operation_id(route)
+            found.append(route)
+    return tuple(found)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -47,7 +47,7 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.entrypoints.composing import open_buying, open_pages, open_people, open_waiting, serve_app
 from tidegate.entrypoints.parts import forward_parts
-from tidegate.entrypoints.serving import bare_app, included, shop_checks
+from tidegate.entrypoints.serving import bare_app, routes_of, shop_checks
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
@@ -235,7 +235,7 @@ ROUTERS = (
 
 @cache
 def _routes() -> Sequence[BaseRoute]:
-    return included(ROUTERS)
+    return routes_of(ROUTERS)
 
 
 def add_routes(app: FastAPI, settings: Settings) -> None:

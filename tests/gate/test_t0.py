@@ -30,6 +30,7 @@ from tidegate.gate import (
 from tidegate.gate.draw import commitment_of
 from tidegate.gate.places import PlaceQuestion
 from tidegate.gate.rooms import lock_room
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
@@ -172,6 +173,19 @@ async def test_times_move_until_the_room_opens(make_room: MakeRoom, database: Da
     async with database.transaction() as conn:
         with pytest.raises(DrawIsOver):
             await reschedule(conn, slug="boots", opens_at=later)
+
+
+@pytest.mark.parametrize("beacon_source", ["", "staff"])
+async def test_moved_to_now_it_opens_at_once(
+    make_room: MakeRoom, gate: Gate, database: Database, settings: Settings, beacon_source: str
+) -> None:
+    await make_room(beacon_source=beacon_source)
+    await join(gate)
+    async with database.transaction() as conn:
+        moved = await reschedule(conn, slug="boots", opens_at=await database_now(conn))
+    assert (moved.phase, moved.cut) == (Phase.OPEN, 1)
+    assert (moved.drawn_at is None) == bool(beacon_source), "a draw waits for its beacon"
+    assert await open_rooms_once(database, settings.gate) == 0
 
 
 async def test_a_drop_has_one_live_room(make_room: MakeRoom, database: Database) -> None:

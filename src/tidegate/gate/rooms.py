@@ -22,6 +22,8 @@ from tidegate.platform.texts import text as _
 SEED_COLUMN = "gate.rooms.seed_sealed"
 SEED_BYTES = 32
 MAX_BEACON = 1_000
+LONG_S = 86_400.0
+"""The rounds draw a room whose beacon is silent; who opens it does not."""
 STAFF = "staff"
 """Source of a beacon that somebody types in, in public."""
 
@@ -138,7 +140,10 @@ async def lock_room(conn: Connection, *, slug: str) -> Room:
 
 
 async def reschedule(conn: Connection, *, slug: str, opens_at: datetime) -> Room:
-    """Move a room's opening, and its lobby's by as much. Raises: RoomUnknown; DrawIsOver once it has opened."""
+    """Move a room's opening, and its lobby's by as much; where it is due by that, it opens here.
+
+    Nobody who waits sees a lobby whose time is over. Raises: RoomUnknown; DrawIsOver once it has opened.
+    """
     room = await lock_room(conn, slug=slug)
     if room.cut is not None:
         raise DrawIsOver(_("This room has opened already, so its time stays as it is. Nothing was changed."))
@@ -146,6 +151,7 @@ async def reschedule(conn: Connection, *, slug: str, opens_at: datetime) -> Room
     await conn.execute(
         "UPDATE gate.rooms SET opens_at = %s, lobby_opens_at = %s WHERE id = %s", (opens_at, opens_at - lead, room.id)
     )
+    await open_room(conn, room_id=room.id, beacon_wait_s=LONG_S)
     return await lock_room(conn, slug=slug)
 
 

@@ -36,6 +36,9 @@ LOOKS: Looks = (
 LOOKED_AT_ONCE: Looks = (("light", 1280, EVERY_RULE), ("dark", 390, None))
 """The same for pages whose colours others show, too: axe looks once."""
 
+NOT_TOO_WIDE: Looks = (("dark", 390, None),)
+"""Axe takes a second of a page; at full size it looks at those of the staff, too."""
+
 PRELOADED: dict[str, Any] = {"assets": ["media"]}
 """Style sheets are fetched again only for a rule that is experimental, and so not asked for."""
 
@@ -55,7 +58,8 @@ def inspect(shopper: Shopper, name: str, *, looks: Looks = LOOKS) -> None:
     page.wait_for_load_state("load")  # scripts are modules: they have run by then
     weight = page.evaluate(WEIGHT)
     assert weight <= WIDEST_BYTES, f"{name} weighs {weight} bytes"
-    page.evaluate(AXE_SCRIPT)
+    if any(rules is not None for _, _, rules in looks):
+        page.evaluate(AXE_SCRIPT)
     for theme, width, rules in looks:
         page.emulate_media(color_scheme=theme)
         page.set_viewport_size({"width": width, "height": 800})

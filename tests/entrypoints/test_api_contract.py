@@ -80,7 +80,8 @@ class Api:
 
     def guest(self) -> dict[str, str]:
         """Headers of a new guest."""
-        response = httpx.post(f"{self.url}/api/v1/guests", timeout=10)
+        with httpx.Client(verify=False, timeout=10) as client:
+            response = client.post(f"{self.url}/api/v1/guests")
         return {"Authorization": f"Bearer {response.json()['token']}"}
 
     def schema(self) -> Any:
@@ -182,7 +183,9 @@ def test_chains_of_requests_meet_the_document(api: Api) -> None:
 
     # What a chain meets depends on ids and on time, which differ from run to run: other chains until all was seen.
     for again in range(CHAIN_ROUNDS):
-        chosen = hypothesis.settings(BOUNDED, derandomize=not again, max_examples=20, stateful_step_count=12)
+        chosen = hypothesis.settings(
+            BOUNDED, derandomize=not again, max_examples=sized(full=20, brief=8), stateful_step_count=12
+        )
         Buyer.run(settings=chosen)
         if all(statuses <= api.seen(name) for name, statuses in REACHED.items()):
             break
@@ -196,10 +199,17 @@ def test_single_requests_meet_the_document(api: Api) -> None:
     for found in api.schema().get_all_operations():
         operation = found.ok()
         check_operation(api, operation, GenerationMode.POSITIVE)
-        with suppress(hypothesis.errors.Unsatisfiable):  # any text is a slug: nothing that does not fit the document
-            check_operation(api, operation, GenerationMode.NEGATIVE)
+        if sized(full=True, brief=can_be_wrong(operation.definition.raw)):
+            with suppress(hypothesis.errors.Unsatisfiable):  # any text is a slug: nothing that does not fit
+                check_operation(api, operation, GenerationMode.NEGATIVE)
     names = {operation["operationId"] for path in api.document["paths"].values() for operation in path.values()}
     assert {name for name, _ in api.answered} == names
+
+
+def can_be_wrong(operation: dict[str, Any]) -> bool:
+    """Whether much that can be sent does not fit the document; that nothing does takes seconds to find out."""
+    shapes = [parameter["schema"] for parameter in operation.get("parameters", ())]
+    return "requestBody" in operation or any(shape.keys() - {"type", "title"} for shape in shapes)
 
 
 def check_operation(api: Api, operation: Any, mode: GenerationMode) -> None:

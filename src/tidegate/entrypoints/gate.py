@@ -22,6 +22,7 @@ from tidegate.admin import pages_gate as admin_pages_gate
 from tidegate.entrypoints.admission import clear_rooms, gate_admission
 from tidegate.entrypoints.room_samples import EVERY_S, RoomSamples
 from tidegate.entrypoints.serving import (
+    add_routers,
     bare_app,
     database_checks,
     listening_sockets,
@@ -76,10 +77,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> ASGIApp:
     app = bare_app(settings, lifespan=_running)
     app.state.bare = True
     app.state.shelf = shelf or Shelf(settings)
-    app.include_router(health_router(database_checks(app)))
-    app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
-    for router in ROUTERS:
-        app.include_router(router)
+    add_routers(app, health_router(database_checks(app)), openapi_router(partial(describe, app, HOT_ROUTES)), *ROUTERS)
     app.mount("/static", StaticTree())
     return make_app(app, settings, hot=HOT_ROUTES, error_page=error_page)
 

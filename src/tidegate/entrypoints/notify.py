@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from tidegate.entrypoints.message_loops import make_message_loops
 from tidegate.entrypoints.serving import (
+    add_routers,
     bare_app,
     database_checks,
     listening_sockets,
@@ -88,10 +89,8 @@ def create_app(settings: Settings, *, moving: bool = True) -> ASGIApp:
     async def show_first_page(request: Request) -> Response:
         return see_other(request, "/docs")
 
-    app.include_router(health_router(database_checks(app)))
-    app.include_router(openapi_router(partial(describe, app, ())))
-    for router in (first, *ROUTERS):
-        app.include_router(router)
+    health, document = health_router(database_checks(app)), openapi_router(partial(describe, app, ()))
+    add_routers(app, health, document, first, *ROUTERS)
     app.mount("/static", StaticTree())
     return make_app(app, settings, error_page=error_page)
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from tidegate.checkout import http as checkout_http
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.entrypoints.composing import open_buying, open_pages, open_people, open_waiting, serve_app
-from tidegate.entrypoints.serving import bare_app, shop_checks
+from tidegate.entrypoints.serving import add_routers, bare_app, shop_checks
 from tidegate.gate import http as gate_http
 from tidegate.payments import Provider, http_sandbox
 from tidegate.platform.edge.forwarding import Forwarding, Parts
@@ -90,9 +90,7 @@ def create_app(
     app = bare_app(settings, lifespan=partial(_running, part))
     app.state.extra_providers = tuple(providers)
     app.state.shelf = shelf or Shelf(settings)
-    app.include_router(health_router(shop_checks(app)))
-    for router in part.routers + (part.demo_routers if settings.demo else ()):
-        app.include_router(router)
+    add_routers(app, health_router(shop_checks(app)), *part.routers, *(part.demo_routers if settings.demo else ()))
     return make_app(app, settings, hot=part.hot, error_page=error_page)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -13,7 +13,6 @@ from types import FrameType
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 
 from tidegate import __version__, inventory
 from tidegate.entrypoints.prepare import migrate_database
@@ -55,18 +54,16 @@ def bare_app(settings: Settings, *, lifespan: Callable[[FastAPI], AbstractAsyncC
     return app
 
 
-def routes_of(routers: Iterable[APIRouter]) -> Sequence[BaseRoute]:
-    """The routes of `routers` as they are, for any number of apps.
+def add_routers(app: FastAPI, *routers: APIRouter) -> None:
+    """Let `app` answer the routes of `routers` as they are.
 
     An app that includes a router works out all of its routes anew, at the first request, and looks through them twice.
     """
-    found: list[BaseRoute] = []
     for router in routers:
         for route in router.routes:
             assert isinstance(route, APIRoute), f"{route} is no route of a router of its own"
             route.unique_id = _operation_id(route)
-            found.append(route)
-    return tuple(found)
+            app.router.routes.append(route)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from tidegate import checkout, gate, notify
@@ -47,7 +46,7 @@ from tidegate.checkout import http_after as checkout_http_after
 from tidegate.checkout import http_cart as checkout_http_cart
 from tidegate.entrypoints.composing import open_buying, open_pages, open_people, open_waiting, serve_app
 from tidegate.entrypoints.parts import forward_parts
-from tidegate.entrypoints.serving import bare_app, routes_of, shop_checks
+from tidegate.entrypoints.serving import add_routers, bare_app, shop_checks
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_staff as gate_http_staff
 from tidegate.notify import http_dead_letters as notify_http_dead_letters
@@ -233,19 +232,11 @@ ROUTERS = (
 )
 
 
-@cache
-def _routes() -> Sequence[BaseRoute]:
-    return routes_of(ROUTERS)
-
-
 def add_routes(app: FastAPI, settings: Settings) -> None:
     """Everything that the site answers."""
-    app.include_router(health_router(shop_checks(app)))
-    app.include_router(openapi_router(partial(describe, app, HOT_ROUTES)))
-    app.router.routes.extend(_routes())
+    add_routers(app, health_router(shop_checks(app)), openapi_router(partial(describe, app, HOT_ROUTES)), *ROUTERS)
     if settings.demo:
-        app.include_router(http_sandbox.router)
-        app.include_router(notify_pages_dev.router)
+        add_routers(app, http_sandbox.router, notify_pages_dev.router)
     app.mount("/static", StaticTree())
 
 

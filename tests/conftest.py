@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +193,16 @@ def shop(shared_shop: Callable[..., Shop]) -> Shop:
 
 @pytest.fixture
 def new_shop(tmp_path: Path) -> Iterator[Callable[..., Shop]]:
-    """Makes shops that a test may break: `new_shop()`, `.start()`, `.wait_ready()`; stopped at the test's end."""
+    """Makes shops that a test may break: `new_shop()`, `.start()`, `.wait_ready()`; stopped at the test's end.
+
+    Each has one site process: a second one takes seconds to start.
+    """
     made: list[Shop] = []
 
-    def make(**options: object) -> Shop:
+    def make(*, environment: Mapping[str, str] | None = None, **options: Any) -> Shop:
         options.setdefault("home", tmp_path / f"shop-{len(made)}")
-        made.append(Shop(**options))  # type: ignore[arg-type]
+        small = {"TIDEGATE_SUPERVISOR__SITE_PROCESSES": "1"}
+        made.append(Shop(environment=small | dict(environment or {}), **options))
         return made[-1]
 
     yield make

@@ -93,8 +93,7 @@ def test_too_early_is_told_without_javascript(shop: Shop, visit: Visit) -> None:
 
 
 def test_at_the_end_of_its_hold_a_unit_comes_back(new_shop: Callable[..., Shop], visit: Visit) -> None:
-    small = {"TIDEGATE_SUPERVISOR__SITE_PROCESSES": "1", "TIDEGATE_JOBS__WORKER_PROCESSES": "1"}
-    shop = new_shop(environment={"TIDEGATE_HOLDS__TTL_S": "6", **small}).start().wait_ready()
+    shop = new_shop(environment={"TIDEGATE_HOLDS__TTL_S": "6"}).start().wait_ready()
     slug = "chilli-lights"
     run(shop, "stock", "set", sku_of(shop, slug), "1")
     dreamer, next_one = visit(shop), visit(shop)

@@ -17,6 +17,7 @@ from tests.e2e.shopper import run
 from tests.e2e.test_pages import inspect
 from tests.e2e.test_staff import staff_of
 from tests.servers import Shop, wait_until
+from tests.sizes import at_full_size
 
 pytestmark = pytest.mark.browser
 DROP = "for-a-rehearsal"
@@ -35,6 +36,7 @@ def rehearsing(shop: Shop, folder: Path) -> Iterator[subprocess.Popen[str]]:
             played.kill()
 
 
+@at_full_size  # tests/admin/test_rehearsals.py looks at its pages, tests/rehearse plays
 def test_staff_watch_a_rehearsal_and_open_its_report(shop: Shop, visit: Visit, tmp_path: Path) -> None:
     run(shop, "drop", "create", DROP, "--sku", "22114", "--stock", "5", "--opens-at", "now", "--per-buyer", "1")
     staff = staff_of(shop, visit)

@@ -21,6 +21,7 @@ import pytest
 
 from tests.commands import run_forked
 from tests.servers import COMPILED_PYTHON, TestCluster, is_gone, wait_until
+from tests.sizes import at_full_size
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.secrets import load_or_create
 
@@ -160,7 +161,7 @@ def open_now(url: str) -> None:
         conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp(), lobby_opens_at = clock_timestamp()")
 
 
-@pytest.mark.parametrize("maker", ["fastapi", "flask"])
+@pytest.mark.parametrize("maker", ["fastapi", pytest.param("flask", marks=at_full_size)])
 @pytest.mark.timeout(300)
 def test_a_shop_of_another_maker_sells_what_it_has_to_those_whose_turn_it_is(
     maker: str,

@@ -214,7 +214,6 @@ def test_servers_with_a_url_of_their_own_are_not_started(new_shop: NewShop, data
         "TIDEGATE_DATABASE_URL": database_url,
         "TIDEGATE_VALKEY_URL": valkey_url,
         "TIDEGATE_MAIL__SMTP_URL": "smtp://127.0.0.1:25",
-        "TIDEGATE_SUPERVISOR__SITE_PROCESSES": "1",
     }
     shop = new_shop(arguments=(), environment=urls).start().wait_ready()
     assert set(shop.pids()) == {"site-1", "worker", "scheduler"}

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import CHECKOUT, is_available, run, sku_of
 from tests.servers import Shop, wait_until
+from tests.sizes import at_full_size
 
 pytestmark = pytest.mark.browser
 
@@ -92,6 +93,7 @@ def test_too_early_is_told_without_javascript(shop: Shop, visit: Visit) -> None:
     assert not is_available(shop, slug)
 
 
+@at_full_size  # the same without a browser: tests/checkout, tests/inventory
 def test_at_the_end_of_its_hold_a_unit_comes_back(new_shop: Callable[..., Shop], visit: Visit) -> None:
     shop = new_shop(environment={"TIDEGATE_HOLDS__TTL_S": "6"}).start().wait_ready()
     slug = "chilli-lights"

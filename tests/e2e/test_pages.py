@@ -36,9 +36,6 @@ LOOKS: Looks = (
 LOOKED_AT_ONCE: Looks = (("light", 1280, EVERY_RULE), ("dark", 390, None))
 """The same for pages whose colours others show, too: axe looks once."""
 
-NOT_TOO_WIDE: Looks = (("dark", 390, None),)
-"""Axe takes a second of a page; at full size it looks at those of the staff, too."""
-
 PRELOADED: dict[str, Any] = {"assets": ["media"]}
 """Style sheets are fetched again only for a rule that is experimental, and so not asked for."""
 

@@ -15,6 +15,7 @@ from tests.e2e.shopper import CHECKOUT, ORDER, PAY_PAGE, Shopper, mails_to, run,
 from tests.e2e.test_accounts import mailed_link
 from tests.e2e.test_pages import administrator, inspect
 from tests.servers import Shop, wait_until
+from tests.sizes import at_full_size, sized
 from tidegate.platform.texts import catalogue_of
 
 pytestmark = pytest.mark.browser
@@ -244,7 +245,7 @@ def test_staff_give_half_back_and_send(shop: Shop, visit: Visit) -> None:
     expect(row).to_contain_text("1 of 50")
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", sized(full=[390, 1280], brief=[390]))
 def test_a_shopper_pays_with_a_code_and_sees_delivery_and_tax(shop: Shop, visit: Visit, width: int) -> None:
     guest, name = visit(shop, javascript=False, width=width), f"taxed{width}"
     guest.go("/products/party-bunting")
@@ -280,6 +281,7 @@ def test_a_shopper_pays_with_a_code_and_sees_delivery_and_tax(shop: Shop, visit:
     assert total in mail
 
 
+@at_full_size  # test_access.py walks all pages of shoppers in German
 def test_a_phone_in_german_and_in_the_dark(shop: Shop, visit: Visit) -> None:
     words = catalogue_of("de_DE").gettext
     guest = visit(shop, width=390, theme="dark", locale="de-DE")

@@ -83,7 +83,9 @@ async def test_the_same_baskets_in_every_order_do_not_deadlock(
     opening = Opening.of(sale)
     receipts = Receipts()
     buyers = await guests(sale.port, 12, dice, receipts)
-    baskets = [skus for n in range(1, len(BASKET) + 1) for skus in itertools.permutations(BASKET, n)] * 10
+    baskets = [skus for n in range(1, len(BASKET) + 1) for skus in itertools.permutations(BASKET, n)] * sized(
+        full=10, brief=3
+    )
     dice.shuffle(baskets)
     todo = iter(baskets)
 

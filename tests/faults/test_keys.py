@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 SKU, RARE_SKU = "22423", "23166"
 KEYS, COPIES, LINES = sized(full=1_000, brief=150), 50, 200
 KEYS_PER_GUEST = 5
+LEAVERS = sized(full=60, brief=20)
 
 SetStock = Callable[[dict[str, int]], None]
 
@@ -51,7 +52,7 @@ async def test_buyers_who_hang_up_in_the_middle_of_a_purchase(sale: Shop, stock:
     stock({SKU: 5_000, RARE_SKU: 20})
     opening = Opening.of(sale)
     receipts = Receipts()
-    buyers = await guests(sale.port, 60, dice, receipts)
+    buyers = await guests(sale.port, LEAVERS, dice, receipts)
 
     async def buy(buyer: Buyer) -> None:
         for _ in range(KEYS_PER_GUEST):
@@ -60,7 +61,7 @@ async def test_buyers_who_hang_up_in_the_middle_of_a_purchase(sale: Shop, stock:
         buyer.line.hang_up()
 
     await asyncio.gather(*(buy(buyer) for buyer in buyers))
-    assert len(receipts.answered) == 60 * KEYS_PER_GUEST
+    assert len(receipts.answered) == LEAVERS * KEYS_PER_GUEST
     await recount(sale, opening, receipts)
 
 

@@ -22,6 +22,7 @@ from benchmarks.followers import add_followers, email_of
 from tests.notify.hooking import endpoint, orders
 from tests.notify.postbox import Postbox, open_postbox
 from tests.notify.receiver import Call, open_receiver
+from tests.sizes import at_full_size
 from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.deliveries import on_order_events
@@ -271,6 +272,7 @@ async def endings(database: Database, endpoint_id: UUID) -> Counter[str]:
         return Counter(dict(await found.fetchall()))
 
 
+@at_full_size  # a send survives it above, by the same leases
 async def test_webhooks_survive_the_death_of_their_worker_and_are_told_once_but_for_what_it_had_in_hand(
     postbox: Postbox, database: Database, processes: Processes
 ) -> None:

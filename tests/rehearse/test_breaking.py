@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.servers import COMPILED_PYTHON, is_gone, wait_until
+from tests.sizes import at_full_size
 from tidegate import inventory
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse.leavings import PREFIX, remove_leavings
@@ -56,6 +57,7 @@ OF_A_REAL_SHOP = {
 }
 
 
+@at_full_size  # what a verdict says of oversold stock is for test_rules.py, too
 @pytest.mark.timeout(180)
 def test_an_engine_that_skips_the_stock_check_ends_red_and_the_verdict_says_why(tmp_path: Path) -> None:
     (tmp_path / "rush.toml").write_text(RUSH)

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from tests.logs import CaughtLogs, caught_logs
+from tests.sizes import sized
 from tidegate.entrypoints.site import HOT_ROUTES, create_app, end_streams
 from tidegate.platform.database import Database
 from tidegate.platform.edge.server import listen
@@ -168,7 +169,7 @@ async def test_no_nonsense_breaks_it(site: FastAPI, http: httpx.AsyncClient, log
     callers = itertools.cycle([{"authorization": f"Bearer {token}"}, SAME_ORIGIN | {"accept": "text/html"}])
     asked = 0
     for method, path in sorted(addresses(site)):
-        for word, headers in zip(HOSTILE, callers, strict=False):
+        for word, headers in zip(HOSTILE[:: sized(full=1, brief=2)], callers, strict=False):
             address = "/".join(word if part.startswith("{") else part for part in path.split("/"))
             response = await http.request(method, f"{address}?after={word}&limit={word}&query={word}", headers=headers)
             assert response.status_code < 500, (method, address, response.text[:200])

@@ -21,7 +21,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 SKU = "22423"
-UNITS, BUYERS, AT_ONCE = 100, sized(full=2_000, brief=600), 250
+UNITS, BUYERS, AT_ONCE = 100, sized(full=2_000, brief=400), 250
 BASKET = ("22423", "23166", "22960", "22720")
 BACK_WITHIN_S = 2.5
 """Time from the end of a hold until its stock can be bought again: a second, the sweeper's pause, a busy machine."""

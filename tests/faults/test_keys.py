@@ -17,7 +17,7 @@ from tests.sizes import sized
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 SKU, RARE_SKU = "22423", "23166"
-KEYS, COPIES, LINES = sized(full=1_000, brief=150), 50, 200
+KEYS, COPIES, LINES = sized(full=1_000, brief=100), 50, 200
 KEYS_PER_GUEST = 5
 LEAVERS = sized(full=60, brief=20)
 

@@ -13,6 +13,7 @@ from tests.faults.buyers import Crowd
 from tests.faults.faults import kill
 from tests.faults.recount import Opening, recount, rows
 from tests.servers import Shop
+from tests.sizes import sized
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
@@ -24,9 +25,9 @@ FAULTS = {
     "background": (
         ("valkey", KILL),
         ("worker-urgent", KILL),
-        ("worker", KILL),
+        *sized(full=(("worker", KILL),), brief=()),
         ("scheduler", KILL),
-        ("mail-catcher", KILL),
+        *sized(full=(("mail-catcher", KILL),), brief=()),
     ),
     "database": (("postgres", QUIT), ("postgres", KILL)),  # QUIT is `pg_ctl stop -m immediate`
 }

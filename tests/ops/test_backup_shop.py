@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.servers import Shop
+from tests.sizes import at_full_size
 
 
+@at_full_size  # test_backup.py does the same without its processes
 def test_a_running_shop_is_backed_up_and_made_again(new_shop: Callable[..., Shop], tmp_path: Path) -> None:
     shop = new_shop().start().wait_ready()
     running, stopped = tmp_path / "running.backup", tmp_path / "stopped.backup"

@@ -13,7 +13,7 @@ from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper
 from tests.e2e.test_access import addresses, addresses_of_shoppers
 from tests.servers import Shop, wait_until
-from tests.sizes import FULL, sized
+from tests.sizes import FULL, at_full_size, sized
 
 pytestmark = pytest.mark.browser
 
@@ -131,6 +131,7 @@ def _unhelpful(form: Form, said: dict[str, Any], text: str) -> Iterator[str]:
             yield f"loses what was typed into {name}: {kept[:40]!r}"
 
 
+@at_full_size  # forms are filled in badly without a browser, too: tests/admin, tests/storefront, tests/checkout
 @pytest.mark.timeout(300)
 def test_bad_input_is_explained_and_kept(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)

@@ -18,7 +18,7 @@ from tests.e2e.conftest import Visit
 from tests.e2e.shopper import PAY_PAGE, Shopper, wait_for_mail
 from tests.e2e.test_pages import LOOKED_AT_ONCE, LOOKS, administrator, inspect
 from tests.servers import Shop
-from tests.sizes import FULL, sized
+from tests.sizes import FULL, at_full_size, sized
 from tidegate.entrypoints.site import add_routes
 from tidegate.platform.settings import Settings
 
@@ -86,6 +86,7 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
+@at_full_size  # test_pages.py and the walks of the other files look at the pages that shoppers see most
 @pytest.mark.timeout(600)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)

@@ -1,7 +1,4 @@
-"""Every page is accessible, in German as well: a new one is walked here, or fails until it can be.
-
-At full size (tests/sizes.py) axe looks at all of them in both themes, else at those of shoppers in one.
-"""
+"""Every page is accessible, in German as well: a new one is walked here, or fails until it can be."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import PAY_PAGE, Shopper, wait_for_mail
-from tests.e2e.test_pages import LOOKED_AT_ONCE, LOOKS, administrator, inspect
+from tests.e2e.test_pages import administrator, inspect
 from tests.servers import Shop
-from tests.sizes import FULL, at_full_size, sized
+from tests.sizes import at_full_size
 from tidegate.entrypoints.site import add_routes
 from tidegate.platform.settings import Settings
 
@@ -65,10 +62,6 @@ EXAMPLES = {
 """An address for each route whose parameters are known beforehand; an account's lead a guest to sign in."""
 
 
-OF_STAFF = {"/posts/{post_id}"}
-"""What is there for everybody once staff wrote it."""
-
-
 def pages() -> list[str]:
     """The paths of all routes that answer GET with a page."""
     settings = Settings(demo=True)
@@ -86,22 +79,13 @@ def _page_paths(app: FastAPI) -> Iterator[str]:
             yield str(route.path)
 
 
-@at_full_size  # test_pages.py and the walks of the other files look at the pages that shoppers see most
+@at_full_size  # test_pages.py looks at the pages that shoppers see most
 @pytest.mark.timeout(600)
 def test_every_page(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
-    for address in (addresses(shopper, staff) if FULL else addresses_of_shoppers(shopper)).values():
+    for address in addresses(shopper, staff).values():
         visitor = staff if address.startswith("/admin") else shopper
         _look_at(visitor, address)
-
-
-def addresses_of_shoppers(shopper: Shopper) -> dict[str, str]:
-    """An address of every page by its route that needs no staff. The shopper buys for it."""
-    known = EXAMPLES | _bought(shopper)
-    found = {path: known.get(path, path) for path in pages() if not path.startswith("/admin") and path not in OF_STAFF}
-    for path, address in found.items():
-        assert "{" not in address, f"{path} needs an address in EXAMPLES, or a reason in NO_PAGES"
-    return found
 
 
 def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
@@ -200,8 +184,7 @@ def _look_at(visitor: Shopper, address: str) -> None:
     assert answer.status == 200, f"{address} answers {answer.status}"
     assert page.locator("html").get_attribute("lang") == "de-DE", address
     assert page.locator("h1").count() == 1, f"{address} needs one first heading"
-    looks = sized(full=LOOKS, brief=LOOKED_AT_ONCE)
-    inspect(visitor, "de" + re.sub(r"[^a-z]+", "-", address), looks=looks)
+    inspect(visitor, "de" + re.sub(r"[^a-z]+", "-", address))
 
 
 def _path(page: Page) -> str:

@@ -11,17 +11,14 @@ import pytest
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper
-from tests.e2e.test_access import addresses, addresses_of_shoppers
+from tests.e2e.test_access import addresses
 from tests.servers import Shop, wait_until
-from tests.sizes import FULL, at_full_size, sized
+from tests.sizes import at_full_size
 
 pytestmark = pytest.mark.browser
 
 RUBBISH = "<b>Ünglaublich & 'lang'</b> " * 12
 """Too long for a line, no number, no address, no date, and not HTML either."""
-
-KINDS = sized(full=(("rubbish", RUBBISH), ("empty", "")), brief=(("rubbish", RUBBISH),))
-LEAST_FORMS = sized(full=20, brief=8)
 
 FORMS = """() => [...document.querySelectorAll('main form[method=post]')]
     .map(form => ({action: form.getAttribute('action') || '',
@@ -137,19 +134,16 @@ def test_bad_input_is_explained_and_kept(shop: Shop, visit: Visit) -> None:
     shopper, staff = visit(shop), visit(shop)
     found: list[str] = []
     walked = 0
-    if FULL:
-        known = (*addresses(shopper, staff).values(), *LINKS)
-        with_a_zone(staff)
-    else:  # forms of the staff are filled in badly without a browser, too: tests/admin
-        known = (*addresses_of_shoppers(shopper).values(), *LINKS)
+    known = (*addresses(shopper, staff).values(), *LINKS)
+    with_a_zone(staff)
     for address in known:
         visitor = staff if address.startswith(SIGNED_IN) else shopper
         for form in list(forms(visitor, address)):
             walked += 1
-            for kind, text in KINDS:
+            for kind, text in (("rubbish", RUBBISH), ("empty", "")):
                 told = complaints(visitor, form, text)
                 found += [f"{address} ({form.action or 'itself'}), {kind}: {each}" for each in told]
-    assert walked >= LEAST_FORMS, "a walk that sees no forms proves nothing"
+    assert walked >= 20, "a walk that sees no forms proves nothing"
     assert not found, "\n".join(found)
 
 

@@ -13,7 +13,6 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import PAY_PAGE, Shopper, run, sku_of, wait_for_mail
 from tests.servers import Shop, wait_until
-from tests.sizes import sized
 
 pytestmark = pytest.mark.browser
 
@@ -25,16 +24,11 @@ SCREENSHOTS = os.environ.get("TEST_SCREENSHOTS", "")
 
 EVERY_RULE: dict[str, Any] = {}
 RULES_OF_LOOKS: dict[str, Any] = {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}}
-Looks = tuple[tuple[Literal["light", "dark"], int, dict[str, Any] | None], ...]
-
-LOOKS: Looks = (
+LOOKS: tuple[tuple[Literal["light", "dark"], int, dict[str, Any]], ...] = (
     ("light", 1280, EVERY_RULE),
     ("dark", 390, RULES_OF_LOOKS),
 )
 """Theme, width and what axe looks for; most rules do not depend on looks, and each run takes time."""
-
-LOOKED_AT_ONCE: Looks = (("light", 1280, EVERY_RULE), ("dark", 390, None))
-"""The same for pages whose colours others show, too: axe looks once."""
 
 PRELOADED: dict[str, Any] = {"assets": ["media"]}
 """Style sheets are fetched again only for a rule that is experimental, and so not asked for."""
@@ -49,52 +43,44 @@ WEIGHT = """() => performance.getEntriesByType('navigation').concat(performance.
     .filter(entry => !entry.name.includes('/art/')).reduce((sum, entry) => sum + entry.transferSize, 0)"""
 
 
-def inspect(shopper: Shopper, name: str, *, looks: Looks = LOOKS) -> None:
+def inspect(shopper: Shopper, name: str) -> None:
     """Look at the page that is open in both themes and at both widths."""
     page = shopper.page
     page.wait_for_load_state("load")  # scripts are modules: they have run by then
     weight = page.evaluate(WEIGHT)
     assert weight <= WIDEST_BYTES, f"{name} weighs {weight} bytes"
-    if any(rules is not None for _, _, rules in looks):
-        page.evaluate(AXE_SCRIPT)
-    for theme, width, rules in looks:
+    page.evaluate(AXE_SCRIPT)
+    for theme, width, rules in LOOKS:
         page.emulate_media(color_scheme=theme)
         page.set_viewport_size({"width": width, "height": 800})
-        if rules is not None:
-            options = {"resultTypes": ["violations"], "preload": PRELOADED, "iframes": IN_FRAMES, **rules}
-            found = AxeResults(page.evaluate(RUN_AXE, options))
-            assert found.violations_count == 0, f"{name}, {theme}, {width} px: {found.generate_report()}"
+        options = {"resultTypes": ["violations"], "preload": PRELOADED, "iframes": IN_FRAMES, **rules}
+        found = AxeResults(page.evaluate(RUN_AXE, options))
+        assert found.violations_count == 0, f"{name}, {theme}, {width} px: {found.generate_report()}"
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is {wide} px wider than {width} px"
         if SCREENSHOTS:
             page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{width}-{theme}.png", full_page=True)
 
 
-STATES = (
-    ("home", "/"),
-    ("found", "/search?query=bag"),
-    ("found-mistyped", "/search?query=cakestnad"),
-    ("nothing-found", "/search?query=unobtainium"),
-    ("product", "/products/jumbo-bag"),
-    ("product-single", "/products/white-hanging-heart-t-light-holder"),
-    ("product-sold-out", "/products/grow-a-flytrap-or-sunflower-in-tin"),
-    ("product-in-drop", "/products/midnight-cakestand"),
-    ("no-such-page", "/products/nothing-like-this"),
-)
-WALKED = (
-    ("collection", "/collections/lights"),
-    ("demo-drop", "/drops/midnight-cakestand"),
-    ("inbox-empty", "/inbox"),
-    ("login", "/login"),
-    ("mails", "/dev/mail"),
-    ("problems", "/problems"),
-)
-"""Pages that test_access.py looks at in any case, in one theme."""
-
-
 def test_pages_for_looking_around(shop: Shop, visit: Visit) -> None:
     guest = visit(shop)
-    for name, path in (*STATES, *sized(full=WALKED, brief=())):
+    for name, path in (
+        ("home", "/"),
+        ("found", "/search?query=bag"),
+        ("found-mistyped", "/search?query=cakestnad"),
+        ("nothing-found", "/search?query=unobtainium"),
+        ("collection", "/collections/lights"),
+        ("product", "/products/jumbo-bag"),
+        ("product-single", "/products/white-hanging-heart-t-light-holder"),
+        ("product-sold-out", "/products/grow-a-flytrap-or-sunflower-in-tin"),
+        ("product-in-drop", "/products/midnight-cakestand"),
+        ("demo-drop", "/drops/midnight-cakestand"),
+        ("no-such-page", "/products/nothing-like-this"),
+        ("inbox-empty", "/inbox"),
+        ("login", "/login"),
+        ("mails", "/dev/mail"),
+        ("problems", "/problems"),
+    ):
         guest.go(path)
         inspect(guest, name)
 

@@ -16,19 +16,31 @@ from tools import environment
 
 
 def find_python(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a copy of environment.sh, with `folder/bin` first on PATH, where a found Python is only shown."""
+    """Run a copy of environment.sh, with `folder/bin` first on PATH, where a found Python is only shown.
+
+    The system's own is `folder/bin/system`, if there is one.
+    """
     (folder / "tools").mkdir(exist_ok=True)
     shutil.copy(ROOT / "tools" / "environment.sh", folder / "tools")
     command = ["/bin/sh", str(folder / "tools" / "environment.sh")]
-    surroundings = {"PATH": f"{folder / 'bin'}:{os.defpath}"} | variables
+    surroundings = {"PATH": f"{folder / 'bin'}:{os.defpath}", "SYSTEM_PYTHON": str(folder / "bin" / "system")}
+    surroundings |= variables
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
 
 
-def put_python(folder: Path, name: str, *, new_enough: bool) -> None:
-    """A program that passes for a Python: tells its age when asked, else its name."""
+def put_python(folder: Path, name: str, *, new_enough: bool, optimised: bool = True, installs: bool = True) -> None:
+    """A program that passes for a Python: tells what it is when asked, else its name."""
     file = folder / "bin" / name
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {0 if new_enough else 1}\necho ran {name} "$@"\n')
+    file.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        f"*version_info*) exit {int(not new_enough)} ;;\n"
+        f"*--enable-optimizations*) exit {int(not optimised)} ;;\n"
+        f"*ensurepip* | *pip*) exit {int(not installs)} ;;\n"
+        "esac\n"
+        f'echo ran {name} "$@"\n'
+    )
     file.chmod(0o755)
 
 
@@ -39,6 +51,17 @@ def test_the_first_python_that_is_new_enough_is_taken(tmp_path: Path) -> None:
     for name in NAMES:
         put_python(tmp_path, name, new_enough=name in {"python3.12", "python3.11"})
     assert find_python(tmp_path).stdout == "ran python3.12 -m tools.environment\n"
+
+
+@pytest.mark.parametrize(
+    ("optimised", "installs", "taken"), [(False, True, "system"), (True, True, "python3"), (False, False, "python3")]
+)
+def test_the_systems_own_python_stands_in_for_one_that_was_not_optimised(
+    tmp_path: Path, optimised: bool, installs: bool, taken: str
+) -> None:
+    put_python(tmp_path, "python3", new_enough=True, optimised=optimised)
+    put_python(tmp_path, "system", new_enough=True, optimised=False, installs=installs)
+    assert find_python(tmp_path).stdout == f"ran {taken} -m tools.environment\n"
 
 
 def test_old_pythons_only_is_one_clear_line(tmp_path: Path) -> None:
@@ -54,8 +77,16 @@ def test_a_python_that_was_asked_for_is_not_replaced_by_another(tmp_path: Path) 
     for name in NAMES:
         put_python(tmp_path, name, new_enough=True)
     put_python(tmp_path, "mine", new_enough=False)
+    put_python(tmp_path, "system", new_enough=True)
     done = find_python(tmp_path, PYTHON=str(tmp_path / "bin" / "mine"))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_python_that_was_asked_for_is_taken_as_it_is(tmp_path: Path) -> None:
+    put_python(tmp_path, "mine", new_enough=True, optimised=False)
+    put_python(tmp_path, "system", new_enough=True)
+    done = find_python(tmp_path, PYTHON=str(tmp_path / "bin" / "mine"))
+    assert done.stdout == "ran mine -m tools.environment\n"
 
 
 @pytest.fixture

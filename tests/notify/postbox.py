@@ -13,7 +13,7 @@ from email.policy import default as default_policy
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: aiosmtpd looks at every attribute, which fails in Python 3.11.0 to 3.11.2
 class Postbox:
     """What was taken, and how addresses are answered; `stalled` mails are read and never answered."""
 

@@ -1,24 +1,27 @@
 """Goodput under overload: purchases that were paid in time, at the peak, at twice it and at five times it.
 
-    python -m benchmarks overload [--seconds 10] [--processes 1] [--without] [--smoke] --json
+    python -m benchmarks overload [--seconds 8] [--rounds 3] [--processes 1] [--without] [--smoke] --json
 
 A durable PostgreSQL, a Valkey, the site and the expiry loops as in `orders`, all on the cores but the last one; the
 generator has the last core for itself, so that what it costs is not taken from the shop. Buyers arrive at random
 (latency counts from when they were due) on `--connections` connections, each an express purchase for a hot product,
 and nobody comes again after a refusal.
 
-`peak_per_s` is the highest goodput that a rate reached: purchases paid within `--in-time` seconds of when they were
-due, by the seconds of the run. `at_2x` and `at_5x` are offered twice and five times as much as that; their `share` is
-their goodput by the peak. `refusal_us` is the shop's CPU time for one refusal: what the run at 5 x cost beyond its
-purchases at the price that they had at the peak. `limiter_us` is what the doors cost a request that is let in, measured
-alone.
-With `--without` twice and five times as much meet the shop with its overload control switched off, too.
+Goodput are purchases paid within `--in-time` seconds of when they were due, by the seconds of the run. First the rate
+with the highest goodput is looked for. Then come rounds, since the machine's own speed may change: the peak's rate
+again, twice the peak's goodput and five times it, one after the other. `peak_per_s` is the goodput of the rate at the
+peak in the middle round, `at_2x` and `at_5x` are the rounds with the middle `share`, their goodput by the best of the
+round's other runs and its peak; `shares` has all rounds. `refusal_us` is the shop's CPU time for one refusal: what the
+run at 5 x cost beyond its purchases at the price that they had at the peak. `limiter_us` is what the doors cost a
+request that is let in, measured alone.
+With `--without` a round meets the shop with its overload control switched off, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,8 +37,9 @@ from tidegate.entrypoints.priorities import Priorities
 from tidegate.platform.overload.doors import Doors
 from tidegate.platform.settings import Settings
 
-FIRST_STEP, STEP, MOST_STEPS = 1.0, 1.2, 5
+FIRST_STEP, STEP, MOST_STEPS = 1.0, 1.25, 8
 """Rates at which the peak is looked for, by what a closed loop did: higher ones while goodput rises."""
+MOST_FAILURES = 2
 FACTORS = (2, 5)
 SMOKE_RATE = 40.0
 SMOKE_MOST = 2
@@ -51,6 +55,7 @@ class Options:
     """What was asked for."""
 
     seconds: float
+    rounds: int
     processes: int
     in_time_s: float
     connections: int
@@ -68,11 +73,11 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
         figures |= machine(these, processes=asked.processes) | {"generator_core": core}
         with _shop(these, asked, enabled=True) as site:
             market = Market(these, site, conn, connections=asked.connections, in_time_s=asked.in_time_s, core=core)
-            peak, found = _measure(market, asked)
-            figures |= found
+            peak = _find_peak(market, asked)
+            figures |= _told_rounds([_round(market, asked, peak) for _ in range(asked.rounds)], asked)
         if asked.without:
             with _shop(these, asked, enabled=False) as market.fleet:
-                figures["without"], _ = _beyond(market, asked, peak)
+                figures["without"] = _told_rounds([_round(market, asked, peak)], asked)
         figures |= recount(conn, variants=variants, told=market.told(), unknown=market.unknown).figures()
     figures["seconds"] = round(time.monotonic() - began, 1)
     return figures
@@ -81,15 +86,16 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
 def parse(options: Sequence[str]) -> Options:
     """The options, checked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks overload")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of each run")
+    parser.add_argument("--rounds", type=int, default=3, help="how often peak and overload take turns")
     parser.add_argument("--processes", type=int, choices=(1, 2, 3, 4), default=1, help="site processes")
     parser.add_argument("--in-time", type=float, default=1.0, help="seconds after which a purchase comes too late")
     parser.add_argument("--connections", type=int, default=1_000, help="kept-alive connections of the generator")
     parser.add_argument("--without", action="store_true", help="measure a shop without overload control as well")
     parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
     found = parser.parse_args(list(options))
-    seconds = SMOKE_S if found.smoke else found.seconds
-    return Options(seconds, found.processes, found.in_time, found.connections, found.without, found.smoke)
+    seconds, rounds = (SMOKE_S, 1) if found.smoke else (found.seconds, found.rounds)
+    return Options(seconds, rounds, found.processes, found.in_time, found.connections, found.without, found.smoke)
 
 
 @contextmanager
@@ -121,45 +127,80 @@ def _shop(these: Servers, asked: Options, *, enabled: bool) -> Iterator[Fleet]:
         yield site
 
 
-def _measure(market: Market, asked: Options) -> tuple[Probe, dict[str, object]]:
-    """The peak, and what becomes of goodput beyond it."""
-    if asked.smoke:
-        peak = market.run("express", rate_per_s=SMOKE_RATE, seconds=asked.seconds)
-    else:
-        market.connections = CLOSED_LOOP  # few enough that nobody is refused
-        saturated = market.run("express", rate_per_s=0.0, seconds=WARM_S).report.per_s
-        market.connections = asked.connections
-        say(f"a closed loop does {saturated:,.0f}/s")
-        peak = _peak(market, asked, saturated)
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The rate at the peak, and several times its goodput (FACTORS), one right after the other."""
+
+    peak: Probe
+    beyond: tuple[Probe, ...]
+
+    @property
+    def shares(self) -> list[float]:
+        """Goodput of each overload, by the highest that the round showed the shop to be capable of beside it."""
+        return [
+            round(each.report.in_time / max(self.peak.report.in_time, *_others(self.beyond, each), 1), 3)
+            for each in self.beyond
+        ]
+
+    @property
+    def refusal_us(self) -> float:
+        """CPU time of the site for one refusal at the highest overload."""
+        flooded = self.beyond[-1]
+        each_s = self.peak.cpu_s["site"] / max(self.peak.report.paid, 1)
+        refused = flooded.report.statuses.get("503", 0)
+        return round(max(flooded.cpu_s["site"] - each_s * flooded.report.paid, 0.0) / max(refused, 1) * 1e6, 1)
+
+
+def _others(probes: Sequence[Probe], one: Probe) -> list[int]:
+    return [each.report.in_time for each in probes if each is not one]
+
+
+def _round(market: Market, asked: Options, peak: Probe) -> Round:
+    again = _at(market, asked, peak.rate_per_s, 1)
+    best = SMOKE_FLOOD if asked.smoke else peak.report.in_time / asked.seconds
+    return Round(again, tuple(_at(market, asked, factor * best, factor) for factor in FACTORS))
+
+
+def _told_rounds(rounds: Sequence[Round], asked: Options) -> dict[str, object]:
+    """The middle round of each figure."""
+    peaks = sorted((each.peak for each in rounds), key=lambda probe: probe.report.in_time)
+    peak = peaks[len(peaks) // 2]
     figures: dict[str, object] = {
         "peak_per_s": round(peak.report.in_time / asked.seconds, 1),
         "peak": _told(peak, asked.seconds),
+        "refusal_us": statistics.median(each.refusal_us for each in rounds),
     }
-    told, flooded = _beyond(market, asked, peak)
-    return peak, figures | told | {"refusal_us": _refusal_us(peak, flooded)}
+    for place, factor in enumerate(FACTORS):
+        ordered = sorted(rounds, key=lambda each: each.shares[place])
+        middle = ordered[len(ordered) // 2]
+        shares = {"share": middle.shares[place], "shares": [each.shares[place] for each in rounds]}
+        figures[f"at_{factor}x"] = _told(middle.beyond[place], asked.seconds) | shares
+    return figures
 
 
-def _beyond(market: Market, asked: Options, peak: Probe) -> tuple[dict[str, object], Probe]:
-    """Several times as much as the peak, and the last of these runs."""
-    figures: dict[str, object] = {}
-    best = SMOKE_FLOOD if asked.smoke else peak.report.in_time / asked.seconds
-    probe = peak
-    for factor in FACTORS:
-        probe = _at(market, asked, factor * best, factor)
-        share = probe.report.in_time / max(peak.report.in_time, 1)
-        figures[f"at_{factor}x"] = _told(probe, asked.seconds) | {"share": round(share, 3)}
-    return figures, probe
+def _find_peak(market: Market, asked: Options) -> Probe:
+    if asked.smoke:
+        return market.run("express", rate_per_s=SMOKE_RATE, seconds=asked.seconds)
+    market.connections = CLOSED_LOOP  # few enough that nobody is refused
+    saturated = market.run("express", rate_per_s=0.0, seconds=WARM_S).report.per_s
+    market.connections = asked.connections
+    say(f"a closed loop does {saturated:,.0f}/s")
+    return _peak(market, asked, saturated)
 
 
 def _peak(market: Market, asked: Options, saturated_per_s: float) -> Probe:
-    """The run with the highest goodput."""
+    """The run with the highest goodput; two rates in a row that bring no more are the end of the search."""
     best = None
+    failures = 0
     for number in range(MOST_STEPS):
         step = FIRST_STEP * STEP**number
         probe = _at(market, asked, step * saturated_per_s, step)
-        if best is not None and probe.report.in_time <= best.report.in_time:
+        if best is None or probe.report.in_time > best.report.in_time:
+            best, failures = probe, 0
+        else:
+            failures += 1
+        if failures == MOST_FAILURES:
             break
-        best = probe
     assert best is not None, "at least one rate is tried"
     return best
 
@@ -191,12 +232,6 @@ def _told(probe: Probe, seconds: float) -> dict[str, object]:
         "generator_cores": report.cpu_share,
         "late_p99_ms": report.late_p99_ms,
     }
-
-
-def _refusal_us(peak: Probe, flooded: Probe) -> float:
-    each_s = peak.cpu_s["site"] / max(peak.report.paid, 1)
-    refused = flooded.report.statuses.get("503", 0)
-    return round(max(flooded.cpu_s["site"] - each_s * flooded.report.paid, 0.0) / max(refused, 1) * 1e6, 1)
 
 
 def _limiter_us() -> float:

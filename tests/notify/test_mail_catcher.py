@@ -100,6 +100,19 @@ async def test_the_last_mails_are_kept_the_newest_first(catching: Settings) -> N
             await send(port, subject=str(n))
     assert [mail.subject for mail in caught_mails(catching.home, limit=10)] == ["4", "3", "2"]
     assert [mail.subject for mail in caught_mails(catching.home, limit=1)] == ["4"]
+    async with catcher(catching) as port:
+        await send(port, subject="after a start")
+    assert [mail.subject for mail in caught_mails(catching.home, limit=10)] == ["after a start", "4", "3"]
+
+
+async def test_an_attachment_is_not_taken_for_the_text(catching: Settings) -> None:
+    message = email.message.EmailMessage()
+    message["From"], message["To"], message["Subject"] = "shop@shop.example", "ada@example.com", "With a file"
+    message.add_attachment("The file", filename="file.txt")
+    async with catcher(catching) as port:
+        await aiosmtplib.send(message, hostname="127.0.0.1", port=port, timeout=10)
+    (mail,) = caught_mails(catching.home, limit=1)
+    assert (mail.subject, mail.text, mail.html) == ("With a file", "", "")
 
 
 async def test_a_mail_that_is_too_large_is_refused_and_the_next_one_taken(catching: Settings) -> None:

@@ -45,12 +45,14 @@ def second(
     cpu: Mapping[str, float],
     took: Mapping[Step, tuple[float, float]] = MappingProxyType({}),
     late_ms: float = 0.0,
+    refused: int = 0,
 ) -> Second:
     """A second of a rehearsal with so many requests by step; `took` are means and own parts of them in milliseconds."""
     return Second(
         at=at,
         arrived=0,
-        answered=sum(steps.values()),
+        answered=sum(steps.values()) + refused,
+        refused=refused,
         bought=steps.get(Step.PURCHASE, 0),
         failed=0,
         inside=1,

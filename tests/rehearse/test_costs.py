@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.rehearse.makers import second
 from tidegate.rehearse.contracts import Second, Step
-from tidegate.rehearse.costs import USUAL_US, costs_of, limits
+from tidegate.rehearse.costs import REFUSED, USUAL_US, costs_of, limits
 
 STEPS = (Step.STATUS, Step.JOIN, Step.PURCHASE)
 
@@ -38,6 +38,18 @@ def test_costs_are_found_again(site_us: dict[Step, float], idle: float, seed: in
     total = sum(site_us.values())
     for step in STEPS:
         assert found[0].request_us[step] == pytest.approx(site_us[step], abs=0.15 * total)
+
+
+def test_what_was_refused_does_not_make_orders_cheap() -> None:
+    dice = random.Random(7)
+    played = []
+    for n in range(1, 61):
+        orders, refused = dice.randrange(0, 500), dice.randrange(0, 20_000)
+        cores = orders * 1_000 / 1e6 + refused * 25 / 1e6
+        played.append(second(float(n), steps={Step.PURCHASE: orders}, cpu={"site": cores}, refused=refused))
+    (found,) = costs_of(played)
+    assert found.request_us[Step.PURCHASE] == pytest.approx(1_000, rel=0.1)
+    assert found.request_us[REFUSED] == pytest.approx(25, rel=0.2)
 
 
 def test_nothing_is_said_of_a_rehearsal_too_short_for_it() -> None:

@@ -22,8 +22,6 @@ from tidegate.platform.texts import text as _
 SEED_COLUMN = "gate.rooms.seed_sealed"
 SEED_BYTES = 32
 MAX_BEACON = 1_000
-LONG_S = 86_400.0
-"""The rounds draw a room whose beacon is silent; who opens it does not."""
 STAFF = "staff"
 """Source of a beacon that somebody types in, in public."""
 
@@ -151,7 +149,7 @@ async def reschedule(conn: Connection, *, slug: str, opens_at: datetime) -> Room
     await conn.execute(
         "UPDATE gate.rooms SET opens_at = %s, lobby_opens_at = %s WHERE id = %s", (opens_at, opens_at - lead, room.id)
     )
-    await open_room(conn, room_id=room.id, beacon_wait_s=LONG_S)
+    await open_room(conn, room_id=room.id, beacon_wait_s=None)
     return await lock_room(conn, slug=slug)
 
 
@@ -216,21 +214,28 @@ async def undrawn_rooms(conn: Connection) -> list[Room]:
     return [room_of(row) for row in await rows.fetchall()]
 
 
-async def open_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float) -> bool:
-    """T0 of one room: cut its log, and draw unless a beacon is still to come; whether this call did it."""
+async def open_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float | None) -> bool:
+    """T0 of one room: cut its log, and draw unless a beacon is still to come; whether this call did it.
+
+    `beacon_wait_s` as for `draw_room`.
+    """
     done = await conn.execute(CUT, (room_id,))
     if done.rowcount:
         await draw_room(conn, room_id=room_id, beacon_wait_s=beacon_wait_s)
     return done.rowcount == 1
 
 
-async def draw_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float, beacon: str | None = None) -> bool:
+async def draw_room(
+    conn: Connection, *, room_id: RoomId, beacon_wait_s: float | None, beacon: str | None = None
+) -> bool:
     """Draw the lots of a room that was cut: one row, written once, however many wait; whether this call did it.
 
-    `beacon` is what the room's source published after the cut. Without one it is drawn `beacon_wait_s` after the cut.
+    `beacon` is what the room's source published after the cut. Without one it is drawn `beacon_wait_s` after the cut;
+    None: somebody else decides when it was silent for too long.
     """
     rows = await conn.execute(
-        "SELECT seed_sealed, beacon_source, beacon, cut_at + make_interval(secs => %s) <= clock_timestamp()"
+        "SELECT seed_sealed, beacon_source, beacon,"
+        " coalesce(cut_at + make_interval(secs => %s::float8) <= clock_timestamp(), false)"
         " FROM gate.rooms WHERE id = %s AND phase = 'open' AND mode = 'draw' AND drawn_at IS NULL FOR NO KEY UPDATE",
         (beacon_wait_s, room_id),
     )

@@ -186,6 +186,9 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    refused: int = 0
+    """Requests that were refused for load; `answered` counts them too, `steps` do not."""
+
     late_ms: float = 0.0
     """How late the crowd itself was on average."""
 

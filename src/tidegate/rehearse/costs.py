@@ -1,8 +1,9 @@
 """What a request costs each kind of process, and what one more process would give. Pure.
 
-In every few seconds a process spent so much CPU time, and so many requests of each kind were answered: what one request
+In every few seconds a process spent so much CPU time, and so many requests of each kind were served: what one request
 costs is what explains the CPU time best (least squares, no cost below nothing). Kinds of request that always come
-together cannot be told apart by that, so costs are drawn a little towards the proportions in USUAL_US.
+together cannot be told apart by that, so costs are drawn a little towards the proportions in USUAL_US. What was refused
+for load is a kind of its own, whatever was asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from tidegate.rehearse.contracts import Second, Step
 from tidegate.rehearse.measures import Cost
 from tidegate.rehearse.rules import CROWD, OTHERS
+
+REFUSED = "refused"
+"""Stands among the steps for all that was refused for load."""
 
 WINDOW = 3
 """Seconds that are looked at together: CPU time and counts are not taken at the same instant."""
@@ -29,8 +33,11 @@ USUAL_US: Mapping[str, float] = {
     Step.ORDER: 160.0,
     Step.LEAVE: 160.0,
     Step.SIGN_IN: 3_000.0,
+    REFUSED: 20.0,
 }
 """About what a site process spends, in microseconds; only proportions matter."""
+
+NAMES = {Step.PURCHASE: "orders", Step.STATUS: "statuses", Step.SIGN_IN: "sign-ins", REFUSED: "refusals"}
 
 PULL = 0.02
 """How much the usual proportions weigh against what was measured."""
@@ -75,6 +82,8 @@ def windows(timeline: Sequence[Second], *, size: int = WINDOW, every: int = WIND
                 cpu_s[kind] = cpu_s.get(kind, 0.0) + cores * length
             for step, told in second.steps.items():
                 counts[step] = counts.get(step, 0) + told.count
+            if second.refused:
+                counts[REFUSED] = counts.get(REFUSED, 0) + second.refused
         if before > began:
             found.append(Window(began, before - began, cpu_s, counts))
     return found
@@ -161,7 +170,7 @@ def _at_limit(cost: Cost, window: Window, *, used: float, count: int, cores: int
 
 
 def _named(step: str) -> str:
-    return {Step.PURCHASE: "orders", Step.STATUS: "statuses", Step.SIGN_IN: "sign-ins"}.get(Step(step), f"{step}s")
+    return NAMES.get(step, f"{step}s")
 
 
 def _processes(count: int) -> str:

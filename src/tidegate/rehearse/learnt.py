@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from tidegate.rehearse.contracts import Report, Second, Step
-from tidegate.rehearse.costs import FULL_SHARE, windows
+from tidegate.rehearse.costs import FULL_SHARE, REFUSED, windows
 from tidegate.rehearse.rules import CROWD, OTHERS
 
 LEAST_SECONDS = 10
@@ -80,6 +80,7 @@ def learn(report: Report) -> Costs:
     """
     timeline, told = report.told.timeline, report.told
     counts = {str(step): sum(asked(second, step) for second in timeline) for step in Step}
+    counted = counts | {REFUSED: sum(second.refused for second in timeline)}
     shoppers, seconds = max(told.shoppers, 1), timeline[-1].at
     bought = max(told.funnel.get("bought", 0), 1)
     cpu_s, idle = {}, {}
@@ -88,7 +89,7 @@ def learn(report: Report) -> Costs:
             continue
         used = cpu_seconds(timeline, [cost.kind])
         idle[cost.kind] = min(cost.idle_cores, used / seconds)
-        explained = sum(cost.request_us.get(step, 0.0) * count for step, count in counts.items()) / 1e6
+        explained = sum(us * counted.get(step, 0) for step, us in cost.request_us.items()) / 1e6
         scale = (used - idle[cost.kind] * seconds) / explained if explained else 0.0
         cpu_s[cost.kind] = {step: scale * us / 1e6 for step, us in cost.request_us.items()}
     return Costs(
@@ -106,11 +107,14 @@ def learn(report: Report) -> Costs:
 
 
 def spans(timeline: Sequence[Second]) -> list[Span]:
-    """All stretches of `WINDOW_S` seconds; of a long rehearsal `MOST_SPANS`."""
+    """All stretches of `WINDOW_S` seconds; of a long rehearsal `MOST_SPANS`.
+
+    What was refused for load is not asked for in another sale, and stays with what nothing explains.
+    """
     every = len(timeline) // MOST_SPANS + 1
     return [
         Span(
-            {step: count / each.seconds for step, count in each.counts.items()},
+            {step: count / each.seconds for step, count in each.counts.items() if step != REFUSED},
             {kind: used / each.seconds for kind, used in each.cpu_s.items() if kind not in (CROWD, OTHERS)},
         )
         for each in windows(timeline, size=min(WINDOW_S, len(timeline)), every=every)

@@ -6,7 +6,7 @@ import msgspec
 
 
 class StepSecond(msgspec.Struct, frozen=True, array_like=True):
-    """One kind of request in one second: how many were answered, and means in milliseconds from when each was due.
+    """One kind of request in one second: how many were served, and means in milliseconds from when each was due.
 
     `own_ms` of it passed before the request was sent: the crowd was late, or all its connections waited for answers.
     """

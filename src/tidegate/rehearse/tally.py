@@ -34,7 +34,7 @@ class Tally:
         self._took = {step: Histogram() for step in Step}
         self._timeline: list[Second] = []
         self._recent, self._recent_buys = Histogram(), Histogram()
-        self._counts = dict.fromkeys(("arrived", "answered", "bought", "failed"), 0)
+        self._counts = dict.fromkeys(("arrived", "answered", "refused", "bought", "failed"), 0)
         self._began_at = self._began_s = self._cpu_s = 0.0
         self._steps: dict[str, list[float]] = {}
         self._late_s, self._late_count = 0.0, 0
@@ -58,13 +58,19 @@ class Tally:
         self.funnel["came"] += 1
         self._counts["arrived"] += 1
 
-    def answered(self, step: Step, took_s: float, *, own_s: float) -> None:
-        """An answer, and how long after it was wanted; `own_s` of that passed before it was asked for."""
+    def answered(self, step: Step, took_s: float, *, own_s: float, refused: bool = False) -> None:
+        """An answer, and how long after it was wanted; `own_s` of that passed before it was asked for.
+
+        `refused`: it was no more than a refusal for load.
+        """
         self._took[step].record(took_s)
         self._recent.record(took_s)
         if step is Step.PURCHASE:
             self._recent_buys.record(took_s)
         self._counts["answered"] += 1
+        if refused:
+            self._counts["refused"] += 1
+            return
         sums = self._steps.get(step)
         if sums is None:
             sums = self._steps[step] = [0, 0.0, 0.0]

@@ -21,5 +21,9 @@ class OverloadSettings(BaseModel):
         8, description="Places beyond these for pages of people with a session under /admin; as many for probes."
     )
     retry_after_s: Count = Field(
-        2, description="Shortest Retry-After of a refusal; they are spread over three times as long."
+        2,
+        description="Shortest Retry-After of a refusal; they are spread up to three times that while few are refused.",
+    )
+    retry_after_most_s: Count = Field(
+        60, description="Longest Retry-After, when many times more come than can be served."
     )

@@ -128,6 +128,15 @@ async def test_times_to_wait_differ() -> None:
             await late.send(PAY)
             waits.add((await late.answer())[1]["retry-after"])
         assert waits == {"2", "3", "4", "5", "6"}
+        shop.doors.doublings = 2
+        longer = set()
+        for _ in range(60):
+            await late.send(PAY)
+            longer.add(int((await late.answer())[1]["retry-after"]))
+        assert longer == set(range(2, 25)), "to the second, so that nobody comes back with everybody else"
+        shop.doors.doublings = 0
+        await late.send(PAY)
+        assert (await late.answer())[1]["retry-after"] in waits
 
 
 @pytest.mark.parametrize(

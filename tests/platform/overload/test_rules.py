@@ -6,13 +6,23 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.platform.overload.doors import Doors, Place
-from tidegate.platform.overload.rules import Bounds, Priority, Window, next_limit, thresholds, window_s
+from tidegate.platform.overload.rules import (
+    Bounds,
+    Priority,
+    Window,
+    most_doublings,
+    next_doublings,
+    next_limit,
+    thresholds,
+    window_s,
+)
 from tidegate.platform.settings import Settings
 from tidegate.platform.settings_overload import OverloadSettings
 
@@ -192,3 +202,59 @@ def test_nobody_is_glanced_at_before_the_first_refusal_nor_two_windows_after_the
     shop.run(rate_per_s=20, seconds=10.0, worth=pays)
     assert not shop.doors.crowded
     assert not shop.doors.turn_away(Priority.PAY)
+
+
+def come_again(*, people: int, serve_s: float, most_s: int) -> tuple[int, float, Doors]:
+    """Refusals of a crowd that comes at once, where who is refused comes again when told; when nine tenths were served.
+
+    One process serves in order of arrival.
+    """
+    chance = random.Random(3)
+    now_s = 0.0
+    knobs = OverloadSettings(least=8, first=32, most=64, retry_after_most_s=most_s)
+    doors = Doors(Settings(overload=knobs), clock=lambda: now_s)
+    coming = [(2 * chance.random(), 1, each) for each in range(people)]
+    heapify(coming)
+    inside: dict[int, Place] = {}
+    free_s, refusals, served, most_served_s = 0.0, 0, 0, 0.0
+    while coming:
+        now_s, is_coming, person = heappop(coming)
+        if not is_coming:
+            inside.pop(person).leave(200)
+            served += 1
+            if served == people * 9 // 10:
+                most_served_s = now_s
+            continue
+        place = doors.admit(Priority.PAY)
+        if place is None:
+            refusals += 1
+            wait_s = chance.randint(2, 6 << doors.doublings)
+            heappush(coming, (now_s + wait_s, 1, person))
+            continue
+        inside[person] = place
+        free_s = max(free_s, now_s) + serve_s
+        heappush(coming, (free_s, 0, person))
+    return refusals, most_served_s, doors
+
+
+def test_a_crowd_that_comes_again_is_refused_less_often_and_served_as_fast() -> None:
+    people, serve_s = 6_000, 0.01
+    refused, served_s, doors = come_again(people=people, serve_s=serve_s, most_s=60)
+    refused_as_ever, served_as_ever_s, _ = come_again(people=people, serve_s=serve_s, most_s=6)
+    assert refused < 0.4 * refused_as_ever
+    assert served_s < 1.15 * served_as_ever_s
+    assert served_s < 1.2 * 0.9 * people * serve_s, "the process has always somebody to serve"
+    assert doors.doublings == 0, "nobody is asked to wait for long once the crowd is gone"
+
+
+@pytest.mark.parametrize(
+    ("doublings", "refused", "served", "then"),
+    [(0, 0, 0, 0), (3, 0, 9, 0), (0, 20, 10, 0), (0, 80, 10, 2), (0, 500, 0, 3), (2, 5, 10, 0), (3, 10, 10, 2)],
+)
+def test_the_time_to_wait_follows_refusals(doublings: int, refused: int, served: int, then: int) -> None:
+    assert next_doublings(doublings, refused=refused, served=served, most=3) == then
+
+
+@pytest.mark.parametrize(("shortest_s", "most_s", "times"), [(2, 60, 3), (2, 6, 0), (2, 1, 0), (1, 60, 4), (30, 60, 0)])
+def test_no_time_to_wait_is_longer_than_the_setting(shortest_s: int, most_s: int, times: int) -> None:
+    assert most_doublings(shortest_s=shortest_s, most_s=most_s) == times

@@ -1,7 +1,8 @@
 """Refusals that are written before anybody is refused: a problem document for programs, a page for people.
 
 The process that refuses is one that has too much to do. A refusal goes through no layer of the edge, is not logged by
-itself and carries no request id, since nothing is kept that an id could lead to; `doors` count it.
+itself and carries no request id, since nothing is kept that an id could lead to. `doors` count it, and say how often
+the longest time to wait is doubled; pages with longer times are made when the first of them is needed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from tidegate.platform.edge.glance import Asked
 from tidegate.platform.edge.headers import Header, default_headers
 from tidegate.platform.edge.lean import lines_of
 from tidegate.platform.overload.doors import Doors
-from tidegate.platform.overload.rules import Priority
+from tidegate.platform.overload.rules import SPREAD, Priority, most_doublings
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
-SPREAD = 3
-"""Refusals ask to wait for up to so many times the shortest wait: nobody comes back with everybody else."""
-MOST_WAITS = 12
+MOST_WAITS = 34
 READ_AT_MOST_BYTES = 65_536
 """Longest announced body of a refused request that is read to its end, so that the connection can go on."""
 DEAR: tuple[Header, ...] = ((b"authorization", b""),)
@@ -48,39 +47,42 @@ class Refusals:
     def __init__(self, settings: Settings, pages: BusyPages | None = None) -> None:
         """Without `pages` everybody gets the document."""
         shortest = settings.overload.retry_after_s
-        longest = shortest * SPREAD
-        waits = range(shortest, longest + 1, max(1, (longest - shortest) // (MOST_WAITS - 1)))
+        doublings = most_doublings(shortest_s=shortest, most_s=settings.overload.retry_after_most_s)
+        self._waits = [_waits(shortest, shortest * SPREAD << times) for times in range(doublings + 1)]
         self._common = default_headers(settings)
-        self._documents = [self._document(wait_s) for wait_s in waits]
+        self._documents = [[self._document(wait_s) for wait_s in those] for those in self._waits]
         self._pages = pages
-        self._made: dict[tuple[str, bool], list[bytes]] = {}
+        self._made: dict[tuple[str, bool, int], list[bytes]] = {}
         if pages is not None:
             for locale in pages.locales:
                 for again in (False, True):
-                    self._made[locale, again] = [self._page(pages, locale, wait_s, again) for wait_s in waits]
+                    self._pages_of(pages, locale, again, 0)
         self._turn = count()
-        self._kinds = len(self._documents)
-        self._dated: tuple[Sequence[Header], list[bytes]] = ((), [])
+        self._dated: tuple[Sequence[Header], int, list[bytes]] = ((), 0, [])
 
-    def answer(self, method: bytes, target: bytes, headers: Sequence[Header], *, date: Sequence[Header]) -> bytes:
-        """The whole response. `date`: headers that the server itself adds."""
-        written = self._choose(method, target, headers)[next(self._turn) % self._kinds]
+    def answer(
+        self, method: bytes, target: bytes, headers: Sequence[Header], *, date: Sequence[Header], doublings: int = 0
+    ) -> bytes:
+        """The whole response. `date`: headers that the server itself adds; `doublings` of the longest time to wait."""
+        kinds = self._choose(method, target, headers, doublings)
+        written = kinds[next(self._turn) % len(kinds)]
         if method == b"HEAD":
             written = written[: written.index(b"\r\n\r\n") + 4]
         return b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date), written))
 
-    def document(self, *, date: Sequence[Header]) -> bytes:
+    def document(self, *, date: Sequence[Header], doublings: int = 0) -> bytes:
         """The whole response for a program. `date` is another sequence when what it says is another."""
-        known, documents = self._dated
-        if known is not date:
+        known, times, documents = self._dated
+        if known is not date or times != doublings:
             first = b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date)))
-            documents = [first + written for written in self._documents]
-            self._dated = date, documents
-        return documents[next(self._turn) % self._kinds]
+            documents = [first + written for written in self._documents[doublings]]
+            self._dated = date, doublings, documents
+        return documents[next(self._turn) % len(documents)]
 
-    def _choose(self, method: bytes, target: bytes, headers: Sequence[Header]) -> list[bytes]:
+    def _choose(self, method: bytes, target: bytes, headers: Sequence[Header], doublings: int) -> list[bytes]:
+        documents = self._documents[doublings]
         if self._pages is None or target.startswith(b"/api/"):
-            return self._documents
+            return documents
         accept, cookie, language = b"", b"", b""
         for name, value in headers:
             if name == b"accept":
@@ -90,8 +92,15 @@ class Refusals:
             elif name == b"accept-language":
                 language = language or value
         if b"text/html" not in accept:
-            return self._documents
-        return self._made[self._pages.locale_of(cookie, language), method == b"GET"]
+            return documents
+        return self._pages_of(self._pages, self._pages.locale_of(cookie, language), method == b"GET", doublings)
+
+    def _pages_of(self, pages: BusyPages, locale: str, again: bool, doublings: int) -> list[bytes]:
+        made = self._made.get((locale, again, doublings))
+        if made is None:
+            made = [self._page(pages, locale, wait_s, again) for wait_s in self._waits[doublings]]
+            self._made[locale, again, doublings] = made
+        return made
 
     def _document(self, wait_s: int) -> bytes:
         body = Overloaded(retry_after_s=wait_s).encoded()
@@ -128,6 +137,11 @@ class Entrance:
         """Whether a program's request is refused, which this counts. No: it has to be looked at closely."""
         priority = self.priority_of(asked.method, asked.target, DEAR)
         return priority < Priority.STAFF and self.doors.turn_away(priority)
+
+
+def _waits(shortest_s: int, longest_s: int) -> range:
+    """Times to wait, to the second where that is not too many: who was refused together comes back one by one."""
+    return range(shortest_s, longest_s + 1, -(-(longest_s - shortest_s) // (MOST_WAITS - 1)))
 
 
 def may_go_on(headers: Sequence[Header]) -> bool:

@@ -175,7 +175,10 @@ class BoundedProtocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             ends = self.draining or not self.parser.should_keep_alive() or not may_go_on(self.headers)
             own = [*self.server_state.default_headers, *([(b"connection", b"close")] if ends else [])]
-            self.transport.write(entrance.refusals.answer(method, self.url, self.headers, date=own))
+            doublings = entrance.doors.doublings
+            self.transport.write(
+                entrance.refusals.answer(method, self.url, self.headers, date=own, doublings=doublings)
+            )
             if ends:
                 self.transport.close()
         return False
@@ -195,7 +198,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         if not entrance.turns_away(asked):
             return False
-        self.transport.write(entrance.refusals.document(date=self.server_state.default_headers))
+        date, doublings = self.server_state.default_headers, entrance.doors.doublings
+        self.transport.write(entrance.refusals.document(date=date, doublings=doublings))
         if self.timeout_keep_alive_task is None:
             self._stop_timer()
             self.on_response_complete()

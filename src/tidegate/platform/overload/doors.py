@@ -19,9 +19,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from tidegate.platform.overload.rules import (
+    SPREAD,
     Bounds,
     Priority,
     Window,
+    most_doublings,
+    next_doublings,
     next_limit,
     own_places,
     slowest_s,
@@ -125,7 +128,14 @@ class Doors:
         """Refused so far, by priority."""
         self.crowded = False
         """Whether somebody was refused in this window or the last: it is worth a glance whether the next one is."""
+        self.doublings = 0
+        """How often the longest time is doubled that the refused are asked to wait."""
         self._refused_before = 0
+        self._shortest_s = knobs.retry_after_s
+        self._most_doublings = most_doublings(shortest_s=knobs.retry_after_s, most_s=knobs.retry_after_most_s)
+        self._served = 0
+        self._waits = (0, 0, clock() + self._longest_s)
+        """Answers and refusals when the time to wait was last looked at, and when it is again."""
         self._reserve = knobs.reserve
         self._thresholds = thresholds(self.limit)
         self._own = own_places(self.limit)
@@ -181,6 +191,7 @@ class Doors:
         """Learn from an answer. One that failed fast says nothing about how long answers take."""
         now_s = self.clock()
         took_s = now_s - since_s - away_s
+        self._served += 1
         if not failed or took_s > self.bounds.target_s:
             self._sums_s[priority] += took_s
             self._counts[priority] += 1
@@ -192,6 +203,8 @@ class Doors:
         total = sum(self.refused)
         self.crowded, self._refused_before = total > self._refused_before, total
         self._tell(now_s, total)
+        if now_s >= self._waits[2]:
+            self._set_waits(now_s, total)
         if latency_s is None:
             self._until_s = now_s + window_s(0.0)  # too few to learn from: go on collecting
             return
@@ -202,6 +215,20 @@ class Doors:
             self._sums_s[priority], self._counts[priority] = 0.0, 0
         self._peak = self.inside
         self._until_s = now_s + window_s(latency_s)
+
+    @property
+    def _longest_s(self) -> float:
+        """The longest that somebody refused now is asked to wait."""
+        return float(self._shortest_s * SPREAD << self.doublings)
+
+    def _set_waits(self, now_s: float, total: int) -> None:
+        """Let the refused wait longer, or less long, and look again when all of the last time have come again."""
+        served, refused, _ = self._waits
+        until_s = now_s + self._longest_s
+        self.doublings = next_doublings(
+            self.doublings, refused=total - refused, served=self._served - served, most=self._most_doublings
+        )
+        self._waits = (self._served, total, until_s)
 
     def _tell(self, now_s: float, total: int) -> None:
         """One line for many refusals."""
@@ -228,6 +255,11 @@ class _Metrics(Collector):
         yield shed
         yield GaugeMetricFamily("tidegate_http_limit", "Requests that are let in at once.", value=doors.limit)
         yield GaugeMetricFamily("tidegate_http_inside", "Requests that hold a place.", value=doors.inside)
+        yield GaugeMetricFamily(
+            "tidegate_http_retry_doublings",
+            "How often the longest Retry-After of refusals is doubled.",
+            value=doors.doublings,
+        )
 
 
 METRICS = _Metrics()

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from math import sqrt
+from math import log2, sqrt
 from typing import Final
 
 UP: Final = 0.5
@@ -30,6 +30,10 @@ FULL: Final = 0.5
 WINDOW_S: Final = 0.1
 LONGEST_WINDOW_S: Final = 2.0
 LATENCIES_IN_WINDOW: Final = 2.0
+WANTED_REFUSALS: Final = 2.0
+"""Refusals for each answer that keep the doors busy, and no more: beyond that they cost what could be served."""
+SPREAD: Final = 3
+"""Refusals ask to wait for up to so many times the shortest wait: nobody comes back with everybody else."""
 ENOUGH: Final = 8
 """Answers of one priority in a window that say something about its latency."""
 
@@ -121,3 +125,20 @@ def own_places(limit: float) -> int:
 def thresholds(limit: float) -> tuple[int, ...]:
     """By priority: with so many requests in work one more is refused. Nobody's is below one, but that of probes."""
     return tuple(max(1, int(limit * SHARES[each])) if SHARES[each] else 0 for each in Priority)
+
+
+def most_doublings(*, shortest_s: int, most_s: int) -> int:
+    """How often the longest time to wait can be doubled until it is `most_s`."""
+    return max(int(log2(max(most_s / (shortest_s * SPREAD), 1.0))), 0)
+
+
+def next_doublings(doublings: int, *, refused: int, served: int, most: int) -> int:
+    """How often the longest time is doubled from now on, after so many refusals and answers since it last changed.
+
+    Who is refused comes again within that time. So there are as many refusals for each answer as it is shorter than
+    what it takes to serve all who wait: it is doubled by their proportion to what is wanted. The shortest time stays:
+    else nobody would come for a while after it was doubled.
+    """
+    if not refused:
+        return 0
+    return min(max(doublings + round(log2(refused / max(served, 1) / WANTED_REFUSALS)), 0), most)

@@ -9,11 +9,11 @@ and nobody comes again after a refusal.
 
 Goodput are purchases paid within `--in-time` seconds of when they were due, by the seconds of the run. First the rate
 with the highest goodput is looked for. Then come rounds, since the machine's own speed may change: the peak's rate
-again, twice the peak's goodput and five times it, one after the other. `peak_per_s` is the goodput of the rate at the
-peak in the middle round, `at_2x` and `at_5x` are the rounds with the middle `share`, their goodput by the best of the
-round's other runs and its peak; `shares` has all rounds. `refusal_us` is the shop's CPU time for one refusal: what the
-run at 5 x cost beyond its purchases at the price that they had at the peak. `limiter_us` is what the doors cost a
-request that is let in, measured alone.
+again, twice the goodput that it had in the search and five times it, one after the other. `peak_per_s` is the goodput
+of the rate at the peak in the middle round, `at_2x` and `at_5x` are the rounds with the middle `share`, their goodput
+by the best of the round's other runs and its peak; `shares` has all rounds. `refusal_us` is the shop's CPU time for one
+refusal: what the run at 5 x cost beyond its purchases at the price that they had at the peak. `limiter_us` is what the
+doors cost a request that is let in, measured alone.
 With `--without` a round meets the shop with its overload control switched off, too.
 """
 
@@ -94,6 +94,8 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--without", action="store_true", help="measure a shop without overload control as well")
     parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
     found = parser.parse_args(list(options))
+    if found.rounds < 1:
+        parser.error("--rounds must be at least 1")
     seconds, rounds = (SMOKE_S, 1) if found.smoke else (found.seconds, found.rounds)
     return Options(seconds, rounds, found.processes, found.in_time, found.connections, found.without, found.smoke)
 

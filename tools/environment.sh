@@ -2,7 +2,8 @@
 # Finds a Python that is new enough and lets tools/environment.py do the rest. PYTHON=/path/to/python decides otherwise.
 #
 # A Python that was compiled without --enable-optimizations (pyenv's, unless asked) takes about a quarter more time for
-# everything that Tidegate does. Where that is the first one, the system's own is taken, which distributions optimise.
+# everything that Tidegate does. Where that is the first one, the system's own is taken: distributions optimise theirs,
+# though Debian's does not say so.
 set -u
 SYSTEM_PYTHON=${SYSTEM_PYTHON:-/usr/bin/python3}
 cd "$(dirname "$0")/.." || exit 2
@@ -12,7 +13,8 @@ is_new_enough() {
 }
 
 is_optimised() {
-    "$1" -c 'import sysconfig; exit("--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))'
+    "$1" -c 'import sysconfig; exit("--enable-optimizations" not in (sysconfig.get_config_var("CONFIG_ARGS") or ""))' \
+        >/dev/null 2>&1
 }
 
 can_install() {

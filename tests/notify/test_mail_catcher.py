@@ -115,6 +115,13 @@ async def test_an_attachment_is_not_taken_for_the_text(catching: Settings) -> No
     assert (mail.subject, mail.text, mail.html) == ("With a file", "", "")
 
 
+async def test_a_subject_in_plain_utf_8_is_read(catching: Settings) -> None:
+    async with catcher(catching) as port, aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as client:
+        await client.sendmail("a@x.example", ["b@x.example"], "Subject: Größe\r\n\r\nabc\r\n".encode())
+    (mail,) = caught_mails(catching.home, limit=1)
+    assert (mail.subject, mail.text.strip()) == ("Größe", "abc")
+
+
 async def test_a_mail_that_is_too_large_is_refused_and_the_next_one_taken(catching: Settings) -> None:
     async with catcher(catching) as port:
         with pytest.raises(aiosmtplib.SMTPResponseException) as refused:
@@ -130,6 +137,9 @@ async def test_a_mail_that_is_too_large_is_refused_and_the_next_one_taken(catchi
         b"no header at all",
         b"Subject: =?utf-8?q?broken\r\nContent-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\n",
         b"Content-Type: text/plain; charset=nonsense\r\n\r\nabc\r\n",
+        b"Content-Type: text/plain; charset=idna\r\n\r\nabc\r\n",
+        b"Content-Type: text/plain; charset*=x; charset*0=y\r\n\r\nabc\r\n",
+        b"Content-Type: multipart/mixed; boundary*=x; boundary*0=y\r\n\r\nabc\r\n",
         b"Message-ID: <\r\nFrom: \xff\xfe\r\nTo: ;;;\r\n\r\n\x00\x80\r\n",
         b"\r\n",
     ],

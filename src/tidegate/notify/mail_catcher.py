@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -38,6 +39,9 @@ MAX_CONNECTIONS = 50
 """Most dialogues at once; others are told to come back."""
 
 IDLE_TIMEOUT_S = 30.0
+
+BROKEN = (ValueError, LookupError, TypeError, MessageError, RecursionError)
+"""What the email package raises for mails that nobody should have written."""
 
 
 class MailKeeper:
@@ -74,39 +78,55 @@ def read_mail(content: bytes, envelope: Envelope) -> CaughtMail:
 
     Parsed without the email package's newer policies, which take most of ten times as long.
     """
-    message = email.message_from_bytes(content)
+    try:
+        message = email.message_from_bytes(content)
+        text, page = _text(message, "text/plain"), _text(message, "text/html")
+    except BROKEN:
+        message, text, page = Message(), content.decode("utf-8", "replace"), ""
     return CaughtMail(
         id=str(new_id()),
         at=datetime.now(UTC),
         sender=envelope.mail_from or "",
         to=tuple(envelope.rcpt_tos),
-        subject=_header(message, "Subject"),
-        text=_part(message, "text/plain"),
-        html=_part(message, "text/html"),
-        message_id=_header(message, "Message-ID"),
+        subject=_header(message, "subject"),
+        text=text,
+        html=page,
+        message_id=_header(message, "message-id"),
     )
 
 
 def _header(message: Message, name: str) -> str:
+    written = next((str(value) for known, value in message.raw_items() if known.lower() == name), "")
+    plain = written.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     try:
-        written = "".join(str(message.get(name, "")).splitlines())
-        return str(make_header(decode_header(written)))
-    except (ValueError, LookupError, MessageError):
+        return str(make_header(decode_header("".join(plain.splitlines()))))
+    except BROKEN:
         return ""
 
 
-def _part(message: Message, kind: str) -> str:
-    """The text of the first part of this kind that is no attachment."""
-    for part in message.walk():
-        if part.get_content_type() == kind and part.get_content_disposition() != "attachment":
+def _text(message: Message, kind: str) -> str:
+    """The first part of this kind."""
+    for part in _parts(message):
+        if part.get_content_type() == kind:
             payload = part.get_payload(decode=True)
-            if not isinstance(payload, bytes):
-                continue
+            assert isinstance(payload, bytes), "only parts that are no container are looked at"
             try:
                 return payload.decode(part.get_content_charset("utf-8"), "replace")
-            except LookupError:  # a charset that nobody knows
+            except BROKEN:  # a charset that nobody knows
                 return payload.decode("utf-8", "replace")
     return ""
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    """The parts of a mail itself, without attachments and mails within it."""
+    if message.get_content_disposition() == "attachment" or message.get_content_maintype() == "message":
+        return
+    if not message.is_multipart():
+        yield message
+        return
+    for part in message.get_payload():
+        if isinstance(part, Message):
+            yield from _parts(part)
 
 
 def _write(folder: Path, mail: CaughtMail) -> Path:

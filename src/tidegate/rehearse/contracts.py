@@ -187,7 +187,7 @@ class Second(msgspec.Struct, frozen=True):
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
     refused: int = 0
-    """Requests that were refused for load; `answered` counts them too, `steps` do not."""
+    """Requests that were refused for load; `answered` counts them too, `steps` and latencies do not."""
 
     late_ms: float = 0.0
     """How late the crowd itself was on average."""
@@ -197,7 +197,7 @@ class Second(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """How long one kind of request took, in milliseconds, from the moment it was due."""
+    """How long one kind of request took that was served, in milliseconds, from the moment it was due."""
 
     count: int
     p50_ms: float

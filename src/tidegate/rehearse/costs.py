@@ -156,7 +156,7 @@ def limits(
 def _at_limit(cost: Cost, window: Window, *, used: float, count: int, cores: int) -> str:
     per_s = {step: n / window.seconds for step, n in window.counts.items()}
     shares = {step: each * cost.request_us.get(step, 0.0) / 1e6 / used for step, each in per_s.items()}
-    top = max(shares, key=lambda step: shares[step])
+    top = max(shares, key=lambda step: (step != REFUSED, shares[step]))
     step = Step.PURCHASE if per_s.get(Step.PURCHASE, 0.0) >= 1 and shares[Step.PURCHASE] >= 0.1 else top
     us = max(cost.request_us.get(step, 0.0), 1.0)
     name = _named(step)

@@ -243,12 +243,12 @@ class Crowd:
         """Take note of an answer, and do what follows from it."""
         now_s = time.perf_counter()
         self._pending.discard(asker)
-        refused = answer.status in REFUSED_FOR_LOAD
-        self._tally.answered(asker.step, now_s - asker.due_s, own_s=asker.sent_s - asker.due_s, refused=refused)
+        refused, own_s = answer.is_refusal(), asker.sent_s - asker.due_s
+        self._tally.answered(asker.step, now_s - asker.due_s, own_s=own_s, refused=refused)
         self._free(connection)
         if asker.over:
             return
-        if refused:
+        if answer.status in REFUSED_FOR_LOAD:
             self._tally.problem(answer.problem())
             advice = answer.header(b"retry-after")
             self._again(asker, advice_s=float(advice) if advice.isdigit() else None)

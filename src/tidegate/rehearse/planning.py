@@ -313,13 +313,17 @@ class Check:
 
 
 def check(costs: Costs, real: Report, *, polls_per_s: float) -> Check:
-    """Foretell a rehearsal of the same kind but of another size from the costs of one."""
+    """Foretell a rehearsal of the same kind but of another size from the costs of one.
+
+    What was refused for load there is not foretold; its CPU time is in what was measured.
+    """
     told, arrivals, units = real.told, real.scenario.arrivals, real.scenario.sale.units
     slower = slowness(costs.timeline, told.timeline)
     times = slower or 1.0
     asked = {step: each * arrivals.shoppers for step, each in costs.per_shopper.items()}
     asked |= {step: each * units for step, each in costs.per_sold.items()}
-    found = [Compared("requests", sum(asked.values()), float(told.requests))]
+    refused = sum(second.refused for second in told.timeline)
+    found = [Compared("requests", sum(asked.values()), float(told.requests - refused))]
     for name, kinds in (
         ("CPU s of what serves", SERVING),
         ("CPU s of PostgreSQL", (DATABASE,)),

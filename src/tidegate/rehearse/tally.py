@@ -61,16 +61,16 @@ class Tally:
     def answered(self, step: Step, took_s: float, *, own_s: float, refused: bool = False) -> None:
         """An answer, and how long after it was wanted; `own_s` of that passed before it was asked for.
 
-        `refused`: it was no more than a refusal for load.
+        `refused`: it was no more than a refusal for load, whose haste says nothing about those who are served.
         """
-        self._took[step].record(took_s)
-        self._recent.record(took_s)
-        if step is Step.PURCHASE:
-            self._recent_buys.record(took_s)
         self._counts["answered"] += 1
         if refused:
             self._counts["refused"] += 1
             return
+        self._took[step].record(took_s)
+        self._recent.record(took_s)
+        if step is Step.PURCHASE:
+            self._recent_buys.record(took_s)
         sums = self._steps.get(step)
         if sums is None:
             sums = self._steps[step] = [0, 0.0, 0.0]

@@ -18,6 +18,7 @@ ID_MARK = b'"id":"'
 ID_LENGTH = 36
 MOST_BYTES = 4 << 20
 """Of an answer; a longer one ends its connection."""
+OVERLOADED = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,10 @@ class Answer:
     def is_paid(self) -> bool:
         """Whether it is a paid order."""
         return self._data.find(b'"state":"paid"', self._body_at) >= 0
+
+    def is_refusal(self) -> bool:
+        """Whether the shop had too much to do for it."""
+        return self.status == OVERLOADED
 
     def is_unsettled(self) -> bool:
         """Whether it is an order whose payment is still under way."""

@@ -17,6 +17,7 @@ from tidegate.platform.overload.rules import (
     Bounds,
     Priority,
     Window,
+    longest_s,
     most_doublings,
     next_doublings,
     next_limit,
@@ -255,6 +256,19 @@ def test_the_time_to_wait_follows_refusals(doublings: int, refused: int, served:
     assert next_doublings(doublings, refused=refused, served=served, most=3) == then
 
 
-@pytest.mark.parametrize(("shortest_s", "most_s", "times"), [(2, 60, 3), (2, 6, 0), (2, 1, 0), (1, 60, 4), (30, 60, 0)])
-def test_no_time_to_wait_is_longer_than_the_setting(shortest_s: int, most_s: int, times: int) -> None:
-    assert most_doublings(shortest_s=shortest_s, most_s=most_s) == times
+@pytest.mark.parametrize(
+    ("shortest_s", "most_s", "times"),
+    [(2, 60, [6, 12, 24, 48, 60]), (2, 6, [6]), (2, 1, [2]), (1, 3, [3]), (30, 60, [60]), (2, 7, [6, 7])],
+)
+def test_no_time_to_wait_is_longer_than_the_setting(shortest_s: int, most_s: int, times: list[int]) -> None:
+    most = most_doublings(shortest_s=shortest_s, most_s=most_s)
+    assert [longest_s(each, shortest_s=shortest_s, most_s=most_s) for each in range(most + 1)] == times
+
+
+def test_a_crowd_of_yesterday_lets_nobody_wait_longer() -> None:
+    shop = Simulation(serve_s=0.01)
+    shop.run(rate_per_s=2_000, seconds=60, worth=pays)
+    assert shop.doors.doublings > 0
+    shop.now_s += 3_600
+    shop.run(rate_per_s=10, seconds=2, worth=pays)
+    assert shop.doors.doublings == 0

@@ -2,7 +2,7 @@
 
 The process that refuses is one that has too much to do. A refusal goes through no layer of the edge, is not logged by
 itself and carries no request id, since nothing is kept that an id could lead to. `doors` count it, and say how often
-the longest time to wait is doubled; pages with longer times are made when the first of them is needed.
+the longest time to wait is doubled; a page with a longer time is made when it is first needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tidegate.platform.edge.glance import Asked
 from tidegate.platform.edge.headers import Header, default_headers
 from tidegate.platform.edge.lean import lines_of
 from tidegate.platform.overload.doors import Doors
-from tidegate.platform.overload.rules import SPREAD, Priority, most_doublings
+from tidegate.platform.overload.rules import Priority, longest_s, most_doublings
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 
@@ -46,17 +46,18 @@ class Refusals:
 
     def __init__(self, settings: Settings, pages: BusyPages | None = None) -> None:
         """Without `pages` everybody gets the document."""
-        shortest = settings.overload.retry_after_s
-        doublings = most_doublings(shortest_s=shortest, most_s=settings.overload.retry_after_most_s)
-        self._waits = [_waits(shortest, shortest * SPREAD << times) for times in range(doublings + 1)]
+        shortest, most = settings.overload.retry_after_s, settings.overload.retry_after_most_s
+        doublings = range(most_doublings(shortest_s=shortest, most_s=most) + 1)
+        self._waits = [_waits(shortest, longest_s(each, shortest_s=shortest, most_s=most)) for each in doublings]
         self._common = default_headers(settings)
-        self._documents = [[self._document(wait_s) for wait_s in those] for those in self._waits]
+        self._documents = [[self._document(wait_s) for wait_s in waits] for waits in self._waits]
         self._pages = pages
-        self._made: dict[tuple[str, bool, int], list[bytes]] = {}
+        self._made: dict[tuple[str, bool, int], bytes] = {}
         if pages is not None:
             for locale in pages.locales:
-                for again in (False, True):
-                    self._pages_of(pages, locale, again, 0)
+                for wait_s in self._waits[0]:
+                    for again in (False, True):
+                        self._page(pages, locale, wait_s, again)
         self._turn = count()
         self._dated: tuple[Sequence[Header], int, list[bytes]] = ((), 0, [])
 
@@ -64,8 +65,9 @@ class Refusals:
         self, method: bytes, target: bytes, headers: Sequence[Header], *, date: Sequence[Header], doublings: int = 0
     ) -> bytes:
         """The whole response. `date`: headers that the server itself adds; `doublings` of the longest time to wait."""
-        kinds = self._choose(method, target, headers, doublings)
-        written = kinds[next(self._turn) % len(kinds)]
+        documents, waits = self._documents[doublings], self._waits[doublings]
+        turn = next(self._turn) % len(documents)
+        written = self._page_for(method, target, headers, waits[turn]) or documents[turn]
         if method == b"HEAD":
             written = written[: written.index(b"\r\n\r\n") + 4]
         return b"".join((STATUS_LINE[503], *(b"%b: %b\r\n" % header for header in date), written))
@@ -79,10 +81,10 @@ class Refusals:
             self._dated = date, doublings, documents
         return documents[next(self._turn) % len(documents)]
 
-    def _choose(self, method: bytes, target: bytes, headers: Sequence[Header], doublings: int) -> list[bytes]:
-        documents = self._documents[doublings]
+    def _page_for(self, method: bytes, target: bytes, headers: Sequence[Header], wait_s: int) -> bytes:
+        """The page for who asks for one; empty for a program."""
         if self._pages is None or target.startswith(b"/api/"):
-            return documents
+            return b""
         accept, cookie, language = b"", b"", b""
         for name, value in headers:
             if name == b"accept":
@@ -92,27 +94,23 @@ class Refusals:
             elif name == b"accept-language":
                 language = language or value
         if b"text/html" not in accept:
-            return documents
-        return self._pages_of(self._pages, self._pages.locale_of(cookie, language), method == b"GET", doublings)
-
-    def _pages_of(self, pages: BusyPages, locale: str, again: bool, doublings: int) -> list[bytes]:
-        made = self._made.get((locale, again, doublings))
-        if made is None:
-            made = [self._page(pages, locale, wait_s, again) for wait_s in self._waits[doublings]]
-            self._made[locale, again, doublings] = made
-        return made
+            return b""
+        return self._page(self._pages, self._pages.locale_of(cookie, language), wait_s, method == b"GET")
 
     def _document(self, wait_s: int) -> bytes:
         body = Overloaded(retry_after_s=wait_s).encoded()
         return self._written(body, wait_s, {b"content-type": b"application/problem+json", b"vary": b"Accept"})
 
     def _page(self, pages: BusyPages, locale: str, wait_s: int, again: bool) -> bytes:
-        own = {
-            b"content-type": b"text/html; charset=utf-8",
-            b"content-language": locale.replace("_", "-").encode(),
-            b"vary": b"Accept, Accept-Language, Cookie",
-        }
-        return self._written(pages.make(locale, wait_s, again), wait_s, own)
+        made = self._made.get((locale, again, wait_s))
+        if made is None:
+            own = {
+                b"content-type": b"text/html; charset=utf-8",
+                b"content-language": locale.replace("_", "-").encode(),
+                b"vary": b"Accept, Accept-Language, Cookie",
+            }
+            made = self._made[locale, again, wait_s] = self._written(pages.make(locale, wait_s, again), wait_s, own)
+        return made
 
     def _written(self, body: bytes, wait_s: int, own: Mapping[bytes, bytes]) -> bytes:
         headers = {
@@ -139,9 +137,9 @@ class Entrance:
         return priority < Priority.STAFF and self.doors.turn_away(priority)
 
 
-def _waits(shortest_s: int, longest_s: int) -> range:
+def _waits(shortest_s: int, most_s: int) -> range:
     """Times to wait, to the second where that is not too many: who was refused together comes back one by one."""
-    return range(shortest_s, longest_s + 1, -(-(longest_s - shortest_s) // (MOST_WAITS - 1)))
+    return range(shortest_s, most_s + 1, max(1, -(-(most_s - shortest_s) // (MOST_WAITS - 1))))
 
 
 def may_go_on(headers: Sequence[Header]) -> bool:

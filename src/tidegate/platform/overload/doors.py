@@ -19,10 +19,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from tidegate.platform.overload.rules import (
-    SPREAD,
     Bounds,
     Priority,
     Window,
+    longest_s,
     most_doublings,
     next_doublings,
     next_limit,
@@ -131,8 +131,8 @@ class Doors:
         self.doublings = 0
         """How often the longest time is doubled that the refused are asked to wait."""
         self._refused_before = 0
-        self._shortest_s = knobs.retry_after_s
-        self._most_doublings = most_doublings(shortest_s=knobs.retry_after_s, most_s=knobs.retry_after_most_s)
+        self._shortest_s, self._most_s = knobs.retry_after_s, knobs.retry_after_most_s
+        self._most_doublings = most_doublings(shortest_s=self._shortest_s, most_s=self._most_s)
         self._served = 0
         self._waits = (0, 0, clock() + self._longest_s)
         """Answers and refusals when the time to wait was last looked at, and when it is again."""
@@ -191,7 +191,7 @@ class Doors:
         """Learn from an answer. One that failed fast says nothing about how long answers take."""
         now_s = self.clock()
         took_s = now_s - since_s - away_s
-        self._served += 1
+        self._served += not failed
         if not failed or took_s > self.bounds.target_s:
             self._sums_s[priority] += took_s
             self._counts[priority] += 1
@@ -219,16 +219,21 @@ class Doors:
     @property
     def _longest_s(self) -> float:
         """The longest that somebody refused now is asked to wait."""
-        return float(self._shortest_s * SPREAD << self.doublings)
+        return float(longest_s(self.doublings, shortest_s=self._shortest_s, most_s=self._most_s))
 
     def _set_waits(self, now_s: float, total: int) -> None:
-        """Let the refused wait longer, or less long, and look again when all of the last time have come again."""
-        served, refused, _ = self._waits
-        until_s = now_s + self._longest_s
+        """Let the refused wait longer, or less long, and look again when all of the last time have come again.
+
+        After a silence of as long again, what was counted before it says nothing any more.
+        """
+        served, refused, due_s = self._waits
+        again_s = self._longest_s
+        if now_s > due_s + again_s:
+            refused = total
         self.doublings = next_doublings(
             self.doublings, refused=total - refused, served=self._served - served, most=self._most_doublings
         )
-        self._waits = (self._served, total, until_s)
+        self._waits = (self._served, total, now_s + again_s)
 
     def _tell(self, now_s: float, total: int) -> None:
         """One line for many refusals."""

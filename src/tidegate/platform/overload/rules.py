@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from math import log2, sqrt
+from math import ceil, log2, sqrt
 from typing import Final
 
 UP: Final = 0.5
@@ -129,7 +129,12 @@ def thresholds(limit: float) -> tuple[int, ...]:
 
 def most_doublings(*, shortest_s: int, most_s: int) -> int:
     """How often the longest time to wait can be doubled until it is `most_s`."""
-    return max(int(log2(max(most_s / (shortest_s * SPREAD), 1.0))), 0)
+    return ceil(log2(max(most_s / (shortest_s * SPREAD), 1.0)))
+
+
+def longest_s(doublings: int, *, shortest_s: int, most_s: int) -> int:
+    """The longest that somebody who is refused is asked to wait."""
+    return max(min(shortest_s * SPREAD << doublings, most_s), shortest_s)
 
 
 def next_doublings(doublings: int, *, refused: int, served: int, most: int) -> int:

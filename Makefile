@@ -36,7 +36,7 @@ soak: setup ## Break a shop under load for ten minutes: make soak ARGS="--minute
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 rehearse: setup ## Play a whole sale with a simulated crowd: make rehearse NAME=smoke; without NAME, the drop at this machine's size
-	@$(BIN)/tidegate rehearse $(or $(NAME),$(if $(findstring --faults,$(ARGS)),drop --shoppers 5000 --units 500,drop --shoppers 20000 --units 1000)) $(ARGS)
+	@$(BIN)/tidegate rehearse $(or $(NAME),$(if $(findstring --faults,$(ARGS)),drop --shoppers 5000 --units 500,drop --shoppers 10000 --units 500)) $(ARGS)
 
 crowd: setup ## Send 500 visitors into the running demo's drop
 	@$(BIN)/tidegate rehearse crowd --target http://127.0.0.1:8000 --drop midnight-cakestand $(ARGS)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.rehearse.makers import second
 from tidegate.rehearse.contracts import Second, Step
 from tidegate.rehearse.costs import REFUSED, USUAL_US, costs_of, limits
+from tidegate.rehearse.tally import Tally
 
 STEPS = (Step.STATUS, Step.JOIN, Step.PURCHASE)
 
@@ -50,6 +51,19 @@ def test_what_was_refused_does_not_make_orders_cheap() -> None:
     (found,) = costs_of(played)
     assert found.request_us[Step.PURCHASE] == pytest.approx(1_000, rel=0.1)
     assert found.request_us[REFUSED] == pytest.approx(25, rel=0.2)
+
+
+def test_a_refusal_is_no_answer_that_was_fast() -> None:
+    tally = Tally()
+    tally.begin()
+    tally.answered(Step.PURCHASE, 2.0, own_s=0.0)
+    for _ in range(99):
+        tally.answered(Step.PURCHASE, 0.001, own_s=0.0, refused=True)
+    told = tally.second(at=1.0, inside=1, waiting=0, sockets=1, in_flight=0, left=None)
+    assert (told.answered, told.refused, told.steps[Step.PURCHASE].count) == (100, 99, 1)
+    latency = tally.told().latencies[Step.PURCHASE]
+    assert latency.count == 1
+    assert latency.p50_ms == pytest.approx(2_000, rel=0.05)
 
 
 def test_nothing_is_said_of_a_rehearsal_too_short_for_it() -> None:

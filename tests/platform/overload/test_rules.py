@@ -229,7 +229,7 @@ def come_again(*, people: int, serve_s: float, most_s: int) -> tuple[int, float,
         place = doors.admit(Priority.PAY)
         if place is None:
             refusals += 1
-            wait_s = chance.randint(2, 6 << doors.doublings)
+            wait_s = chance.randint(2, longest_s(doors.doublings, shortest_s=2, most_s=most_s))
             heappush(coming, (now_s + wait_s, 1, person))
             continue
         inside[person] = place

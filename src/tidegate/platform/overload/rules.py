@@ -33,7 +33,8 @@ LATENCIES_IN_WINDOW: Final = 2.0
 WANTED_REFUSALS: Final = 2.0
 """Refusals for each answer that keep the doors busy, and no more: beyond that they cost what could be served."""
 SPREAD: Final = 3
-"""Refusals ask to wait for up to so many times the shortest wait: nobody comes back with everybody else."""
+"""Refusals ask to wait for up to so many times the shortest wait, and longer where they are many: so that nobody comes
+back with everybody else."""
 ENOUGH: Final = 8
 """Answers of one priority in a window that say something about its latency."""
 

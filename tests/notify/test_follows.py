@@ -232,6 +232,15 @@ async def test_two_who_follow_at_once_become_one_recipient(database: Database) -
         assert await (await conn.execute("SELECT count(*) FROM notify.follows")).fetchone() == (1,)
 
 
+async def test_many_people_follow_at_once_from_several_tabs_each(database: Database) -> None:
+    people = [(PersonId(new_id()), f"buyer{number}@example.com") for number in range(40)]
+    for person, email in people:
+        await asyncio.gather(*(follows(database, NIGHT, email, person) for _ in range(4)))
+    async with database.connection() as conn:
+        found = await conn.execute("SELECT recipient_id FROM notify.recipients")
+        assert {row[0] for row in await found.fetchall()} == {person for person, _ in people}
+
+
 async def test_what_is_long_told_is_removed(database: Database, settings: Settings) -> None:
     await follows(database, NIGHT, ADA)
     await follows(database, LIGHTS, "keeps@example.com")

@@ -7,7 +7,7 @@ confirmed: nothing is kept of an address before, and nothing is sent to it but t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from tidegate.notify.addresses import fingerprint, sealed_address
@@ -17,6 +17,15 @@ from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.problems import NotFound
 from tidegate.platform.texts import text as _
+
+NEW_ACCOUNT: Final = """
+INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, has_inbox, locale)
+VALUES (%(person)s, %(sealed)s, %(fingerprint)s, true, %(locale)s) ON CONFLICT DO NOTHING
+"""
+ADDRESS_OF_ACCOUNT: Final = """
+UPDATE notify.recipients SET recipient_id = %(person)s, has_inbox = true, locale = %(locale)s
+WHERE email_fingerprint = %(fingerprint)s
+"""
 
 
 async def follow(
@@ -146,21 +155,22 @@ async def find_topic(conn: Connection, *, topic_id: UUID) -> Topic:
 
 
 async def account_recipient(conn: Connection, person_id: PersonId, email: str, locale: str) -> UUID:
-    """The recipient of an account; an address that was followed with before becomes the account's, with its follows."""
-    row = await (
-        await conn.execute(
-            """
-            INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, has_inbox, locale)
-            VALUES (%s, %s, %s, true, %s)
-            ON CONFLICT (email_fingerprint) DO UPDATE
-            SET recipient_id = excluded.recipient_id, has_inbox = true, locale = excluded.locale
-            RETURNING recipient_id
-            """,
-            (person_id, sealed_address(email), fingerprint(email), locale),
-        )
-    ).fetchone()
-    assert row is not None
-    return UUID(str(row[0]))
+    """The recipient of an account; an address that was followed with before becomes the account's, with its follows.
+
+    Two at once of one account meet at either of two keys, its id and its address: an upsert waits at one of them only,
+    and fails at the other.
+    """
+    known = {
+        "person": person_id,
+        "sealed": sealed_address(email),
+        "fingerprint": fingerprint(email),
+        "locale": locale,
+    }
+    for _attempt in range(3):  # once more only if what stood in the way was forgotten meanwhile
+        for statement in (NEW_ACCOUNT, ADDRESS_OF_ACCOUNT):
+            if (await conn.execute(statement, known)).rowcount:
+                return person_id
+    raise RuntimeError("The recipient of an account could not be written.")
 
 
 async def _address(conn: Connection, email: str, locale: str) -> UUID:

@@ -21,6 +21,7 @@ from tidegate.platform.edge.server import listen, make_server
 from tidegate.platform.settings import Settings
 
 STATUS = "/api/v1/drops/boots/status"
+DRAW = "/api/v1/drops/boots/draw"
 PER_MINUTE = 20
 
 
@@ -110,3 +111,20 @@ async def test_behind_a_proxy_each_client_has_a_limit_of_their_own(make_room: Ma
     async with serving(settings, trusted=["192.0.2.0/24"], **pace) as (client, app, _):
         assert await ask(client, "198.51.100.1", PER_MINUTE + 10) == [200] * (PER_MINUTE + 10), "no proxy of ours"
         assert app.seen == []
+
+
+async def test_a_crowd_that_was_drawn_gets_the_draw_out_of_memory(make_room: MakeRoom, settings: Settings) -> None:
+    await make_room()
+    async with serving(settings, trusted=[]) as (client, app, _):
+        first = await client.get(DRAW)
+        answers = [first, *(await asyncio.gather(*(client.get(DRAW) for _ in range(30))))]
+        assert {answer.content for answer in answers} == {first.content}
+        assert (first.status_code, first.json()["assurance"]) == (200, "pending")
+        known = await client.get(DRAW, headers={"if-none-match": first.headers["etag"]})
+        assert (known.status_code, known.content) == (304, b"")
+        assert app.seen == [], "all of them out of memory"
+        long_way = await client.get(DRAW, params={"x": "1"})
+        assert app.seen == [DRAW]
+        assert (long_way.content, long_way.headers["etag"]) == (first.content, first.headers["etag"])
+        known = await client.get(f"{DRAW}?x=1", headers={"if-none-match": first.headers["etag"]})
+        assert (known.status_code, known.content) == (304, b"")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from hashlib import sha256
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -13,8 +15,10 @@ from tidegate.gate.contracts import (
     JoinedTooOften,
     LobbyNotOpen,
     NotDrawnYet,
+    Phase,
     PlaceState,
     PlaceUnknown,
+    Room,
     RoomClosed,
     RoomSoldOut,
     RoomUnknown,
@@ -50,6 +54,9 @@ TICKET = HeaderParameter("Tidegate-Ticket", "The ticket that the join was answer
 GUEST = "guest"
 
 PUBLIC_FOR_A_SECOND = (b"cache-control", b"public, max-age=1")
+RUSHED = (Phase.LOBBY, Phase.OPEN, Phase.SOLD_OUT)
+"""When many may ask for a draw."""
+
 TO_PLACE = Link("get_place", "The place as it stands.", {"place_id": "$response.body#/id"})
 
 
@@ -105,15 +112,14 @@ async def get_status(request: Request) -> Response:
 
 
 def shelve(shelf: Shelf, statuses: Statuses) -> None:
-    """Let the server itself answer `get_status` for these rooms."""
-    shelf.fill(
-        {
-            get_status.path.replace("{slug}", slug): Ready(
-                get_status.path, kept.body, kept.etag, headers=_status_headers(kept)
-            )
-            for slug, kept in statuses.items()
-        }
-    )
+    """Let the server itself answer `get_status` and `get_draw` for these rooms: what a crowd asks for at once."""
+    answers: dict[str, Ready] = {}
+    for slug, kept in statuses.items():
+        status, draw = get_status.path.replace("{slug}", slug), get_draw.path.replace("{slug}", slug)
+        answers[status] = Ready(get_status.path, kept.body, kept.etag, headers=_status_headers(kept))
+        if kept.room.phase in RUSHED:
+            answers[draw] = _draw_ready(kept.room)
+    shelf.fill(answers)
 
 
 @hot_route(
@@ -170,9 +176,15 @@ async def get_proof(request: Request) -> Response:
 
 @hot_route("GET", "/api/v1/drops/{slug}/draw", returns=(200, DrawAnswer), problems=(RoomUnknown,), tag="gate")
 async def get_draw(request: Request) -> Response:
-    """What the draw is made of: the hash of its seed before, all of it afterwards. `tidegate verify-draw` checks it."""
-    room = _gate(request).kept(request.path_params["slug"]).room
-    return answer(draw_answer(room), headers={"cache-control": "public, max-age=1"})
+    """What the draw is made of: the hash of its seed before, all of it afterwards. `tidegate verify-draw` checks it.
+
+    With it and the `index` of their join everybody computes their own number: a crowd that has just been drawn asks for
+    this one document, the same for all of them.
+    """
+    ready = _draw_ready(_gate(request).kept(request.path_params["slug"]).room)
+    if request.headers.get("if-none-match") == ready.etag:
+        return Response(status_code=304, headers={"etag": ready.etag, "cache-control": "public, max-age=1"})
+    return Answer(ready.body, status=200, headers=ready.headers)
 
 
 @hot_route(
@@ -254,6 +266,13 @@ ROUTES = (
 
 def _status_headers(kept: KeptStatus) -> tuple[Header, ...]:
     return (*JSON_HEADERS, (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
+
+
+def _draw_ready(room: Room) -> Ready:
+    """The document of a draw. A cache may keep it for a second only: the next drop may have the same address."""
+    body = msgspec.json.encode(draw_answer(room))
+    etag = f'"{sha256(body).hexdigest()[:16]}"'
+    return Ready(get_draw.path, body, etag, headers=(*JSON_HEADERS, (b"etag", etag.encode()), PUBLIC_FOR_A_SECOND))
 
 
 def _gate(request: Request) -> Gate:

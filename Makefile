@@ -35,8 +35,8 @@ words: setup ## Collect the texts of pages and mails into the catalogues of src/
 soak: setup ## Break a shop under load for ten minutes: make soak ARGS="--minutes 60 --seed 7 --buyers 500"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
-rehearse: setup ## Play a whole sale with a simulated crowd: make rehearse NAME=smoke; without NAME, a drop that two slow cores can serve
-	@$(BIN)/tidegate rehearse $(or $(NAME),$(if $(findstring --faults,$(ARGS)),drop --shoppers 5000 --units 500,drop --shoppers 10000 --units 500)) $(ARGS)
+rehearse: setup ## Play a whole sale with a simulated crowd: make rehearse NAME=smoke; without NAME, a drop of a size for this machine
+	@$(BIN)/tidegate rehearse $(or $(NAME),$(if $(findstring --faults,$(ARGS)),drop --shoppers 5000 --units 500,drop --fit)) $(ARGS)
 
 crowd: setup ## Send 500 visitors into the running demo's drop
 	@$(BIN)/tidegate rehearse crowd --target http://127.0.0.1:8000 --drop midnight-cakestand $(ARGS)

@@ -17,6 +17,7 @@ class Mood(Enum):
     WELL = "well"
     DROPS_AFTER_DATA = "drops after it has the mail"
     DROPS_BEFORE_DATA = "drops when it hears the recipient"
+    DROPS_ONCE = "drops when it hears the next recipient, and is well from then on"
     HANGS = "takes the mail and never answers"
     CLOSING = "says 421 to each recipient"
     BUSY = "says 451 to each recipient"
@@ -35,6 +36,7 @@ class MoodyServer:
     seen: Counter[str] = field(default_factory=Counter)
     asked: int = 0
     connections: int = 0
+    goodbyes: int = 0
     messages: list[bytes] = field(default_factory=list)
 
     @property
@@ -102,6 +104,7 @@ class _Dialogue(asyncio.Protocol):
             case b"DATA":
                 return b"503 whom to?"
             case b"QUIT":
+                self._server.goodbyes += 1
                 return b"221 bye"
             case _:
                 return b"500 what?"
@@ -110,6 +113,10 @@ class _Dialogue(asyncio.Protocol):
         self._server.asked += 1
         match self._server.mood:
             case Mood.DROPS_BEFORE_DATA:
+                self._transport.abort()
+                return b""
+            case Mood.DROPS_ONCE:
+                self._server.mood = Mood.WELL
                 self._transport.abort()
                 return b""
             case Mood.CLOSING:

@@ -147,7 +147,7 @@ def id_ending(sender: str) -> str:
 
 
 class MailServer:
-    """A connection to the mail server for the length of a block, made when the first mail is sent."""
+    """A connection to the mail server, made when the first mail is sent; as a block, it ends with it."""
 
     def __init__(self, settings: MailSettings) -> None:
         url = urlsplit(settings.smtp_url)
@@ -157,6 +157,8 @@ class MailServer:
         self._address = "@".join(split_address(parseaddr(settings.sender)[1]))
         self._timeout_s = settings.timeout_s
         self._dialogue: Dialogue | None = None
+        self._rested = False
+        """Whether the connection was kept since the last mail."""
         self._client = aiosmtplib.SMTP(
             hostname=url.hostname,
             port=url.port,
@@ -175,10 +177,30 @@ class MailServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            await self.leave()
+        else:
+            self.hang_up()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._dialogue is not None and self._dialogue.open
+
+    def rest(self) -> None:
+        """Be kept for a while without a mail: the server may end the connection meanwhile."""
+        self._rested = True
+
+    async def leave(self) -> None:
+        """Say goodbye and hang up."""
         with contextlib.suppress(Lost, TimeoutError):
-            if self._dialogue is not None and self._dialogue.open and error is None:
+            if self._dialogue is not None and self._dialogue.open:
                 async with asyncio.timeout(min(self._timeout_s, GOODBYE_S)):
                     await self._dialogue.leave()
+        self._client.close()
+
+    def hang_up(self) -> None:
+        """End the connection, wherever its dialogue is."""
         self._client.close()
 
     async def send(self, mail: Mail) -> str:
@@ -187,6 +209,21 @@ class MailServer:
         local, domain = split_address(mail.email)
         address = f"{local}@{domain}"
         dialogue = await self._connected()
+        try:
+            await self._hand_over(dialogue, address, message)
+        except Lost:
+            if not self._rested or dialogue.handed_over:
+                raise _gone(doubtful=dialogue.handed_over) from None
+            dialogue = await self._connected()  # it had ended while it was kept: the server has nothing of this mail
+            try:
+                await self._hand_over(dialogue, address, message)
+            except Lost:
+                raise _gone(doubtful=dialogue.handed_over) from None
+        self._rested = False
+        return message_id(mail.key, self._sender)
+
+    async def _hand_over(self, dialogue: Dialogue, address: str, message: bytes) -> None:
+        """Raises: MailRefused, Lost."""
         options = [f"SIZE={len(message)}"] if self._client.supports_extension("size") else []
         if not address.isascii():
             if not self._client.supports_extension("smtputf8"):
@@ -197,15 +234,12 @@ class MailServer:
                 await dialogue.send(sender=self._address, recipient=address, message=message, options=options)
         except Refused as refused:
             raise _refusal(refused) from None
-        except (Lost, TimeoutError) as error:
+        except Lost:
+            self._client.close()
+            raise
+        except TimeoutError:
             self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
-            raise MailRefused(
-                "no answer in time" if isinstance(error, TimeoutError) else "the connection ended",
-                final=False,
-                doubtful=dialogue.handed_over,
-                silent=True,
-            ) from None
-        return message_id(mail.key, self._sender)
+            raise MailRefused("no answer in time", final=False, doubtful=dialogue.handed_over, silent=True) from None
 
     async def greet(self) -> None:
         """Connect and log in; nothing is sent. Raises: MailServerAway."""
@@ -224,6 +258,7 @@ class MailServer:
         transport = self._client.transport
         if transport is None:
             raise MailServerAway("the connection ended")
+        self._rested = False
         self._dialogue = Dialogue(
             cast("asyncio.WriteTransport", transport), pipelining=self._client.supports_extension("pipelining")
         )
@@ -250,6 +285,10 @@ def _refusal(refused: Refused) -> MailRefused:
     final = refused.code >= 500 and refused.step in ("RCPT", "DATA", "mail")
     code = refused.code
     return MailRefused(f"{words} ({code})", final=final, busy=code in BUSY, closing=code == CLOSING)
+
+
+def _gone(*, doubtful: bool) -> MailRefused:
+    return MailRefused("the connection ended", final=False, doubtful=doubtful, silent=True)
 
 
 def _reason(error: Exception) -> str:

@@ -143,7 +143,7 @@ class Sending:
             senders = 0
             while await self._claim() or self._in_hand:
                 for _ in range(senders, min(self._settings.mail.connections, self._in_hand)):
-                    server = await stack.enter_async_context(MailServer(self._settings.mail))
+                    server = await stack.enter_async_context(self._provider.servers.lend())
                     group.create_task(self._send_on(server))
                     senders += 1
                 await _wait(self._noted, NOTED_WITHIN_S if self._in_hand else self.wait_s)

@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 
 from prometheus_client import Gauge
 
+from tidegate.notify.mail_connections import MailConnections
 from tidegate.notify.slowing import Bucket, Cap, burst_of, complains
 from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import Database
@@ -74,6 +75,7 @@ class Provider:
         self.pace = 0.0
         """Mails a second that a task of this process sent last; 0 before there was one."""
         limits = self._limits = settings.mail
+        self.servers = MailConnections(limits)
         self._clock = clock
         self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=clock)
         self._cap = Cap()
@@ -151,7 +153,8 @@ class Provider:
         LEFT_ALONE.set(self.left_alone)
 
     async def close(self) -> None:
-        """Close the connection to Valkey."""
+        """Close the connections to the mail server and to Valkey."""
+        await self.servers.close()
         if self._valkey is not None:
             await self._valkey.close()
 

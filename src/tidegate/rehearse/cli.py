@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +87,9 @@ def rehearse_command(
             min=1, max=MOST_UNITS, help="How much is sold, not the scenario's number; a --target sells what it has."
         ),
     ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="As many as this machine can serve, which is measured first.")
+    ] = False,
     within: Annotated[
         str, typer.Option(metavar="TIME", help="In what time they come, not the scenario's: 90s, 10m, 2h.")
     ] = "",
@@ -115,7 +119,11 @@ def rehearse_command(
 
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
+    if fit and (shoppers or units or target):
+        raise StartupError("--fit chooses how many come to a shop of its own: leave --shoppers, --units, --target out")
     sizes = Sizes(shoppers, units, seconds_of(within, option="--within") if within else None)
+    if fit:
+        sizes = _fitting(scenario, sizes)
     wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
@@ -140,6 +148,20 @@ def rehearse_command(
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+def _fitting(scenario: str, sizes: Sizes) -> Sizes:
+    """The sizes for this machine, which is told of. Raises: StartupError."""
+    from tidegate.rehearse.fitting import measure_machine, sizes_for
+    from tidegate.rehearse.scenario import load_scenario
+
+    machine = measure_machine()
+    found = sizes_for(load_scenario(scenario, sizes), machine)
+    says = (
+        f"{machine.cores} cores, a piece of work in {machine.work_us:,.0f} us: {found.shoppers:,} for {found.units:,}"
+    )
+    typer.echo(says, err=True)
+    return replace(found, within_s=sizes.within_s)
 
 
 def _wanted(scenario: str, sizes: Sizes, *, faults: bool, at_home: bool) -> Scenario:

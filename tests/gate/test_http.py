@@ -236,6 +236,7 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     room = await make_room(beacon_source="staff")
     await ready(site, "lobby")
     before = (await site.get(f"{DROP}/draw")).json()
+    assert "draw" not in (await site.get(f"{DROP}/status")).json()
     assert before["commitment"] == room.commitment.hex()
     assert [before[name] for name in ("seed", "root", "digest", "size")] == [None] * 4
     assert before["assurance"] == "pending"
@@ -249,6 +250,8 @@ async def test_a_draw_can_be_checked_from_what_is_public(
     await ready(site, "open", drawn=True)
     late = await joined(site, await account(database))
     draw = (await site.get(f"{DROP}/draw")).json()
+    status = (await site.get(f"{DROP}/status")).json()
+    assert status["draw"] == {name: draw[name] for name in ("seed", "root", "beacon", "size")}, "nobody asks for it"
     await check_logs_of_receipts(site, [*places, late], draw)
     assert (draw["assurance"], draw["size"], draw["beacon"]) == ("verifiable", 5, "7 of hearts")
     seed, root = bytes.fromhex(draw["seed"]), bytes.fromhex(draw["root"])

@@ -87,7 +87,13 @@ def report(visit: Told, *, verdicts: Sequence[Verdict] = (), seed: int = 1) -> R
     )
 
 
-def told(*, ends: Mapping[str, int], latencies: Mapping[str, Latency], timeline: Sequence[Second] = ()) -> Told:
+def told(
+    *,
+    ends: Mapping[str, int],
+    latencies: Mapping[str, Latency],
+    timeline: Sequence[Second] = (),
+    problems: Mapping[str, int] = MappingProxyType({}),
+) -> Told:
     """What a crowd of as many as there are ends tells."""
     count = sum(ends.values())
     return Told(
@@ -98,7 +104,7 @@ def told(*, ends: Mapping[str, int], latencies: Mapping[str, Latency], timeline:
         ends=dict(ends),
         funnel={"came": count},
         latencies=dict(latencies),
-        problems={},
+        problems=dict(problems),
         timeline=tuple(timeline),
         orders=(),
         most_inside=count,

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from tests.rehearse.makers import scenario
+from tidegate.platform.problems import StartupError
+from tidegate.rehearse.answers import Drawn
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
 from tidegate.rehearse.crowd import Crowd, Usage
 from tidegate.rehearse.returning import Returning
@@ -243,6 +245,57 @@ async def test_who_leaves_the_room_and_comes_back_waits_at_the_end_of_the_line_a
     assert visit.funnel == {"came": 1, "joined": 1, "let in": 1, "bought": 1}
 
 
+async def test_nobody_asks_for_what_follows_from_the_draw() -> None:
+    drawn = Drawn(seed="11" * 32, root="22" * 32, beacon=None, size=5)
+    status = msgspec.json.decode(STATUS % 3) | {"mode": "draw", "drawn": True, "draw": msgspec.to_builtins(drawn)}
+    status["poll"] |= {"near_s": 0.01, "far_s": 0.01}
+    asked: Counter[str] = Counter()
+    async with puppet(units=5) as shop:
+        shop.opened.set()
+        plain = shop.answer
+
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+            if path.endswith("/status"):
+                asked["status"] += 1
+                told = status if asked["purchase"] < 2 else status | {"phase": "sold_out"}
+                return 200, msgspec.json.encode(told).decode(), ""
+            if path.endswith("/places"):
+                asked["join"] += 1
+                return 201, f'{{"id":"{asked["join"] - 1}","ticket":"t","number":null,"index":{asked["join"] - 1}}}', ""
+            if "/places/" in path:
+                asked[path.rsplit("/", 1)[1]] += 1
+                return 200, PLACE, ""
+            asked["draw"] += path.endswith("/draw")
+            asked["purchase"] += path.endswith("/purchases")
+            return plain(path, headers)
+
+        shop.answer = answer  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=5, units=5, room="draw", mix={Kind.BUYER: 1}))
+    first = {str(index) for index in range(5) if drawn.order().number(index) < 3}
+    assert len(first) == 2
+    assert {key for key in asked if key.isdigit()} == first, "those whose turn it is ask for their place, nobody else"
+    assert asked["draw"] == 0
+    assert visit.ends == {End.BOUGHT: 2, End.SOLD_OUT: 3}
+
+
+async def test_whose_first_try_is_still_at_work_keeps_their_pass_and_asks_again() -> None:
+    async with puppet(units=1) as shop:
+        shop.opened.set()
+        plain, tries = shop.answer, 0
+
+        def answer(path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+            nonlocal tries
+            if path.endswith("/purchases"):
+                tries += 1
+                if tries == 1:
+                    return 409, '{"type": "/problems/key-in-flight"}', ""
+            return plain(path, headers)
+
+        shop.answer = answer  # type: ignore[method-assign]
+        visit = await play(shop, scenario(shoppers=1, units=1, room="none", mix={Kind.BUYER: 1}))
+    assert (tries, visit.ends) == (2, {End.BOUGHT: 1})
+
+
 async def test_a_failure_of_the_shop_is_one_of_the_visit() -> None:
     async with puppet(units=1) as shop:
         shop.opened.set()
@@ -263,7 +316,7 @@ async def test_an_answer_that_nobody_can_read_is_a_failure_of_the_visit(body: st
 
 
 async def test_nobody_listens_and_that_is_said() -> None:
-    with pytest.raises(OSError):  # noqa: PT011 - whatever the system calls it
+    with pytest.raises(StartupError, match=r"127\.0\.0\.1:1 cannot be reached: "):
         await play(Puppet(units=1, port=1), scenario(room="none"))
 
 

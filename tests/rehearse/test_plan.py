@@ -21,7 +21,7 @@ from tidegate.rehearse.measures import StepSecond
 from tidegate.rehearse.planning import Limits, Machine, Prices, check, plan
 from tidegate.rehearse.planning import Sale as PlannedSale
 
-TRUE_S = {"page": 0.002, "status": 0.000_05, "join": 0.000_5, "draw": 0.000_1, "place": 0.000_3, "purchase": 0.001_5}
+TRUE_S = {"page": 0.002, "status": 0.000_05, "join": 0.000_5, "place": 0.000_3, "purchase": 0.001_5}
 """What a request costs the site in the rehearsals that are made up here; PostgreSQL works half as long."""
 
 
@@ -37,7 +37,6 @@ def rehearsal(*, shoppers: int = 5_000, units: int = 500, seconds: int = 60, see
             "page": arrived * 2,
             "join": arrived,
             "status": round(waiting * 0.2 * dice.uniform(0.8, 1.2)),
-            "draw": 0 if early else shoppers // half,
             "place": 0 if early else units // half,
             "purchase": 0 if early else units // half,
         }

@@ -14,11 +14,86 @@ from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse import watching
 from tidegate.rehearse.cli import rehearse_command
+from tidegate.rehearse.faults import Can
 from tidegate.rehearse.rules import CROWD, OTHERS
 from tidegate.rehearse.running import Rehearsal, rehearse_as_guests
 from tidegate.rehearse.scenario import load_scenario
 
-SMALL = ("--shoppers", "60", "--units", "12", "--seed", "7", "--connections", "16")
+BRIEF = """
+title = "Brief"
+says = "{shoppers} people and {units} pieces, while things break."
+lasts_s = 90
+
+[sale]
+units = 12
+opens_after_s = 6
+room = "draw"
+let_in_per_min = 60
+
+[arrivals]
+shoppers = 60
+within_s = 5
+
+[mix]
+buyer = 75
+browser = 10
+panicker = 5
+two_tabs = 5
+quitter = 5
+
+[habits]
+think_s = [0.2, 1.0]
+patience_s = 80
+sign_in_links = 0.05
+
+[objectives]
+sold_share = 1.0
+failed_share = 0.0
+lost_requests = 60
+page_p99_ms = 60000
+join_p99_ms = 60000
+purchase_p99_ms = 60000
+
+[[faults]]
+dependency = "site"
+fault = "kill"
+at_s = 8
+lasts_s = 1
+
+[[faults]]
+dependency = "worker"
+fault = "pause"
+lasts_s = 1
+
+[[faults]]
+dependency = "gateway"
+fault = "slow"
+lasts_s = 1
+"""
+
+IMPOSSIBLE = """
+title = "Impossible"
+says = "{shoppers} people without a waiting room for {units} pieces, in no time at all."
+lasts_s = 60
+
+[sale]
+units = 5
+opens_after_s = 1
+room = "none"
+
+[arrivals]
+shoppers = 20
+within_s = 1
+
+[mix]
+buyer = 1
+
+[habits]
+think_s = [0.01, 0.05]
+
+[objectives]
+page_p99_ms = 0.001
+"""
 
 
 def rehearse(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -27,22 +102,30 @@ def rehearse(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(150)
-def test_a_sale_is_played_on_a_shop_of_its_own_and_survives(tmp_path: Path) -> None:
-    played = rehearse("smoke", *SMALL, folder=tmp_path)
-    assert played.returncode in (0, 1), played.stderr
-    report = json.loads((tmp_path / "smoke.json").read_text())
+def test_a_sale_is_played_on_a_shop_of_its_own_and_survives_what_breaks_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "brief.toml").write_text(BRIEF)
+    played = rehearse(str(tmp_path / "brief.toml"), "--seed", "7", "--connections", "16", folder=tmp_path)
+    report = json.loads((tmp_path / "brief.json").read_text())
+    assert played.returncode == 0, [each for each in report["verdicts"] if not each["holds"]]
+    assert "The sale would survive" in played.stdout
     assert (report["sold"], report["lost"], report["books"]) == (12, 0, [])
     assert report["told"]["ends"]["bought"] == 12 == len(report["told"]["orders"])
     assert sum(report["told"]["ends"].values()) == 60
     assert report["told"]["problems"].get("internal-error") is None
-    held = {
-        verdict["asks"]: verdict["holds"] for verdict in report["verdicts"] if "answered within" not in verdict["asks"]
-    }
-    assert len(held) == 5
-    assert all(held.values()), held
-    page = (tmp_path / "smoke.html").read_text()
+    assert len(report["verdicts"]) == 11
+    faults = report["faults"]
+    assert [(each["dependency"], each["fault"]) for each in faults] == [
+        ("site", "kill"), ("worker", "pause"), ("gateway", "slow"),
+    ]  # fmt: skip
+    assert {each["can"] for fault in faults for each in fault["tried"] if each["took_s"] is not None} == {*Can}
+    assert all(fault["recovered_s"] is not None for fault in faults)
+    timeline = report["told"]["timeline"]
+    assert sum(each["let_in"] for each in timeline) >= 12
+    assert all(second["cpu"].get("site", 0.0) > 0 for second in timeline[-5:]), "the one that was started anew, too"
+    page = (tmp_path / "brief.html").read_text()
     assert "60 shoppers came for 12 units, 12 bought" in page
-    assert page.count("<figure") == 11
+    assert page.count("<figure") == 13
+    assert page.count('class="chart-band"') == 3 * 13
     assert "<script" not in page
     assert "src=" not in page, "it needs nothing else"
 
@@ -52,15 +135,17 @@ def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
         "drop", "create", "for-a-crowd", "--sku", "22114", "--stock", "5", "--opens-at", "now", "--per-buyer", "1"
     )
     assert made.returncode == 0, made.stderr
+    (tmp_path / "impossible.toml").write_text(IMPOSSIBLE)
     target = ("--target", shop.base_url, "--drop", "for-a-crowd")
-    played = rehearse("sellout-race", "--shoppers", "20", "--connections", "8", *target, folder=tmp_path)
-    assert played.returncode in (0, 1), played.stderr
-    report = json.loads((tmp_path / "sellout-race.json").read_text())
+    played = rehearse(str(tmp_path / "impossible.toml"), "--connections", "8", *target, folder=tmp_path)
+    report = json.loads((tmp_path / "impossible.json").read_text())
+    assert played.returncode == 1, "for those who let a program look"
+    assert "The sale would not survive" in played.stdout
     assert report["told"]["ends"] == {"bought": 5, "sold out": 15}
     assert report["books"] is report["sold"] is None
     assert report["scenario"]["sale"]["units"] == 5, "what the shop has, whatever the scenario says"
-    page = (tmp_path / "sellout-race.html").read_text()
-    assert "20 people without a waiting room press the button for 5 pieces" in page
+    page = (tmp_path / "impossible.html").read_text()
+    assert "20 people without a waiting room for 5 pieces" in page
     assert "20 shoppers came for 5 units, 5 bought" in page
     with pytest.raises(StartupError, match="sold out"):
         rehearse_as_guests(rehearsal(), target=shop.base_url, drop="for-a-crowd")
@@ -86,6 +171,10 @@ def test_what_cannot_be_played_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "there is no scenario" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StartupError, match="no report can be written"):
+        rehearse_command("smoke", out=Path(__file__))
+    with pytest.raises(StartupError, match="--fit chooses"):
+        rehearse_command("smoke", fit=True, units=5)
     with pytest.raises(StartupError, match="belong together"):
         rehearse_command("smoke", target="http://127.0.0.1:1")
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from tests.rehearse.makers import scenario, second, told
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario, SignIn
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Latency, Objectives, Scenario, SignIn, Step, Told
 from tidegate.rehearse.histogram import Histogram
 from tidegate.rehearse.rules import (
     arrival_times,
     chance,
     check_scenario,
     description,
+    expected_steps,
     judge,
     pick_kind,
     sentence,
@@ -190,6 +191,8 @@ def objectives(**asked: object) -> Objectives:
     [
         ({"sold_share": 1.0}, {"sold": 99}, "of the stock is sold"),
         ({"failed_share": 0.001}, {"ends": {End.FAILED: 1, End.BOUGHT: 99}}, "meet a failure"),
+        ({"impatient_share": 0.001}, {"ends": {End.IMPATIENT: 1, End.BOUGHT: 99}}, "wait too long"),
+        ({"lost_requests": 2}, {"problems": {"connection lost": 3}}, "cut off"),
         ({"status_p99_ms": 5.0}, {}, "(status)"),
         ({}, {"sold": 101}, "oversold"),
         ({}, {"lost": 1}, "told of is there"),
@@ -198,14 +201,38 @@ def objectives(**asked: object) -> Objectives:
 )
 def test_each_objective_can_be_missed(asked: dict[str, object], found: dict[str, object], broken_rule: str) -> None:
     outcome: dict[str, Any] = {"sold": 100, "lost": 0, "broken": (), "ends": {End.BOUGHT: 100}} | found
-    visit = told(ends=outcome.pop("ends"), latencies={"status": Latency(10, 1.0, 2.0, 6.0, 7.0, 8.0)})
+    visit = told(
+        ends=outcome.pop("ends"),
+        latencies={"status": Latency(10, 1.0, 2.0, 6.0, 7.0, 8.0)},
+        problems=outcome.pop("problems", {}),
+    )
     verdicts = judge(objectives(**asked), visit, units=100, **outcome)
     assert [verdict.asks for verdict in verdicts if not verdict.holds] == [
         next(verdict.asks for verdict in verdicts if broken_rule in verdict.asks)
     ]
     assert "would not survive" in sentence(verdicts, visit, units=100)
-    fine = judge(objectives(status_p99_ms=6.0), told(ends={}, latencies={}), units=100, sold=100, broken=(), lost=0)
-    assert all(verdict.holds for verdict in fine)
+
+
+def test_what_nobody_was_served_is_not_fast() -> None:
+    exactly = told(ends={}, latencies={"status": Latency(10, 1.0, 2.0, 6.0, 7.0, 8.0)})
+    nothing = told(ends={}, latencies={})
+
+    def found(visit: Told, *expected: Step) -> list[tuple[str, bool]]:
+        verdicts = judge(
+            objectives(status_p99_ms=6.0), visit, units=1, sold=None, broken=None, lost=None, expected=expected
+        )
+        return [(verdict.found, verdict.holds) for verdict in verdicts]
+
+    assert found(exactly, Step.STATUS) == found(exactly) == [("6 ms", True)]
+    assert found(nothing, Step.STATUS) == [("none was served", False)]
+    assert found(nothing, Step.PAGE) == []
+
+
+def test_what_a_scenario_s_shoppers_must_get_to() -> None:
+    in_rooms = {Step.PAGE, Step.STATUS, Step.JOIN, Step.PLACE, Step.PURCHASE}
+    assert expected_steps(load_scenario("drop")) == in_rooms
+    assert expected_steps(load_scenario("soak")) == {Step.PAGE, Step.PURCHASE, Step.HOLD, Step.PAY}
+    assert expected_steps(load_scenario("drop", Sizes(shoppers=5))) == set(), "so few may all turn away"
 
 
 def test_a_shop_of_somebody_elses_is_not_judged_by_its_books() -> None:

@@ -140,11 +140,21 @@ class PollAnswer(Struct, frozen=True):
     jitter: float
 
 
-class StatusAnswer(Struct, frozen=True):
+class OpenDraw(Struct, frozen=True):
+    """What everybody computes their own number from: `seed` and `root` in hexadecimal digits, as `draw` has them."""
+
+    seed: str
+    root: str
+    beacon: str | None
+    size: int
+
+
+class StatusAnswer(Struct, frozen=True, omit_defaults=True):
     """What everybody may know of a room. Numbers below `serving` may buy; `left` is what is left of the goods.
 
     `joined` is how many entries the room has, so the last number in line. `pace_per_s`: people let in per second of
-    late. `message`: what staff say to all who wait.
+    late. `message`: what staff say to all who wait. `draw`: while the room is open and lots were drawn; with it and the
+    `index` of their join nobody has to ask for their number.
     """
 
     phase: str
@@ -160,6 +170,7 @@ class StatusAnswer(Struct, frozen=True):
     message: str
     poll: PollAnswer
     at: str
+    draw: OpenDraw | None = None
 
 
 class RoomUnknown(Problem):

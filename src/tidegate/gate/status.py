@@ -10,7 +10,7 @@ from math import ceil
 import msgspec
 from msgspec import Struct
 
-from tidegate.gate.contracts import Phase, PollAnswer, Room, StatusAnswer
+from tidegate.gate.contracts import OpenDraw, Phase, PollAnswer, Room, RoomMode, StatusAnswer
 from tidegate.platform.settings_gate import GateSettings
 
 POLLS_ON_THE_WAY = 4
@@ -58,7 +58,17 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
         message=room.message,
         poll=PollAnswer(near_s=near_s, far_s=far_s, per_s=per_s, jitter=JITTER),
         at=_moment(now),
+        draw=_open_draw(room),
     )
+
+
+def _open_draw(room: Room) -> OpenDraw | None:
+    if room.phase is not Phase.OPEN or room.mode is not RoomMode.DRAW or room.drawn_at is None:
+        return None
+    assert room.seed is not None, "what is drawn has a seed"
+    assert room.cut_root is not None, "what is drawn was cut"
+    assert room.cut is not None, "what is drawn was cut"
+    return OpenDraw(room.seed.hex(), room.cut_root.hex(), room.beacon, room.cut)
 
 
 def keep_statuses(rooms: Sequence[Room], *, now: datetime, limits: GateSettings) -> dict[str, KeptStatus]:

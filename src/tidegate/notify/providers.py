@@ -175,4 +175,5 @@ def provider_of(database: Database, settings: Settings) -> Provider:
     name = settings.mail.model_dump_json()
     if name not in known:
         known[name] = Provider(settings)
+        database.close_with(known[name].close)
     return known[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tidegate.client import Status
 from tidegate.gate import Draw, draw_key
 
 
@@ -23,15 +24,19 @@ class JoinedPlace(msgspec.Struct, frozen=True):
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """What of a draw is needed to compute one's number."""
+    """What one's number is computed from."""
 
-    seed: str | None
-    root: str | None
+    seed: str
+    root: str
     beacon: str | None
-    size: int | None
+    size: int
 
-    def order(self) -> Draw | None:
-        """The order that was drawn; None before."""
-        if self.seed is None or self.root is None or self.size is None:
-            return None
+    def order(self) -> Draw:
+        """The order that was drawn."""
         return Draw(draw_key(bytes.fromhex(self.seed), root=bytes.fromhex(self.root), beacon=self.beacon), self.size)
+
+
+class RoomStatus(Status, frozen=True):
+    """A room's status with its draw."""
+
+    draw: Drawn | None = None

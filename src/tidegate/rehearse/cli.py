@@ -58,7 +58,9 @@ def compare_command(
     from tidegate.rehearse.compare_report import write_comparison
     from tidegate.rehearse.comparing import compare, summary
     from tidegate.rehearse.reading import read_report
+    from tidegate.rehearse.report import prepare_folder
 
+    prepare_folder(out)
     first, second = read_report(before), read_report(after)
     found = compare(first, second, tolerance=tolerance)
     page = write_comparison(first, second, found, out)
@@ -112,7 +114,7 @@ def rehearse_command(
     """
     from tidegate.platform.settings import current_settings
     from tidegate.rehearse.progress import told_to_staff
-    from tidegate.rehearse.report import write_report
+    from tidegate.rehearse.report import prepare_folder, write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
     from tidegate.rehearse.scenario import Sizes
@@ -125,6 +127,7 @@ def rehearse_command(
     if fit:
         sizes = _fitting(scenario, sizes)
     wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
+    prepare_folder(out)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)

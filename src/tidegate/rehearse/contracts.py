@@ -14,7 +14,8 @@ from tidegate.rehearse.measures import Cost, HeldUp, Inside, StepSecond
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Weight = Annotated[float, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0, le=1_000_000)]
+MOST_S = 7 * 86_400
 
 
 class Curve(StrEnum):
@@ -55,7 +56,6 @@ class Step(StrEnum):
     PAGE = "page"
     STATUS = "status"
     JOIN = "join"
-    DRAW = "draw"
     PLACE = "place"
     PURCHASE = "purchase"
     HOLD = "hold"
@@ -130,6 +130,12 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sold_share: Share | None = None
     failed_share: Share | None = None
+    impatient_share: Share | None = None
+    """Of the shoppers, who waited too long and went."""
+
+    lost_requests: Annotated[int, Meta(ge=0)] | None = None
+    """Requests whose connection ended without an answer."""
+
     page_p99_ms: Positive | None = None
     status_p99_ms: Positive | None = None
     join_p99_ms: Positive | None = None
@@ -147,12 +153,13 @@ class Objectives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole rehearsal. `lasts_s` is the longest time from the first arrival to the end; `mix` are weights.
 
+    `processes` are of the shop that is started for it: `{site = 1, checkout = 2}`; without them, as many as usual.
     In `says`, `{shoppers}`, `{units}` and `{within_s}` stand for the numbers that are played.
     """
 
     title: str
     says: str
-    lasts_s: Positive
+    lasts_s: Annotated[float, Meta(gt=0, le=MOST_S)]
     sale: Sale
     arrivals: Arrivals
     mix: dict[Kind, Weight]
@@ -160,6 +167,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     objectives: Objectives = msgspec.field(default_factory=Objectives)
     faults: tuple[Happening, ...] = ()
     """What is broken on purpose, and when."""
+
+    processes: dict[str, Annotated[int, Meta(ge=0, le=64)]] = msgspec.field(default_factory=dict)
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -186,6 +195,12 @@ class Second(msgspec.Struct, frozen=True):
 
     memory_mb: dict[str, float] = msgspec.field(default_factory=dict)
     steps: dict[str, StepSecond] = msgspec.field(default_factory=dict)
+    let_in: int = 0
+    """Shoppers whose turn it was."""
+
+    problems: dict[str, int] = msgspec.field(default_factory=dict)
+    """Refusals and failures by their kind."""
+
     refused: int = 0
     """Requests that were refused for load; `answered` counts them too, `steps` and latencies do not."""
 

@@ -25,7 +25,6 @@ USUAL_US: Mapping[str, float] = {
     Step.PAGE: 120.0,
     Step.STATUS: 28.0,
     Step.JOIN: 165.0,
-    Step.DRAW: 30.0,
     Step.PLACE: 160.0,
     Step.PURCHASE: 700.0,
     Step.HOLD: 300.0,

@@ -16,9 +16,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
+from tidegate.client import Phase, Place, PlaceState, next_poll_s, retry_s
 from tidegate.gate import Draw
-from tidegate.rehearse.answers import Drawn, JoinedPlace, Session
+from tidegate.platform.problems import StartupError
+from tidegate.rehearse.answers import JoinedPlace, RoomStatus, Session
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
 from tidegate.rehearse.manners import (
     BOT_S,
@@ -33,7 +34,7 @@ from tidegate.rehearse.manners import (
 )
 from tidegate.rehearse.monitor import work_us
 from tidegate.rehearse.returning import Returning
-from tidegate.rehearse.rules import arrival_times, chance, pick_kind
+from tidegate.rehearse.rules import CONNECTION_LOST, arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import SIGNED_IN, Tally
 from tidegate.rehearse.wire import Answer, Connection, Ways
@@ -82,9 +83,9 @@ class Crowd:
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._has_room = scenario.sale.room != "none"
-        self._status: Status | None = None
+        self._status: RoomStatus | None = None
         self._draw: Draw | None = None
-        self._status_body = self._draw_body = b""
+        self._status_body = b""
         self._next = self._order = 0
         self._inside = self._waiting = self._reconnects = 0
         self._logins, self._memory_before = logins, memory_before
@@ -212,7 +213,7 @@ class Crowd:
             return
         if asker is not None:
             self._pending.discard(asker)
-            self._tally.problem("connection lost")
+            self._tally.problem(CONNECTION_LOST)
             self._again(asker, advice_s=None)
         self._reconnects += 1
         self._start(self._connect(self._reconnects, failures=self._returning.failures(served=connection.served)))
@@ -232,7 +233,8 @@ class Crowd:
                 await self._loop.create_connection(lambda: Connection(self), ways.host, ways.port, local_addr=address)
             except OSError as error:
                 if self.began_s == 0.0:
-                    raise
+                    where = f"{ways.host}:{ways.port}"
+                    raise StartupError(f"{where} cannot be reached: {error.strerror or error}") from error
                 self._tally.problem(type(error).__name__)
                 failures += 1
                 await asyncio.sleep(self._returning.pause_s(failures))
@@ -285,8 +287,6 @@ class Crowd:
                 self._after_status(shopper, answer, now_s)
             case Step.JOIN:
                 self._after_join(shopper, answer)
-            case Step.DRAW:
-                self._after_draw(shopper, answer, now_s)
             case Step.PLACE:
                 self._after_place(shopper, answer)
             case Step.PURCHASE:
@@ -296,7 +296,7 @@ class Crowd:
             case Step.PAY | Step.ORDER:
                 self._after_order(shopper, answer)
             case Step.LEAVE:
-                self._after_leave(shopper)
+                self._after_leave(shopper, answer)
 
     def _after_page(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
         if answer.status >= 400:
@@ -327,10 +327,14 @@ class Crowd:
         self._ask(shopper, Step.PAGE, now_s)
 
     def _after_status(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
+        """Everybody computes their own number from the status, as the waiting page does: no crowd asks for numbers."""
         if answer.status != 200:
             self._refused(shopper, answer)
             return
         status = self._read_status(answer)
+        if shopper.place and shopper.line is None and self._draw is not None:
+            late = shopper.index >= self._draw.size
+            shopper.line = shopper.index + 1 if late else self._draw.number(shopper.index)
         if status.phase in (Phase.SOLD_OUT, Phase.CLOSED):
             self._leave(shopper, End.SOLD_OUT)
         elif now_s - shopper.came_s > self._scenario.habits.patience_s:
@@ -342,8 +346,6 @@ class Crowd:
                 self._ask(shopper, Step.JOIN, now_s)
         elif shopper.kind in (Kind.QUITTER, Kind.RETURNER) and self._chance(shopper) < QUIT_SHARE:
             self._ask(shopper, Step.LEAVE, now_s)
-        elif shopper.line is None and status.drawn:
-            self._ask(shopper, Step.DRAW, now_s)
         elif shopper.line is not None and shopper.line < status.serving:
             self._ask(shopper, Step.PLACE, now_s)
         elif shopper.kind is Kind.PANICKER:
@@ -368,19 +370,6 @@ class Crowd:
         tries = shopper.kind is Kind.BOT and self._status is not None and self._status.phase is Phase.OPEN
         self._later(shopper, Step.PURCHASE if tries else Step.STATUS, 0.0)
 
-    def _after_draw(self, shopper: Shopper, answer: Answer, now_s: float) -> None:
-        """Everybody computes their own number, as the waiting page does: a crowd asks for nothing of its own then."""
-        if answer.status != 200:
-            self._refused(shopper, answer)
-            return
-        body = answer.body()
-        if body != self._draw_body:
-            self._draw, self._draw_body = msgspec.json.decode(body, type=Drawn).order(), body
-        if self._draw is not None:
-            late = shopper.index >= self._draw.size
-            shopper.line = shopper.index + 1 if late else self._draw.number(shopper.index)
-        self._later(shopper, Step.STATUS, 0.0 if shopper.line is not None else PANIC_S)
-
     def _after_place(self, shopper: Shopper, answer: Answer) -> None:
         if answer.status != 200:
             self._refused(shopper, answer)
@@ -391,7 +380,7 @@ class Crowd:
             if shopper.tab:  # the other one buys
                 self._later(shopper, Step.STATUS, PANIC_S)
                 return
-            self._tally.funnel["let in"] += not shopper.admitted
+            self._tally.let_in(first=not shopper.admitted)
             self._waiting -= shopper.waits
             shopper.admitted, shopper.admission = True, place.admission.encode()
             self._later(shopper, shopper.buys, self._think_s(shopper))
@@ -417,8 +406,11 @@ class Crowd:
         shopper.order = answer.identity()
         self._later(shopper, Step.PAY, self._think_s(shopper))
 
-    def _after_leave(self, shopper: Shopper) -> None:
+    def _after_leave(self, shopper: Shopper, answer: Answer) -> None:
         """They are gone; who thinks better of it comes back to the end of the line."""
+        if answer.status != 204:
+            self._refused(shopper, answer)
+            return
         if shopper.kind is not Kind.RETURNER:
             self._leave(shopper, End.QUIT)
             return
@@ -451,6 +443,8 @@ class Crowd:
             self._leave(shopper, End.IMPATIENT)
         elif problem == "not-open":
             self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
+        elif problem == "key-in-flight":  # what was asked before the connection ended is still at work
+            self._later(shopper, shopper.step, PANIC_S)
         elif problem in LATER:
             if shopper.admission:
                 self._waiting += 1
@@ -460,14 +454,15 @@ class Crowd:
             self._tally.problem(problem)
             self._leave(shopper, End.FAILED)
 
-    def _read_status(self, answer: Answer) -> Status:
+    def _read_status(self, answer: Answer) -> RoomStatus:
         """The room's status; everybody gets the same bytes, so they are read once."""
         body = answer.body()
         if self._status is None or body != self._status_body:
-            self._status, self._status_body = msgspec.json.decode(body, type=Status), body
+            self._status, self._status_body = msgspec.json.decode(body, type=RoomStatus), body
+            self._draw = None if self._status.draw is None else self._status.draw.order()
         return self._status
 
-    def _poll_s(self, shopper: Shopper, status: Status) -> float:
+    def _poll_s(self, shopper: Shopper, status: RoomStatus) -> float:
         until = status.lobby_opens_at if not shopper.place else status.opens_at
         opens_in_s = (until - status.at).total_seconds()
         return next_poll_s(

@@ -7,7 +7,7 @@ from math import ceil
 
 import msgspec
 
-from tidegate.rehearse.contracts import Scenario, Verdict
+from tidegate.rehearse.contracts import Objectives, Scenario, Step, Verdict
 from tidegate.rehearse.faults import Happening, Played, length_s
 
 FAILED_SHARE = 0.01
@@ -16,13 +16,13 @@ FAILED_SHARE = 0.01
 AFTER_S = 30.0
 """How much longer than its faults a sale lasts at most."""
 
-LATENCIES = ("page_p99_ms", "status_p99_ms", "join_p99_ms", "place_p99_ms", "purchase_p99_ms")
+NOT_JUDGED = (*(f"{step}_p99_ms" for step in Step if hasattr(Objectives(), f"{step}_p99_ms")), "memory_growth_mb")
 
 
 def with_faults(scenario: Scenario, timetable: Sequence[Happening]) -> Scenario:
     """A scenario that lasts as long as its faults do: its room lets people in no faster than that.
 
-    Latencies are not judged: they tell of what was broken.
+    Latencies and memory are not judged: they tell of what was broken.
     """
     over_s = length_s(timetable)
     sale, objectives = scenario.sale, scenario.objectives
@@ -40,7 +40,7 @@ def with_faults(scenario: Scenario, timetable: Sequence[Happening]) -> Scenario:
         objectives=msgspec.structs.replace(
             objectives,
             failed_share=None if share is None else max(share, FAILED_SHARE),
-            **dict.fromkeys(LATENCIES),
+            **dict.fromkeys(NOT_JUDGED),
         ),
     )
 

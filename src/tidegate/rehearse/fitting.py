@@ -36,11 +36,17 @@ class Machine:
 
 def measure_machine() -> Machine:
     """Keep every core busy for a moment, and see how fast they are."""
-    cores = min(len(os.sched_getaffinity(0)), MOST_CORES)
+    cores = min(_usable_cores(), MOST_CORES)
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         pool.map(partial(_pieces, 0.0), range(cores))  # all have started
         found = pool.map(partial(_pieces, MEASURED_S), range(cores), chunksize=1)
     return Machine(cores, statistics.mean(map(statistics.median, found)))
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def sizes_for(scenario: Scenario, machine: Machine) -> Sizes:

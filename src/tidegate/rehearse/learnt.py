@@ -15,7 +15,10 @@ WINDOW_S = 5
 """Seconds over which the busiest time is taken."""
 
 MOST_SPANS = 300
-WAITING = (Step.STATUS, Step.DRAW)
+STEPS = frozenset(Step)
+"""Those of today: an older version's report may have others."""
+
+WAITING = (Step.STATUS,)
 """Who waits asks for these, as often as the room says."""
 
 SELLING = (Step.PLACE, Step.PURCHASE, Step.HOLD, Step.PAY, Step.ORDER)
@@ -66,6 +69,8 @@ def why_no_costs(report: Report) -> str:
     """Why nothing can be learnt from a report; empty when something can."""
     if not report.processes or not any(second.cpu.get("site") for second in report.told.timeline):
         return "it does not say what the shop's processes used: rehearse on a shop of its own, without --target"
+    if report.faults:
+        return "something was broken in it on purpose, which is no usual cost: rehearse without faults"
     if not report.costs or len(report.told.timeline) < LEAST_SECONDS:
         return "it was too short, or written by an older version: rehearse again"
     if not report.told.funnel.get("bought"):
@@ -114,7 +119,7 @@ def spans(timeline: Sequence[Second]) -> list[Span]:
     every = len(timeline) // MOST_SPANS + 1
     return [
         Span(
-            {step: count / each.seconds for step, count in each.counts.items() if step != REFUSED},
+            {step: count / each.seconds for step, count in each.counts.items() if step in STEPS},
             {kind: used / each.seconds for kind, used in each.cpu_s.items() if kind not in (CROWD, OTHERS)},
         )
         for each in windows(timeline, size=min(WINDOW_S, len(timeline)), every=every)

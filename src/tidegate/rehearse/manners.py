@@ -17,4 +17,4 @@ QUIT_SHARE = 0.2
 
 REFUSED_FOR_LOAD = (429, 503)
 SOLD_OUT = frozenset({"sold-out", "room-sold-out", "room-closed"})
-LATER = frozenset({"lobby-not-open", "pass-expired", "key-in-flight", "hold-expired"})
+LATER = frozenset({"lobby-not-open", "pass-expired", "hold-expired"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
@@ -18,14 +18,11 @@ LOOKS = 5
 class Monitor:
     """Call `look` once a second, in a thread: cores used since the last call, and resident MiB, by kind of process."""
 
-    def __init__(self, processes: Sequence[tuple[str, int]]) -> None:
-        """`processes` are names and pids; `site-1` and `site-2` are of one kind."""
-        self._roots: list[tuple[str, psutil.Process]] = []
-        for name, pid in [*processes, (CROWD, psutil.Process().pid)]:
-            try:
-                self._roots.append((kind_of(name), psutil.Process(pid)))
-            except psutil.NoSuchProcess:
-                continue
+    def __init__(self, processes: Callable[[], Sequence[tuple[str, int]]]) -> None:
+        """`processes` are names and pids at this moment; `site-1` and `site-2` are of one kind."""
+        self._processes = processes
+        self._roots: dict[int, tuple[str, psutil.Process]] = {}
+        self._began_at = time.time()
         self._spent: dict[int, float] = {}
         self._busy_s = _busy_s()
         self._known: list[tuple[str, list[psutil.Process]]] | None = None
@@ -48,7 +45,7 @@ class Monitor:
                 except psutil.Error:
                     continue
                 spent[process.pid] = times.user + times.system
-                since = spent[process.pid] - self._spent.get(process.pid, spent[process.pid])
+                since = spent[process.pid] - self._spent.get(process.pid, self._spent_before(process, spent))
                 cores[kind] = cores.get(kind, 0.0) + since / passed_s
                 # PostgreSQL's processes share most of their memory: of each only its own part counts
                 own = used.rss - getattr(used, "shared", 0) if kind == "postgres" else used.rss
@@ -61,16 +58,33 @@ class Monitor:
             {kind: round(value, 1) for kind, value in memory.items()},
         )
 
+    def _spent_before(self, process: psutil.Process, spent: Mapping[int, float]) -> float:
+        """What a process had used that was not seen yet: nothing, if it is younger than this look."""
+        return 0.0 if process.create_time() > self._began_at else spent[process.pid]
+
+    def _find_roots(self) -> Mapping[int, tuple[str, psutil.Process]]:
+        found: dict[int, tuple[str, psutil.Process]] = {}
+        for name, pid in [*self._processes(), (CROWD, psutil.Process().pid)]:
+            known = self._roots.get(pid)
+            try:
+                found[pid] = known if known and known[1].is_running() else (kind_of(name), psutil.Process(pid))
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
     def _families(self) -> list[tuple[str, list[psutil.Process]]]:
         """Each root with all that descend from it; the crowd alone, of which the shop may descend.
 
         Looking for those takes a while, so it is done now and then.
         """
         if self._known is None or self._looks % LOOKS == 0:
+            self._roots = dict(self._find_roots())
             children: dict[int, list[psutil.Process]] = {}
             for process in psutil.process_iter(["ppid"]):
                 children.setdefault(process.info["ppid"], []).append(process)
-            self._known = [(kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots]
+            self._known = [
+                (kind, [root] if kind == CROWD else _descent(root, children)) for kind, root in self._roots.values()
+            ]
         self._looks += 1
         return self._known
 

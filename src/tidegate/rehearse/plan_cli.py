@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,13 +74,18 @@ def plan_command(
 
 
 def _newest(folder: Path) -> Path:
-    """The last report that was written. Raises: StartupError."""
-    files = sorted(folder.glob("*.json"), key=lambda each: each.stat().st_mtime) if folder.is_dir() else []
-    if not files:
-        raise StartupError(
-            "there is no rehearsal to learn from: run `tidegate rehearse drop` first, or name one with --from"
-        )
-    return files[-1]
+    """The last report that was written of those that tell costs. Raises: StartupError."""
+    from tidegate.rehearse.learnt import why_no_costs
+    from tidegate.rehearse.reading import read_report
+
+    files = sorted(folder.glob("*.json"), key=lambda each: -each.stat().st_mtime) if folder.is_dir() else []
+    for file in files:
+        with suppress(StartupError):
+            if not why_no_costs(read_report(file)):
+                return file
+    raise StartupError(
+        "there is no rehearsal to learn from: run `tidegate rehearse drop` first, or name one with --from"
+    )
 
 
 def _number(text: str, option: str) -> int:

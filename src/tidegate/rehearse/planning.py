@@ -31,7 +31,6 @@ PART_OF: Mapping[str, str] = {
     Step.SIGN_IN: "site",
     Step.STATUS: "gate",
     Step.JOIN: "gate",
-    Step.DRAW: "gate",
     Step.PLACE: "gate",
     Step.LEAVE: "gate",
     Step.PURCHASE: "checkout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,15 +14,23 @@ from pathlib import Path
 import msgspec
 
 from tidegate.platform.charts import Chart, Period, Series, draw_chart, mark_periods
+from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Report, Second
 from tidegate.rehearse.measures import Cost
-from tidegate.rehearse.rules import description, sentence
+from tidegate.rehearse.rules import CONNECTION_LOST, description, sentence
 from tidegate.web import environment
 
 LOCALE = "en_GB"
 GAP_S = 3.0
-SHORT = {"worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched.", "postgres": "pg"}
+SHORT = {
+    "worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched.", "postgres": "pg",
+    "overloaded": "busy", "too-many-requests": "limits", CONNECTION_LOST: "cut off", "sold-out": "sold",
+    "payment not settled at once": "unpaid", "internal-error": "bug",
+}  # fmt: skip
 MOST_NAME = 7
+CURVES = 3
+"""Most that one chart has."""
+
 LEAST_US = 1.0
 """Processes that cost less for any request are not shown."""
 
@@ -46,6 +55,16 @@ class ReportContext:
     costs: tuple[Cost, ...]
     cost_steps: tuple[str, ...]
     tells_bytes: bool
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder for reports. Raises: StartupError where none can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StartupError(f"no report can be written to {folder}: {error.strerror or error}") from error
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -85,11 +104,13 @@ def _clock(at: float) -> str:
 def _charts(report: Report) -> tuple[Chart, ...]:
     timeline, began = report.told.timeline, report.told.began_at
     kinds = sorted({kind for second in timeline for kind in second.cpu})
-    top = sorted(kinds, key=lambda kind: -max((second.cpu.get(kind, 0.0) for second in timeline), default=0.0))[:3]
+    top = sorted(kinds, key=lambda kind: -max((second.cpu.get(kind, 0.0) for second in timeline), default=0.0))
+    common = sorted(report.told.problems, key=lambda slug: -report.told.problems[slug])
     large = sorted(kinds, key=lambda kind: -max((second.memory_mb.get(kind, 0.0) for second in timeline), default=0.0))
     wanted: tuple[tuple[str, str, dict[str, Read]], ...] = (
         ("Arrivals", "people a second", {"Arrived": attrgetter("arrived")}),
         ("People in the shop", "people", {"Inside": attrgetter("inside"), "Waiting": attrgetter("waiting")}),
+        ("Let in", "people a second", {"Let in": attrgetter("let_in")}),
         ("Orders", "a second", {"Bought": attrgetter("bought")}),
         ("Stock", "units left", {"Left": attrgetter("left")}),
         ("Requests", "a second", {"All": attrgetter("answered")}),
@@ -97,8 +118,9 @@ def _charts(report: Report) -> tuple[Chart, ...]:
         ("Time to buy", "milliseconds", {"p99": attrgetter("purchase_p99_ms")}),
         ("Sockets and requests", "at once", {"Open": attrgetter("sockets"), "Asking": attrgetter("in_flight")}),
         ("Failures", "shoppers a second", {"Failed": attrgetter("failed")}),
-        ("Cores used", "cores", {_short(kind): partial(_cores, kind) for kind in top}),
-        ("Memory", "MiB", {_short(kind): partial(_memory, kind) for kind in large[:3]}),
+        ("Refusals and errors", "a second", {_short(slug): partial(_problems, slug) for slug in common[:CURVES]}),
+        ("Cores used", "cores", {_short(kind): partial(_cores, kind) for kind in top[:CURVES]}),
+        ("Memory", "MiB", {_short(kind): partial(_memory, kind) for kind in large[:CURVES]}),
     )
     broken = tuple(Period(each.name, began + each.began_s, began + each.ended_s) for each in report.faults)
     return tuple(_chart(title, unit, curves, timeline, began, broken) for title, unit, curves in wanted)
@@ -111,6 +133,10 @@ def _short(kind: str) -> str:
 
 def _cores(kind: str, second: Second) -> float | None:
     return second.cpu.get(kind)
+
+
+def _problems(slug: str, second: Second) -> float | None:
+    return second.problems.get(slug, 0)
 
 
 def _memory(kind: str, second: Second) -> float | None:

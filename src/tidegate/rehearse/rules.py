@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from statistics import median
 
-from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Objectives, Scenario, SignIn, Told, Verdict
+from tidegate.rehearse.contracts import Arrivals, Curve, End, Kind, Objectives, Scenario, SignIn, Step, Told, Verdict
 
 Draw = Callable[[], float]
 """Chance: from 0 to below 1."""
@@ -26,6 +26,12 @@ SIGN_IN_TURN = -1
 
 RUSH_S = 1.0
 """A spike comes within so many seconds of the opening."""
+
+MANY = 20
+"""Of so many shoppers of a kind some must get as far as they want."""
+
+CONNECTION_LOST = "connection lost"
+"""A request's connection ended before its answer came."""
 
 REASONS = 3
 """So many broken objectives are named in the verdict's sentence."""
@@ -97,6 +103,8 @@ def check_scenario(scenario: Scenario) -> str | None:
         return "habits.sign_in_links and sign_in_passwords: together at most 1"
     if scenario.habits.think_s[0] > scenario.habits.think_s[1]:
         return "habits.think_s: the least comes first"
+    if any(each.at_s >= scenario.lasts_s for each in scenario.faults):
+        return "faults: at_s is before the end (lasts_s), please"
     if max(scenario.sale.opens_after_s, scenario.arrivals.within_s) >= scenario.lasts_s:
         return "lasts_s: longer than until everybody has come and the sale has opened, please"
     return None
@@ -112,14 +120,25 @@ def description(scenario: Scenario) -> str:
 
 
 def judge(
-    objectives: Objectives, told: Told, *, units: int, sold: int | None, broken: Sequence[str] | None, lost: int | None
+    objectives: Objectives,
+    told: Told,
+    *,
+    units: int,
+    sold: int | None,
+    broken: Sequence[str] | None,
+    lost: int | None,
+    expected: Collection[Step] = (),
 ) -> tuple[Verdict, ...]:
-    """What became of each objective."""
+    """What became of each objective. Of `expected` steps some must have been answered."""
     found = [*_shares(objectives, told, units=units, sold=sold)]
-    for step, latency in told.latencies.items():
-        most_ms = getattr(objectives, f"{step}_p99_ms", None)
-        if most_ms is not None:
-            asks = f"99 of 100 requests ({step}) are answered within {most_ms:,.0f} ms"
+    for step in Step:
+        most_ms, latency = getattr(objectives, f"{step}_p99_ms", None), told.latencies.get(step)
+        if most_ms is None or (latency is None and step not in expected):
+            continue
+        asks = f"99 of 100 requests ({step}) are answered within {most_ms:,.0f} ms"
+        if latency is None:
+            found.append(Verdict(asks, "none was served", False))
+        else:
             found.append(Verdict(asks, f"{latency.p99_ms:,.0f} ms", latency.p99_ms <= most_ms))
     found += _growth(objectives, told)
     if objectives.books and broken is not None:
@@ -131,6 +150,23 @@ def judge(
     if lost is not None:
         found.append(Verdict("every order that a buyer was told of is there", f"{lost:,} are missing", lost == 0))
     return tuple(found)
+
+
+def expected_steps(scenario: Scenario) -> frozenset[Step]:
+    """What some of a scenario's shoppers ask for, if the shop lets them."""
+    many = {
+        kind
+        for kind, weight in scenario.mix.items()
+        if weight * scenario.arrivals.shoppers >= MANY * sum(scenario.mix.values())
+    }
+    steps = {Step.PAGE} if many else set()
+    if many and scenario.sale.room != "none":
+        steps |= {Step.STATUS, Step.JOIN}
+    if Kind.BUYER in many:
+        steps |= {Step.PURCHASE} if scenario.sale.room == "none" else {Step.PLACE, Step.PURCHASE}
+    if Kind.HOLDER in many and scenario.sale.room == "none":
+        steps |= {Step.HOLD, Step.PAY}
+    return frozenset(steps)
 
 
 def _growth(objectives: Objectives, told: Told) -> list[Verdict]:
@@ -165,6 +201,14 @@ def _shares(objectives: Objectives, told: Told, *, units: int, sold: int | None)
         share = told.ends.get(End.FAILED, 0) / max(told.shoppers, 1)
         asks = f"at most {objectives.failed_share:.2%} of the shoppers meet a failure"
         verdicts.append(Verdict(asks, f"{share:.3%}", share <= objectives.failed_share))
+    if objectives.impatient_share is not None:
+        share = told.ends.get(End.IMPATIENT, 0) / max(told.shoppers, 1)
+        asks = f"at most {objectives.impatient_share:.2%} of the shoppers wait too long and go"
+        verdicts.append(Verdict(asks, f"{share:.3%}", share <= objectives.impatient_share))
+    if objectives.lost_requests is not None:
+        cut = told.problems.get(CONNECTION_LOST, 0)
+        asks = f"at most {objectives.lost_requests:,} requests are cut off without an answer"
+        verdicts.append(Verdict(asks, f"{cut:,}", cut <= objectives.lost_requests))
     return verdicts
 
 

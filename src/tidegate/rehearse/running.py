@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from tidegate.rehearse.faults import Played
 from tidegate.rehearse.findings import with_findings
 from tidegate.rehearse.leavings import PREFIX, remove_leavings
 from tidegate.rehearse.monitor import Monitor
-from tidegate.rehearse.rules import advise, judge, sign_ins
+from tidegate.rehearse.rules import advise, expected_steps, judge, sign_ins
 from tidegate.rehearse.stage import SKU, SLUG, Shop, make_people, moment, own_shop, reckon, stage
 from tidegate.rehearse.tally import resident_bytes
 from tidegate.rehearse.watching import Watch, look_around, quiet
@@ -45,6 +46,9 @@ ADDRESSES = 200
 
 SEEN = ("/", "/drops/midnight-cakestand")
 """Pages of the demo that somebody has looked at before the sale, as of any shop."""
+
+OTHER_FILES = 256
+"""Files that a rehearsal opens beside the crowd's sockets."""
 
 TIMEOUT_S = 10.0
 SWITCH_S = 0.000_5
@@ -67,20 +71,21 @@ def rehearse_at_home(rehearsal: Rehearsal) -> Report:
 
     Raises: StartupError when it does not start.
     """
+    _allow_sockets(rehearsal.connections)
     remove_leavings(Path(tempfile.gettempdir()))
     with (
         tempfile.TemporaryDirectory(prefix=PREFIX) as folder,
         ways_round(rehearsal.scenario.faults, home=Path(folder) / "home") as detours,
-        own_shop(Path(folder) / "home", told=told_of(detours)) as shop,
+        own_shop(Path(folder) / "home", told=told_of(detours), processes=rehearsal.scenario.processes) as shop,
     ):
         return uvloop.run(_on_own_shop(rehearsal, shop, detours))
 
 
 async def _on_own_shop(rehearsal: Rehearsal, shop: Shop, detours: Detours | None) -> Report:
     scenario, settings, memory_before = rehearsal.scenario, current_settings(), resident_bytes()
-    monitor = Monitor(shop.processes)
+    monitor = Monitor(shop.processes_now)
     await quiet(monitor.look)
-    watch = Watch(monitor, shop.metrics_ports)
+    watch = Watch(monitor, shop.metrics_ports_now)
     async with open_database(settings) as database:
         people = await make_people(
             database, count=scenario.arrivals.shoppers, signs_in=sign_ins(scenario, seed=rehearsal.seed)
@@ -116,6 +121,7 @@ def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: b
     Raises: StartupError when the target is not to be used, does not answer or is no such shop.
     """
     where = _checked_target(target, owned=owned)
+    _allow_sockets(rehearsal.connections)
     sale = _sale_of(target.rstrip("/"), drop)
     scenario = msgspec.structs.replace(
         rehearsal.scenario,
@@ -127,8 +133,10 @@ def rehearse_as_guests(rehearsal: Rehearsal, *, target: str, drop: str, owned: b
     async def play() -> Told:
         crowd = Crowd(
             scenario,
-            wording=Wording(Goods(host=f"{host}:{port}", slug=drop, sku=sale.sku)),
-            ways=Ways(host, port, rehearsal.connections, _addresses() if _is_local(host) else ()),
+            wording=Wording(
+                Goods(host=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", slug=drop, sku=sale.sku)
+            ),
+            ways=Ways(host, port, rehearsal.connections, _addresses() if _is_local(host) and ":" not in host else ()),
             seed=rehearsal.seed,
             on_second=rehearsal.on_second,
         )
@@ -185,7 +193,7 @@ class Offer(msgspec.Struct, frozen=True):
 
 def _sale_of(target: str, drop: str) -> Offer:
     try:
-        answer = httpx.get(f"{target}/api/v1/drops/{drop}", timeout=TIMEOUT_S)
+        answer = httpx.get(f"{target}/api/v1/drops/{drop}", timeout=TIMEOUT_S, trust_env=False)
     except httpx.HTTPError as error:
         raise StartupError(f"{target} does not answer ({type(error).__name__}): start the shop first") from error
     if answer.status_code == httpx.codes.NOT_FOUND and "/problems/not-found" in answer.text:
@@ -198,7 +206,7 @@ def _sale_of(target: str, drop: str) -> Offer:
         raise StartupError(
             f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
         )
-    if not any(item.left for item in offer.items):
+    if not offer.items or not offer.items[0].left:
         raise StartupError(f"the drop {drop!r} has nothing to sell: nothing is left of its stock")
     if offer.room != "none" and _room_phase(target, drop) in ("sold_out", "closed"):
         raise StartupError(
@@ -209,10 +217,24 @@ def _sale_of(target: str, drop: str) -> Offer:
 
 def _room_phase(target: str, drop: str) -> str:
     try:
-        answer = httpx.get(f"{target}/api/v1/drops/{drop}/status", timeout=TIMEOUT_S)
+        answer = httpx.get(f"{target}/api/v1/drops/{drop}/status", timeout=TIMEOUT_S, trust_env=False)
         return msgspec.json.decode(answer.content, type=RoomPhase).phase
     except (httpx.HTTPError, msgspec.MsgspecError):
         raise StartupError(f"the shop at {target} does not tell of the waiting room of {drop!r}") from None
+
+
+def _allow_sockets(connections: int) -> None:
+    """Let this process open so many files. Raises: StartupError where the system does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + OTHER_FILES
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise StartupError(
+            f"{connections:,} connections need {needed:,} open files, and {hard:,} are allowed: raise the limit"
+            f" (ulimit -Hn), or say --connections {max(hard - OTHER_FILES, 1)}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _checked_target(target: str, *, owned: bool) -> SplitResult:
@@ -236,6 +258,9 @@ def _is_local(host: str) -> bool:
 
 
 def _addresses() -> list[str]:
+    """None where only 127.0.0.1 is this machine's own."""
+    if sys.platform != "linux":
+        return []
     return [f"127.0.{n // 250 + 1}.{n % 250 + 1}" for n in range(ADDRESSES)]
 
 
@@ -249,7 +274,15 @@ def _report(
     faults: tuple[Played, ...] = (),
 ) -> Report:
     scenario = rehearsal.scenario
-    verdicts = judge(scenario.objectives, told, units=scenario.sale.units, sold=sold, broken=broken, lost=lost)
+    verdicts = judge(
+        scenario.objectives,
+        told,
+        units=scenario.sale.units,
+        sold=sold,
+        broken=broken,
+        lost=lost,
+        expected=expected_steps(scenario),
+    )
     return Report(
         name=rehearsal.name,
         scenario=scenario,

@@ -47,7 +47,6 @@ WAYS: Mapping[str, Way] = {
     Step.PAGE: Way(("GET /drops/{slug}", "GET /", "GET /search", "GET /collections/{slug}", "GET /products/{slug}")),
     Step.STATUS: Way((f"GET {DROP}/status",)),
     Step.JOIN: Way((f"POST {DROP}/places",), ("joins",)),
-    Step.DRAW: Way((f"GET {DROP}/draw",)),
     Step.PLACE: Way((f"GET {DROP}/places/{{place_id}}",), ("places",)),
     Step.PURCHASE: Way(("POST /api/v1/purchases",), ("purchases",), pays=True),
     Step.HOLD: Way(("POST /api/v1/holds",), ("holds",)),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -63,8 +64,17 @@ class Shop:
 
     url: str
     port: int
+    home: Path
     processes: tuple[tuple[str, int], ...]
-    metrics_ports: tuple[int, ...] = ()
+
+    def processes_now(self) -> tuple[tuple[str, int], ...]:
+        """The processes of this moment: some may have been started anew."""
+        return _processes(read_endpoints(self.home)) or self.processes
+
+    def metrics_ports_now(self) -> tuple[int, ...]:
+        """Where they tell their metrics at this moment."""
+        told = read_endpoints(self.home).get("processes", ())
+        return tuple(each["metrics_port"] for each in told if each["metrics_port"])
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -73,11 +83,14 @@ class Shop:
 
 
 @contextmanager
-def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> Iterator[Shop]:
+def own_shop(
+    home: Path, *, told: Mapping[str, str] = MappingProxyType({}), processes: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[Shop]:
     """Start a demo shop in `home`, and stop it at the end. From here on this process has that shop's settings.
 
     It has the settings of our environment, but for those of `ANOTHER_SHOPS`; `told` are settings of the shop's alone.
-    However this process ends, the shop is told to stop: it never stays behind. Must be entered in the main
+    `processes` are how many of each kind are started, where not as many as usual. However this process ends, the shop
+    is told to stop: it never stays behind. Must be entered in the main
     thread. Raises: StartupError with what the shop said, when it does not start.
     """
     if breaking_asked_for():
@@ -88,7 +101,9 @@ def own_shop(home: Path, *, told: Mapping[str, str] = MappingProxyType({})) -> I
     current_settings.cache_clear()
     said = home.with_name(home.name + ".out")
     guard, guarded = os.pipe()  # its end tells a guard of our death where the kernel does not
-    program = Program(argv=(sys.executable, "-m", "tidegate", "up", "--demo"))
+    counts = ",".join(f"{kind}={count}" for kind, count in processes.items())
+    wanted = ("--processes", counts) if counts else ()
+    program = Program(argv=(sys.executable, "-m", "tidegate", "up", "--demo", *wanted))
     with said.open("ab") as out:
         running = subprocess.Popen(
             launch_command(program, guard_fd=guard if needs_guard() else -1),
@@ -124,17 +139,20 @@ def _wait_ready(running: subprocess.Popen[bytes], home: Path, port: int, said: P
     while time.monotonic() < until and running.poll() is None:
         told = read_endpoints(home)
         if told and _is_ready(url):
-            processes = tuple((each["name"], each["pid"]) for each in told["processes"])
-            ports = tuple(each["metrics_port"] for each in told["processes"] if each["metrics_port"])
-            return Shop(url, port, processes, ports)
+            return Shop(url, port, home, _processes(told))
         time.sleep(LOOK_S)
     words = " ".join(said.read_text(errors="replace").split())[-SAID_KEPT:]
     raise StartupError(f"the shop for the rehearsal did not start: {words}")
 
 
+def _processes(told: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Names and pids out of the supervisor's file."""
+    return tuple((each["name"], each["pid"]) for each in told.get("processes", ()))
+
+
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=2.0).status_code == httpx.codes.OK
+        return httpx.get(f"{url}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

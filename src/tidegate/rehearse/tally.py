@@ -34,7 +34,8 @@ class Tally:
         self._took = {step: Histogram() for step in Step}
         self._timeline: list[Second] = []
         self._recent, self._recent_buys = Histogram(), Histogram()
-        self._counts = dict.fromkeys(("arrived", "answered", "refused", "bought", "failed"), 0)
+        self._counts = dict.fromkeys(("arrived", "answered", "refused", "let_in", "bought", "failed"), 0)
+        self._told_problems: dict[str, int] = {}
         self._began_at = self._began_s = self._cpu_s = 0.0
         self._steps: dict[str, list[float]] = {}
         self._late_s, self._late_count = 0.0, 0
@@ -78,6 +79,11 @@ class Tally:
         sums[1] += took_s
         sums[2] += own_s
 
+    def let_in(self, *, first: bool) -> None:
+        """It is somebody's turn, for the `first` time."""
+        self.funnel["let in"] += first
+        self._counts["let_in"] += first
+
     def bought(self, order_id: str) -> None:
         """Somebody was told of a paid order."""
         self._orders.append(order_id)
@@ -109,6 +115,7 @@ class Tally:
         self._memory_most = max(self._memory_most, resident_bytes())
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
         steps, self._steps = self._steps, {}
+        before, self._told_problems = self._told_problems, dict(self.problems)
         late_ms = round(1e3 * self._late_s / max(self._late_count, 1), 2)
         self._late_s, self._late_count = 0.0, 0
         second = Second(
@@ -127,6 +134,11 @@ class Tally:
             steps={
                 str(step): StepSecond(int(count), round(1e3 * took_s / count, 2), round(1e3 * own_s / count, 2))
                 for step, (count, took_s, own_s) in steps.items()
+            },
+            problems={
+                slug: count - before.get(slug, 0)
+                for slug, count in self.problems.items()
+                if count > before.get(slug, 0)
             },
             late_ms=late_ms,
         )

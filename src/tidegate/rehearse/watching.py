@@ -34,8 +34,10 @@ Counts = dict[tuple[str, str], float]
 class Watch:
     """Call `look` once a second, in a thread, as a `Monitor`; now and then it reads the metrics as well."""
 
-    def __init__(self, monitor: Monitor, metrics_ports: Sequence[int]) -> None:
-        self._monitor, self._ports = monitor, metrics_ports
+    def __init__(self, monitor: Monitor, metrics_ports: Callable[[], Sequence[int]]) -> None:
+        """`metrics_ports` are those of this moment."""
+        self._monitor, self._ports_now = monitor, metrics_ports
+        self._ports: Sequence[int] = ()
         self._client = httpx.Client(timeout=ANSWER_S, trust_env=False)
         self._seen: list[tuple[float, float, Inside]] = []
         self._before, self._read_at = self._read(), time.time()
@@ -62,8 +64,11 @@ class Watch:
         self._client.close()
 
     def _read(self) -> Counts | None:
-        """What all processes have counted; None when one did not answer, since then sums would jump."""
+        """What all processes have counted; None when one did not answer or is another, since then sums would jump."""
         total: Counts = {}
+        before, self._ports = self._ports, self._ports_now()
+        if before and before != self._ports:
+            return None
         for port in self._ports:
             try:
                 text = self._client.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text

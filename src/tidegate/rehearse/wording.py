@@ -66,7 +66,7 @@ class Wording:
     def __init__(self, goods: Goods) -> None:
         self._host = f"host: {goods.host}\r\nuser-agent: tidegate-rehearsal\r\n"
         drop = f"/api/v1/drops/{goods.slug}"
-        self._fixed = {Step.STATUS: self._get(f"{drop}/status"), Step.DRAW: self._get(f"{drop}/draw")}
+        self._fixed = {Step.STATUS: self._get(f"{drop}/status")}
         self._drop_page = self._get(f"/drops/{goods.slug}", "accept: text/html\r\n")
         self._pages = tuple(self._get(path, "accept: text/html\r\n") for path in PAGES)
         self._guest = f"POST /api/v1/guests HTTP/1.1\r\n{self._host}content-length: 0\r\n\r\n".encode()

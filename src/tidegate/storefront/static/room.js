@@ -144,7 +144,7 @@ async function askPlace() {
 /** One's number once the lots are drawn: computed from what is public, or asked for where a browser cannot. */
 async function learnNumber(status) {
   if (canCompute) {
-    const draw = await ask("/draw");
+    const draw = status.draw ?? (await ask("/draw")); // the status of a room that is over no longer has it
     const index = Number(room.dataset.index);
     if (draw.seed === null) return;
     const values = { seed: draw.seed, root: draw.root, beacon: draw.beacon ?? "", size: draw.size };

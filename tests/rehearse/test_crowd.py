@@ -19,7 +19,8 @@ from tidegate.rehearse.answers import Drawn
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
 from tidegate.rehearse.crowd import Crowd, Usage
 from tidegate.rehearse.returning import Returning
-from tidegate.rehearse.wire import Ways
+from tidegate.rehearse.rules import CONNECTION_LOST
+from tidegate.rehearse.wire import Answer, Connection, Idle, Ways
 from tidegate.rehearse.wording import Goods, Login, Wording
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,8 @@ class Puppet:
     sold: dict[str, int] = field(default_factory=dict)
     visits: set[asyncio.Task[None]] = field(default_factory=set)
     port: int = 0
+    ends: bool = False
+    """Whether each answer is its connection's last."""
 
     def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.visits.add(asyncio.get_running_loop().create_task(self.serve(reader, writer)))
@@ -60,7 +63,10 @@ class Puppet:
             status, body, more = self.answer(path, headers)
             if status == 0:
                 break
+            more += "connection: close\r\n" if self.ends else ""
             writer.write(f"HTTP/1.1 {status} X\r\n{more}content-length: {len(body)}\r\n\r\n{body}".encode())
+            if self.ends:
+                break
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
@@ -276,6 +282,40 @@ async def test_nobody_asks_for_what_follows_from_the_draw() -> None:
     assert {key for key in asked if key.isdigit()} == first, "those whose turn it is ask for their place, nobody else"
     assert asked["draw"] == 0
     assert visit.ends == {End.BOUGHT: 2, End.SOLD_OUT: 3}
+
+
+def test_a_connection_that_the_server_may_be_about_to_end_is_not_used() -> None:
+    idle: Idle[object] = Idle()
+    first, second, last = (Connection[object](Nobody()) for _ in range(3))
+    last.last = True
+    for each in (first, second, last):
+        idle.put(each)
+    assert [idle.take() for _ in range(3)] == [second, first, None]
+    old: Idle[object] = Idle(kept_s=-1.0)
+    old.put(first)
+    assert old.take() is None
+    idle.put(second)
+    idle.discard(second)
+    assert idle.take() is None
+
+
+class Nobody:
+    """Listens to connections, and does nothing."""
+
+    def opened(self, connection: Connection[object]) -> None: ...
+
+    def lost(self, connection: Connection[object], asker: object | None) -> None: ...
+
+    def answered(self, connection: Connection[object], asker: object, answer: Answer) -> None: ...
+
+
+async def test_an_answer_that_is_a_connection_s_last_costs_no_request() -> None:
+    async with puppet(units=5) as shop:
+        shop.opened.set()
+        shop.ends = True
+        visit = await play(shop, scenario(shoppers=20, units=5, room="none"))
+    assert visit.problems.get(CONNECTION_LOST, 0) == 0
+    assert visit.ends == {End.BOUGHT: 5, End.SOLD_OUT: 15}
 
 
 async def test_whose_first_try_is_still_at_work_keeps_their_pass_and_asks_again() -> None:

@@ -121,11 +121,9 @@ def rehearse_command(
 
     if bool(target) != bool(drop):
         raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
-    if fit and (shoppers or units or target):
-        raise StartupError("--fit chooses how many come to a shop of its own: leave --shoppers, --units, --target out")
     sizes = Sizes(shoppers, units, seconds_of(within, option="--within") if within else None)
     if fit:
-        sizes = _fitting(scenario, sizes)
+        sizes = _fitting(scenario, sizes, at_home=not target)
     wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
     prepare_folder(out)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
@@ -153,11 +151,13 @@ def rehearse_command(
         raise typer.Exit(FAILED)
 
 
-def _fitting(scenario: str, sizes: Sizes) -> Sizes:
+def _fitting(scenario: str, sizes: Sizes, *, at_home: bool) -> Sizes:
     """The sizes for this machine, which is told of. Raises: StartupError."""
     from tidegate.rehearse.fitting import measure_machine, sizes_for
     from tidegate.rehearse.scenario import load_scenario
 
+    if sizes.shoppers or sizes.units or not at_home:
+        raise StartupError("--fit chooses how many come to a shop of its own: leave --shoppers, --units, --target out")
     machine = measure_machine()
     found = sizes_for(load_scenario(scenario, sizes), machine)
     says = (

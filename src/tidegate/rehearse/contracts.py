@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tidegate.rehearse.faults import Happening, Played
+from tidegate.rehearse.faults import Fault, Happening, Played
 from tidegate.rehearse.measures import Cost, HeldUp, Inside, StepSecond
 
 Count = Annotated[int, Meta(ge=0)]
@@ -290,3 +290,8 @@ class Report(msgspec.Struct, frozen=True):
     def passed(self) -> bool:
         """Whether every objective holds."""
         return all(verdict.holds for verdict in self.verdicts)
+
+    @property
+    def was_broken(self) -> bool:
+        """Whether something was broken on purpose: what was used meanwhile is no usual cost."""
+        return any(each.fault is not Fault.SEND for each in self.faults)

@@ -37,7 +37,7 @@ from tidegate.rehearse.returning import Returning
 from tidegate.rehearse.rules import CONNECTION_LOST, arrival_times, chance, pick_kind
 from tidegate.rehearse.shopper import Shopper
 from tidegate.rehearse.tally import SIGNED_IN, Tally
-from tidegate.rehearse.wire import Answer, Connection, Ways
+from tidegate.rehearse.wire import Answer, Connection, Idle, Ways
 from tidegate.rehearse.wording import Login, Wording
 
 TICK_S = 0.002
@@ -75,7 +75,7 @@ class Crowd:
         self._times = arrival_times(scenario.arrivals, opens_after_s=scenario.sale.opens_after_s, draw=dice.random)
         self._on_second, self._usage = on_second, usage
         self._loop = asyncio.get_running_loop()
-        self._idle: list[Connection[Shopper]] = []
+        self._idle: Idle[Shopper] = Idle()
         self._open: set[Connection[Shopper]] = set()
         self._queue: deque[Shopper] = deque()
         self._due: list[tuple[float, int, Shopper]] = []
@@ -171,8 +171,9 @@ class Crowd:
     def _ask(self, shopper: Shopper, step: Step, due_s: float) -> None:
         shopper.step, shopper.due_s = step, due_s
         self._pending.add(shopper)
-        if self._idle:
-            self._send(self._idle.pop(), shopper)
+        connection = self._idle.take()
+        if connection is not None:
+            self._send(connection, shopper)
         else:
             self._queue.append(shopper)
 
@@ -197,18 +198,17 @@ class Crowd:
         self._free(connection)
 
     def _free(self, connection: Connection[Shopper]) -> None:
-        while self._queue:
+        while self._queue and not connection.last:
             shopper = self._queue.popleft()
             if not shopper.over:
                 self._send(connection, shopper)
                 return
-        self._idle.append(connection)
+        self._idle.put(connection)
 
     def lost(self, connection: Connection[Shopper], asker: Shopper | None) -> None:
         """A connection ended; whoever waited on it asks again, under the same key."""
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.discard(connection)
         if self._over.is_set():
             return
         if asker is not None:

@@ -19,7 +19,7 @@ NONE: Mapping[str, int] = MappingProxyType({})
 def with_findings(report: Report, *, inside: Sequence[Inside] = (), processes: Mapping[str, int] = NONE) -> Report:
     """The report with all that its timeline and a look inside the shop say; `processes` are the shop's by kind."""
     cores = (os.cpu_count() or 1) if processes else 0
-    costs = costs_of(report.told.timeline)
+    costs = () if report.was_broken else costs_of(report.told.timeline)
     advice = limits(report.told.timeline, costs, processes=processes, cores=cores)
     return msgspec.structs.replace(
         report,

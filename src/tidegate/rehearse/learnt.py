@@ -69,7 +69,7 @@ def why_no_costs(report: Report) -> str:
     """Why nothing can be learnt from a report; empty when something can."""
     if not report.processes or not any(second.cpu.get("site") for second in report.told.timeline):
         return "it does not say what the shop's processes used: rehearse on a shop of its own, without --target"
-    if report.faults:
+    if report.was_broken:
         return "something was broken in it on purpose, which is no usual cost: rehearse without faults"
     if not report.costs or len(report.told.timeline) < LEAST_SECONDS:
         return "it was too short, or written by an older version: rehearse again"

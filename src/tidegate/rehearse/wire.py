@@ -5,6 +5,7 @@ is needed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
@@ -17,6 +18,8 @@ Asker = TypeVar("Asker")
 ID_MARK = b'"id":"'
 ID_LENGTH = 36
 MOST_BYTES = 4 << 20
+KEPT_S = 10.0
+"""As browsers do, the crowd ends a connection that was idle for so long: a server may end it at the same moment."""
 """Of an answer; a longer one ends its connection."""
 OVERLOADED = 503
 
@@ -95,7 +98,7 @@ class Listener(Protocol[Asker]):
 class Connection(asyncio.Protocol, Generic[Asker]):
     """One kept-alive connection with at most one request in flight."""
 
-    __slots__ = ("_asker", "_listener", "_pending", "_transport", "served")
+    __slots__ = ("_asker", "_listener", "_pending", "_transport", "free_s", "last", "served")
 
     def __init__(self, listener: Listener[Asker]) -> None:
         self._listener = listener
@@ -104,6 +107,10 @@ class Connection(asyncio.Protocol, Generic[Asker]):
         self._pending = b""
         self.served = False
         """Whether any request was answered over it."""
+        self.last = False
+        """Whether the server said that it ends the connection with this answer."""
+        self.free_s = 0.0
+        """Since when nobody uses it (`time.perf_counter`)."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Tell the listener."""
@@ -152,5 +159,34 @@ class Connection(asyncio.Protocol, Generic[Asker]):
             self._pending = data
             return
         self._pending = b""
+        self.last = data.find(b"\r\nconnection: close", 0, head_end + 2) >= 0
         asker, self._asker, self.served = self._asker, None, True
         self._listener.answered(self, asker, Answer(status, data, head_end + 4))
+
+
+class Idle(Generic[Asker]):
+    """Connections that nobody uses. The one last used is taken first, and none that the server may be about to end."""
+
+    def __init__(self, *, kept_s: float = KEPT_S) -> None:
+        self._kept_s = kept_s
+        self._connections: list[Connection[Asker]] = []
+
+    def put(self, connection: Connection[Asker]) -> None:
+        """Keep it; one that the server ends is none."""
+        if not connection.last:
+            connection.free_s = time.perf_counter()
+            self._connections.append(connection)
+
+    def take(self) -> Connection[Asker] | None:
+        """One that can be used; None where there is none. Those that were idle for too long are ended."""
+        while self._connections:
+            connection = self._connections.pop()
+            if time.perf_counter() - connection.free_s <= self._kept_s:
+                return connection
+            connection.close()
+        return None
+
+    def discard(self, connection: Connection[Asker]) -> None:
+        """It has ended."""
+        if connection in self._connections:
+            self._connections.remove(connection)

@@ -114,18 +114,16 @@ def rehearse_command(
     """
     from tidegate.platform.settings import current_settings
     from tidegate.rehearse.progress import told_to_staff
-    from tidegate.rehearse.report import prepare_folder, write_report
+    from tidegate.rehearse.report import write_report
     from tidegate.rehearse.rules import sentence
     from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
     from tidegate.rehearse.scenario import Sizes
 
-    if bool(target) != bool(drop):
-        raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
+    _check(target, drop, out)
     sizes = Sizes(shoppers, units, seconds_of(within, option="--within") if within else None)
     if fit:
         sizes = _fitting(scenario, sizes, at_home=not target)
     wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
-    prepare_folder(out)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
@@ -149,6 +147,15 @@ def rehearse_command(
     typer.echo(f"The report: {page}")
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+def _check(target: str, drop: str, out: Path) -> None:
+    """Look whether a rehearsal can be played and told of. Raises: StartupError."""
+    from tidegate.rehearse.report import prepare_folder
+
+    if bool(target) != bool(drop):
+        raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
+    prepare_folder(out)
 
 
 def _fitting(scenario: str, sizes: Sizes, *, at_home: bool) -> Sizes:

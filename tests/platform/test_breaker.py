@@ -54,6 +54,15 @@ def test_after_a_pause_one_call_tries_and_decides() -> None:
     assert [breaker.admits() for _ in range(3)] == [True] * 3
 
 
+def test_it_says_whether_it_holds_back_and_nothing_comes_of_asking() -> None:
+    breaker, clock = open_breaker()
+    assert breaker.holds_back
+    clock.now += PAUSE_S
+    assert not breaker.holds_back
+    assert breaker.admits(), "the one that may try"
+    assert breaker.holds_back
+
+
 def test_a_call_that_never_tells_how_it_went_blocks_nobody_for_ever() -> None:
     breaker, clock = open_breaker()
     clock.now += PAUSE_S

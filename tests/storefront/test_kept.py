@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,10 @@ from tidegate.web import Answers
 
 pytestmark = pytest.mark.anyio
 
+LINK = '<a href="/inbox"'
 LOOKED_AT = ("/", "/collections/lights", "/products/red-lamp", "/api/v1/products", "/api/v1/products/red-lamp")
+SHOWN = LOOKED_AT[:3]
+"""The pages among them."""
 
 
 @asynccontextmanager
@@ -89,6 +93,7 @@ async def test_what_is_warm_is_served_while_the_database_is_away(
                 answer = await client.get(path)
                 assert answer.status_code == 200, path
                 assert ("may be some minutes old" in answer.text) == (not path.startswith("/api/")), path
+                assert LINK not in answer.text, path
             client.cookies.set("tidegate_session", "somebody-with-a-session-0001", domain="127.0.0.1")
             page = await client.get("/products/red-lamp")
             assert page.status_code == 200
@@ -232,6 +237,72 @@ async def test_visitors_get_their_own_gaps(app: Any, reader: Reader, other: Read
     refused = await other.client.post("/holds", data=stolen, headers={"origin": BASE_URL})
     assert refused.status_code == 403
     assert (await other.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="1")).status_code == 303
+
+
+@asynccontextmanager
+async def no_inboxes(database: Database) -> AsyncIterator[None]:
+    """Notify is away by itself, although all share one database: whoever looks into its tables waits in vain."""
+    async with database.transaction() as conn:
+        await conn.execute("LOCK TABLE notify.inbox_messages IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@asynccontextmanager
+async def looking_around(settings: Settings, *, breaker_pause_s: float) -> AsyncIterator[tuple[Any, Reader]]:
+    """A site, and somebody there who holds two red lamps."""
+    limits = {"lock_timeout_ms": 50, "breaker_failures": len(SHOWN), "breaker_pause_s": breaker_pause_s}
+    database = settings.database.model_copy(update=limits)
+    async with keeping_site(settings, database=database) as app, reading(app) as client:
+        reader = Reader(client)
+        await reader.send("/products/red-lamp", "/holds", sku="RED-LAMP", quantity="2")
+        await warm(app, client, *SHOWN)
+        yield app, reader
+
+
+async def test_while_notify_is_away_pages_do_not_lead_to_the_inbox(
+    settings: Settings, database: Database, sell: Sell
+) -> None:
+    await sell("Red Lamp", stock=50)
+    async with looking_around(settings, breaker_pause_s=0.05) as (app, reader), reading(app) as stranger:
+        before = {path: await reader.get(path) for path in SHOWN}
+        assert all(LINK in page.text for page in before.values())
+        async with no_inboxes(database):
+            for path, had in before.items():
+                page = await reader.client.get(path, headers={"if-none-match": had.headers["etag"]})
+                assert page.status_code == 200, "the copy that the browser has is another"
+                assert LINK not in page.text
+                assert "2 items are held for you" in text_of(page)
+            inbox = await reader.get("/inbox")
+            assert inbox.status_code == 503
+            assert "Your messages are away for a moment" in inbox.text
+            assert "Nothing is lost; look again in a minute." in html.unescape(inbox.text)
+            assert LINK in (await stranger.get("/")).text, "who has no messages misses none"
+
+        async def all_lead_there() -> bool:
+            return all([LINK in (await reader.get(path)).text for path in SHOWN])
+
+        await eventually(all_lead_there)
+        assert (await reader.get("/inbox")).status_code == 200
+
+
+async def test_after_some_looks_in_vain_no_page_waits_for_inboxes(
+    settings: Settings, database: Database, sell: Sell, open_drop: Open
+) -> None:
+    await sell("Red Lamp", stock=50)
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=10, in_s=60)
+    others = ("/drops/lamp-night", "/cart", "/account")
+    async with looking_around(settings, breaker_pause_s=600.0) as (_, reader):
+        for path in others:
+            assert LINK in (await reader.get(path)).text, path
+        async with no_inboxes(database):
+            for path in SHOWN:
+                assert LINK not in (await reader.get(path)).text
+            with statements() as seen:
+                for path in (*SHOWN, *others):
+                    page = await reader.get(path)
+                    assert (page.status_code, LINK in page.text) == (200, False), path
+            assert not [each for each in seen if "inbox_messages" in each]
 
 
 async def test_who_holds_something_of_a_drop_is_led_to_it(

@@ -80,6 +80,7 @@ async def open_pages(app: FastAPI) -> AsyncIterator[None]:
     """What pages of the shop are made from, and how fresh that is."""
     async with open_answers(app.state.database, app.state.settings) as (answers, freshness):
         app.state.visit = storefront_pages_visit.visit_of
+        app.state.inboxes = storefront_pages_visit.watch_inboxes(app.state.settings)
         app.state.freshness = freshness
         app.state.answers = answers
         app.state.room_drops = RoomDrops(app.state.database, answers)

@@ -37,11 +37,16 @@ class Breaker:
         """
         if self.state is BreakerState.CLOSED:
             return True
-        if self._clock() < self._until:
+        if self.holds_back:
             return False
         self.state = BreakerState.HALF_OPEN
         self._until = self._clock() + self._pause_s
         return True
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether a call would be held back now. Unlike `admits`, asking is no promise to call."""
+        return self.state is not BreakerState.CLOSED and self._clock() < self._until
 
     def succeeded(self) -> None:
         """A call was answered, also one that had begun before the breaker opened."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from fastapi import Request
 from psycopg import Error
 
 from tidegate import inventory, notify
 from tidegate.inventory.contracts import HoldState
+from tidegate.platform.breaker import Breaker
 from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import Overloaded
+from tidegate.platform.settings import Settings
 from tidegate.storefront.contexts import Keeping, whole_minutes
 from tidegate.storefront.freshness import Freshness
 from tidegate.web import Answers, Visit, away, current_person, environment, request_locale
@@ -22,6 +26,12 @@ BUSY = "/drops/"
 """Where everybody is at once: nothing is asked there that the sale does not need."""
 
 EDITORS = frozenset({"staff", "admin"})
+
+
+def watch_inboxes(settings: Settings) -> Breaker:
+    """What tells whether inboxes can be looked into; they are the database's, and so are the limits."""
+    limits = settings.database
+    return Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=time.monotonic)
 
 
 async def visit_of(request: Request) -> Visit:
@@ -43,26 +53,36 @@ async def visit_of(request: Request) -> Visit:
         if request.url.path.startswith("/api/"):
             return Visit(staff=staff)
         database: Database = request.app.state.database
+        inboxes: Breaker = request.app.state.inboxes
+        busy = request.url.path.startswith(BUSY)
         async with database.connection() as conn:
             keeping = await _keeping(conn, person.id)
-            busy = request.url.path.startswith(BUSY)
-            unread = None if busy else await _unread(conn, person.id)
+            unread = None if busy else await _unread(conn, inboxes, person.id)
     except (*OUTAGE, Overloaded) as error:
         log.warning("visitor shown as a stranger", error=describe_error(error))
         return away(request_locale(request))
     strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
-    return Visit(strip.strip().encode(), unread, staff)
+    inbox = not inboxes.holds_back if busy else unread is not None
+    return Visit(strip.strip().encode(), unread=unread, inbox=inbox, staff=staff)
 
 
-async def _unread(conn: Connection, person_id: PersonId) -> int | None:
-    """How many messages are unread; None where that cannot be told, which hides the number and nothing else."""
+async def _unread(conn: Connection, inboxes: Breaker, person_id: PersonId) -> int | None:
+    """How many messages are unread; None where that cannot be told, which hides the inbox and nothing else.
+
+    After some failures in a row nobody asks for a while: looks that wait for their time limit would make pages slow.
+    """
+    if not inboxes.admits():
+        return None
     try:
-        return await notify.count_unread(conn, recipient_id=person_id)
+        unread = await notify.count_unread(conn, recipient_id=person_id)
     except Error as error:
         if conn.closed:
             raise
+        inboxes.failed()
         log.warning("inbox is away", error=describe_error(error))
         return None
+    inboxes.succeeded()
+    return unread
 
 
 async def _keeping(conn: Connection, person_id: PersonId) -> Keeping | None:

@@ -57,6 +57,8 @@ class Gap(StrEnum):
     """A form's token."""
     KEEPING = "keeping"
     """What the visitor holds."""
+    INBOX = "inbox"
+    """The link to the visitor's messages."""
     RELOAD = "reload"
     """Seconds until a browser without scripts should look again."""
 

@@ -30,6 +30,7 @@ from tidegate.web.forms import FIELD_NAME, form_token, keep_binding
 from tidegate.web.locales import language_choices, offered_locales, request_locale
 from tidegate.web.session import known_role, set_session
 from tidegate.web.shop_pages import TITLES
+from tidegate.web.unread import inboxes_left_alone
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -65,6 +66,8 @@ class Frame:
     """Whether there is no shop around the page: a gate on its own has no search, cart or account."""
     role: str
     """The role of who asks, where the page has looked who that is; else empty."""
+    inbox: Markup
+    """The link to the messages of who asks; empty while these cannot be shown."""
 
 
 def render(
@@ -86,13 +89,19 @@ def render(
 
 
 def render_text(
-    request: Request, template: str, context: DataclassInstance | None, *, token: Callable[[], str], now: datetime
+    request: Request,
+    template: str,
+    context: DataclassInstance | None,
+    *,
+    token: Callable[[], str],
+    now: datetime,
+    inbox: Markup | None = None,
 ) -> str:
-    """The page as text, with `token` in its forms, as it is at `now`."""
+    """The page as text, with `token` in its forms, as it is at `now`; `inbox` in place of the link to messages."""
     settings: Settings = request.app.state.settings
     values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
     locale = request_locale(request)
-    frame = _frame(request, settings, locale, now)
+    frame = _frame(request, settings, locale, now, inbox)
     return environment(locale).get_template(template).render(values, frame=frame, token_field=partial(_field, token))
 
 
@@ -147,7 +156,16 @@ def _load(name: str) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def _frame(request: Request, settings: Settings, locale: str, now: datetime) -> Frame:
+@lru_cache(maxsize=32)
+def inbox_link(locale: str, *, here: bool = False) -> Markup:
+    """The link to somebody's messages; `here`: on the page that shows them."""
+    link = environment(locale).get_template("web/inbox_link.html").render(here=here)
+    return Markup(link.strip())  # noqa: S704 - a template of our own
+
+
+def _frame(request: Request, settings: Settings, locale: str, now: datetime, inbox: Markup | None) -> Frame:
+    if inbox is None:
+        inbox = Markup() if inboxes_left_alone(request) else inbox_link(locale, here=request.url.path == "/inbox")
     return Frame(
         shop_name=settings.shop_name,
         lang=locale.replace("_", "-"),
@@ -160,6 +178,7 @@ def _frame(request: Request, settings: Settings, locale: str, now: datetime) -> 
         now=now,
         bare=getattr(request.app.state, "bare", False),
         role=known_role(request),
+        inbox=inbox,
     )
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,7 +24,7 @@ from tidegate.platform.edge.hot import Answer, HotRequest
 from tidegate.web.forms import binding_header, binding_of, form_token
 from tidegate.web.kept import MARKS, Answers, Gap, Kept, Key, MadeFrom, fill, make_kept
 from tidegate.web.locales import request_locale
-from tidegate.web.rendering import environment, iso, render_text
+from tidegate.web.rendering import environment, inbox_link, iso, render_text
 from tidegate.web.session import session_token
 from tidegate.web.unread import unread_header
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 VISIT_KEY: Final = "tidegate.visit"
 TOKEN_HOUR_S: Final = 3_600
 """A browser may show its copy of a page with a form for this long; the form's token lives much longer."""
+
+INBOX_GAP: Final = Markup(MARKS[Gap.INBOX])  # noqa: S704 - a mark of our own
 
 JSON_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-cache"))
 
@@ -45,6 +48,8 @@ class Visit:
     """The strip that leads back to what they hold, as HTML."""
     unread: int | None = None
     """How many messages they have not read; None when that was not asked."""
+    inbox: bool = True
+    """Whether their messages can be shown, as far as that is known; if not, no link leads to them."""
     staff: bool = False
     """Whether they may change what is shown; then their answers are made with what is committed now."""
 
@@ -56,7 +61,7 @@ STRANGER = Visit()
 def away(locale: str) -> Visit:
     """Anybody, while the database is away: a page says that it may be old."""
     note = environment(locale).get_template("web/away.html").render()
-    return Visit(note.strip().encode())
+    return Visit(note.strip().encode(), inbox=False)
 
 
 LookUp = Callable[[Request], Awaitable[Visit]]
@@ -95,7 +100,7 @@ async def kept_page(request: Request, template: str, make: Callable[[], Awaitabl
     async def build() -> Kept:
         context, made_from = await make()
         now = datetime.now(UTC)
-        text = render_text(request, template, context, token=lambda: MARKS[Gap.TOKEN], now=now)
+        text = render_text(request, template, context, token=lambda: MARKS[Gap.TOKEN], now=now, inbox=INBOX_GAP)
         text = text.replace(f'data-server-time="{iso(now)}"', f'data-server-time="{MARKS[Gap.NOW]}"', 1)
         language = request_locale(request).replace("_", "-").encode()
         headers = (
@@ -160,6 +165,8 @@ def _respond(request: Request, kept: Kept, visit: Visit) -> Answer:
     if Gap.NOW in kept.gaps:
         values[Gap.NOW] = iso(datetime.now(UTC)).encode()
         values[Gap.KEEPING] = visit.keeping
+    if Gap.INBOX in kept.gaps and visit.inbox:
+        values[Gap.INBOX] = inbox_link(request_locale(request)).encode()
     if Gap.TOKEN in kept.gaps:
         values[Gap.TOKEN] = form_token(request).encode()
         if (cookie := binding_header(request)) is not None:
@@ -183,9 +190,9 @@ def _etag(request: Request, kept: Kept, visit: Visit) -> bytes:
     """Weak, since a page's clock differs (RFC 9110, 8.8.3); empty where only a new answer will do."""
     if kept.ticking:
         return b""
-    if not visit.keeping and Gap.TOKEN not in kept.gaps:
+    if visit.inbox and not visit.keeping and Gap.TOKEN not in kept.gaps:
         return b'W/"%s"' % kept.tag.encode()
-    own = hashlib.blake2b(visit.keeping, digest_size=6)
+    own = hashlib.blake2b(visit.keeping, digest_size=6, person=b"" if visit.inbox else b"no inbox")
     if Gap.TOKEN in kept.gaps:
         own.update(f"{binding_of(request)}\0{int(time.time()) // TOKEN_HOUR_S}".encode())
     return f'W/"{kept.tag}-{own.hexdigest()}"'.encode()

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tidegate.platform.breaker import Breaker
 from tidegate.platform.settings import Settings
 
 UNREAD_COOKIE: Final = "tidegate_unread"
@@ -23,6 +24,12 @@ def let_listen(request: Request, response: Response) -> None:
     settings: Settings = request.app.state.settings
     life_s, secure = settings.accounts.session_days * 86_400, settings.security.cookie_secure
     response.set_cookie(LIVE_COOKIE, "1", max_age=life_s, samesite="lax", secure=secure)
+
+
+def inboxes_left_alone(request: Request) -> bool:
+    """Whether nobody asks for messages now, since nobody got an answer (`app.state.inboxes`): no page leads to them."""
+    breaker: Breaker | None = getattr(request.app.state, "inboxes", None)
+    return breaker is not None and breaker.holds_back
 
 
 def unread_header(request: Request, unread: int) -> tuple[bytes, bytes] | None:

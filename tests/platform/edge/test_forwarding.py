@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from tidegate.platform.settings import HttpSettings
 pytestmark = pytest.mark.anyio
 
 LIMITS = HttpSettings(keep_alive_s=1, shutdown_grace_s=2, request_timeout_s=5, max_body_bytes=100_000)
+PATIENCE_S = 0.5
+"""Long enough for a test's own process to answer in, however busy the machine is."""
 ROUTES = {"till": [("GET", "/till/{number}"), ("POST", "/till/{number}"), ("POST", "/pay")]}
 CHUNK = b"x" * 65_536
 
@@ -58,14 +60,14 @@ def saying(name: str, *, on_request: Callable[[Scope], Any] = lambda scope: None
     return app
 
 
-def leading(here: ASGIApp, file: Path) -> ASGIApp:
+def leading(here: ASGIApp, parts: Parts, *, limits: HttpSettings = LIMITS) -> ASGIApp:
     """A site that has parts: the way to them before all, and what went wrong on it said as the edge does."""
 
     async def edge(scope: Scope, receive: Receive, send: Send) -> None:
         problem = scope.get(FAILED_KEY)
         await (problem_response(problem) if problem else here)(scope, receive, send)
 
-    inner = Forwarding(edge, parts=Parts(file, LIMITS), routes=ROUTES, limits=LIMITS)
+    inner = Forwarding(edge, parts=parts, routes=ROUTES, limits=limits)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await (inner if scope["type"] == "http" else here)(scope, receive, send)
@@ -98,18 +100,27 @@ def tell(file: Path, *ports: int) -> None:
     draft.replace(file)
 
 
-Front = Callable[[], AbstractAsyncContextManager[httpx.AsyncClient]]
+Front = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def front(file: Path) -> Front:
+def parts(file: Path) -> Parts:
+    return Parts(file, LIMITS, patience_s=PATIENCE_S)
+
+
+@pytest.fixture
+def front(parts: Parts) -> Front:
     """`async with front() as client`: the site, which leads requests of the part `till` elsewhere."""
 
     @asynccontextmanager
-    async def open_front() -> AsyncIterator[httpx.AsyncClient]:
-        app = leading(saying("site"), file)
-        async with serving(app) as (_, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async def open_front(limits: HttpSettings = LIMITS) -> AsyncIterator[httpx.AsyncClient]:
+        app = leading(saying("site"), parts, limits=limits)
+        async with (
+            serving(app) as (_, port),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as client,
+        ):
             yield client
+        parts.close()
 
     return open_front
 
@@ -180,6 +191,81 @@ async def test_what_may_have_taken_effect_is_not_asked_again(front: Front, file:
         assert asked == ["POST", "POST", "GET"]
 
 
+@pytest.fixture
+def frozen() -> Iterator[socket.socket]:
+    """Where a process listens that is frozen: connections are made, and nobody accepts, reads or answers."""
+    with listen("127.0.0.1", 0) as sock:
+        sock.listen(128)
+        yield sock
+
+
+async def sent(client: httpx.AsyncClient, parts: Parts, path: str = "/pay") -> asyncio.Task[httpx.Response]:
+    """A request that must not be repeated, once some process was asked it."""
+    asking = asyncio.create_task(client.post(path, content=b"1"))
+    await eventually(lambda: any(address.watch.waiting for address in parts.now(0.0).get("till", ())))
+    return asking
+
+
+async def test_a_frozen_process_is_left_alone_until_it_answers(
+    front: Front, file: Path, parts: Parts, frozen: socket.socket
+) -> None:
+    tell(file, frozen.getsockname()[1])
+    async with front(LIMITS.model_copy(update={"request_timeout_s": 1})) as client:
+        first = await sent(client, parts)
+        assert await is_by(client, "site"), "what may be repeated waits no longer than until the silence is noticed"
+        for path in ("/pay", "/till/1"):
+            assert (await client.post(path, content=b"1")).json()["by"] == "site", "nobody is sent there any more"
+        assert not first.done()
+        lost = await first
+        assert (lost.status_code, lost.json()["type"]) == (503, "/problems/overloaded")
+        assert "Look whether it took effect" in lost.json()["detail"]
+        async with serving(saying("till"), sock=frozen):
+            await eventually(lambda: is_by(client, "till"))
+            assert (await client.post("/pay", content=b"1")).json()["by"] == "till"
+
+
+async def test_who_waits_for_a_frozen_process_gets_its_answer_if_it_wakes_in_time(
+    front: Front, file: Path, parts: Parts, frozen: socket.socket
+) -> None:
+    tell(file, frozen.getsockname()[1])
+    async with front() as client:
+        waiting = await sent(client, parts)
+        assert await is_by(client, "site")
+        async with serving(saying("till"), sock=frozen):
+            assert (await waiting).json()["by"] == "till"
+
+
+async def test_the_others_are_asked_for_a_frozen_process(
+    front: Front, file: Path, parts: Parts, frozen: socket.socket
+) -> None:
+    async with serving(saying("two")) as (_, two), front() as client:
+        tell(file, frozen.getsockname()[1], two)
+        assert await is_by(client, "two"), "asked the first one, and then the other"
+        assert [address.watch.silent for address in parts.now(0.0)["till"]] == [True, False]
+        asked = [client.post("/pay", content=b"1") for _ in range(20)]
+        assert Counter([answer.json()["by"] for answer in await asyncio.gather(*asked)]) == {"two": 20}
+
+
+async def test_an_answer_that_takes_long_is_no_silence(front: Front, file: Path, parts: Parts) -> None:
+    """A purchase waits for a payment provider: alone at first, then among quick ones."""
+    asked: Counter[str] = Counter()
+    provider = asyncio.Event()
+
+    def on_request(scope: Scope) -> Any:
+        asked[scope["path"]] += 1
+        return provider.wait() if scope["path"] == "/till/slow" else None
+
+    async with serving(saying("till", on_request=on_request)) as (_, port), front() as client:
+        tell(file, port)
+        slow = await sent(client, parts, "/till/slow")
+        await eventually(lambda: asked["/livez"] >= 2)
+        for _ in range(20):
+            assert (await client.post("/pay", content=b"1")).json()["by"] == "till"
+        assert not slow.done()
+        provider.set()
+        assert (await slow).json()["by"] == "till"
+
+
 async def test_replacing_processes_under_load_loses_no_request(front: Front, file: Path) -> None:
     """A site's process twice (the new one takes the socket), and a part's once, while people keep asking."""
     shared = listen("127.0.0.1", 0)
@@ -189,7 +275,7 @@ async def test_replacing_processes_under_load_loses_no_request(front: Front, fil
     slow = lambda scope: asyncio.sleep(0.02)  # noqa: E731
 
     def site(name: str) -> ASGIApp:
-        return leading(saying(name, on_request=slow), file)
+        return leading(saying(name, on_request=slow), Parts(file, LIMITS))
 
     async def ask(number: int) -> None:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{shared.getsockname()[1]}") as client:

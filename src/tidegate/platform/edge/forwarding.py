@@ -1,7 +1,8 @@
 """Parts of the site that processes of their own serve: their requests go there, whoever the browser asked.
 
 `tidegate up` says in its endpoints file which parts have processes, and where these listen. A part without a process
-that answers is served by the site itself, which has all routes: a part that is away costs nothing but its own speed.
+that answers is served by the site itself, which has all routes: a part that is away costs nothing but its own speed. A
+process that is there and says nothing (see `silence`) is left alone until it does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.platform.edge.errors import FAILED_KEY
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.proxies import TRUSTED_KEY
+from tidegate.platform.edge.silence import PATIENCE_S
 from tidegate.platform.edge.upstream import Address, ConnectionLost, Upstream
 from tidegate.platform.overload.doors import outside
 from tidegate.platform.problems import Overloaded
@@ -58,8 +60,10 @@ Routes = Iterable[tuple[str, str]]
 class Parts:
     """Which parts there are, and the processes of each, as the endpoints file says now."""
 
-    def __init__(self, file: Path, limits: HttpSettings) -> None:
+    def __init__(self, file: Path, limits: HttpSettings, *, patience_s: float = PATIENCE_S) -> None:
+        """`patience_s`: see `silence.PATIENCE_S`."""
         self._file = file
+        self._patience_s = patience_s
         self._idle_s = max(limits.keep_alive_s - MARGIN_S, 1.0)
         self._look_at_s = 0.0
         self._seen: tuple[int, int] | None = None
@@ -88,11 +92,11 @@ class Parts:
         for gone in self._addresses.keys() - ports:
             self._addresses.pop(gone).close()
         for port in ports - self._addresses.keys():
-            self._addresses[port] = Address(port, idle_s=self._idle_s)
+            self._addresses[port] = Address(port, idle_s=self._idle_s, patience_s=self._patience_s)
         self._parts = {part: [self._addresses[port] for port in each] for part, each in parts.items() if each}
 
     def close(self) -> None:
-        """End the idle connections."""
+        """End the idle connections, and ask nobody any more."""
         for address in self._addresses.values():
             address.close()
 
@@ -126,7 +130,7 @@ class Forwarding:
         if body is None:
             await self._app(scope, receive, send)
             return
-        addresses = sorted(parts[part], key=lambda each: (each.away_until_s > now_s, each.asked))
+        addresses = sorted(parts[part], key=lambda each: (each.away_until_s > now_s, each.watch.waiting))
         if await self._asked(part, addresses, _request(scope, body), scope, send):
             return
         FORWARDED.labels(part, "served here").inc()
@@ -142,10 +146,12 @@ class Forwarding:
         return ""
 
     async def _asked(self, part: str, addresses: Sequence[Address], request: bytes, scope: Scope, send: Send) -> bool:
-        """Ask one process after the other; whether the request has its answer."""
+        """Ask one process after the other, none that is silent; whether the request has its answer."""
         repeatable = _may_repeat(scope)
         for address in addresses:
-            address.asked += 1
+            if address.watch.silent:
+                continue
+            address.watch.begin()
             try:
                 await self._ask(address, request, send, repeatable=repeatable)
             except (ConnectionLost, TimeoutError) as error:
@@ -163,7 +169,7 @@ class Forwarding:
                 log.warning("part_away", part=part, port=address.port, error=type(error).__name__)
                 continue
             finally:
-                address.asked -= 1
+                address.watch.end()
             FORWARDED.labels(part, "answered").inc()
             return True
         return False
@@ -175,14 +181,15 @@ class Forwarding:
         kept = address.take(now_s=loop.time())
         connection = kept or await self._open(address)
         try:
-            connection.ask(request)
+            connection.ask(request, repeatable=repeatable)
             try:
                 status, headers = await _head(connection, limit_s)
             except ConnectionLost:
-                if kept is None or not repeatable:
+                if kept is None or not repeatable or address.watch.silent:
                     raise
-                connection = await self._open(address)  # it had ended while it was idle
-                connection.ask(request)
+                address.give_back(connection, now_s=loop.time())  # it had ended while it was idle
+                connection = await self._open(address)
+                connection.ask(request, repeatable=repeatable)
                 status, headers = await _head(connection, limit_s)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             more = True

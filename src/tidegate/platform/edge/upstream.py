@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httptools
+import structlog
 
 from tidegate.platform.edge.headers import Header
+from tidegate.platform.edge.silence import PATIENCE_S, Watch
+
+log = structlog.get_logger(__name__)
 
 MOST_BUFFERED = 262_144
 """Bytes of an answer that may wait for whoever asked; more stay in the kernel until some have left."""
 
 OWN_TO_A_CONNECTION = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"date"})
 """Headers of an answer that the next server sets itself."""
+
+QUESTION = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+"""What a process is asked that says nothing; any answer is one."""
 
 
 class ConnectionLost(Exception):
@@ -30,11 +39,14 @@ class Upstream(asyncio.Protocol):
     """One connection: `ask`, then `head`, then `part` until there is no more."""
 
     __slots__ = (
-        "_body", "_buffered", "_complete", "_head", "_headers", "_lost", "_parser", "_paused", "_reusable",
-        "_transport", "_waiter", "idle_since_s",
+        "_body", "_buffered", "_complete", "_head", "_headers", "_hear", "_lost", "_parser", "_paused", "_repeatable",
+        "_reusable", "_transport", "_waiter", "idle_since_s",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[], None]) -> None:
+        """`hear` is told whenever something comes."""
+        self._hear = hear
+        self._repeatable = False
         self._transport: asyncio.Transport | None = None
         self._lost = False
         self._waiter: asyncio.Future[None] | None = None
@@ -61,11 +73,17 @@ class Upstream(asyncio.Protocol):
         """Whether the last answer came whole and was taken, and the other side keeps the connection."""
         return self._complete and not self._body and self._reusable and self.usable
 
-    def ask(self, request: bytes) -> None:
-        """Send a whole request."""
+    def ask(self, request: bytes, *, repeatable: bool = False) -> None:
+        """Send a whole request; one that is `repeatable` may be given up to be asked elsewhere."""
         assert self._transport is not None
         self._forget()
+        self._repeatable = repeatable
         self._transport.write(request)
+
+    def give_up(self) -> None:
+        """Have whoever waits for an answer that has not begun ask elsewhere, where that is harmless."""
+        if self._repeatable and not self._head and self._transport is not None:
+            self._transport.abort()  # to close it would wait until a frozen process has read what was sent
 
     async def head(self) -> tuple[int, list[Header]]:
         """Status and headers of the answer. Raises: ConnectionLost."""
@@ -111,6 +129,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer; whatever is none ends the connection."""
+        self._hear()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -152,14 +171,14 @@ class Upstream(asyncio.Protocol):
 class Address:
     """One process, where it listens, and the connections to it."""
 
-    def __init__(self, port: int, *, idle_s: float) -> None:
+    def __init__(self, port: int, *, idle_s: float, patience_s: float = PATIENCE_S) -> None:
         """`idle_s`: how long a connection may have been idle to be used; less than the other side keeps it."""
         self.port = port
-        self.asked = 0
-        """Requests on their way."""
         self.away_until_s = 0.0
+        self.watch = Watch(self._ask_whether_it_lives, patience_s=patience_s, on_turn=self._turned)
         self._idle_s = idle_s
         self._idle: list[Upstream] = []
+        self._in_use: set[Upstream] = set()
         self._closed = False
 
     def take(self, *, now_s: float) -> Upstream | None:
@@ -167,17 +186,20 @@ class Address:
         while self._idle:
             found = self._idle.pop()
             if found.usable and now_s - found.idle_since_s < self._idle_s:
+                self._in_use.add(found)
                 return found
             found.close()
         return None
 
     async def open(self) -> Upstream:
         """A new connection. Raises: OSError."""
-        _, made = await asyncio.get_running_loop().create_connection(Upstream, "127.0.0.1", self.port)
+        made = await self._connect()
+        self._in_use.add(made)
         return made
 
     def give_back(self, connection: Upstream, *, now_s: float) -> None:
         """Keep it for the next request, if it is good for one."""
+        self._in_use.discard(connection)
         if self._closed or not connection.done:
             connection.close()
             return
@@ -189,6 +211,30 @@ class Address:
     def close(self) -> None:
         """End the connections that nobody uses, and those in use once they are not."""
         self._closed = True
+        self.watch.stop()
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+    async def _connect(self) -> Upstream:
+        make = partial(Upstream, self.watch.hear)
+        _, made = await asyncio.get_running_loop().create_connection(make, "127.0.0.1", self.port)
+        return made
+
+    async def _ask_whether_it_lives(self) -> None:
+        """Wait until it answers anything, or is gone: then its connections say so themselves."""
+        with suppress(OSError, ConnectionLost):
+            connection = await self._connect()
+            try:
+                connection.ask(QUESTION)
+                await connection.head()
+            finally:
+                connection.close()
+
+    def _turned(self, silent: bool) -> None:
+        if not silent:
+            log.warning("part_answers_again", port=self.port)
+            return
+        log.warning("part_silent", port=self.port, waiting=self.watch.waiting)
+        for connection in self._in_use:
+            connection.give_up()

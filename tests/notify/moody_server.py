@@ -37,6 +37,9 @@ class MoodyServer:
     asked: int = 0
     connections: int = 0
     goodbyes: int = 0
+    most_mails: int = 1_000_000
+    """So many over one connection; then it says 421."""
+
     messages: list[bytes] = field(default_factory=list)
 
     @property
@@ -51,6 +54,7 @@ class _Dialogue(asyncio.Protocol):
         self._received = b""
         self._in_mail = False
         self._recipient = ""
+        self._mails = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -86,6 +90,7 @@ class _Dialogue(asyncio.Protocol):
             case Mood.HANGS:
                 return b""
             case _:
+                self._mails += 1
                 self._server.taken[self._recipient] += 1
                 return b"250 taken"
 
@@ -93,6 +98,8 @@ class _Dialogue(asyncio.Protocol):
         match line[:4].upper():
             case b"EHLO":
                 return b"250-moody\r\n250 PIPELINING" if self._server.pipelining else b"250 moody"
+            case b"MAIL" if self._mails >= self._server.most_mails:
+                return b"421 enough for one connection"
             case b"MAIL" | b"RSET":
                 self._recipient = ""
                 return b"250-well\r\n250 go on"

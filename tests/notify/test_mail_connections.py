@@ -12,7 +12,7 @@ import pytest
 from tests.notify.conftest import with_mail
 from tests.notify.moody_server import Mood, MoodyServer, open_moody_server
 from tests.waiting import eventually
-from tidegate.notify.mail import Mail, MailRefused, MailServer
+from tidegate.notify.mail import MOST_MAILS, Mail, MailRefused, MailServer
 from tidegate.notify.mail_connections import MailConnections
 from tidegate.notify.messages import Words
 from tidegate.platform.settings import Settings
@@ -90,6 +90,36 @@ async def test_a_connection_that_ended_while_it_was_kept_costs_no_mail(
         await send(connections, "ben@example.com")
         assert moody.connections == 2
         assert moody.taken == {"ada@example.com": 1, "ben@example.com": 1}
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_a_server_that_takes_few_mails_over_a_connection_refuses_none(
+    settings: Settings, moody: MoodyServer, *, pipelining: bool
+) -> None:
+    moody.pipelining, moody.most_mails = pipelining, 3
+    async with keeping(settings, moody) as connections:
+        for number in range(7):
+            await send(connections, f"{number}@example.com")
+        assert moody.connections == 3
+        assert moody.taken == {f"{number}@example.com": 1 for number in range(7)}
+
+
+async def test_a_server_that_wants_no_mail_at_all_is_believed(settings: Settings, moody: MoodyServer) -> None:
+    moody.most_mails = 0
+    async with keeping(settings, moody) as connections:
+        with pytest.raises(MailRefused) as refused:
+            await send(connections, "ada@example.com")
+        assert refused.value.closing
+        assert moody.connections == 1
+
+
+async def test_no_connection_carries_mails_without_end(settings: Settings, moody: MoodyServer) -> None:
+    async with keeping(settings, moody) as connections:
+        async with connections.lend() as server:
+            for number in range(MOST_MAILS + 1):
+                await server.send(mail_to(f"{number}@example.com"))
+        assert (moody.connections, moody.goodbyes) == (2, 1)
+        assert sum(moody.taken.values()) == MOST_MAILS + 1
 
 
 async def test_a_mail_that_may_have_been_taken_is_not_sent_again_by_itself(

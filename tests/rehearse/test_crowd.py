@@ -294,6 +294,8 @@ def test_a_connection_that_the_server_may_be_about_to_end_is_not_used() -> None:
     old: Idle[object] = Idle(kept_s=-1.0)
     old.put(first)
     assert old.take() is None
+    old.end_old()
+    assert not old._connections
     idle.put(second)
     idle.discard(second)
     assert idle.take() is None

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from tests.servers import wait_until
@@ -38,10 +39,13 @@ def test_a_process_that_was_started_anew_is_still_of_its_kind() -> None:
 
 
 def test_metrics_of_other_processes_are_not_taken_for_what_happened_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports: list[int] = []
+    ports = [1]
     watch = Watch(Monitor(lambda: ()), lambda: tuple(ports))
+    monkeypatch.setattr(watch, "_client", httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))))
     assert watch._read() == {}
-    ports.append(1)
-    monkeypatch.setattr(watch, "_ports", (2,))
+    ports[:] = [2]
     assert watch._read() is None, "another process than before"
+    assert watch._read() == {}
+    ports.clear()
+    assert watch._read() is None, "nobody says where they are"
     watch.close()

@@ -102,6 +102,7 @@ async def get_status(request: Request) -> Response:
 
     With a number, wait its distance to `serving` divided by `poll.per_s` seconds; without one a tenth of the time until
     `opens_at`; at least `near_s` and at most `far_s`, each time give or take the share `jitter`, by chance.
+    While the room is open and its lots are drawn, `draw` has what everybody computes their own number from.
     Whoever asks much oftener than that gets 429, a second late, with `Retry-After`: it costs no place.
     """
     await keep_pace(request)
@@ -112,7 +113,7 @@ async def get_status(request: Request) -> Response:
 
 
 def shelve(shelf: Shelf, statuses: Statuses) -> None:
-    """Let the server itself answer `get_status` and `get_draw` for these rooms: what a crowd asks for at once."""
+    """Let the server itself answer `get_status` and `get_draw` for these rooms, as many as may ask at once."""
     answers: dict[str, Ready] = {}
     for slug, kept in statuses.items():
         status, draw = get_status.path.replace("{slug}", slug), get_draw.path.replace("{slug}", slug)
@@ -174,13 +175,20 @@ async def get_proof(request: Request) -> Response:
     return answer(proven)
 
 
-@hot_route("GET", "/api/v1/drops/{slug}/draw", returns=(200, DrawAnswer), problems=(RoomUnknown,), tag="gate")
+@hot_route(
+    "GET",
+    "/api/v1/drops/{slug}/draw",
+    returns=(200, DrawAnswer),
+    problems=(RoomUnknown, TooManyRequests),
+    tag="gate",
+)
 async def get_draw(request: Request) -> Response:
     """What the draw is made of: the hash of its seed before, all of it afterwards. `tidegate verify-draw` checks it.
 
-    With it and the `index` of their join everybody computes their own number: a crowd that has just been drawn asks for
-    this one document, the same for all of them.
+    With it and the `index` of their join everybody can compute their number, also when the room is over; while it is
+    open, the status has what is needed. Whoever asks very often gets 429, as for the status.
     """
+    await keep_pace(request)
     ready = _draw_ready(_gate(request).kept(request.path_params["slug"]).room)
     if request.headers.get("if-none-match") == ready.etag:
         return Response(status_code=304, headers={"etag": ready.etag, "cache-control": "public, max-age=1"})

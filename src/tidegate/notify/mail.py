@@ -157,8 +157,8 @@ class MailServer:
         self._address = "@".join(split_address(parseaddr(settings.sender)[1]))
         self._timeout_s = settings.timeout_s
         self._dialogue: Dialogue | None = None
-        self._rested = False
-        """Whether the connection was kept since the last mail."""
+        self._carried = 0
+        """Mails that the connection has taken."""
         self._client = aiosmtplib.SMTP(
             hostname=url.hostname,
             port=url.port,
@@ -183,13 +183,9 @@ class MailServer:
             self.hang_up()
 
     @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self._dialogue is not None and self._dialogue.open
-
-    def rest(self) -> None:
-        """Be kept for a while without a mail: the server may end the connection meanwhile."""
-        self._rested = True
+    def is_reusable(self) -> bool:
+        """Whether there is a connection that may carry another mail."""
+        return self._dialogue is not None and self._dialogue.open and self._carried < MOST_MAILS
 
     async def leave(self) -> None:
         """Say goodbye and hang up."""
@@ -211,19 +207,20 @@ class MailServer:
         dialogue = await self._connected()
         try:
             await self._hand_over(dialogue, address, message)
-        except Lost:
-            if not self._rested or dialogue.handed_over:
-                raise _gone(doubtful=dialogue.handed_over) from None
-            dialogue = await self._connected()  # it had ended while it was kept: the server has nothing of this mail
+        except (Lost, Refused) as error:
+            ended = isinstance(error, Lost) or error.code == CLOSING
+            if not ended or not self._carried or dialogue.handed_over:
+                raise _failure(error, doubtful=dialogue.handed_over) from None
+            self._client.close()  # it was kept for too long, or took all that it takes, and nothing of this mail
+            dialogue = await self._connected()
             try:
                 await self._hand_over(dialogue, address, message)
-            except Lost:
-                raise _gone(doubtful=dialogue.handed_over) from None
-        self._rested = False
+            except (Lost, Refused) as again:
+                raise _failure(again, doubtful=dialogue.handed_over) from None
         return message_id(mail.key, self._sender)
 
     async def _hand_over(self, dialogue: Dialogue, address: str, message: bytes) -> None:
-        """Raises: MailRefused, Lost."""
+        """Raises: MailRefused, Refused, Lost."""
         options = [f"SIZE={len(message)}"] if self._client.supports_extension("size") else []
         if not address.isascii():
             if not self._client.supports_extension("smtputf8"):
@@ -232,23 +229,22 @@ class MailServer:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await dialogue.send(sender=self._address, recipient=address, message=message, options=options)
-        except Refused as refused:
-            raise _refusal(refused) from None
         except Lost:
             self._client.close()
             raise
         except TimeoutError:
             self._client.close()  # in the middle of a dialogue: nothing more can be said on this connection
             raise MailRefused("no answer in time", final=False, doubtful=dialogue.handed_over, silent=True) from None
+        self._carried += 1
 
     async def greet(self) -> None:
         """Connect and log in; nothing is sent. Raises: MailServerAway."""
         await self._connected()
 
     async def _connected(self) -> Dialogue:
-        if self._dialogue is not None and self._dialogue.open:
+        if self._dialogue is not None and self.is_reusable:
             return self._dialogue
-        self._client.close()
+        await self.leave()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.connect()
@@ -258,7 +254,7 @@ class MailServer:
         transport = self._client.transport
         if transport is None:
             raise MailServerAway("the connection ended")
-        self._rested = False
+        self._carried = 0
         self._dialogue = Dialogue(
             cast("asyncio.WriteTransport", transport), pipelining=self._client.supports_extension("pipelining")
         )
@@ -272,6 +268,9 @@ class MailServer:
             except SMTPHeloError:
                 await self._client.helo()
 
+
+MOST_MAILS: Final = 100
+"""So many go over one connection: some servers take no more."""
 
 GOODBYE_S: Final = 2.0
 """How long the mail server has to say goodbye, at most."""
@@ -287,7 +286,9 @@ def _refusal(refused: Refused) -> MailRefused:
     return MailRefused(f"{words} ({code})", final=final, busy=code in BUSY, closing=code == CLOSING)
 
 
-def _gone(*, doubtful: bool) -> MailRefused:
+def _failure(error: Lost | Refused, *, doubtful: bool) -> MailRefused:
+    if isinstance(error, Refused):
+        return _refusal(error)
     return MailRefused("the connection ended", final=False, doubtful=doubtful, silent=True)
 
 

@@ -32,8 +32,7 @@ class MailConnections:
         except BaseException:
             server.hang_up()  # perhaps in the middle of a dialogue
             raise
-        if server.is_open and len(self._idle) < self._settings.connections:
-            server.rest()
+        if server.is_reusable and len(self._idle) < self._settings.connections:
             timer = asyncio.get_running_loop().call_later(self._kept_s, self._give_up, server)
             self._idle[server] = timer
         else:
@@ -51,7 +50,7 @@ class MailConnections:
         while self._idle:
             server, timer = self._idle.popitem()
             timer.cancel()
-            if server.is_open:
+            if server.is_reusable:
                 return server
             server.hang_up()
         return MailServer(self._settings)

@@ -25,7 +25,7 @@ class GateSettings(BaseModel):
         120, description="How often one person may join or ask about their place, per process; more get 429."
     )
     status_per_minute: Count = Field(
-        240, description="How often one session may ask for the status, per process; more get 429, a second late."
+        240, description="How often one session may ask for status and draw, per process; more get 429, a second late."
     )
     status_per_minute_per_network: Count = Field(
         12_000, description="The same for all of a network address, behind which many people may wait."

@@ -19,6 +19,7 @@ from tidegate.rehearse.plan_cli import plan_command, seconds_of
 
 if TYPE_CHECKING:
     from tidegate.rehearse.progress import Progress
+    from tidegate.rehearse.running import Rehearsal
     from tidegate.rehearse.scenario import Sizes
 
 __all__ = ["plan_command", "rehearse_app"]
@@ -114,16 +115,18 @@ def rehearse_command(
     """
     from tidegate.platform.settings import current_settings
     from tidegate.rehearse.progress import told_to_staff
-    from tidegate.rehearse.report import write_report
+    from tidegate.rehearse.report import prepare_folder, write_report
     from tidegate.rehearse.rules import sentence
-    from tidegate.rehearse.running import Rehearsal, rehearse_as_guests, rehearse_at_home
+    from tidegate.rehearse.running import Rehearsal
     from tidegate.rehearse.scenario import Sizes
 
-    _check(target, drop, out)
+    if bool(target) != bool(drop):
+        raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
     sizes = Sizes(shoppers, units, seconds_of(within, option="--within") if within else None)
     if fit:
         sizes = _fitting(scenario, sizes, at_home=not target)
     wanted = _wanted(scenario, sizes, faults=faults, at_home=not target)
+    prepare_folder(out)
     chosen = secrets.randbelow(MOST_SEED) if seed is None else seed
     console = Console(stderr=True)
     console.print(f"{wanted.title}: {wanted.arrivals.shoppers:,} shoppers, seed {chosen}", highlight=False)
@@ -136,10 +139,7 @@ def rehearse_command(
             on_second=partial(_tell, console, progress),
             on_fault=lambda name: console.print(f"       {name}", highlight=False, soft_wrap=True),
         )
-        if target:
-            report = rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
-        else:
-            report = rehearse_at_home(rehearsal)
+        report = _play(rehearsal, target=target, drop=drop, owned=owned)
         progress.keep(report)
     page, _ = write_report(report, out)
     _print(report)
@@ -149,13 +149,12 @@ def rehearse_command(
         raise typer.Exit(FAILED)
 
 
-def _check(target: str, drop: str, out: Path) -> None:
-    """Look whether a rehearsal can be played and told of. Raises: StartupError."""
-    from tidegate.rehearse.report import prepare_folder
+def _play(rehearsal: Rehearsal, *, target: str, drop: str, owned: bool) -> Report:
+    from tidegate.rehearse.running import rehearse_as_guests, rehearse_at_home
 
-    if bool(target) != bool(drop):
-        raise StartupError("--target and --drop belong together: a running shop, and the drop that the crowd comes for")
-    prepare_folder(out)
+    if target:
+        return rehearse_as_guests(rehearsal, target=target, drop=drop, owned=owned)
+    return rehearse_at_home(rehearsal)
 
 
 def _fitting(scenario: str, sizes: Sizes, *, at_home: bool) -> Sizes:
@@ -165,8 +164,9 @@ def _fitting(scenario: str, sizes: Sizes, *, at_home: bool) -> Sizes:
 
     if sizes.shoppers or sizes.units or not at_home:
         raise StartupError("--fit chooses how many come to a shop of its own: leave --shoppers, --units, --target out")
+    usual = load_scenario(scenario, sizes)
     machine = measure_machine()
-    found = sizes_for(load_scenario(scenario, sizes), machine)
+    found = sizes_for(usual, machine)
     says = (
         f"{machine.cores} cores, a piece of work in {machine.work_us:,.0f} us: {found.shoppers:,} for {found.units:,}"
     )

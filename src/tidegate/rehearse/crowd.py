@@ -346,7 +346,7 @@ class Crowd:
                 self._ask(shopper, Step.JOIN, now_s)
         elif shopper.kind in (Kind.QUITTER, Kind.RETURNER) and self._chance(shopper) < QUIT_SHARE:
             self._ask(shopper, Step.LEAVE, now_s)
-        elif shopper.line is not None and shopper.line < status.serving:
+        elif (shopper.line is None and status.drawn) or (shopper.line is not None and shopper.line < status.serving):
             self._ask(shopper, Step.PLACE, now_s)
         elif shopper.kind is Kind.PANICKER:
             self._later(shopper, Step.PAGE, PANIC_S)
@@ -444,7 +444,8 @@ class Crowd:
         elif problem == "not-open":
             self._later(shopper, shopper.step, OPENING_S * (1 + self._chance(shopper)))
         elif problem == "key-in-flight":  # what was asked before the connection ended is still at work
-            self._later(shopper, shopper.step, PANIC_S)
+            self._tally.problem(problem)
+            self._again(shopper, advice_s=PANIC_S)
         elif problem in LATER:
             if shopper.admission:
                 self._waiting += 1
@@ -483,6 +484,7 @@ class Crowd:
         while True:
             at_s = max(at_s, int(time.perf_counter() - self.began_s)) + 1
             await asyncio.sleep(self.began_s + at_s - time.perf_counter())
+            self._idle.end_old()
             self._tally.second(
                 at=round(time.perf_counter() - self.began_s, 1),
                 inside=self._inside,

@@ -16,13 +16,18 @@ FAILED_SHARE = 0.01
 AFTER_S = 30.0
 """How much longer than its faults a sale lasts at most."""
 
-NOT_JUDGED = (*(f"{step}_p99_ms" for step in Step if hasattr(Objectives(), f"{step}_p99_ms")), "memory_growth_mb")
+NOT_JUDGED = (
+    *(f"{step}_p99_ms" for step in Step if hasattr(Objectives(), f"{step}_p99_ms")),
+    "memory_growth_mb",
+    "impatient_share",
+    "lost_requests",
+)
 
 
 def with_faults(scenario: Scenario, timetable: Sequence[Happening]) -> Scenario:
     """A scenario that lasts as long as its faults do: its room lets people in no faster than that.
 
-    Latencies and memory are not judged: they tell of what was broken.
+    Latencies, memory, patience and lost requests are not judged: they tell of what was broken.
     """
     over_s = length_s(timetable)
     sale, objectives = scenario.sale, scenario.objectives

@@ -28,7 +28,7 @@ STEP: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Cores that a rehearsal can use, and the CPU time of `monitor.work_us` while all of them are busy."""
+    """Cores that a rehearsal can use, and how long `monitor.work_us` takes while all of them are busy."""
 
     cores: int
     work_us: float
@@ -37,10 +37,10 @@ class Machine:
 def measure_machine() -> Machine:
     """Keep every core busy for a moment, and see how fast they are."""
     cores = min(_usable_cores(), MOST_CORES)
-    with multiprocessing.get_context("spawn").Pool(cores) as pool:
-        pool.map(partial(_pieces, 0.0), range(cores))  # all have started
-        found = pool.map(partial(_pieces, MEASURED_S), range(cores), chunksize=1)
-    return Machine(cores, statistics.mean(map(statistics.median, found)))
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(cores, initializer=context.Barrier(cores).wait) as pool:  # all begin together
+        found = pool.map(partial(_piece_us, MEASURED_S), range(cores), chunksize=1)
+    return Machine(cores, statistics.mean(found))
 
 
 def _usable_cores() -> int:
@@ -58,10 +58,11 @@ def sizes_for(scenario: Scenario, machine: Machine) -> Sizes:
     return Sizes(shoppers, max(round(units * shoppers / arrivals.shoppers), 1))
 
 
-def _pieces(seconds: float, _number: int) -> list[float]:
-    """The piece of work over and over, for so long and at least once."""
-    until_s = time.monotonic() + seconds
+def _piece_us(seconds: float, _number: int) -> float:
+    """How long the piece of work takes, done for so long and at least once: what others or a quota take away counts."""
+    began_s, used_s = time.monotonic(), time.thread_time()
     found = [work_us()]
-    while time.monotonic() < until_s:
+    while time.monotonic() - began_s < seconds:
         found.append(work_us())
-    return found
+    passed_s, used_s = time.monotonic() - began_s, time.thread_time() - used_s
+    return statistics.median(found) * max(passed_s / used_s, 1.0)

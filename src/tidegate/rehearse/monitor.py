@@ -42,11 +42,17 @@ class Monitor:
                 try:
                     with process.oneshot():
                         times, used = process.cpu_times(), process.memory_info()
+                        began_at = process.create_time()
                 except psutil.Error:
+                    if process.pid in self._spent:
+                        spent[process.pid] = self._spent[process.pid]
                     continue
-                spent[process.pid] = times.user + times.system
-                since = spent[process.pid] - self._spent.get(process.pid, self._spent_before(process, spent))
-                cores[kind] = cores.get(kind, 0.0) + since / passed_s
+                now = spent[process.pid] = times.user + times.system
+                before, over_s = self._spent.get(process.pid), passed_s
+                if before is None:  # what is younger than this look has used all of it meanwhile
+                    fresh = began_at > self._began_at
+                    before, over_s = (0.0, max(passed_s, time.time() - began_at)) if fresh else (now, passed_s)
+                cores[kind] = cores.get(kind, 0.0) + (now - before) / over_s
                 # PostgreSQL's processes share most of their memory: of each only its own part counts
                 own = used.rss - getattr(used, "shared", 0) if kind == "postgres" else used.rss
                 memory[kind] = memory.get(kind, 0.0) + own / MIB
@@ -57,10 +63,6 @@ class Monitor:
             {kind: round(value, 3) for kind, value in cores.items()},
             {kind: round(value, 1) for kind, value in memory.items()},
         )
-
-    def _spent_before(self, process: psutil.Process, spent: Mapping[int, float]) -> float:
-        """What a process had used that was not seen yet: nothing, if it is younger than this look."""
-        return 0.0 if process.create_time() > self._began_at else spent[process.pid]
 
     def _find_roots(self) -> Mapping[int, tuple[str, psutil.Process]]:
         found: dict[int, tuple[str, psutil.Process]] = {}

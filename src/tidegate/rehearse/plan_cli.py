@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +29,8 @@ def plan_command(
         str, typer.Option(metavar="TIME", help="In what time they come and it is sold: 90s, 10m, 2h.")
     ] = "",
     report: Annotated[
-        Path | None, typer.Option("--from", help="JSON of a rehearsal; without it the newest in rehearsals/.")
+        Path | None,
+        typer.Option("--from", help="JSON of a rehearsal; without it the newest in rehearsals/ that tells costs."),
     ] = None,
     prices: Annotated[Path | None, typer.Option(help="TOML file with machines and what they cost.")] = None,
     other: Annotated[
@@ -79,12 +79,18 @@ def _newest(folder: Path) -> Path:
     from tidegate.rehearse.reading import read_report
 
     files = sorted(folder.glob("*.json"), key=lambda each: -each.stat().st_mtime) if folder.is_dir() else []
+    reasons: list[str] = []
     for file in files:
-        with suppress(StartupError):
-            if not why_no_costs(read_report(file)):
-                return file
+        try:
+            why = why_no_costs(read_report(file))
+        except StartupError as error:
+            why = str(error)
+        if not why:
+            return file
+        reasons.append(f"{file}: {why}")
+    newest = f" ({reasons[0]})" if reasons else ""
     raise StartupError(
-        "there is no rehearsal to learn from: run `tidegate rehearse drop` first, or name one with --from"
+        f"there is no rehearsal to learn from{newest}: run `tidegate rehearse drop` first, or name one with --from"
     )
 
 

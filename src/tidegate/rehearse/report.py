@@ -25,7 +25,8 @@ GAP_S = 3.0
 SHORT = {
     "worker-urgent": "urgent", "mail-catcher": "mails", "scheduler": "sched.", "postgres": "pg",
     "overloaded": "busy", "too-many-requests": "limits", CONNECTION_LOST: "cut off", "sold-out": "sold",
-    "payment not settled at once": "unpaid", "internal-error": "bug",
+    "payment not settled at once": "unpaid", "internal-error": "bug", "key-in-flight": "twice", "unanswered": "silent",
+    "ConnectionRefusedError": "closed", "ConnectionResetError": "reset",
 }  # fmt: skip
 MOST_NAME = 7
 CURVES = 3

@@ -37,7 +37,7 @@ class Watch:
     def __init__(self, monitor: Monitor, metrics_ports: Callable[[], Sequence[int]]) -> None:
         """`metrics_ports` are those of this moment."""
         self._monitor, self._ports_now = monitor, metrics_ports
-        self._ports: Sequence[int] = ()
+        self._ports: Sequence[int] | None = None
         self._client = httpx.Client(timeout=ANSWER_S, trust_env=False)
         self._seen: list[tuple[float, float, Inside]] = []
         self._before, self._read_at = self._read(), time.time()
@@ -66,10 +66,11 @@ class Watch:
     def _read(self) -> Counts | None:
         """What all processes have counted; None when one did not answer or is another, since then sums would jump."""
         total: Counts = {}
-        before, self._ports = self._ports, self._ports_now()
-        if before and before != self._ports:
+        before, ports = self._ports, self._ports_now()
+        self._ports = ports
+        if not ports or (before is not None and before != ports):
             return None
-        for port in self._ports:
+        for port in ports:
             try:
                 text = self._client.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text
             except httpx.HTTPError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
@@ -18,9 +19,12 @@ Asker = TypeVar("Asker")
 ID_MARK = b'"id":"'
 ID_LENGTH = 36
 MOST_BYTES = 4 << 20
+"""Of an answer; a longer one ends its connection."""
+
 KEPT_S = 10.0
 """As browsers do, the crowd ends a connection that was idle for so long: a server may end it at the same moment."""
-"""Of an answer; a longer one ends its connection."""
+
+ENDED_AT_ONCE = 64
 OVERLOADED = 503
 
 
@@ -169,7 +173,7 @@ class Idle(Generic[Asker]):
 
     def __init__(self, *, kept_s: float = KEPT_S) -> None:
         self._kept_s = kept_s
-        self._connections: list[Connection[Asker]] = []
+        self._connections: deque[Connection[Asker]] = deque()
 
     def put(self, connection: Connection[Asker]) -> None:
         """Keep it; one that the server ends is none."""
@@ -178,15 +182,22 @@ class Idle(Generic[Asker]):
             self._connections.append(connection)
 
     def take(self) -> Connection[Asker] | None:
-        """One that can be used; None where there is none. Those that were idle for too long are ended."""
-        while self._connections:
-            connection = self._connections.pop()
-            if time.perf_counter() - connection.free_s <= self._kept_s:
-                return connection
-            connection.close()
-        return None
+        """One that can be used; None where there is none."""
+        if not self._connections or self._is_old(self._connections[-1]):
+            return None
+        return self._connections.pop()
+
+    def end_old(self, *, most: int = ENDED_AT_ONCE) -> None:
+        """End some of those that were idle for too long; whoever is told makes new ones."""
+        for _ in range(most):
+            if not self._connections or not self._is_old(self._connections[0]):
+                return
+            self._connections.popleft().close()
 
     def discard(self, connection: Connection[Asker]) -> None:
         """It has ended."""
         if connection in self._connections:
             self._connections.remove(connection)
+
+    def _is_old(self, connection: Connection[Asker]) -> bool:
+        return time.perf_counter() - connection.free_s > self._kept_s

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.platform.breaker import Breaker
+from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.settings import Settings
 
 UNREAD_COOKIE: Final = "tidegate_unread"
@@ -27,9 +27,9 @@ def let_listen(request: Request, response: Response) -> None:
 
 
 def inboxes_left_alone(request: Request) -> bool:
-    """Whether nobody asks for messages now, since nobody got an answer (`app.state.inboxes`): no page leads to them."""
+    """Whether nobody got an answer of late who asked for messages (`app.state.inboxes`): no page leads to them."""
     breaker: Breaker | None = getattr(request.app.state, "inboxes", None)
-    return breaker is not None and breaker.holds_back
+    return breaker is not None and breaker.state is not BreakerState.CLOSED
 
 
 def unread_header(request: Request, unread: int) -> tuple[bytes, bytes] | None:

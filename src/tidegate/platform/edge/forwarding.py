@@ -180,6 +180,9 @@ class Forwarding:
         limit_s = self._limits.request_timeout_s + MARGIN_S
         kept = address.take(now_s=loop.time())
         connection = kept or await self._open(address)
+        if address.watch.silent:  # it fell silent while the connection was made
+            address.give_back(connection, now_s=loop.time())
+            raise OSError("silent")
         try:
             connection.ask(request, repeatable=repeatable)
             try:

@@ -30,7 +30,7 @@ class Watch:
     ) -> None:
         """`question` returns once the process said something, or is known to be gone, which is no silence.
 
-        `on_turn` is told whenever the process falls silent (True) and is heard again (False).
+        `on_turn` is told whenever the process falls silent (True), and when that is over (False).
         """
         self.silent = False
         self.waiting = 0
@@ -40,11 +40,12 @@ class Watch:
         self._on_turn = on_turn
         self._heard = 0
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def begin(self) -> None:
         """A request is sent."""
         self.waiting += 1
-        if self._task is None or self._task.done():
+        if not self._stopped and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._listen(), context=Context())
 
     def end(self) -> None:
@@ -57,6 +58,7 @@ class Watch:
 
     def stop(self) -> None:
         """Ask no more."""
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
 

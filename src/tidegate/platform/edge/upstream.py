@@ -233,7 +233,7 @@ class Address:
 
     def _turned(self, silent: bool) -> None:
         if not silent:
-            log.warning("part_answers_again", port=self.port)
+            log.warning("part_silent_no_more", port=self.port)
             return
         log.warning("part_silent", port=self.port, waiting=self.watch.waiting)
         for connection in self._in_use:

@@ -134,4 +134,4 @@ addEventListener("pagehide", () => {
 });
 addEventListener("pageshow", (event) => event.persisted && begin());
 // Who goes on to another page at once need not listen here.
-if (counts.length) setTimeout(begin, region ? 0 : SETTLED_MS);
+if (counts.length || region) setTimeout(begin, region ? 0 : SETTLED_MS);

@@ -293,7 +293,9 @@ def test_a_connection_that_the_server_may_be_about_to_end_is_not_used() -> None:
     assert [idle.take() for _ in range(3)] == [second, first, None]
     old: Idle[object] = Idle(kept_s=-1.0)
     old.put(first)
+    old.put(second)
     assert old.take() is None
+    assert list(old._connections) == [first]
     old.end_old()
     assert not old._connections
     idle.put(second)

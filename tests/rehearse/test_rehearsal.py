@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.servers import Shop
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse import watching
-from tidegate.rehearse.cli import rehearse_command
+from tidegate.rehearse.cli import _say, rehearse_command
 from tidegate.rehearse.faults import Can
 from tidegate.rehearse.rules import CROWD, OTHERS
 from tidegate.rehearse.running import Rehearsal, rehearse_as_guests
@@ -149,6 +151,15 @@ def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
     assert "20 shoppers came for 5 units, 5 bought" in page
     with pytest.raises(StartupError, match="sold out"):
         rehearse_as_guests(rehearsal(), target=shop.base_url, drop="for-a-crowd")
+
+
+def test_a_line_on_a_terminal_leaves_nothing_of_the_one_before() -> None:
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=20)
+    _say(console, "a line that is longer than the terminal", end="\r")
+    _say(console, "short", end="\n")
+    first, second = out.getvalue().split("\r")
+    assert (first, second) == ("a line that is long", "short".ljust(19) + "\n")
 
 
 async def test_nobody_comes_before_the_shop_has_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,9 +65,8 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
 def _open_draw(room: Room) -> OpenDraw | None:
     if room.phase is not Phase.OPEN or room.mode is not RoomMode.DRAW or room.drawn_at is None:
         return None
-    assert room.seed is not None, "what is drawn has a seed"
-    assert room.cut_root is not None, "what is drawn was cut"
-    assert room.cut is not None, "what is drawn was cut"
+    if room.seed is None or room.cut_root is None or room.cut is None:
+        return None
     return OpenDraw(room.seed.hex(), room.cut_root.hex(), room.beacon, room.cut)
 
 

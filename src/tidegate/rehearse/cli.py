@@ -137,7 +137,7 @@ def rehearse_command(
             seed=chosen,
             connections=connections,
             on_second=partial(_tell, console, progress),
-            on_fault=lambda name: console.print(f"       {name}", highlight=False, soft_wrap=True),
+            on_fault=lambda name: _say(console, f"       {name}", end="\n"),
         )
         report = _play(rehearsal, target=target, drop=drop, owned=owned)
         progress.keep(report)
@@ -201,7 +201,14 @@ def _show(console: Console, second: Second) -> None:
             f"over {second.sockets:,} sockets, {second.answered:,} answers/s, {second.bought:,} orders/s, "
             f"p99 {p99}{left}"
         )
-        console.print(line, end="\r" if console.is_terminal else "\n", highlight=False, soft_wrap=True)
+        _say(console, line, end="\r" if console.is_terminal else "\n")
+
+
+def _say(console: Console, line: str, *, end: str) -> None:
+    """A line; on a terminal over what stood there, and no longer than it is wide."""
+    if console.is_terminal:
+        line = line[: console.width - 1].ljust(console.width - 1)
+    console.print(line, end=end, highlight=False, soft_wrap=True)
 
 
 def _print(report: Report) -> None:

@@ -182,10 +182,14 @@ class Idle(Generic[Asker]):
             self._connections.append(connection)
 
     def take(self) -> Connection[Asker] | None:
-        """One that can be used; None where there is none."""
-        if not self._connections or self._is_old(self._connections[-1]):
+        """One that can be used; None where there is none. An old one is ended, so that a new one takes its place."""
+        if not self._connections:
             return None
-        return self._connections.pop()
+        connection = self._connections.pop()
+        if not self._is_old(connection):
+            return connection
+        connection.close()
+        return None
 
     def end_old(self, *, most: int = ENDED_AT_ONCE) -> None:
         """End some of those that were idle for too long; whoever is told makes new ones."""

@@ -8,10 +8,11 @@ import sys
 from io import StringIO
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
-from tests.servers import Shop
+from tests.servers import Shop, wait_until
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import StartupError
 from tidegate.rehearse import watching
@@ -149,6 +150,8 @@ def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
     page = (tmp_path / "impossible.html").read_text()
     assert "20 people without a waiting room for 5 pieces" in page
     assert "20 shoppers came for 5 units, 5 bought" in page
+    # what is kept of a drop is a second old at most
+    wait_until(lambda: httpx.get(f"{shop.base_url}/api/v1/drops/for-a-crowd").json()["phase"] == "sold_out")
     with pytest.raises(StartupError, match="sold out"):
         rehearse_as_guests(rehearsal(), target=shop.base_url, drop="for-a-crowd")
 

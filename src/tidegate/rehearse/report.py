@@ -108,6 +108,8 @@ def _charts(report: Report) -> tuple[Chart, ...]:
     top = sorted(kinds, key=lambda kind: -max((second.cpu.get(kind, 0.0) for second in timeline), default=0.0))
     common = sorted(report.told.problems, key=lambda slug: -report.told.problems[slug])
     large = sorted(kinds, key=lambda kind: -max((second.memory_mb.get(kind, 0.0) for second in timeline), default=0.0))
+    refusals: dict[str, Read] = {_short(slug): partial(_problems, slug) for slug in common[:CURVES]}
+    refusals = refusals or {"Refused": attrgetter("refused")}
     wanted: tuple[tuple[str, str, dict[str, Read]], ...] = (
         ("Arrivals", "people a second", {"Arrived": attrgetter("arrived")}),
         ("People in the shop", "people", {"Inside": attrgetter("inside"), "Waiting": attrgetter("waiting")}),
@@ -119,7 +121,7 @@ def _charts(report: Report) -> tuple[Chart, ...]:
         ("Time to buy", "milliseconds", {"p99": attrgetter("purchase_p99_ms")}),
         ("Sockets and requests", "at once", {"Open": attrgetter("sockets"), "Asking": attrgetter("in_flight")}),
         ("Failures", "shoppers a second", {"Failed": attrgetter("failed")}),
-        ("Refusals and errors", "a second", {_short(slug): partial(_problems, slug) for slug in common[:CURVES]}),
+        ("Refusals and errors", "a second", refusals),
         ("Cores used", "cores", {_short(kind): partial(_cores, kind) for kind in top[:CURVES]}),
         ("Memory", "MiB", {_short(kind): partial(_memory, kind) for kind in large[:CURVES]}),
     )

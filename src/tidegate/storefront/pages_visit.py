@@ -10,7 +10,7 @@ from psycopg import Error
 
 from tidegate import inventory, notify
 from tidegate.inventory.contracts import HoldState
-from tidegate.platform.breaker import Breaker
+from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import PersonId
@@ -62,7 +62,7 @@ async def visit_of(request: Request) -> Visit:
         log.warning("visitor shown as a stranger", error=describe_error(error))
         return away(request_locale(request))
     strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
-    inbox = not inboxes.holds_back if busy else unread is not None
+    inbox = inboxes.state is BreakerState.CLOSED if busy else unread is not None
     return Visit(strip.strip().encode(), unread=unread, inbox=inbox, staff=staff)
 
 

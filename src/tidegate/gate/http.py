@@ -42,7 +42,6 @@ from tidegate.gate.published import draw_answer
 from tidegate.gate.running import Gate, Statuses, forget
 from tidegate.gate.status import KeptStatus
 from tidegate.gate.tickets import claim_of, ticket_of
-from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.hot import JSON_HEADERS, Answer, HeaderParameter, Link, answer, hot_route
 from tidegate.platform.edge.lean import Ready, Shelf
 from tidegate.platform.ids import PlaceId, parse_id
@@ -107,9 +106,7 @@ async def get_status(request: Request) -> Response:
     """
     await keep_pace(request)
     kept = _gate(request).kept(request.path_params["slug"])
-    if request.headers.get("if-none-match") == kept.etag:
-        return Response(status_code=304, headers={"etag": kept.etag, "cache-control": "public, max-age=1"})
-    return Answer(kept.body, status=200, headers=_status_headers(kept))
+    return _public(request, _status_ready(kept))
 
 
 def shelve(shelf: Shelf, statuses: Statuses) -> None:
@@ -117,7 +114,7 @@ def shelve(shelf: Shelf, statuses: Statuses) -> None:
     answers: dict[str, Ready] = {}
     for slug, kept in statuses.items():
         status, draw = get_status.path.replace("{slug}", slug), get_draw.path.replace("{slug}", slug)
-        answers[status] = Ready(get_status.path, kept.body, kept.etag, headers=_status_headers(kept))
+        answers[status] = _status_ready(kept)
         if kept.room.phase in RUSHED:
             answers[draw] = _draw_ready(kept.room)
     shelf.fill(answers)
@@ -189,10 +186,7 @@ async def get_draw(request: Request) -> Response:
     open, the status has what is needed. Whoever asks very often gets 429, as for the status.
     """
     await keep_pace(request)
-    ready = _draw_ready(_gate(request).kept(request.path_params["slug"]).room)
-    if request.headers.get("if-none-match") == ready.etag:
-        return Response(status_code=304, headers={"etag": ready.etag, "cache-control": "public, max-age=1"})
-    return Answer(ready.body, status=200, headers=ready.headers)
+    return _public(request, _draw_ready(_gate(request).kept(request.path_params["slug"]).room))
 
 
 @hot_route(
@@ -272,15 +266,26 @@ ROUTES = (
 )
 
 
-def _status_headers(kept: KeptStatus) -> tuple[Header, ...]:
-    return (*JSON_HEADERS, (b"etag", kept.etag.encode()), PUBLIC_FOR_A_SECOND)
+def _status_ready(kept: KeptStatus) -> Ready:
+    return _ready(get_status.path, kept.body, kept.etag)
 
 
 def _draw_ready(room: Room) -> Ready:
     """The document of a draw. A cache may keep it for a second only: the next drop may have the same address."""
     body = msgspec.json.encode(draw_answer(room))
-    etag = f'"{sha256(body).hexdigest()[:16]}"'
-    return Ready(get_draw.path, body, etag, headers=(*JSON_HEADERS, (b"etag", etag.encode()), PUBLIC_FOR_A_SECOND))
+    return _ready(get_draw.path, body, f'"{sha256(body).hexdigest()[:16]}"')
+
+
+def _ready(route: str, body: bytes, etag: str) -> Ready:
+    """The same for everyone, for a second."""
+    return Ready(route, body, etag, headers=(*JSON_HEADERS, (b"etag", etag.encode()), PUBLIC_FOR_A_SECOND))
+
+
+def _public(request: Request, ready: Ready) -> Response:
+    """The long way to what the server answers by itself."""
+    if request.headers.get("if-none-match") == ready.etag:
+        return Response(status_code=304, headers={"etag": ready.etag, "cache-control": "public, max-age=1"})
+    return Answer(ready.body, status=200, headers=ready.headers)
 
 
 def _gate(request: Request) -> Gate:

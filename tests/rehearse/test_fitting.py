@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tidegate.platform.problems import StartupError
 from tidegate.rehearse import fitting
 from tidegate.rehearse.fitting import Machine, measure_machine, sizes_for
 from tidegate.rehearse.scenario import Sizes, load_scenario
@@ -36,3 +37,9 @@ def test_every_core_is_measured_while_all_are_busy(monkeypatch: pytest.MonkeyPat
     found = measure_machine()
     assert 1 <= found.cores <= fitting.MOST_CORES
     assert 100 < found.work_us < 100_000
+
+
+def test_a_machine_that_does_not_get_to_it_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "MOST_S", 0.0)
+    with pytest.raises(StartupError, match="say --shoppers and --units"):
+        measure_machine()

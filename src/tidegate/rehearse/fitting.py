@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from tidegate.platform.problems import StartupError
 from tidegate.rehearse.contracts import Scenario
 from tidegate.rehearse.monitor import work_us
 from tidegate.rehearse.scenario import Sizes
 
 MEASURED_S: Final = 1.5
+MOST_S: Final = 60.0
 KNOWN_WORK_US: Final = 1_250.0
 KNOWN_CORES: Final = 2
 KNOWN_SHOPPERS_PER_S: Final = 10_000 / 60
@@ -35,11 +37,15 @@ class Machine:
 
 
 def measure_machine() -> Machine:
-    """Keep every core busy for a moment, and see how fast they are."""
+    """Keep every core busy for a moment, and see how fast they are. Raises: StartupError when that takes too long."""
     cores = min(_usable_cores(), MOST_CORES)
     context = multiprocessing.get_context("spawn")
     with context.Pool(cores, initializer=context.Barrier(cores).wait) as pool:  # all begin together
-        found = pool.map(partial(_piece_us, MEASURED_S), range(cores), chunksize=1)
+        measuring = pool.map_async(partial(_piece_us, MEASURED_S), range(cores), chunksize=1)
+        try:
+            found = measuring.get(MOST_S)
+        except multiprocessing.TimeoutError:
+            raise StartupError(f"{cores} cores could not be measured: say --shoppers and --units yourself") from None
     return Machine(cores, statistics.mean(found))
 
 

@@ -64,7 +64,7 @@ class Monitor:
             {kind: round(value, 1) for kind, value in memory.items()},
         )
 
-    def _find_roots(self) -> Mapping[int, tuple[str, psutil.Process]]:
+    def _find_roots(self) -> dict[int, tuple[str, psutil.Process]]:
         found: dict[int, tuple[str, psutil.Process]] = {}
         for name, pid in [*self._processes(), (CROWD, psutil.Process().pid)]:
             known = self._roots.get(pid)
@@ -80,7 +80,7 @@ class Monitor:
         Looking for those takes a while, so it is done now and then.
         """
         if self._known is None or self._looks % LOOKS == 0:
-            self._roots = dict(self._find_roots())
+            self._roots = self._find_roots()
             children: dict[int, list[psutil.Process]] = {}
             for process in psutil.process_iter(["ppid"]):
                 children.setdefault(process.info["ppid"], []).append(process)

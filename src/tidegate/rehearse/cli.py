@@ -61,8 +61,8 @@ def compare_command(
     from tidegate.rehearse.reading import read_report
     from tidegate.rehearse.report import prepare_folder
 
-    prepare_folder(out)
     first, second = read_report(before), read_report(after)
+    prepare_folder(out)
     found = compare(first, second, tolerance=tolerance)
     page = write_comparison(first, second, found, out)
     table = Table("", "First", "Second", "Change", "Verdict", box=None, pad_edge=False)

@@ -34,6 +34,7 @@ This page is written by `python -m tools.settings_reference`; `make check` compa
 HANDED_DOWN = {
     "TIDEGATE_GATE_FD": "Number of the pipe at whose end a site process begins to serve.",
     "TIDEGATE_LISTEN_FD": "Number of the listening socket that a site process inherits.",
+    "TIDEGATE_BESIDE_FD": "Numbers of the listening sockets of the site processes beside it, which it inherits, too.",
     "TIDEGATE_METRICS_PORT": "Metrics port that a process was given.",
     "TIDEGATE_PROCESS_NAME": "Name of the process in logs and metrics.",
     "TIDEGATE_REHEARSE_BROKEN": "What `tidegate rehearse` breaks in its own shop; no other heeds it.",

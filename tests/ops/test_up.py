@@ -113,6 +113,16 @@ def test_each_child_that_is_killed_is_started_again(shop: Shop) -> None:
     assert not running & set(before.values())
 
 
+def test_nobody_waits_for_a_site_process_that_hangs(shop: Shop) -> None:
+    """Each of them has a connection of its own, as somebody who comes now has."""
+    hanging = shop.pids()["site-1"]
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        assert Counter(shop.get("/readyz")[0] for _ in range(20)) == {200: 20}
+    finally:
+        os.kill(hanging, signal.SIGCONT)
+
+
 def test_a_shop_gets_more_and_new_processes_without_losing_a_request(shop: Shop) -> None:
     """`tidegate scale` and `tidegate restart`, while people look around and look into their carts."""
     stop, answers = threading.Event(), Counter[tuple[str, int]]()

@@ -47,14 +47,10 @@ async def test_a_connection_that_was_just_used_is_given_without_a_round_trip(
 
 
 async def test_one_whose_server_went_away_since_is_not_given_out(
-    far: Database, direct: Connection, monkeypatch: pytest.MonkeyPatch
+    far: Database, proxy: Proxy, direct: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "UNASKED_S", 3_600.0)
     first = await pid(far)
     await direct.execute("SELECT pg_terminate_backend(%s)", (first,))
-
-    async def gone() -> bool:
-        return not await value(direct, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {first}")
-
-    await eventually(gone)
+    await eventually(lambda: not proxy.has_connections)
     assert await pid(far) != first

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from tidegate import accounts
 from tidegate.accounts import SignedIn
 from tidegate.checkout import open_shop
-from tidegate.entrypoints.serving import listening_sockets, make_entrance, say_started, stop_on
+from tidegate.entrypoints.serving import listening_sockets, make_entrance, say_started, sockets_beside, stop_on
 from tidegate.gate import http as gate_http
 from tidegate.gate import http_pace as gate_http_pace
 from tidegate.gate import open_gate
@@ -118,6 +118,7 @@ def serve_app(
         entrance=make_entrance(settings),
         on_start=say_started,
         on_stop=partial(on_stop, app),
+        beside=sockets_beside(),
     )
     server.run(sockets=sockets)
 

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 LISTEN_FD_VARIABLE = "TIDEGATE_LISTEN_FD"
 """How `tidegate up` tells a process which inherited file descriptors are its listening sockets: `7` or `7,9`."""
 
+BESIDE_FD_VARIABLE = "TIDEGATE_BESIDE_FD"
+"""How it tells which of them are the sockets of the processes beside it, written likewise."""
+
 STARTED_FILE_VARIABLE = "TIDEGATE_STARTED_FILE"
 """How `tidegate up` tells a process which file to make as soon as it serves."""
 
@@ -113,6 +116,15 @@ def listening_sockets(settings: Settings) -> list[socket.socket]:
     except (OSError, ValueError) as error:
         place = f"{LISTEN_FD_VARIABLE}={inherited}" if inherited else f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error}") from None
+
+
+def sockets_beside() -> list[socket.socket]:
+    """The inherited sockets of the processes beside this one. Raises: StartupError."""
+    inherited = os.environ.get(BESIDE_FD_VARIABLE, "")
+    try:
+        return [socket.socket(fileno=int(number)) for number in inherited.split(",") if number]
+    except (OSError, ValueError) as error:
+        raise StartupError(f"cannot use {BESIDE_FD_VARIABLE}={inherited}: {error}") from None
 
 
 def stop_on(*signals: signal.Signals) -> None:

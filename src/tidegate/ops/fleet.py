@@ -107,6 +107,7 @@ def own_program(
     environment: Mapping[str, str],
     metrics_port: int = 0,
     listeners: Sequence[socket.socket] = (),
+    beside: Sequence[socket.socket] = (),
     started_file: Path | None = None,
     gate_fd: int = -1,
 ) -> Program:
@@ -114,9 +115,11 @@ def own_program(
     told = {**environment, "TIDEGATE_PROCESS_NAME": name}
     if metrics_port:
         told["TIDEGATE_METRICS_PORT"] = str(metrics_port)
-    keep_fds = list(dict.fromkeys(listener.fileno() for listener in listeners))
-    if listeners:
-        told["TIDEGATE_LISTEN_FD"] = ",".join(map(str, keep_fds))
+    keep_fds = []
+    for variable, sockets in (("TIDEGATE_LISTEN_FD", listeners), ("TIDEGATE_BESIDE_FD", beside)):
+        if fds := list(dict.fromkeys(each.fileno() for each in sockets)):
+            told[variable] = ",".join(map(str, fds))
+            keep_fds += fds
     if started_file is not None:
         told["TIDEGATE_STARTED_FILE"] = str(started_file)
     if gate_fd >= 0:
@@ -136,6 +139,7 @@ def server_spec(
     *,
     environment: Mapping[str, str],
     listeners: Sequence[socket.socket],
+    beside: Sequence[socket.socket],
     port: int,
     metrics_port: int,
     started_file: Path,
@@ -159,6 +163,7 @@ def server_spec(
         environment=environment,
         metrics_port=metrics_port,
         listeners=listeners,
+        beside=beside,
         started_file=started_file,
         gate_fd=gate_fd,
     )

@@ -1,8 +1,9 @@
 """The processes of a shop that answer requests: started, replaced, more and fewer of them, without losing a request.
 
 The site's listening sockets are the supervisor's and outlive its processes. None is closed while the shop runs, since
-connections may wait in it; with fewer processes than sockets, some processes listen on several. A process of a part has
-a port of its own, which the site is told of while it serves: one that died is not waited for.
+connections may wait in it; with fewer processes than sockets, some processes listen on several. What waits in the
+socket of a process that died or hangs, the processes beside it take. A process of a part has a port of its own, which
+the site is told of while it serves: one that died is not waited for.
 """
 
 from __future__ import annotations
@@ -184,6 +185,7 @@ class Servers:
             name,
             environment=self._environment,
             listeners=listeners,
+            beside=[each for each in self._site_sockets if each not in listeners] if kind == SITE else (),
             port=port,
             metrics_port=metrics_port,
             started_file=self._home.run / f"started-{os.getpid()}-{self._started}",

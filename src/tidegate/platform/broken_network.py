@@ -132,6 +132,11 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    @property
+    def has_connections(self) -> bool:
+        """Whether anybody is connected now; once that has ended, all that was to arrive has."""
+        return bool(self._writers)
+
     def cut(self) -> None:
         """Break all connections now; new ones are taken."""
         for writer in self._writers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from tests.logs import CaughtLogs
 from tests.platform.edge.conftest import small_settings
 from tests.waiting import eventually
 from tidegate.platform.edge.lean import Guard, Ready, Shelf
+from tidegate.platform.edge.relief import LOOK_S
 from tidegate.platform.edge.server import listen, make_server
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import HttpSettings
@@ -56,14 +57,17 @@ def serving(edge: Callable[..., ASGIApp]) -> Serving:
     """`async with serving(max_header_bytes=500) as connect`: the small shop on a real port."""
 
     @asynccontextmanager
-    async def serve(*, shelf: Shelf | None = None, **http: Any) -> AsyncIterator[Callable[[], Any]]:
+    async def serve(
+        *, shelf: Shelf | None = None, beside: Sequence[socket.socket] = (), **http: Any
+    ) -> AsyncIterator[Callable[[], Any]]:
         sock = listen("127.0.0.1", 0)
-        server = make_server(edge(**http), HttpSettings(shutdown_grace_s=1, **http), shelf=shelf)
+        limits = HttpSettings(shutdown_grace_s=1, **http)
+        server = make_server(edge(**http), limits, shelf=shelf, beside=beside)
         running = asyncio.create_task(server._serve([sock]))
         port = sock.getsockname()[1]
         opened: list[asyncio.StreamWriter] = []
 
-        async def connect() -> Connection:
+        async def connect(port: int = port) -> Connection:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             opened.append(writer)
             return Connection(reader, writer)
@@ -399,3 +403,49 @@ async def test_a_body_in_parts_comes_as_it_is_made(serving: Serving) -> None:
             head = await connection.reader.readuntil(b"\r\n\r\n")
         assert b"content-length: 11\r\n" in head
         assert (await connection.answer())[2] == b"<p>home</p>"
+
+
+@pytest.fixture
+def hanging() -> Iterator[socket.socket]:
+    """A listening socket whose process takes no connections."""
+    with listen("127.0.0.1", 0) as sock:
+        sock.listen(100)
+        yield sock
+
+
+def waits_in(sock: socket.socket) -> bool:
+    """Whether a connection waits there; it is taken."""
+    try:
+        taken, _ = sock.accept()
+    except BlockingIOError:
+        return False
+    taken.close()
+    return True
+
+
+async def test_what_waits_for_a_process_that_hangs_is_taken_by_one_beside_it(
+    serving: Serving, hanging: socket.socket
+) -> None:
+    with listen("127.0.0.1", 0) as nobody_listens:
+        async with serving(beside=[nobody_listens, hanging]) as connect:
+            waiting = [await connect(hanging.getsockname()[1]) for _ in range(30)]
+            for _ in range(2):
+                for each in waiting:
+                    await each.send(GET + b"\r\n")
+                assert [(await each.answer())[2] for each in waiting] == [b"<p>home</p>"] * 30
+        late = await asyncio.open_connection("127.0.0.1", hanging.getsockname()[1])
+        await asyncio.sleep(3 * LOOK_S)
+        assert waits_in(hanging), "one that has left takes nobody's"
+        late[1].close()
+
+
+async def test_a_process_that_is_full_takes_nobody_elses(serving: Serving, hanging: socket.socket) -> None:
+    async with serving(beside=[hanging], max_connections=1) as connect:
+        own = await connect()
+        await own.send(GET + b"\r\n")
+        assert (await own.answer())[0] == 200
+        waiting = await connect(hanging.getsockname()[1])
+        await waiting.send(GET + b"\r\n")
+        await asyncio.sleep(3 * LOOK_S)
+        own.writer.close()
+        assert (await waiting.answer())[0] == 200

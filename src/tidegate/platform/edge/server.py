@@ -18,6 +18,7 @@ from tidegate.platform.edge.glance import glance
 from tidegate.platform.edge.headers import Header
 from tidegate.platform.edge.lean import Shelf, WholeCycle
 from tidegate.platform.edge.refusals import Entrance, may_go_on
+from tidegate.platform.edge.relief import relieve
 from tidegate.platform.overload.doors import Place
 from tidegate.platform.overload.rules import Priority
 from tidegate.platform.problems import HeadersTooLarge, MalformedBody, Overloaded, Problem
@@ -310,6 +311,9 @@ class StoppingServer(Server):
     on_stop: Callable[[], None] | None = None
     drain_s: float = 0.0
     """Longest time to wait for connections to end by themselves."""
+    beside: Sequence[socket.socket] = ()
+    """The sockets of the processes beside it, for when one of them does not take its connections."""
+    _relief: asyncio.Task[None] | None = None
     _drains = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -318,11 +322,16 @@ class StoppingServer(Server):
         if self.started:
             if threading.current_thread() is threading.main_thread():
                 asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.drain)
+            if self.beside:
+                relief = relieve(self.beside, make_protocol=self._make_protocol, has_room=self._has_room)
+                self._relief = asyncio.create_task(relief)
             if self.on_start is not None:
                 self.on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop in an orderly way."""
+        if self._relief is not None:
+            self._relief.cancel()
         if self.on_stop is not None:
             self.on_stop()
         if self._drains:
@@ -332,6 +341,14 @@ class StoppingServer(Server):
     def drain(self) -> None:
         """Leave without losing a request: what SIGQUIT asks for."""
         self._drains = self.should_exit = True
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _has_room(self) -> bool:
+        protocol = cast("type[BoundedProtocol]", self.config.http_protocol_class)
+        return len(self.server_state.connections) < protocol.limits.max_connections
 
     async def _drain(self, sockets: Sequence[socket.socket]) -> None:
         for server in self.servers:
@@ -357,11 +374,13 @@ def make_server(
     entrance: Entrance | None = None,
     on_start: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
+    beside: Sequence[socket.socket] = (),
 ) -> StoppingServer:
     """A uvicorn server for `app` with our limits; it logs through the process's own logging, and no access log.
 
     What is on the `shelf` is answered without `app`; so are those whom the `entrance` refuses. `on_start` is called
-    once it serves, `on_stop` before it waits for responses to end.
+    once it serves, `on_stop` before it waits for responses to end. Connections that wait in the sockets `beside` its
+    own are taken, too.
     """
     lines: Mapping[Header, bytes] = {} if shelf is None else shelf.lines
     cycles = type("LinedCycle", (WholeCycle,), {"lines": lines})
@@ -382,7 +401,7 @@ def make_server(
             timeout_graceful_shutdown=limits.shutdown_grace_s,
         )
     )
-    server.on_start, server.on_stop = on_start, on_stop
+    server.on_start, server.on_stop, server.beside = on_start, on_stop, beside
     server.drain_s = limits.keep_alive_s + limits.shutdown_grace_s
     return server
 

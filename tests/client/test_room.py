@@ -6,14 +6,19 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.client.conftest import Site
 from tests.gate.conftest import MakeRoom, let_open, room_of
 from tidegate import client, gate
+from tidegate.client.draw import number_of
 from tidegate.gate import PassDesk, RoomMode, close_room
+from tidegate.gate.draw import Draw, draw_key
 from tidegate.gate.pace import Pace
 from tidegate.platform.database import Database
 from tidegate.platform.problems import NotSignedIn, Overloaded, Problem, TooManyRequests
@@ -55,8 +60,7 @@ async def test_from_before_the_lobby_to_the_turn(
     assert [asked[:2] for asked in site.asked if asked[1] == "places"] == [
         ("POST", "places"),
         ("GET", "places"),
-        ("GET", "places"),
-    ], "joined once; asked for the place at the draw and at its turn only"
+    ], "joined once; asked for the place at its turn only"
     assert (turn.place.number, turn.place.state) == (1, client.PlaceState.ADMITTED)
     assert timedelta(minutes=4) < turn.ends_at - datetime.now(UTC) <= timedelta(minutes=5)
     desk = PassDesk()
@@ -79,6 +83,33 @@ async def test_a_large_room_is_asked_seldom(
     site.time.events += [partial(let_open, database, settings), partial(let_in, database)]
     await room.wait_for_turn()
     assert [round(each) for each in site.time.slept] == [30, 1], "a tenth of 300 s, and 1 s near the front"
+
+
+async def test_at_the_draw_nobody_asks_for_a_number(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room(opens_in_s=300)
+    await site.gate.refresh()
+    rooms = [client.WaitingRoom(await site.shop(), "boots") for _ in range(7)]
+    for room in rooms:
+        await room.join()
+    await let_open(database, settings)
+    await site.gate.refresh()
+    late = client.WaitingRoom(await site.shop(), "boots")
+    seen = [(await anext(room.watch()))[1] for room in [*rooms, late]]
+    assert ("GET", "places") not in {asked[:2] for asked in site.asked}
+    assert seen == [await room.place() for room in [*rooms, late]], "the shop says the same"
+    assert {place.number for place in seen if place is not None} == {*range(1, 9)}
+
+
+@given(seed=st.binary(min_size=32, max_size=32), beacon=st.none() | st.text(), size=st.integers(1, 10**6))
+def test_a_number_is_computed_as_the_shop_does_it(seed: bytes, beacon: str | None, size: int) -> None:
+    root = sha256(seed).digest()
+    drawn = client.Drawn(seed.hex(), root.hex(), beacon, size)
+    own = Draw(draw_key(seed, root=root, beacon=beacon), size)
+    for index in {0, size // 2, size - 1}:
+        assert number_of(drawn, index) == own.number(index)
+    assert number_of(drawn, size) == size + 1
 
 
 async def test_in_order_of_arrival_the_number_comes_with_the_place(

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 
 from tests.rehearse.makers import scenario
+from tidegate.client import Drawn
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.answers import Drawn
+from tidegate.rehearse.answers import order_of
 from tidegate.rehearse.contracts import End, Kind, Scenario, Step, Told
 from tidegate.rehearse.crowd import Crowd, Usage
 from tidegate.rehearse.returning import Returning
@@ -277,7 +278,7 @@ async def test_nobody_asks_for_what_follows_from_the_draw() -> None:
 
         shop.answer = answer  # type: ignore[method-assign]
         visit = await play(shop, scenario(shoppers=5, units=5, room="draw", mix={Kind.BUYER: 1}))
-    first = {str(index) for index in range(5) if drawn.order().number(index) < 3}
+    first = {str(index) for index in range(5) if order_of(drawn).number(index) < 3}
     assert len(first) == 2
     assert {key for key in asked if key.isdigit()} == first, "those whose turn it is ask for their place, nobody else"
     assert asked["draw"] == 0

@@ -10,7 +10,7 @@ async with Notify("https://notify.example", key=KEY) as notify:
     told = await notify.tell(["17"], title="Your code", body="It is 42.")
 """
 
-from tidegate.client.contracts import Joined, Phase, Place, PlaceState, Poll, Status, Turn
+from tidegate.client.contracts import Drawn, Joined, Phase, Place, PlaceState, Poll, Status, Turn
 from tidegate.client.errors import (
     AccountNeeded,
     InvalidRequest,
@@ -43,6 +43,7 @@ __all__ = [
     "AccountNeeded",
     "Delivery",
     "Device",
+    "Drawn",
     "Followers",
     "InvalidRequest",
     "Joined",

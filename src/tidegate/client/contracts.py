@@ -38,10 +38,19 @@ class Poll(msgspec.Struct, frozen=True):
     jitter: float
 
 
+class Drawn(msgspec.Struct, frozen=True):
+    """What everybody's number follows from: `seed` and `root` in hexadecimal digits, and how many were drawn."""
+
+    seed: str
+    root: str
+    beacon: str | None
+    size: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """A room as everybody may know it. Numbers below `serving` may buy; `left` is what is left of the goods.
 
-    `at` is the shop's own clock when it said so.
+    `at` is the shop's own clock when it said so. `draw`: while the room is open and lots were drawn.
     """
 
     phase: Phase
@@ -56,6 +65,7 @@ class Status(msgspec.Struct, frozen=True):
     poll: Poll
     at: datetime
     message: str = ""
+    draw: Drawn | None = None
 
 
 class Joined(msgspec.Struct, frozen=True):

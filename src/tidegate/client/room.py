@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from tidegate.client.contracts import Joined, Phase, Place, PlaceState, Status, Turn
+from tidegate.client.draw import number_of
 from tidegate.client.errors import LobbyNotOpen, PlaceOver, RoomClosed, RoomSoldOut, TicketNotGood, UnexpectedAnswer
 from tidegate.client.rules import fresh_s, next_poll_s
 from tidegate.client.shop import Shop, read
@@ -56,7 +57,7 @@ class WaitingRoom:
         return self._status
 
     async def place(self) -> Place:
-        """This person's place; to be asked for at the draw and near the front only, which `wait_for_turn` does.
+        """This person's place; to be asked for near the front only, which `wait_for_turn` does.
 
         Raises: PlaceUnknown, RoomUnknown, NotSignedIn.
         """
@@ -98,11 +99,9 @@ class WaitingRoom:
             until = None
             if self.joined is None:
                 until = await self._join_when_open(status)
+            if self.joined is not None and (status.drawn or status.mode != "draw"):
+                place = await self._look(status, self.joined, place)
             number = None if self.joined is None else (place.number if place is not None else self.joined.number)
-            drawn = status.drawn or status.mode != "draw"
-            if self.joined is not None and drawn and (number is None or number < status.serving):
-                place = await self.place()
-                number = place.number
             yield status, place
             await self._shop.pace.sleep(self.pause_s(number, until=until))
 
@@ -121,6 +120,15 @@ class WaitingRoom:
             if status.phase is Phase.SOLD_OUT and not stay:
                 raise RoomSoldOut("room-sold-out", 409, "Everything is sold.", extra={})
         raise AssertionError("watching does not end by itself")
+
+    async def _look(self, status: Status, joined: Joined, known: Place | None) -> Place:
+        """The place as it follows from the status; asked for near the front, and where the number does not follow."""
+        number = known.number if known is not None else joined.number
+        if number is None and status.draw is not None:
+            number = number_of(status.draw, joined.index)
+        if number is None or number < status.serving:
+            return await self.place()
+        return known or Place(id=joined.id, number=number, state=PlaceState.WAITING)
 
     async def _join_when_open(self, status: Status) -> datetime | None:
         """Join unless the lobby is still closed; then when it opens."""

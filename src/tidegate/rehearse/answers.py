@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tidegate.client import Status
+from tidegate.client import Drawn
 from tidegate.gate import Draw, draw_key
 
 
@@ -23,20 +23,6 @@ class JoinedPlace(msgspec.Struct, frozen=True):
     index: int
 
 
-class Drawn(msgspec.Struct, frozen=True):
-    """What one's number is computed from."""
-
-    seed: str
-    root: str
-    beacon: str | None
-    size: int
-
-    def order(self) -> Draw:
-        """The order that was drawn."""
-        return Draw(draw_key(bytes.fromhex(self.seed), root=bytes.fromhex(self.root), beacon=self.beacon), self.size)
-
-
-class RoomStatus(Status, frozen=True):
-    """A room's status with its draw."""
-
-    draw: Drawn | None = None
+def order_of(drawn: Drawn) -> Draw:
+    """The order that was drawn, ready for a whole crowd."""
+    return Draw(draw_key(bytes.fromhex(drawn.seed), root=bytes.fromhex(drawn.root), beacon=drawn.beacon), drawn.size)

@@ -16,10 +16,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.client import Phase, Place, PlaceState, next_poll_s, retry_s
+from tidegate.client import Phase, Place, PlaceState, Status, next_poll_s, retry_s
 from tidegate.gate import Draw
 from tidegate.platform.problems import StartupError
-from tidegate.rehearse.answers import JoinedPlace, RoomStatus, Session
+from tidegate.rehearse.answers import JoinedPlace, Session, order_of
 from tidegate.rehearse.contracts import End, Kind, Scenario, Second, Step, Told
 from tidegate.rehearse.manners import (
     BOT_S,
@@ -83,7 +83,7 @@ class Crowd:
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._has_room = scenario.sale.room != "none"
-        self._status: RoomStatus | None = None
+        self._status: Status | None = None
         self._draw: Draw | None = None
         self._status_body = b""
         self._next = self._order = 0
@@ -455,15 +455,15 @@ class Crowd:
             self._tally.problem(problem)
             self._leave(shopper, End.FAILED)
 
-    def _read_status(self, answer: Answer) -> RoomStatus:
+    def _read_status(self, answer: Answer) -> Status:
         """The room's status; everybody gets the same bytes, so they are read once."""
         body = answer.body()
         if self._status is None or body != self._status_body:
-            self._status, self._status_body = msgspec.json.decode(body, type=RoomStatus), body
-            self._draw = None if self._status.draw is None else self._status.draw.order()
+            self._status, self._status_body = msgspec.json.decode(body, type=Status), body
+            self._draw = None if self._status.draw is None else order_of(self._status.draw)
         return self._status
 
-    def _poll_s(self, shopper: Shopper, status: RoomStatus) -> float:
+    def _poll_s(self, shopper: Shopper, status: Status) -> float:
         until = status.lobby_opens_at if not shopper.place else status.opens_at
         opens_in_s = (until - status.at).total_seconds()
         return next_poll_s(

@@ -9,8 +9,10 @@ and count from the moment a request was due. `status_framework_ratio` is against
 answers the same bytes. After `--http-places` the room is filled to `--places` through the same use case, without HTTP.
 
 `draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
-(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, `number_per_s` a second;
-`number_late_p99_ms` is how late the generator itself was with them, which is part of their latencies.
+(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, at most `ASKS_PER_S`: people compute
+their numbers from the status, and those who cannot spread themselves to that (`room.js`). `number_busy_p99_ms` is at
+`SHARE` of `number_per_s`, which is what a closed loop gets; `number_late_p99_ms`, `number_busy_late_p99_ms` is how late
+the generator itself was with them, which is part of their latencies.
 `admit_lag_ms`: see `benchmarks.turns`; the longest of some, and `admit_lag_p50_ms`. `cpu_us` are microseconds of the
 site processes for one request, which say more than rates where others use the machine; `generator_us` are those that
 the load generator took of the same cores for it.
@@ -58,6 +60,8 @@ SLUG = "benchmark-room"
 SHARE = 0.6
 IN_FLIGHT = 2_000
 MOST_JOINS_PER_S = 12_000
+ASKS_PER_S = 2_000.0
+"""Look-ups a second right after the draw, in total, from pages that cannot compute a number."""
 MILESTONES = (1_000, 10_000, 100_000, 1_000_000)
 AT_ONCE, LONGEST_S = 50_000, 120.0
 """What is missing of `--http-places` joins so many at once, for so long at most."""
@@ -198,7 +202,7 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     full = going.status(rate_per_s=status.per_s * SHARE)
     draw_s = uvloop.run(_draw(going))
     say(f"{_count(conn):,} places drawn in {draw_s * 1000:.1f} ms")
-    numbers, paced_numbers = _numbers(going)
+    numbers, busy_numbers, paced_numbers = _numbers(going)
     lags = admit_lags_ms(conn, status_url=f"http://127.0.0.1:{site.port}{path}", rounds=1 if asked.smoke else LAGS)
     say(f"the next one is let in within {lags[-1]:.0f} ms")
     rates = {
@@ -215,11 +219,13 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
         "number_p99_ms": paced_numbers.p99_ms,
         "number_p50_ms": paced_numbers.p50_ms,
         "number_late_p99_ms": paced_numbers.late_p99_ms,
+        "number_busy_p99_ms": busy_numbers.p99_ms,
+        "number_busy_late_p99_ms": busy_numbers.late_p99_ms,
         "admit_lag_ms": lags[-1],
         "admit_lag_p50_ms": lags[len(lags) // 2],
         "errors": {
             problem: count
-            for report in (joins, paced_joins, status, numbers, paced_numbers)
+            for report in (joins, paced_joins, status, numbers, busy_numbers, paced_numbers)
             for problem, count in report.problems.items()
         },
         "generator_share": joins.cpu_share,
@@ -313,8 +319,8 @@ async def _draw(going: Run) -> float:
     return took_s
 
 
-def _numbers(going: Run) -> tuple[Report, Report]:
-    """Look-ups of places over HTTP: as fast as they are answered, then with random arrivals."""
+def _numbers(going: Run) -> tuple[Report, Report, Report]:
+    """Look-ups of places over HTTP: as fast as they are answered, with random arrivals at `SHARE` and `ASKS_PER_S`."""
     fills = going.these.home / "tickets"
     fills.write_text("\n".join(uvloop.run(_tickets(going))))
     headers = "authorization: Bearer %b\r\ntidegate-ticket: %b\r\n"
@@ -322,9 +328,13 @@ def _numbers(going: Run) -> tuple[Report, Report]:
     before = going.spent()
     fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
     going.note("number", before, fast)
-    rate = fast.per_s * SHARE
-    paced, _ = going.ask(request, rate_per_s=rate, most=int(rate * going.seconds * 1.2) + 100, fills=str(fills))
-    return fast, paced
+
+    def at(rate: float) -> Report:
+        most = int(rate * going.seconds * 1.2) + 100
+        return going.ask(request, rate_per_s=rate, most=most, fills=str(fills))[0]
+
+    busy = fast.per_s * SHARE
+    return fast, at(busy), at(min(busy, ASKS_PER_S))
 
 
 async def _tickets(going: Run) -> list[str]:

@@ -1,6 +1,6 @@
 """How fast one client may ask: who asks oftener is told when to come back, loses nothing, and takes from nobody.
 
-A refusal is held back for `SLOW_S`: a client that waits for its answers then asks once a second on each of its
+A refusal is held back for about `SLOW_S`: a client that waits for its answers then asks once a second on each of its
 connections, whatever it means to do. Refusals of the status come from the server's shelf, out of memory.
 """
 
@@ -13,13 +13,13 @@ from collections.abc import Hashable, Mapping
 from starlette.requests import Request
 
 from tidegate.gate.running import Gate
-from tidegate.platform.edge.lean import Guard
+from tidegate.platform.edge.lean import Guard, spread
 from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.web import client_address, session_token
 
 SLOW_S = 1.0
-"""How long a refusal is held back."""
+"""How long a refusal is held back, in the mean."""
 
 SLOWED_MOST = 1_000
 """Most refusals that one process holds back at once; further ones are told at once."""
@@ -64,7 +64,7 @@ async def _refuse(gate: Gate, wait_s: int) -> None:
     if gate.slowed < SLOWED_MOST:
         gate.slowed += 1
         try:
-            await asyncio.sleep(SLOW_S)
+            await asyncio.sleep(spread(SLOW_S))
         finally:
             gate.slowed -= 1
     raise _too_often(wait_s)

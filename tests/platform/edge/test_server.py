@@ -312,6 +312,17 @@ async def test_a_refusal_waits_and_is_never_overtaken(serving: Serving) -> None:
     assert filled.held == 0
 
 
+async def test_who_is_refused_together_does_not_come_back_together() -> None:
+    filled = guarded([])
+    filled.guard = replace(filled.guard, held_s=8.0)
+    headers = [(b"host", b"127.0.0.1")]
+    answers = [filled.answer(SHELVED, headers, client="192.0.2.7", date=()) for _ in range(100)]
+    held_s = sorted(found[1] for found in answers if found is not None)
+    assert len(held_s) == 100
+    assert 4.0 <= held_s[0] < held_s[-1] <= 12.0
+    assert held_s[75] - held_s[25] > 1.0, "4 s if they were spread evenly"
+
+
 OURS = ["127.0.0.0/8", "10.0.0.0/8"]
 
 

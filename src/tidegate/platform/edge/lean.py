@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from random import random
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
@@ -143,14 +144,19 @@ class Guard:
     """Who may have what is on a shelf, and what is said to those who may not.
 
     `wait_s` tells for a network address (empty: unknown) and the headers of a request how many seconds to wait, 0 for
-    who may have it now; `refusal` is the problem to that number. A refusal is held back for `held_s`, of at most
-    `held_most` connections at once.
+    who may have it now; `refusal` is the problem to that number. A refusal is held back for about `held_s` (`spread`),
+    of at most `held_most` connections at once.
     """
 
     wait_s: Callable[[str, Mapping[bytes, bytes]], int]
     refusal: Callable[[int], Problem]
     held_s: float = 0.0
     held_most: int = 0
+
+
+def spread(seconds: float) -> float:
+    """Half to one and a half times as many: who is refused together would come back together, time and again."""
+    return seconds * (0.5 + random())  # noqa: S311 - no secret
 
 
 EVERYBODY = Guard(wait_s=lambda address, headers: 0, refusal=lambda wait_s: Problem())
@@ -225,7 +231,7 @@ class Shelf:
         held_s = 0.0
         if wait_s:
             status, rest = self._refusal(wait_s)
-            held_s = self.guard.held_s if self.held < self.guard.held_most else 0.0
+            held_s = spread(self.guard.held_s) if self.held < self.guard.held_most else 0.0
         else:
             status, rest = (304, found.unchanged) if wanted == found.etag else (200, found.whole)
         request_id = request_id or uuid7().hex

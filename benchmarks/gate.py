@@ -8,11 +8,12 @@ again as soon as it is answered; `join_p99_ms` and `status_p99_ms` come from ran
 and count from the moment a request was due. `status_framework_ratio` is against a bare route on as many processes that
 answers the same bytes. After `--http-places` the room is filled to `--places` through the same use case, without HTTP.
 
-`draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to ask for the status
-(`status_p99_full_ms`). `number_p99_ms` are look-ups of places right after it, at most `ASKS_PER_S`: people compute
-their numbers from the status, and those who cannot spread themselves to that (`room.js`). `number_busy_p99_ms` is at
-`SHARE` of `number_per_s`, which is what a closed loop gets; `number_late_p99_ms`, `number_busy_late_p99_ms` is how late
-the generator itself was with them, which is part of their latencies.
+`draw_s` is T0 with everybody in: the cut, the draw and its commit, while people go on to join and to ask for the
+status, both at `AMID` of their rates; `draw_status_p99_ms` is that of these seconds, `status_p99_full_ms` that before.
+`number_p99_ms` are look-ups of places right after it, at most `ASKS_PER_S`: people compute their numbers from the
+status, and those who cannot spread themselves to that (`room.js`). `number_busy_p99_ms` is at `SHARE` of
+`number_per_s`, which is what a closed loop gets; `number_late_p99_ms`, `number_busy_late_p99_ms` is how late the
+generator itself was with them, which is part of their latencies.
 `admit_lag_ms`: see `benchmarks.turns`; the longest of some, and `admit_lag_p50_ms`. `cpu_us` are microseconds of the
 site processes for one request, which say more than rates where others use the machine; `generator_us` are those that
 the load generator took of the same cores for it.
@@ -30,6 +31,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +60,9 @@ from tidegate.platform.settings import current_settings
 
 SLUG = "benchmark-room"
 SHARE = 0.6
+AMID = 0.2
+START_S = 2.0
+"""A load generator takes about so long to start."""
 IN_FLIGHT = 2_000
 MOST_JOINS_PER_S = 12_000
 ASKS_PER_S = 2_000.0
@@ -141,8 +146,8 @@ class Run:
         """CPU time so far."""
         return Spent.now(self.these, self.site)
 
-    def join(self, *, rate_per_s: float = 0.0, most: int = 0, seconds: float = 0.0) -> Report:
-        """New people who join, at most `most` of them."""
+    def join(self, *, rate_per_s: float = 0.0, most: int = 0, seconds: float = 0.0, alone: bool = True) -> Report:
+        """New people who join, at most `most` of them; unless they are `alone`, what that took is not kept."""
         wanted = int((rate_per_s or MOST_JOINS_PER_S) * (seconds or self.seconds) * 1.1) + 100
         count, first = min(most or wanted, wanted), len(self.people)
         self.people += add_buyers(self.conn, first=first, count=count)
@@ -151,7 +156,8 @@ class Run:
         request = _request("POST", f"/api/v1/drops/{SLUG}/places", self.site.port, headers)
         before = self.spent()
         report, ids = self.ask(request, rate_per_s=rate_per_s, most=count, first=first, seconds=seconds)
-        self.note("join", before, report)
+        if alone:
+            self.note("join", before, report)
         self.told += ids.read_text().split()
         return report
 
@@ -200,8 +206,8 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
     pollers = polling.measure(port=site.port, path=path, folder=folder, seconds=asked.seconds, rounds=rounds)
     uvloop.run(_fill(going, [*MILESTONES, asked.places]))
     full = going.status(rate_per_s=status.per_s * SHARE)
-    draw_s = uvloop.run(_draw(going))
-    say(f"{_count(conn):,} places drawn in {draw_s * 1000:.1f} ms")
+    draw_s, amid = _draw_amid(going, joins_per_s=joins.per_s * AMID, status_per_s=status.per_s * AMID)
+    say(f"{_count(conn):,} places drawn in {draw_s * 1000:.1f} ms, p99 of the status meanwhile {amid.p99_ms} ms")
     numbers, busy_numbers, paced_numbers = _numbers(going)
     lags = admit_lags_ms(conn, status_url=f"http://127.0.0.1:{site.port}{path}", rounds=1 if asked.smoke else LAGS)
     say(f"the next one is let in within {lags[-1]:.0f} ms")
@@ -215,6 +221,7 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
         "status_framework_ratio": round(status.per_s / bare_per_s, 3),
         "bare_per_s": bare_per_s,
         "draw_s": round(draw_s, 4),
+        "draw_status_p99_ms": amid.p99_ms,
         "number_per_s": numbers.per_s,
         "number_p99_ms": paced_numbers.p99_ms,
         "number_p50_ms": paced_numbers.p50_ms,
@@ -225,7 +232,7 @@ def _measure(going: Run, asked: argparse.Namespace) -> dict[str, object]:
         "admit_lag_p50_ms": lags[len(lags) // 2],
         "errors": {
             problem: count
-            for report in (joins, paced_joins, status, numbers, busy_numbers, paced_numbers)
+            for report in (joins, paced_joins, status, amid, numbers, busy_numbers, paced_numbers)
             for problem, count in report.problems.items()
         },
         "generator_share": joins.cpu_share,
@@ -303,6 +310,18 @@ async def _join_once(gate: Gate) -> None:
     await gate.join(JoinWish(SLUG, PersonId(new_id())))
 
 
+def _draw_amid(going: Run, *, joins_per_s: float, status_per_s: float) -> tuple[float, Report]:
+    """Seconds of T0 while people join and ask for the status, and what these were answered."""
+    request, most = _request("GET", going.status_path, going.site.port), int(status_per_s * going.seconds * 1.2) + 100
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(going.ask, request, rate_per_s=status_per_s, most=most)
+        joining = pool.submit(going.join, rate_per_s=joins_per_s, alone=False)
+        time.sleep(START_S + going.seconds / 2)
+        draw_s = uvloop.run(_draw(going))
+        joining.result()
+        return draw_s, asking.result()[0]
+
+
 async def _draw(going: Run) -> float:
     """Seconds of T0, its commit included."""
     settings = current_settings()
@@ -320,21 +339,21 @@ async def _draw(going: Run) -> float:
 
 
 def _numbers(going: Run) -> tuple[Report, Report, Report]:
-    """Look-ups of places over HTTP: as fast as they are answered, with random arrivals at `SHARE` and `ASKS_PER_S`."""
+    """Look-ups of places over HTTP: as fast as they are answered, and at random at `SHARE` of that and `ASKS_PER_S`."""
     fills = going.these.home / "tickets"
     fills.write_text("\n".join(uvloop.run(_tickets(going))))
     headers = "authorization: Bearer %b\r\ntidegate-ticket: %b\r\n"
     request = _request("GET", f"/api/v1/drops/{SLUG}/places/%b", going.site.port, headers)
-    before = going.spent()
-    fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
-    going.note("number", before, fast)
 
     def at(rate: float) -> Report:
         most = int(rate * going.seconds * 1.2) + 100
         return going.ask(request, rate_per_s=rate, most=most, fills=str(fills))[0]
 
-    busy = fast.per_s * SHARE
-    return fast, at(busy), at(min(busy, ASKS_PER_S))
+    paced = at(ASKS_PER_S)
+    before = going.spent()
+    fast, _ = going.ask(request, most=int(60_000 * going.seconds), fills=str(fills))
+    going.note("number", before, fast)
+    return fast, at(fast.per_s * SHARE), paced
 
 
 async def _tickets(going: Run) -> list[str]:

@@ -262,7 +262,7 @@ async def test_a_mail_server_that_is_away_costs_no_attempt(
         state, attempts, error, due_in_s = (await rows(database))["email"]
         assert (state, attempts) == ("pending", 0)
         assert error.startswith("mail server away")
-        assert 4 < due_in_s <= 10
+        assert 0 < due_in_s <= 10
         await make_due(database)
     await deliver_due(database, mailing, limit=10)
     assert len(postbox.mails_to(ADA)) == 1
@@ -276,7 +276,7 @@ async def test_a_refusal_for_good_fails_and_a_refusal_for_now_is_tried_again_lat
     await deliver_due(database, mailing, limit=10)
     state, attempts, error, due_in_s = (await rows(database))["email"]
     assert (state, attempts, error) == ("pending", 1, "recipient refused (451)")
-    assert 0.5 < due_in_s <= 2
+    assert 0 < due_in_s <= 2
     postbox.refusals[ADA] = "550 5.1.1 <ada.lovelace@example.com> never lived here"
     await make_due(database)
     await deliver_due(database, mailing, limit=10)

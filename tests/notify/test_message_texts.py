@@ -179,12 +179,11 @@ def test_people_s_words_stay_words_in_html() -> None:
 
 
 def test_the_longest_text_stops_at_its_bound() -> None:
+    # were it not stopped on the way, this would be a text of a terabyte
     loops = "{% for a in lines %}{% for b in lines %}" + "x" * 10_000 + "{% endfor %}{% endfor %}"
-    values = values_of(PAID.example, MessageContext("Shop", "en_GB")) | {"lines": PAID.example.lines * 250}
-    began = time.monotonic()
+    values = values_of(PAID.example, MessageContext("Shop", "en_GB")) | {"lines": PAID.example.lines * 5_000}
     with pytest.raises(TextWrong, match="too long"):
         read_text(PAID, "txt", loops, locale="en_GB").render(values)
-    assert time.monotonic() - began < 2
     assert len(read_text(PAID, "txt", "x" * 16_000, locale="en_GB").render(values)) < MAX_OUTPUT
 
 

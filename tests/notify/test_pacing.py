@@ -182,7 +182,7 @@ async def test_ending_a_send_waits_for_no_worker_that_rests_and_the_counts_close
     class Ending(Counting):
         async def nap(self) -> None:
             await super().nap()
-            async with asyncio.timeout(2), database.transaction() as conn:
+            async with asyncio.timeout(20), database.transaction() as conn:
                 await notify.cancel_send(conn, event_id=event_id, topic_id=topic.topic_id)
 
     breather = Ending(0.5)
@@ -200,7 +200,7 @@ async def test_a_shard_whose_send_was_ended_while_it_was_locked_is_suppressed_by
     event_id, topic = await begin(database, mailing, count=10)
     async with database.transaction() as lock:
         await lock.execute("SELECT FROM notify.send_shards WHERE event_id = %s FOR UPDATE", (event_id,))
-        async with asyncio.timeout(2), database.transaction() as conn:
+        async with asyncio.timeout(20), database.transaction() as conn:
             await notify.cancel_send(conn, event_id=event_id, topic_id=topic.topic_id)
     assert not (await progress(database, event_id)).over
     assert await tell(database, mailing, event_id) == []

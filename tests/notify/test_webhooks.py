@@ -43,7 +43,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 def hooking(settings: Settings) -> Settings:
     """Settings under which this machine may be called."""
-    return with_hooks(settings, allow_hosts=["127.0.0.1"], timeout_s=1)
+    return with_hooks(settings, allow_hosts=["127.0.0.1"], timeout_s=3)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ async def test_charging_and_ending_at_once_agree(database: Database) -> None:
 
 
 async def test_a_provider_that_takes_too_long_leaves_the_outcome_open(database: Database) -> None:
-    slow = SETTINGS.model_copy(update={"payments": PaymentSettings(sandbox_slow_s=60, provider_timeout_s=0.3)})
+    slow = SETTINGS.model_copy(update={"payments": PaymentSettings(sandbox_slow_s=60, provider_timeout_s=1.0)})
     providers, wish = sandbox(database, slow), intent("tok_slow")
     before = _count("charge", "no_answer")
     with pytest.raises(OutcomeUnknown):

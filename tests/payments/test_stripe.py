@@ -153,12 +153,12 @@ async def test_a_broken_connection_is_tried_again_at_once(gateway: Gateway, stri
 
 async def test_an_answer_that_comes_too_late_is_no_answer(gateway: Gateway) -> None:
     want = wish()
-    async with open_stripe(gateway, provider_timeout_s=0.3) as stripe:
+    async with open_stripe(gateway, provider_timeout_s=1.0) as stripe:
         gateway.faults.add(Kind.STALL, delay_s=20)
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             await payments.call_provider(stripe, want)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert (await payments.ask_provider(stripe, charge(want))).state is ChargeState.CAPTURED
     assert len(gateway.ledger.captures(want.ref.key)) == 1
 

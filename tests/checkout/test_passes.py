@@ -11,14 +11,16 @@ import pytest
 
 from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import Stock
+from tests.checkout.test_purchasing import so_many_wait
 from tests.gate.rooms import a_key, a_pass, a_room
+from tests.waiting import eventually
 from tidegate import inventory
 from tidegate.checkout import FreshHold, HoldWish, Line, Shop, SoldOut, expire_holds_once, open_shop, settle_hold
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.ops.books import check_books
 from tidegate.payments import make_providers
 from tidegate.platform.database import Database
-from tidegate.platform.idempotency import RequestKey, fingerprint
+from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import DropId, PersonId, PlaceId, new_id
 from tidegate.platform.settings import Settings
 
@@ -62,6 +64,21 @@ async def spent(database: Database) -> list[tuple[UUID, UUID]]:
     async with database.connection() as conn:
         rows = await conn.execute("SELECT place_id, hold_id FROM inventory.spent_passes ORDER BY place_id")
         return [(row[0], row[1]) for row in await rows.fetchall()]
+
+
+async def test_a_twin_in_another_process_does_not_find_its_pass_used(
+    shop: Shop, sell: Stock, database: Database, settings: Settings, people: list[PersonId]
+) -> None:
+    drop, places = await with_room(database, sell, people)
+    admission = a_pass(drop, places[0], people[0])
+    async with open_shop(database, settings, shop.providers) as other:
+        async with database.transaction() as conn:
+            await conn.execute("LOCK TABLE inventory.stock IN SHARE MODE")
+            asked = [asyncio.create_task(hold(each, people[0], admission, key="k")) for each in (shop, other)]
+            await eventually(lambda: so_many_wait(database, 2))
+        first, second = sorted(await asyncio.gather(*asked), key=lambda each: isinstance(each, StoredAnswer))
+    assert isinstance(first, FreshHold)
+    assert second == first.answer
 
 
 async def test_a_pass_is_good_once_and_only_in_time_for_its_owner_and_its_drop(

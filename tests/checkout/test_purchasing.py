@@ -96,13 +96,14 @@ def with_engine(shop: Shop, **changes: Any) -> Settings:
 
 async def someone_waits_for_stock(database: Database) -> bool:
     """Whether a batch stands before a stock row that the test has locked."""
-    return bool(
-        await rows(
-            database,
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        != [0]
-    )
+    return await so_many_wait(database, 1)
+
+
+async def so_many_wait(database: Database, count: int) -> bool:
+    """Whether so many transactions wait for locks, or more."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    (waiting,) = await rows(database, asked)
+    return bool(waiting >= count)
 
 
 def kinds(outcomes: Sequence[object]) -> dict[str, int]:
@@ -329,6 +330,45 @@ async def test_two_processes_with_the_same_keys_have_one_effect(shop: Shop, sell
     assert await stock(shop.database, variant) == (480, 0, 20)
     assert len(await rows(shop.database, "SELECT id FROM payments.sandbox_payments")) == 20
     assert await rows(shop.database, "SELECT DISTINCT state FROM platform.idempotency_keys") == ["final"]
+
+
+async def test_a_twin_in_another_process_is_no_second_purchase_in_a_drop(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    """It waits for the first one's locks, and its buyer has had what one person may have by then."""
+    variant = await sell("LAMP", stock=5, drop_in_s=-1)
+    wanted = wish(buyer, key="k")
+    async with open_shop(shop.database, shop.settings, shop.providers) as other:
+        async with shop.database.transaction() as conn:
+            await conn.execute("SELECT FROM inventory.stock WHERE variant_id = %s FOR UPDATE", (variant,))
+            asked = [asyncio.create_task(checkout.purchase(each, wanted)) for each in (shop, other)]
+            await eventually(lambda: so_many_wait(shop.database, 2))
+        outcomes = await asyncio.gather(*asked)
+    assert kinds(outcomes) == {"OrderView": 1, "Replay": 1}
+    (order,) = [each for each in outcomes if isinstance(each, OrderView)]
+    (replay,) = [each for each in outcomes if isinstance(each, Replay)]
+    assert replay.answer == StoredAnswer.of(201, order_document(order))
+    assert await stock(shop.database, variant) == (4, 0, 1)
+
+
+async def test_a_twin_in_another_process_does_not_find_its_hold_ordered(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    await sell("LAMP", stock=5)
+    held = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)])
+    form = OrderForm(held.id, "ada@example.com", ADDRESS, "sandbox", "tok_ok")
+    key = RequestKey(buyer, "k", fingerprint("/api/v1/orders", 1))
+    async with open_shop(shop.database, shop.settings, shop.providers) as other:
+        async with shop.database.transaction() as conn:
+            await conn.execute("SELECT FROM inventory.holds WHERE id = %s FOR UPDATE", (held.id,))
+            asked = [
+                asyncio.create_task(checkout.place_order(each, buyer_id=buyer, form=form, key=key))
+                for each in (shop, other)
+            ]
+            await eventually(lambda: so_many_wait(shop.database, 2))
+        outcomes = await asyncio.gather(*asked)
+    assert kinds(outcomes) == {"OrderView": 1, "Replay": 1}
+    assert await states(shop.database) == {"paid": 1}
 
 
 async def test_a_crowd_gets_exactly_what_there_is(shop: Shop, sell: Stock) -> None:

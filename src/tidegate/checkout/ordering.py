@@ -41,7 +41,7 @@ from tidegate.checkout.rules import PAYABLE, check_form, clean_form, to_pay
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, standing, view_order, view_orders
-from tidegate.checkout.wishes import bought_line, from_claim
+from tidegate.checkout.wishes import bought_line, claimed_meanwhile, from_claim
 from tidegate.inventory import Hold, HoldState
 from tidegate.payments.contracts import (
     Answer,
@@ -209,6 +209,8 @@ async def settle_orders(
         outcome = from_claim(next(claims)) if wish.key else None
         outcomes.append(outcome or await _settle_wish(conn, wish, holds.get(wish.form.hold_id), new, next(drawn)))
     await new.record(conn, holds)
+    for place, claimed in (await claimed_meanwhile(conn, [wish.key for wish in wishes], outcomes)).items():
+        outcomes[place] = claimed
     return outcomes
 
 

@@ -137,7 +137,10 @@ async def allot(
     decided = await inventory.place_holds(conn, requests, ttl_s=ttl_s, max_loose_holds=limit, asked=room, moves=moves)
     by_variant = {each.variant_id: each for each in terms.values()}
     rest = iter([_verdict(*each, by_variant) for each in zip(requests, taken, decided, strict=True)])
-    return [next(rest) if verdict is None else verdict for verdict in verdicts]
+    told = [next(rest) if verdict is None else verdict for verdict in verdicts]
+    for place, claimed in (await claimed_meanwhile(conn, [wish.key for wish in wishes], told)).items():
+        told[place] = claimed
+    return told
 
 
 def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
@@ -152,6 +155,27 @@ def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
             return KeyReused()
         case _:
             return KeyInFlight()
+
+
+async def claimed_meanwhile(
+    conn: Connection, keys: Sequence[RequestKey | None], outcomes: Sequence[object]
+) -> dict[int, StoredAnswer | Problem]:
+    """What a twin in another process has come to while this one waited for its locks, by place in the batch.
+
+    Keys are looked up before locks are taken, and whoever waited for a twin decides on what that one did. A refusal
+    that is kept collides with the twin's key then, and is decided anew; for others the keys are looked up again.
+    """
+    unsure: dict[int, RequestKey] = {}
+    for place, (key, outcome) in enumerate(zip(keys, outcomes, strict=True)):
+        if key is None or not isinstance(outcome, Problem) or isinstance(outcome, KeyInFlight | KeyReused):
+            continue
+        if stored_refusal(outcome) is None:
+            unsure[place] = key
+    if not unsure:
+        return {}
+    lookup = await look_up(conn, list(unsure.values()))
+    found = {place: from_claim(claim) for place, claim in zip(unsure, await lookup.claims(), strict=True)}
+    return {place: claimed for place, claimed in found.items() if claimed is not None}
 
 
 def stored_refusal(verdict: object) -> StoredAnswer | None:

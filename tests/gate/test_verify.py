@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,13 +15,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tests.gate.test_signing import RING
+from tests.gate.test_signing import NOW, RING, key
 from tidegate.entrypoints.commands import make_app
 from tidegate.gate import Receipt
 from tidegate.gate.draw import Draw, commitment_of, digest_of, draw_key
 from tidegate.gate.log import Log, consistency_proof, leaf_hash, path_to, root_of
-from tidegate.gate.messages import ConsistencyAnswer, DrawAnswer, ProofAnswer
+from tidegate.gate.messages import ConsistencyAnswer, DrawAnswer, KeyAnswer, KeysAnswer, ProofAnswer
 from tidegate.gate.receipts import receipt_text
+from tidegate.gate.signing import KeyRing
 from tidegate.gate.tickets import entry_of
 from tidegate.platform.ids import PlaceId, RoomId, new_id
 
@@ -200,6 +202,12 @@ PROOFS: dict[str, Any] = {
     ),
     f"/api/v1/drops/boots/consistency/{OLD}": grown(OLD, ENTRIES),
     f"/api/v1/drops/boots/consistency/{LATER}": grown(SIZE, LATER_ENTRIES),
+    "/api/v1/gate/keys": KeysAnswer(
+        [
+            KeyAnswer(kid, base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
+            for kid, raw in RING.public_keys.items()
+        ]
+    ),
 }
 
 
@@ -259,7 +267,6 @@ def test_a_draw_is_read_from_the_shop_and_kept(shop_url: str, tmp_path: Path) ->
         ({}, SIZE, [b"x" * 32, *ENTRIES[1:]], 1, "the log did not grow from the one that your receipt is of"),
         ({}, LATER, [*ENTRIES[:-1], b"x" * 32, *LATER_ENTRIES[SIZE:]], 1, "the log did not grow from the one that"),
         ({"entry": ENTRIES[8]}, OLD, ENTRIES, 1, "your entry is not in the log"),
-        ({"index": SIZE}, OLD, ENTRIES, 1, "your entry is not in the log"),
         ({"room_id": RoomId(new_id())}, OLD, ENTRIES, 1, "your entry is not in the log"),
         ({}, 9, ENTRIES, 2, "/consistency/9 answers 404"),
     ],
@@ -275,6 +282,53 @@ def test_one_receipt_is_checked_by_its_proofs(
     assert (done.exit_code, words in done.output) == (code, True), done.output
     number = Draw(draw_key(SEED, root=ROOT, beacon="9 of clubs"), SIZE).number(7)
     assert (f"number {number:,}" in done.output) is (code == 0)
+
+
+def late_receipt(ring: KeyRing = RING, **change: Any) -> str:
+    """The receipt of somebody who came after the draw."""
+    claim: dict[str, Any] = {
+        "room_id": ROOM, "index": SIZE + 1, "entry": LATER_ENTRIES[SIZE + 1], "size": LATER,
+        "root": Log().extended(LATER_ENTRIES).root,
+    }  # fmt: skip
+    return receipt_text(ring, Receipt(**claim | change))
+
+
+def with_its_index_changed(receipt: str) -> str:
+    kind, kid, payload, seal = receipt.split(".")
+    raw = bytearray(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    raw[23] -= 1
+    return ".".join((kind, kid, base64.urlsafe_b64encode(raw).rstrip(b"=").decode(), seal))
+
+
+@pytest.mark.parametrize("ways", [[], ["--proofs"]])
+def test_whoever_came_after_the_draw_stands_in_order_of_arrival(shop_url: str, ways: list[str]) -> None:
+    def run(receipt: str, *more: str) -> tuple[int, str]:
+        command = ["verify-draw", f"{shop_url}/drops/boots", *ways, "--receipt", receipt, *more]
+        done = CliRunner().invoke(make_app(["verify-draw"]), command)
+        return done.exit_code, done.output
+
+    code, said = run(late_receipt())
+    assert code == 0, said
+    assert f"number {SIZE + 2}, in order of arrival" in said
+    assert "your entry came after the draw" in said and "in the log" not in said
+    assert "the draw verifies" in said
+    assert json.loads(run(late_receipt(), "--json")[1])["number"] == SIZE + 2
+    for forged, words in (
+        (with_its_index_changed(late_receipt()), "the shop did not sign your receipt"),
+        (late_receipt(KeyRing([key("cccc0000")], now=NOW)), "the shop did not sign your receipt"),
+        (late_receipt(root=b"r" * 32), "the log did not grow from the one that your receipt is of"),
+        (late_receipt(room_id=RoomId(new_id())), "your entry is not in the"),
+    ):
+        code, said = run(forged)
+        assert (code, words in said) == (1, True), said
+        assert "in order of arrival" not in said
+    assert run(late_receipt(size=LATER + 1))[0] == 2, "a log of which the shop shows nothing"
+
+
+def test_a_receipt_from_after_the_draw_is_not_checked_in_a_file(verify: Verify) -> None:
+    code, said = verify("--receipt", late_receipt())
+    assert code == 2
+    assert "your entry came after the draw" in said
 
 
 def test_proofs_need_a_receipt_and_a_shop(shop_url: str) -> None:

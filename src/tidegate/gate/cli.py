@@ -15,7 +15,7 @@ from tidegate.gate.messages import DrawAnswer
 from tidegate.gate.receipts import read_claim
 from tidegate.gate.verify import NotChecked, Verdict, assurance_of, check_draw, number_in, wrong_values
 from tidegate.gate.verify_proofs import check_receipt
-from tidegate.gate.verify_source import read_draw, read_draw_only, save_draw
+from tidegate.gate.verify_source import is_address, read_draw, read_draw_only, save_draw
 
 WRONG, UNREADABLE = 1, 2
 """Exit codes."""
@@ -63,7 +63,7 @@ def _by_list(
     verdict = check_draw(
         draw, entries, commitment=commitment, digest=digest, on_progress=lambda done: _progress(done, draw.size)
     )
-    own, wrong = (None, "") if receipt is None else _own_number(draw, entries, receipt)
+    own, wrong = (None, "") if receipt is None else _own_number(draw, entries, receipt, source=source)
     if wrong:
         verdict = Verdict(verdict.size, verdict.assurance, (*verdict.wrong, wrong), "")
     return draw, verdict, own
@@ -77,18 +77,24 @@ def _by_proofs(
         raise NotChecked("--proofs checks a receipt: give --receipt, and no --save")
     claim = _claim(receipt)
     draw = read_draw_only(source)
-    wrong = check_receipt(draw, claim, source=source)
+    wrong = check_receipt(draw, claim, receipt, source=source)
     reasons = (*wrong_values(draw, commitment=commitment, digest=digest), *([wrong] if wrong else []))
     own = None if reasons else number_in(draw, claim.index)
     return draw, Verdict(draw.size or 0, assurance_of(draw), reasons, ""), own
 
 
-def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str) -> tuple[int | None, str]:
-    """The number of a receipt's entry, or None and what does not fit.
+def _own_number(draw: DrawAnswer, entries: list[bytes], receipt: str, *, source: str) -> tuple[int | None, str]:
+    """The number of a receipt's entry, or None and what does not fit. Raises: NotChecked.
 
-    A receipt from before the draw must fit the list as a whole: its root is that of the first entries.
+    A receipt from before the draw must fit the list as a whole: its root is that of the first entries. One from after
+    it is checked by its proofs.
     """
     claim = _claim(receipt)
+    if str(claim.room_id) == draw.room and draw.size is not None and claim.index >= draw.size:
+        if not is_address(source):
+            raise NotChecked("your entry came after the draw: such a receipt is checked at the shop's address only")
+        wrong = check_receipt(draw, claim, receipt, source=source)
+        return (None, wrong) if wrong else (number_in(draw, claim.index), "")
     if str(claim.room_id) != draw.room or claim.index >= len(entries) or entries[claim.index] != claim.entry:
         return None, "your entry is not in the list"
     if claim.size <= len(entries) and Log().extended(entries[: claim.size]).root != claim.root:
@@ -127,15 +133,22 @@ def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool
     typer.echo(f"digest     {draw.digest or 'none: numbers are the order of arrival'}")
     if verdict.order:
         typer.echo(f"order      {verdict.order}")
+    late = own is not None and own > verdict.size
     if own is not None:
-        typer.echo(f"yours      number {own:,}")
+        typer.echo(f"yours      number {own:,}{', in order of arrival' if late else ''}")
+    if late:
+        typer.echo(LATE)
+    elif not verdict.order:
+        typer.echo("your entry is in the log, and the log goes on from the one of your receipt")
     if not verdict.order:
-        typer.echo(
-            "your entry is in the log, and the log goes on from the one of your receipt; the rest was not looked at"
-        )
+        typer.echo("the rest was not looked at")
     typer.echo(SAYS[verdict.assurance])
 
 
+LATE = (
+    "your entry came after the draw: the shop signed your receipt, and the log of your receipt goes on from the one that"
+    " was drawn from. If you joined before the room opened, it should have been drawn: keep your receipt, and ask the shop"
+)
 SAYS = {
     "verifiable": "the draw verifies: its order comes from the seed, the list, and a value that nobody knew before",
     "reproducible": "the draw is reproducible: its order comes from the seed and the list; there was no value from"

@@ -6,11 +6,13 @@ A signature takes as long as all else in a join's answer, so a batch of joins sh
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from tidegate.gate.contracts import Receipt
-from tidegate.gate.signing import KeyRing, claimed
+from tidegate.gate.signing import KeyRing, claimed, open_one_of_many
 from tidegate.platform.ids import RoomId
 
 KIND = "tgr1"
@@ -42,6 +44,11 @@ def receipt_text(ring: KeyRing, receipt: Receipt) -> str:
 def read_receipt(ring: KeyRing, text: str) -> Receipt | None:
     """The receipt that was signed, else None."""
     return _unpacked(ring.open_one_of_many(KIND, text))
+
+
+def is_signed(text: str, keys: Mapping[str, Ed25519PublicKey]) -> bool:
+    """Whether one of these keys, by their ids, signed a receipt."""
+    return open_one_of_many(KIND, text, keys) is not None
 
 
 def read_claim(text: str) -> Receipt | None:

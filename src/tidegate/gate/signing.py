@@ -20,7 +20,7 @@ import binascii
 import hmac
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -119,21 +119,7 @@ class KeyRing:
 
     def open_one_of_many(self, kind: str, token: str) -> bytes | None:
         """The payload of a token that `sign_many` made for this kind, else None."""
-        parts = _split(kind, token)
-        key = self._keys.get(parts[1]) if parts else None
-        if parts is None or key is None or len(parts[3]) < SEAT.size + SIGNATURE_BYTES:
-            return None
-        path, signature = parts[3][SEAT.size : -SIGNATURE_BYTES], parts[3][-SIGNATURE_BYTES:]
-        proof = [path[at : at + HASH_BYTES] for at in range(0, len(path), HASH_BYTES)]
-        at, count = SEAT.unpack_from(parts[3])
-        root = root_by(leaf_hash(parts[0]), at, count, proof)
-        if root is None:
-            return None
-        try:
-            key.public.verify(signature, _of_many(f"{kind}.{key.id}.", count, root))
-        except InvalidSignature:
-            return None
-        return parts[2]
+        return open_one_of_many(kind, token, {key.id: key.public for key in self._keys.values()})
 
     def open_stamped(self, kind: str, token: str) -> bytes | None:
         """The payload of a token that `stamp` made for this kind, else None."""
@@ -142,6 +128,25 @@ class KeyRing:
         if parts is None or key is None or not hmac.compare_digest(key.mac.digest(parts[0]), parts[3]):
             return None
         return parts[2]
+
+
+def open_one_of_many(kind: str, token: str, keys: Mapping[str, Ed25519PublicKey]) -> bytes | None:
+    """The payload of a token that `KeyRing.sign_many` made for this kind with one of `keys`, else None."""
+    parts = _split(kind, token)
+    key = keys.get(parts[1]) if parts else None
+    if parts is None or key is None or len(parts[3]) < SEAT.size + SIGNATURE_BYTES:
+        return None
+    path, signature = parts[3][SEAT.size : -SIGNATURE_BYTES], parts[3][-SIGNATURE_BYTES:]
+    proof = [path[at : at + HASH_BYTES] for at in range(0, len(path), HASH_BYTES)]
+    at, count = SEAT.unpack_from(parts[3])
+    root = root_by(leaf_hash(parts[0]), at, count, proof)
+    if root is None:
+        return None
+    try:
+        key.verify(signature, _of_many(f"{kind}.{parts[1]}.", count, root))
+    except InvalidSignature:
+        return None
+    return parts[2]
 
 
 def claimed(kind: str, token: str) -> bytes | None:

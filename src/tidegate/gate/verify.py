@@ -83,10 +83,10 @@ def wrong_values(draw: DrawAnswer, *, commitment: str | None = None, digest: str
 
 
 def number_in(draw: DrawAnswer, index: int) -> int:
-    """The number of entry `index` in a draw that was checked. Raises: NotChecked."""
-    if draw.size is None or not 0 <= index < draw.size:
-        raise NotChecked(f"entry {index} came after the draw, or never")
-    if draw.mode == RoomMode.ARRIVAL:
+    """The number of entry `index` with a draw that was checked. Raises: NotChecked."""
+    if draw.size is None:
+        raise NotChecked("the draw is not over yet")
+    if draw.mode == RoomMode.ARRIVAL or index >= draw.size:
         return index + 1
     key = draw_key(_hash(draw.seed, "seed"), root=_hash(draw.root, "root"), beacon=draw.beacon)
     return Draw(key, draw.size).number(index)

@@ -5,6 +5,7 @@ A file has the draw as JSON on its first line, then one entry a line: `tidegate 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +14,21 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tidegate.gate.messages import DrawAnswer
+from tidegate.gate.messages import DrawAnswer, KeysAnswer
 from tidegate.gate.verify import NotChecked, read_entry
 
 TIMEOUT_S = 30.0
 MAX_DRAW_BYTES = 20_000
+MAX_KEYS_BYTES = 100_000
 D = TypeVar("D")
 SLUG = re.compile(r"/drops/([a-z0-9-]{1,200})(?:/|$)")
 
 
 def read_draw(source: str) -> tuple[DrawAnswer, list[bytes]]:
     """The draw and its entries at an address or in a file. Raises: NotChecked."""
-    if source.startswith(("http://", "https://")):
+    if is_address(source):
         return _from_shop(source)
     return _from_file(Path(source))
 
@@ -53,11 +56,25 @@ def _from_file(file: Path) -> tuple[DrawAnswer, list[bytes]]:
 
 def drop_address(url: str) -> str:
     """Where the API has the drop whose page is at `url`. Raises: NotChecked."""
-    parts = urlsplit(url)
-    found = SLUG.search(parts.path)
-    if found is None or parts.scheme not in ("http", "https"):
+    found = SLUG.search(urlsplit(url).path)
+    if found is None or not is_address(url):
         raise NotChecked("the address has no /drops/NAME in it: give the address of the drop's page")
-    return f"{parts.scheme}://{parts.netloc}/api/v1/drops/{found[1]}"
+    return f"{_shop_address(url)}/api/v1/drops/{found[1]}"
+
+
+def is_address(source: str) -> bool:
+    """Whether a draw is read from a shop, and not from a file."""
+    return source.startswith(("http://", "https://"))
+
+
+def read_keys(client: httpx.Client, source: str) -> dict[str, Ed25519PublicKey]:
+    """The public keys of the shop at an address, by their ids. Raises: NotChecked."""
+    address = f"{_shop_address(source)}/api/v1/gate/keys"
+    found = ask_document(client, address, KeysAnswer, most=MAX_KEYS_BYTES)
+    try:
+        return {key.kid: Ed25519PublicKey.from_public_bytes(_raw(key.x)) for key in found.keys}
+    except ValueError:
+        raise NotChecked(f"{address} has a key that is none") from None
 
 
 def ask_document(client: httpx.Client, address: str, kind: type[D], *, most: int) -> D:
@@ -118,6 +135,15 @@ def _entries(lines: Iterator[str], *, most: int) -> list[bytes]:
         if len(entries) > most:
             break
     return entries
+
+
+def _shop_address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _raw(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _decode(raw: bytes) -> DrawAnswer:

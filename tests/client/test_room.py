@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 async def open_lobby(database: Database, settings: Settings) -> None:
     async with database.transaction() as conn:
-        await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp()")
+        await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp() WHERE phase <> 'closed'")
     await gate.open_rooms_once(database, settings.gate)
 
 
@@ -184,6 +184,64 @@ async def test_a_place_is_kept_by_whoever_lost_their_ticket(site: Site, make_roo
     await again.leave()
     assert again.joined is None
     assert (await client.WaitingRoom(shop, "boots", joined=joined).place()).state is client.PlaceState.LEFT
+
+
+async def anew(database: Database, make_room: MakeRoom, **times: float) -> None:
+    """The drop is opened anew, in another room."""
+    await close_room_of(database)
+    await make_room(**times)
+
+
+async def test_with_a_place_of_an_earlier_room_it_joins_the_one_that_there_is_now(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await site.gate.refresh()
+    people = [await site.shop() for _ in range(3)]
+    old = [await client.WaitingRoom(shop, "boots").join() for shop in people]
+    await let_open(database, settings)
+    await let_in(database, state="spent")
+    await anew(database, make_room)
+    await site.gate.refresh()
+    await client.WaitingRoom(people[2], "boots").join()
+    room = client.WaitingRoom(people[0], "boots", joined=old[0])
+    asks = room.watch()
+    assert (await anext(asks))[1] is None
+    assert room.joined is not None and room.joined.id != old[0].id, "joined in the lobby, so it is in the draw"
+    site.time.events += [partial(let_open, database, settings), partial(let_in, database)]
+    status, place = await anext(asks)
+    assert status.draw is not None and status.draw.size == 2
+    assert place is not None and place.number == number_of(status.draw, room.joined.index)
+    assert (await room.wait_for_turn()).place.id == room.joined.id
+    place = await client.WaitingRoom(people[1], "boots", joined=old[1]).place()
+    assert (place.number, place.id == old[1].id) == (3, False), "who asks for the place only joins anew as well"
+
+
+async def test_who_watches_a_drop_that_is_opened_anew_is_in_its_new_room(
+    site: Site, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await make_room()
+    await site.gate.refresh()
+    others = [client.WaitingRoom(await site.shop(), "boots") for _ in range(4)]
+    for other in others:
+        await other.join()
+    room = client.WaitingRoom(await site.shop(), "boots")
+    await let_open(database, settings)
+    await site.gate.refresh()
+    asks = room.watch()
+    _, place = await anext(asks)
+    assert place is not None and place.number == 5
+    site.time.events += [
+        partial(anew, database, make_room, lobby_in_s=600),
+        partial(open_lobby, database, settings),
+        partial(let_open, database, settings),
+    ]
+    seen = [await anext(asks) for _ in range(3)]
+    assert [(status.phase, each and each.number) for status, each in seen] == [
+        (client.Phase.SCHEDULED, None),
+        (client.Phase.LOBBY, None),
+        (client.Phase.OPEN, 1),
+    ]
 
 
 async def test_refusals_are_types(site: Site, make_room: MakeRoom, database: Database, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 from tests.checkout.buying import problem
 from tests.gate.conftest import MakeRoom, account, let_open, room_of
 from tests.waiting import eventually
-from tidegate.gate import RoomMode
+from tidegate.gate import RoomMode, close_room
 from tidegate.gate.draw import Draw, commitment_of, draw_key
 from tidegate.gate.log import Log, is_consistent, is_included, leaf_hash
 from tidegate.gate.receipts import read_claim
@@ -158,6 +158,51 @@ async def test_a_ticket_is_not_good_at_another_drop(
     place = await joined(site, who)
     elsewhere = await site.get(f"/api/v1/drops/hats/places/{place['id']}", headers=with_ticket(who, place))
     assert problem(elsewhere)[0] == 404
+
+
+async def test_a_place_of_an_earlier_room_is_none_in_the_one_that_the_drop_has_now(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    first = await make_room()
+    assert (await ready(site, "lobby"))["room"] == str(first.id)
+    who = await account(database)
+    place = await joined(site, who)
+    mine, ticket = f"{DROP}/places/{place['id']}", with_ticket(who, place)
+    await let_open(database, settings)
+    async with database.transaction() as conn:
+        await close_room(conn, slug="boots")
+    await ready(site, "closed")
+    assert (await site.get(mine, headers=ticket)).json()["number"] == 1, "there is no other yet"
+    second = await make_room()
+    assert (await ready(site, "lobby"))["room"] == str(second.id) != str(first.id)
+    for method in ("GET", "DELETE"):
+        assert problem(await site.request(method, mine, headers=ticket)) == (404, "place-unknown")
+    proof = (await site.get(f"{mine}/proof", headers=ticket)).json()
+    assert proof["number"] == 1, "what was drawn there can still be proven"
+    assert is_included(leaf_hash(bytes.fromhex(proof["entry"])), 0, 1, [], bytes.fromhex(proof["root"]))
+    here = await joined(site, who)
+    assert (here["number"], here["index"]) == (None, 0) and here["id"] != place["id"]
+    again = await site.get(f"{DROP}/places/{here['id']}", headers=with_ticket(who, here))
+    assert again.json()["state"] == "waiting"
+
+
+async def test_a_place_in_a_room_that_this_process_has_not_seen_yet_is_known(
+    site: httpx.AsyncClient, make_room: MakeRoom, database: Database
+) -> None:
+    """The status is a second old, and somebody joined meanwhile."""
+    await make_room()
+    await ready(site, "lobby")
+    gate = site._transport.app.app.state.gate  # type: ignore[attr-defined]
+    before = gate.statuses
+    async with database.transaction() as conn:
+        await close_room(conn, slug="boots")
+    await make_room()
+    who = await account(database)
+    place = await joined(site, who)
+    await ready(site, "lobby")
+    gate.kept = lambda slug: before[slug]
+    answered = await site.get(f"{DROP}/places/{place['id']}", headers=with_ticket(who, place))
+    assert (answered.status_code, answered.json()["state"]) == (200, "waiting")
 
 
 async def test_ten_thousand_joins_of_one_person_from_many_addresses_are_one_place(

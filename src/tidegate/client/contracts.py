@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -50,7 +51,8 @@ class Drawn(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A room as everybody may know it. Numbers below `serving` may buy; `left` is what is left of the goods.
 
-    `at` is the shop's own clock when it said so. `draw`: while the room is open and lots were drawn.
+    `at` is the shop's own clock when it said so. `draw`: while the room is open and lots were drawn. `room`: which room
+    of the drop this is; one that is opened anew has another. None from shops that do not say.
     """
 
     phase: Phase
@@ -66,6 +68,7 @@ class Status(msgspec.Struct, frozen=True):
     at: datetime
     message: str = ""
     draw: Drawn | None = None
+    room: UUID | None = None
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -79,6 +82,15 @@ class Joined(msgspec.Struct, frozen=True):
     number: int | None
     index: int
     receipt: str
+
+    @property
+    def room(self) -> UUID | None:
+        """The room that the receipt is of; None where it cannot be read."""
+        try:
+            payload = self.receipt.split(".")[2]
+            return UUID(bytes=base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))[:16])
+        except (IndexError, ValueError):
+            return None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

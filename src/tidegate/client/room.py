@@ -13,7 +13,15 @@ import msgspec
 
 from tidegate.client.contracts import Joined, Phase, Place, PlaceState, Status, Turn
 from tidegate.client.draw import number_of
-from tidegate.client.errors import LobbyNotOpen, PlaceOver, RoomClosed, RoomSoldOut, TicketNotGood, UnexpectedAnswer
+from tidegate.client.errors import (
+    LobbyNotOpen,
+    PlaceOver,
+    PlaceUnknown,
+    RoomClosed,
+    RoomSoldOut,
+    TicketNotGood,
+    UnexpectedAnswer,
+)
 from tidegate.client.rules import fresh_s, next_poll_s
 from tidegate.client.shop import Shop, read
 
@@ -25,7 +33,8 @@ class WaitingRoom:
     """The room of the drop `slug`, for the person whose session `shop` has.
 
     `joined` is what an earlier `join` gave: with it a program that was started anew goes on where it was. Without it
-    nothing is lost either: joining again gives the same place.
+    nothing is lost either: joining again gives the same place. A place of an earlier room of the drop is given up for one
+    in the room that there is now.
     """
 
     def __init__(self, shop: Shop, slug: str, *, joined: Joined | None = None) -> None:
@@ -59,12 +68,13 @@ class WaitingRoom:
     async def place(self) -> Place:
         """This person's place; to be asked for near the front only, which `wait_for_turn` does.
 
-        Raises: PlaceUnknown, RoomUnknown, NotSignedIn.
+        Joins anew when the shop does not know it. Raises: as `join`, PlaceUnknown.
         """
         joined = self.joined or await self.join()
         try:
             return await self._ask_place(joined)
-        except TicketNotGood:  # the key that made it was retired, or somebody signed in meanwhile
+        except (TicketNotGood, PlaceUnknown):
+            # its key was retired, somebody signed in meanwhile, or the drop was opened anew in another room
             return await self._ask_place(await self.join())
 
     async def leave(self) -> None:
@@ -97,9 +107,11 @@ class WaitingRoom:
         while True:
             status = await self.status()
             until = None
-            if self.joined is None:
+            if self.joined is None or not _is_here(self.joined, status):
+                self.joined = place = None
                 until = await self._join_when_open(status)
-            if self.joined is not None and (status.drawn or status.mode != "draw"):
+            numbered = status.drawn or status.mode != "draw"
+            if self.joined is not None and numbered and _is_here(self.joined, status):
                 place = await self._look(status, self.joined, place)
             number = None if self.joined is None else (place.number if place is not None else self.joined.number)
             yield status, place
@@ -158,6 +170,11 @@ class WaitingRoom:
 
     def _place_path(self, joined: Joined) -> str:
         return f"{self._path}/places/{joined.id}"
+
+
+def _is_here(joined: Joined, status: Status) -> bool:
+    """Whether a place is in the room that the status is of, and not in another one of the same drop."""
+    return status.room is None or joined.room in (None, status.room)
 
 
 def _ticket(joined: Joined) -> dict[str, str]:

@@ -132,7 +132,8 @@ def shelve(shelf: Shelf, statuses: Statuses) -> None:
 async def get_place(request: Request) -> Response:
     """Your place: your number once it is drawn, and your pass when it is your turn. Ask at the draw and near the front.
 
-    The ticket is good together with the session of the account that joined.
+    The ticket is good together with the session of the account that joined. When the drop is opened anew, in another
+    room, a place of the earlier one is unknown here: join again.
     """
     return answer(_place_answer(_gate(request), await _own_place(request)))
 
@@ -164,8 +165,8 @@ async def delete_place(request: Request) -> Response:
     tag="gate",
 )
 async def get_proof(request: Request) -> Response:
-    """That your entry is in the log that was drawn from, and which number it got."""
-    joined = await _own_place(request)
+    """That your entry is in the log that was drawn from, and which number it got; also in an earlier room of the drop."""
+    joined = await _own_place(request, or_earlier=True)
     gate = _gate(request)
     async with gate.database.connection() as conn:
         proven = await prove(conn, joined)
@@ -305,8 +306,10 @@ async def _counted(request: Request) -> Visitor:
     return person
 
 
-async def _own_place(request: Request) -> Joined:
+async def _own_place(request: Request, *, or_earlier: bool = False) -> Joined:
     """The place that is asked about, which the ticket must be for and the session of. Raises: as `get_place`.
+
+    Only with `or_earlier` it may be one in a room that was closed before the drop was opened anew.
 
     The ticket says whose place it is, so that is looked up while the session is. Nothing is told of it before both name
     the same person, and only what this gate has stamped is looked up at all.
@@ -324,13 +327,16 @@ async def _own_place(request: Request) -> Joined:
     asked = gate.ask(PlaceQuestion(*claim))
     try:
         person = await _counted(request)
-        gate.kept(slug)
+        now_here = gate.kept(slug).room
         if person.id != claim[1]:
             raise TicketNotGood()
         joined = await asked
     finally:
         forget(asked)
     if joined is None or joined.place.id != place_id or joined.room.slug != slug:
+        raise PlaceUnknown()
+    earlier = joined.room.phase is Phase.CLOSED and joined.room.id != now_here.id
+    if earlier and not or_earlier:
         raise PlaceUnknown()
     return joined
 

@@ -45,6 +45,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
     if room.phase is Phase.LOBBY:
         near_s = max(near_s, min(ceil(room.size / limits.poll_rush_per_s), far_s))
     return StatusAnswer(
+        room=str(room.id),
         phase=room.phase.value,
         mode=room.mode.value,
         lobby_opens_at=_moment(room.lobby_opens_at),

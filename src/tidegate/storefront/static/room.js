@@ -8,7 +8,7 @@ import { canCompute, numberOf } from "./draw.js";
 import { nextPoll, retryBudget, retryPause } from "./poll.js";
 
 const room = document.querySelector("[data-room]");
-const { room: address, stage, opens, place, ticket } = room.dataset;
+const { room: address, id, stage, opens, place, ticket } = room.dataset;
 const lang = document.documentElement.lang || undefined;
 const numbers = new Intl.NumberFormat(lang);
 const plurals = new Intl.PluralRules(lang);
@@ -166,6 +166,9 @@ function takeTurn() {
   chime.play().finally(() => location.reload());
 }
 
+/** Whether the drop was opened anew, in another room. */
+const isAnother = (status) => Boolean(status.room) && status.room !== id;
+
 const isEarly = (status) => status.phase === "scheduled" || status.phase === "lobby";
 
 /** Whether staff put the opening to another time, which the countdown does not know. */
@@ -191,6 +194,7 @@ async function lookAtLine(status) {
 }
 
 async function update(status) {
+  if (isAnother(status)) return reload(status);
   show("joined", Math.max(status.joined, number ?? 0)); // a second old, while the page is not
   show("left", status.left);
   hide("[data-left]", status.left === null);

@@ -13,11 +13,13 @@ import flask
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.requests import HTTPConnection
 
 from tests.gate.rooms import KEY, KEY_ID, a_pass
 from tidegate.gate.foreign import AsgiGuard, Guard, WsgiGuard
 from tidegate.gate.passes import pass_of
+from tidegate.gate.shop_words import ShopKey
 from tidegate.platform.ids import DropId, PersonId, PlaceId
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +147,88 @@ async def test_other_passes_lead_to_the_room(browser: Browser) -> None:
         assert sent.status_code == 303
         assert parse_qs(urlsplit(sent.headers["location"]).query) == {"return_to": [f"{SITE}/buy?size=1"]}
         assert (await browser.get("/buy", headers={"tidegate-pass": wrong})).status_code == 303
+
+
+async def socket(app: Any, address: str, **headers: str) -> list[Any]:
+    """What an application sends to a web socket that is opened at `address` (ASGI)."""
+    path, _, query = address.partition("?")
+    scope = {
+        "type": "websocket",
+        "scheme": "wss",
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        "subprotocols": [],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent
+
+
+def refused(sent: list[Any]) -> bool:
+    """Whether it was closed before it was accepted, so that nothing of the site ran."""
+    return [(each["type"], each.get("code")) for each in sent] == [("websocket.close", 1008)]
+
+
+def with_a_socket() -> FastAPI:
+    site = FastAPI()
+
+    @site.websocket("/buy/live")
+    @site.websocket("/news")
+    async def live(browser: WebSocket) -> None:
+        await browser.accept()
+        held = browser.scope.get("tidegate.pass")
+        await browser.send_text(str(held.place_id) if held else "news")
+        await browser.close()
+
+    return site
+
+
+def account_of(scope: dict[str, Any]) -> str | None:
+    return HTTPConnection(scope).cookies.get("account")
+
+
+async def test_a_web_socket_needs_a_pass_as_well(keys: Keys) -> None:
+    app = AsgiGuard(with_a_socket(), Guard(keys=keys, drop=DROP, room=ROOM), paths=("/buy",))  # type: ignore[arg-type]
+    good = a_pass(DROP, PLACE, BUYER)
+    for sent in (
+        await socket(app, "/buy/live", tidegate_pass=good),
+        await socket(app, "/buy/live", cookie=f"tidegate_pass={good}"),
+        await socket(app, f"/buy/live?tidegate_pass={good}"),
+    ):
+        assert [each.get("text") for each in sent] == [None, str(PLACE), None]
+    assert (await socket(app, "/news"))[1]["text"] == "news"
+    for wrong in ("", "x", a_pass(DropId(UUID(int=9)), PLACE, BUYER), a_pass(DROP, PLACE, BUYER, in_s=-1)):
+        assert refused(await socket(app, "/buy/live", tidegate_pass=wrong))
+        assert refused(await socket(app, f"/buy/live?tidegate_pass={wrong}"))
+    assert refused(await socket(app, "/buy/live"))
+
+
+async def test_a_web_socket_is_for_the_account_only_that_the_pass_was_given_to(keys: Keys) -> None:
+    secret = "tgs_" + base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
+    ann = ShopKey(secret).buyer_id("ann")
+    guard = Guard(keys=keys, drop=DROP, room=ROOM, key=secret, who=account_of)
+    app = AsgiGuard(with_a_socket(), guard)  # type: ignore[arg-type]
+    passed = f"tidegate_pass={a_pass(DROP, PLACE, ann)}"
+    assert (await socket(app, "/buy/live", cookie=f"account=ann; {passed}"))[1]["text"] == str(PLACE)
+    for stolen in (f"account=bob; {passed}", passed):
+        assert refused(await socket(app, "/buy/live", cookie=stolen))
+
+
+async def test_who_shows_no_pass_waits_for_no_keys(browser: Browser, keys: Keys) -> None:
+    keys.away = True
+    for path, headers in (("/buy", {}), ("/buy", {"tidegate-pass": "x"}), ("/buy?tidegate_pass=a.b.c", {})):
+        assert (await browser.get(path, headers=headers)).status_code == 303
+    assert keys.asked == 0
+    await browser.get("/buy", headers={"tidegate-pass": a_pass(DROP, PLACE, BUYER)})
+    assert keys.asked == 1
 
 
 def test_no_address_leads_to_another_site(keys: Keys) -> None:

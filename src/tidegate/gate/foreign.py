@@ -43,6 +43,8 @@ PASS_KEY = "tidegate.pass"  # noqa: S105 - a name, not a secret
 
 KEYS_PATH = "/api/v1/gate/keys"
 MAX_KEYS_BYTES = 100_000
+POLICY_VIOLATION = 1008
+"""Why a web socket is closed (RFC 6455, 7.4.1)."""
 
 Keys = Callable[[], Mapping[str, str]]
 """Where public keys come from: by their ids, base64 for URLs."""
@@ -95,9 +97,12 @@ class Guard:
             self._shop = ShopKey(self.key)
 
     def wants_keys(self, token: str) -> bool:
-        """Whether `renew` should be called before `admit`."""
+        """Whether `renew` should be called before `admit`; never for what is no pass, which is good with no key."""
+        named = key_of(token)
+        if named is None:
+            return False
         age_s = time.monotonic() - self._asked_s
-        return age_s >= self.keep_s or (age_s >= self.again_s and key_of(token) not in self._known)
+        return age_s >= self.keep_s or (age_s >= self.again_s and named not in self._known)
 
     def renew(self) -> None:
         """Ask for the keys; blocks for as long as `keys` does."""
@@ -259,7 +264,10 @@ UNKEPT = [("cache-control", "no-store"), ("referrer-policy", "no-referrer")]
 
 
 class AsgiGuard:
-    """ASGI middleware: requests to `paths` and what lies below them need a pass; all do when none are named."""
+    """ASGI middleware: requests to `paths` and what lies below them need a pass; all do when none are named.
+
+    So do web sockets. One without a pass is closed before it is accepted, to which servers answer 403.
+    """
 
     def __init__(self, app: AsgiApp, guard: Guard, *, paths: Sequence[str] = ("/",)) -> None:
         self._app, self._guard, self._paths = app, guard, tuple(paths)
@@ -268,15 +276,20 @@ class AsgiGuard:
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
         """Pass on, or answer."""
-        if scope["type"] != "http" or not _below(scope["path"], self._paths):
+        if scope["type"] not in ("http", "websocket") or not _below(scope["path"], self._paths):
             await self._app(scope, receive, send)
             return
         visit = _asgi_visit(scope, self._guard.asks(scope))
-        if self._guard.wants_keys(visit.token()[0]):
+        token, _ = visit.token()
+        if self._guard.wants_keys(token):
             await asyncio.to_thread(self._guard.renew)
-        decided = _decide(self._guard, visit)
+        socket = scope["type"] == "websocket"
+        decided = self._guard.admit(token, visit.who) if socket else _decide(self._guard, visit)
         if isinstance(decided, Pass):
             await self._app({**scope, PASS_KEY: decided}, receive, send)
+            return
+        if decided is None:
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "Pass required"})
             return
         headers = [(name.encode(), value.encode("latin-1")) for name, value in decided.headers]
         headers.append((b"content-length", str(len(decided.body)).encode()))
@@ -312,7 +325,7 @@ def _asgi_visit(scope: dict[str, Any], who: str | None) -> _Visit:
     scheme, path = scope.get("scheme", "http"), scope["path"]
     address = f"{scheme}://{headers.get('host', '')}{quote(path)}{'?' + query if query else ''}"
     return _Visit(
-        method=scope["method"],
+        method=scope.get("method", "GET"),  # a web socket has none
         path=path,
         query=query,
         address=address,

@@ -6,7 +6,8 @@ from tests.benchmarks.smoke import run_benchmark
 
 KEYS = {
     "places", "joins_per_s", "join_p99_ms", "status_per_s", "status_p99_ms", "status_framework_ratio", "draw_s",
-    "number_p99_ms", "bytes_per_place", "admit_lag_ms", "growth", "cpu_us",
+    "number_p99_ms", "number_per_s", "number_busy_p99_ms", "bytes_per_place", "admit_lag_ms", "polling_p99_ratio",
+    "growth", "cpu_us",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -95,6 +96,13 @@ async def let_open(database: Database, settings: Settings, slug: str = "boots") 
 @pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole site application, whose status is renewed as fast as may be."""
+    async with site_of(settings) as client:
+        yield client
+
+
+@asynccontextmanager
+async def site_of(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The same with these settings."""
     quick = settings.gate.model_copy(update={"status_refresh_ms": 20})
     app: Any = create_app(settings.model_copy(update={"demo": True, "gate": quick}))
     transport = httpx.ASGITransport(app=app)

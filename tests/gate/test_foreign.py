@@ -196,7 +196,7 @@ def account_of(scope: dict[str, Any]) -> str | None:
 
 
 async def test_a_web_socket_needs_a_pass_as_well(keys: Keys) -> None:
-    app = AsgiGuard(with_a_socket(), Guard(keys=keys, drop=DROP, room=ROOM), paths=("/buy",))  # type: ignore[arg-type]
+    app = AsgiGuard(with_a_socket(), Guard(keys=keys, drop=DROP, room=ROOM), paths=("/buy",))
     good = a_pass(DROP, PLACE, BUYER)
     for sent in (
         await socket(app, "/buy/live", tidegate_pass=good),
@@ -215,7 +215,7 @@ async def test_a_web_socket_is_for_the_account_only_that_the_pass_was_given_to(k
     secret = "tgs_" + base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
     ann = ShopKey(secret).buyer_id("ann")
     guard = Guard(keys=keys, drop=DROP, room=ROOM, key=secret, who=account_of)
-    app = AsgiGuard(with_a_socket(), guard)  # type: ignore[arg-type]
+    app = AsgiGuard(with_a_socket(), guard)
     passed = f"tidegate_pass={a_pass(DROP, PLACE, ann)}"
     assert (await socket(app, "/buy/live", cookie=f"account=ann; {passed}"))[1]["text"] == str(PLACE)
     for stolen in (f"account=bob; {passed}", passed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -28,10 +28,12 @@ from tidegate.gate import (
     set_beacon,
 )
 from tidegate.gate.draw import commitment_of
-from tidegate.gate.places import PlaceQuestion
+from tidegate.gate.places import Joined, PlaceQuestion
 from tidegate.gate.rooms import lock_room
+from tidegate.gate.rules import draw_of
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
+from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
 
@@ -148,6 +150,45 @@ async def test_joins_around_t0_are_either_in_the_draw_or_behind_it(
     for each in found:
         assert each is not None and room.cut is not None and each.place.number is not None
         assert (each.place.index < room.cut) == (each.place.number <= room.cut)
+
+
+@pytest.mark.parametrize("mode", [RoomMode.DRAW, RoomMode.ARRIVAL])
+async def test_a_millisecond_before_t0_and_after_it(
+    gate: Gate, make_room: MakeRoom, database: Database, settings: Settings, mode: RoomMode
+) -> None:
+    """Whatever the clocks say: who is in the cut is drawn, the others stand behind it as they came, each once."""
+    opens_at = (await make_room(mode=mode, opens_in_s=0.7)).opens_at
+    offsets_ms = [-300, *(step / 5 for step in range(-10, 11)), -1, -1, -1, 1, 1, 1, 300]
+    people = [(offset_ms, somebody()) for offset_ms in offsets_ms for _ in range(3)]
+
+    async def come(turn: int, offset_ms: float, who: PersonId) -> Joined:
+        await asyncio.sleep((opens_at - datetime.now(UTC)).total_seconds() + offset_ms / 1000)
+        return await join((gate, other)[turn % 2], who)
+
+    async def keep_looking() -> None:
+        while (await room_of(database)).cut is None:
+            await open_rooms_once(database, settings.gate)
+
+    async with open_gate(database, settings) as other:
+        coming = [come(turn, *each) for turn, each in enumerate(people)]
+        *joined, _, _ = await asyncio.gather(*coming, keep_looking(), keep_looking())
+        room, draw = await room_of(database), draw_of(await room_of(database))
+        assert room.cut is not None and room.size == len(people)
+        numbers = []
+        for (_, who), first in zip(people, joined, strict=True):
+            assert isinstance(first, Joined)
+            found = await other.find(PlaceQuestion(room.id, who))
+            assert found is not None
+            again = await join(gate, who)
+            for each in (found, again):
+                assert (each.place.id, each.place.index) == (first.place.id, first.place.index), "kept, and not doubled"
+            index, number = found.place.index, found.place.number
+            assert number == (draw.number(index) if draw is not None and index < room.cut else index + 1)
+            assert (number <= room.cut) == (index < room.cut)
+            assert first.place.number in (None, number), "a number that was told stays"
+            numbers.append(number)
+    assert sorted(numbers) == list(range(1, len(people) + 1))
+    assert (await room_of(database)).size == len(people)
 
 
 async def test_a_pause_stops_admission_and_neither_joins_nor_the_draw(

@@ -203,10 +203,7 @@ PROOFS: dict[str, Any] = {
     f"/api/v1/drops/boots/consistency/{OLD}": grown(OLD, ENTRIES),
     f"/api/v1/drops/boots/consistency/{LATER}": grown(SIZE, LATER_ENTRIES),
     "/api/v1/gate/keys": KeysAnswer(
-        [
-            KeyAnswer(kid, base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
-            for kid, raw in RING.public_keys.items()
-        ]
+        [KeyAnswer(kid, base64.urlsafe_b64encode(raw).rstrip(b"=").decode()) for kid, raw in RING.public_keys.items()]
     ),
 }
 

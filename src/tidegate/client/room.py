@@ -33,8 +33,8 @@ class WaitingRoom:
     """The room of the drop `slug`, for the person whose session `shop` has.
 
     `joined` is what an earlier `join` gave: with it a program that was started anew goes on where it was. Without it
-    nothing is lost either: joining again gives the same place. A place of an earlier room of the drop is given up for one
-    in the room that there is now.
+    nothing is lost either: joining again gives the same place. A place of an earlier room of the drop is given up for
+    one in the room that there is now.
     """
 
     def __init__(self, shop: Shop, slug: str, *, joined: Joined | None = None) -> None:

@@ -146,8 +146,8 @@ def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool
 
 
 LATE = (
-    "your entry came after the draw: the shop signed your receipt, and the log of your receipt goes on from the one that"
-    " was drawn from. If you joined before the room opened, it should have been drawn: keep your receipt, and ask the shop"
+    "your entry came after the draw: the shop signed your receipt, and its log goes on from the one that was drawn."
+    " If you joined before the room opened, it should have been drawn: keep your receipt, and ask the shop"
 )
 SAYS = {
     "verifiable": "the draw verifies: its order comes from the seed, the list, and a value that nobody knew before",

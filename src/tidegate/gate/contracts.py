@@ -154,8 +154,8 @@ class StatusAnswer(Struct, frozen=True, omit_defaults=True):
 
     `joined` is how many entries the room has, so the last number in line. `pace_per_s`: people let in per second of
     late. `message`: what staff say to all who wait. `draw`: while the room is open and lots were drawn; with it and the
-    `index` of their join nobody has to ask for their number. `room`: which room this is, as the join's receipt has it; a
-    drop that is opened anew has another, and places of the earlier one are none here.
+    `index` of their join nobody has to ask for their number. `room`: which room this is, as the join's receipt has it;
+    a drop that is opened anew has another, and places of the earlier one are none here.
     """
 
     room: str

@@ -165,7 +165,7 @@ async def delete_place(request: Request) -> Response:
     tag="gate",
 )
 async def get_proof(request: Request) -> Response:
-    """That your entry is in the log that was drawn from, and which number it got; also in an earlier room of the drop."""
+    """That your entry is in the log that was drawn from, and which number it got; also of an earlier room."""
     joined = await _own_place(request, or_earlier=True)
     gate = _gate(request)
     async with gate.database.connection() as conn:

@@ -281,6 +281,16 @@ def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -
     buyer.sees("Choose before the time is over")
 
 
+def test_a_page_with_a_place_of_an_earlier_room_is_loaded_anew(shop: Shop, visit: Visit) -> None:
+    make_room(shop, "comet-night", "hanging-metal-lantern", mode="arrival", stock=1)
+    let_join(shop, "comet-night", people=3)
+    waiting = staff_of(shop, visit)
+    take_place(waiting, "comet-night")
+    waiting.sees("You are number 4 of 4.")
+    run(shop, "drop", "replay", "comet-night")
+    expect(waiting.page.get_by_role("button", name="Take a place")).to_be_visible()
+
+
 def assert_same_consistency(page: Page, module: str) -> None:
     """All pairs of small logs: the proof fits, and with anything changed in it, it does not."""
     leaves = [hashlib.sha256(bytes([n])).digest() for n in range(9)]

@@ -1,0 +1,16 @@
+"""What is known of beacons holds for rooms of before too.
+
+The statements are in `sql/0145_gate_beacons_checked.sql`, where the SQL linter reads them.
+"""
+
+from __future__ import annotations
+
+from tidegate.migrations.statements import run_sql
+
+revision = "0145"
+down_revision: str | None = "0144"
+
+
+def upgrade() -> None:
+    """Run the statements."""
+    run_sql("0145_gate_beacons_checked.sql")

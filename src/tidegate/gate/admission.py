@@ -186,7 +186,7 @@ async def end_round(
         await conn.execute(EXPIRED, (late,))
     inside = len(taken.inside) - len(gone) - len(late)
     admitted, serving, reach = 0, room.serving, None
-    phase = _phase(room.phase, counts)
+    phase = _phase(room, counts)
     may_admit = phase is Phase.OPEN and room.has_numbers and not room.paused
     if may_admit:
         facts = Facts(
@@ -209,9 +209,13 @@ async def end_round(
     return outcome
 
 
-def _phase(phase: Phase, counts: Counts) -> Phase:
-    """Sold out when nothing is free and nothing held could come back; open again when something came back after all."""
-    if phase is Phase.OPEN and counts.free <= 0 and counts.held <= 0:
+def _phase(room: Room, counts: Counts) -> Phase:
+    """Sold out when nothing is free and nothing held could come back; open again when something came back after all.
+
+    Not before its lots are drawn: people were promised a number, and what comes back goes to the next in line.
+    """
+    phase = room.phase
+    if phase is Phase.OPEN and room.has_numbers and counts.free <= 0 and counts.held <= 0:
         return Phase.SOLD_OUT
     if phase is Phase.SOLD_OUT and counts.free > 0:
         return Phase.OPEN

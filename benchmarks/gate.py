@@ -280,7 +280,7 @@ async def _make_room() -> None:
                 opens_at=now + timedelta(days=1),
                 lobby_opens_at=now - timedelta(minutes=1),
             )
-        await open_rooms_once(database, settings.gate)
+        await open_rooms_once(database)
 
 
 async def _fill(going: Run, milestones: Sequence[int]) -> None:
@@ -332,7 +332,7 @@ async def _draw(going: Run) -> float:
         assert room is not None
         began = time.perf_counter()
         async with database.transaction() as conn:
-            done = await open_room(conn, room_id=room.id, beacon_wait_s=settings.gate.beacon_wait_s)
+            done = await open_room(conn, room_id=room.id)
         took_s = time.perf_counter() - began
     assert done, "somebody else has opened the room"
     return took_s

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def open_lobby(database: Database, settings: Settings) -> None:
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp() WHERE phase <> 'closed'")
-    await gate.open_rooms_once(database, settings.gate)
+    await gate.open_rooms_once(database)
 
 
 async def let_in(database: Database, *, state: str = "admitted") -> None:

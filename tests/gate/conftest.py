@@ -68,7 +68,7 @@ def make_room(database: Database, settings: Settings) -> MakeRoom:
                 guests=guests,
                 beacon_source=beacon_source,
             )
-        await open_rooms_once(database, settings.gate)
+        await open_rooms_once(database)
         return await room_of(database, slug)
 
     return make
@@ -89,7 +89,7 @@ async def let_open(database: Database, settings: Settings, slug: str = "boots") 
             " clock_timestamp()) WHERE slug = %s",
             (slug,),
         )
-    await open_rooms_once(database, settings.gate)
+    await open_rooms_once(database)
     return await room_of(database, slug)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.gate.conftest import MakeRoom, room_of
-from tidegate.gate import open_rooms_once
+from tests.gate.conftest import MakeRoom, let_open, room_of
 from tidegate.ops.rooms_cli import room_app
 from tidegate.platform.database import Database
 from tidegate.platform.problems import StartupError
@@ -24,16 +23,16 @@ async def room(*words: str) -> Any:
 
 async def test_a_value_is_given_once(make_room: MakeRoom, database: Database, settings: Settings) -> None:
     await make_room(beacon_source="staff")
+    early = await room("beacon", "boots", "4 2 6 6 1")
+    assert isinstance(early.exception, StartupError)
+    assert "right after the room has opened" in str(early.exception)
+    await let_open(database, settings)
     said = await room("beacon", "boots", "4 2 6 6 1")
     assert said.exit_code == 0 and "'4 2 6 6 1'" in said.stdout
     again = await room("beacon", "boots", "6 6 6 6 6")
     assert isinstance(again.exception, StartupError)
     assert "can have one only" in str(again.exception)
-    async with database.transaction() as conn:
-        await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
-    await open_rooms_once(database, settings.gate)
-    drawn = await room_of(database)
-    assert (drawn.beacon, drawn.has_numbers) == ("4 2 6 6 1", True)
+    assert (await room_of(database)).beacon == "4 2 6 6 1"
 
 
 @pytest.mark.usefixtures("settings")

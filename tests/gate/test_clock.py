@@ -64,7 +64,7 @@ async def test_phases_never_go_back_and_there_is_one_draw(
     phases, seen = [], set()
     for step_s in (0, 301, -3_600, 302, 599, 0, 601, 599, -86_400, 700, 86_400, 0):
         await set_clock(database, step_s)
-        await asyncio.gather(*(open_rooms_once(database, settings.gate) for _ in range(3)))
+        await asyncio.gather(*(open_rooms_once(database) for _ in range(3)))
         room = await room_of(database)
         phases.append(room.phase)
         seen.add((room.drawn_at, room.seed, room.cut))

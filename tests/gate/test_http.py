@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from tests.checkout.buying import problem
 from tests.gate.conftest import MakeRoom, account, let_open, room_of, site_of
 from tests.sizes import sized
 from tests.waiting import eventually
-from tidegate.gate import RoomMode, close_room
+from tidegate.gate import RoomMode, close_room, draw_rooms_once, fetch_beacon, set_beacon
 from tidegate.gate.draw import Draw, commitment_of, draw_key
 from tidegate.gate.http_pace import keep_session_pace
 from tidegate.gate.log import Log, is_consistent, is_included, leaf_hash
@@ -300,9 +301,10 @@ async def test_a_draw_can_be_checked_from_what_is_public(
         assert problem(await site.get(f"{DROP}/{early}")) == (409, "not-drawn-yet")
     people = [await account(database) for _ in range(5)]
     places = [await joined(site, who) for who in people]
-    async with database.transaction() as conn:
-        await conn.execute("UPDATE gate.rooms SET beacon = '7 of hearts', beacon_at = clock_timestamp()")
     await let_open(database, settings)
+    async with database.transaction() as conn:
+        await set_beacon(conn, slug="boots", value="7 of hearts")
+    await draw_rooms_once(database, settings.gate, partial(fetch_beacon, timeout_s=1))
     await ready(site, "open", drawn=True)
     late = await joined(site, await account(database))
     draw = (await site.get(f"{DROP}/draw")).json()

@@ -232,7 +232,7 @@ def test_a_shop_of_another_maker_sells_what_it_has_to_those_whose_turn_it_is(
 @pytest.mark.timeout(300)
 def test_everything_killed_in_the_midst_of_a_draw_leaves_one_draw_done_once(start: START, tmp_path: Path) -> None:
     """With a PostgreSQL of its own, which is killed as well, between the cut of the log and the draw."""
-    home, told = tmp_path / "home", {"TIDEGATE_GATE__BEACON_URL": "staff", "TIDEGATE_GATE__BEACON_WAIT_S": "3600"}
+    home, told = tmp_path / "home", {"TIDEGATE_GATE__BEACON_URL": "staff", "TIDEGATE_GATE__BEACON_STAFF_WAIT_S": "3600"}
     gate = start_gate(start, home, **told)
     drop = f"{gate.address}/api/v1/drops/mug"
     gate.run("room", "create", "mug", "--title", "A mug", "--shop", "http://x.test", "--opens-at", "+1h", "--guests")

@@ -82,7 +82,7 @@ async def test_strangers_and_visitors_are_not_let_in(gate_app: Any, browser: Bro
     for token in (guest, known):
         headers = PAGE | {"authorization": f"Bearer {token}"}
         assert (await browser.client.get("/admin", headers=headers)).status_code == 404
-        for path in (ROOM, f"{ROOM}/pause", f"{ROOM}/open", f"{ROOM}/close"):
+        for path in (ROOM, f"{ROOM}/pause", f"{ROOM}/beacon", f"{ROOM}/open", f"{ROOM}/close"):
             assert (await browser.client.post(path, headers=headers, data={})).status_code == 404
     refused = await browser.send("/login", "/login", key="made up")
     assert refused.status_code == 422 and "Make a new one." in refused.text
@@ -169,6 +169,18 @@ async def test_staff_lead_a_room(gate_app: Any, browser: Browser, database: Data
     after = await browser.client.post(f"{ROOM}/pause", headers=PAGE, data={})
     assert after.status_code in (400, 403), "a form without its token changes nothing"
     assert (await browser.see("/admin/drops/hats/room")).status_code == 404
+
+
+async def test_staff_type_in_what_they_drew_in_public(gate_app: Any, browser: Browser, database: Database) -> None:
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET beacon_source = 'staff'")
+    await browser.see(f"/login?key={key_of(gate_app)}")
+    early = await browser.send(ROOM, f"{ROOM}/beacon", value="4 2 6")
+    assert early.status_code == 422 and "type it in right after the room has opened" in early.text
+    assert "type it in on the page of the room" in (await browser.see(f"{ROOM}/open")).text
+    await browser.send(f"{ROOM}/open", f"{ROOM}/open")
+    assert "Saved." in (await browser.send(ROOM, f"{ROOM}/beacon", value="4 2 6")).text
+    assert (await room_of(database)).beacon == "4 2 6"
 
 
 async def eventually_phase(database: Database, phase: Phase) -> None:

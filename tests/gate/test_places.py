@@ -209,7 +209,7 @@ async def open_and_die(conn: Connection, room_id: RoomId) -> None:
     """T0 in a process that ends before its commit."""
     async with conn.transaction():
         await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
-        assert await open_room(conn, room_id=room_id, beacon_wait_s=0)
+        assert await open_room(conn, room_id=room_id)
         raise ConnectionError
 
 

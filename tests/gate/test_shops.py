@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gate.conftest import MakeRoom
+from tests.gate.conftest import MakeRoom, let_open, room_of
 from tests.statements import statements
+from tidegate.entrypoints.admission import gate_admission
 from tidegate.entrypoints.gate import create_app
-from tidegate.gate import Gate, add_foreign_room
+from tidegate.gate import (
+    Gate,
+    GoodsReport,
+    Phase,
+    add_foreign_room,
+    draw_rooms_once,
+    fetch_beacon,
+    report_goods,
+    set_beacon,
+)
 from tidegate.gate.shop_words import REPORT, ShopKey, make_shop_key
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
@@ -21,6 +32,28 @@ pytestmark = pytest.mark.anyio
 ROOM = "/drops/boots/room"
 GOODS = "/api/v1/drops/boots/goods"
 LOADS = 20
+
+
+async def test_goods_that_are_gone_before_the_draw_do_not_stop_it(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """Whoever waits was promised a number, and what comes back goes to the next in line."""
+    room = await make_room(beacon_source="staff")
+    async with database.transaction() as conn:
+        key = ShopKey(make_shop_key()).public
+        await add_foreign_room(conn, room, title="Boots", shop="https://boots.example", shop_key=key)
+    await let_open(database, settings)
+    async with database.transaction() as conn:
+        await report_goods(conn, room_id=room.id, report=GoodsReport(left=0))
+    admission, ask = gate_admission(database, settings), partial(fetch_beacon, timeout_s=1)
+    await admission.once()
+    assert (await room_of(database)).phase is Phase.OPEN
+    async with database.transaction() as conn:
+        await set_beacon(conn, slug="boots", value="7 of hearts")
+    assert await draw_rooms_once(database, settings.gate, ask) == 1
+    await admission.once()
+    drawn = await room_of(database)
+    assert (drawn.phase, drawn.has_numbers) == (Phase.SOLD_OUT, True)
 
 
 async def test_strangers_are_answered_without_the_database(

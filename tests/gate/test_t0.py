@@ -6,12 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
+from psycopg.errors import CheckViolation
 
 from tests.gate.conftest import MakeRoom, join, let_open, room_of, somebody
 from tests.statements import statements
 from tests.waiting import eventually
 from tidegate.gate import (
-    BeaconWatch,
     DrawIsOver,
     Gate,
     Phase,
@@ -19,7 +20,9 @@ from tidegate.gate import (
     RoomClock,
     RoomExists,
     RoomMode,
+    ValueTooEarly,
     close_room,
+    draw_answer,
     draw_rooms_once,
     open_gate,
     open_rooms_once,
@@ -45,7 +48,7 @@ async def test_a_room_goes_through_its_phases(
     assert room.phase is Phase.SCHEDULED and room.seed is None and len(room.commitment) == 32
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET lobby_opens_at = clock_timestamp()")
-    await open_rooms_once(database, settings.gate)
+    await open_rooms_once(database)
     assert (await room_of(database)).phase is Phase.LOBBY
     await join(gate)
     room = await let_open(database, settings)
@@ -64,10 +67,10 @@ async def test_two_schedulers_at_once_make_one_draw(
         await join(gate, slug=slug)
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
-    opened = await asyncio.gather(*(open_rooms_once(database, settings.gate) for _ in range(6)))
+    opened = await asyncio.gather(*(open_rooms_once(database) for _ in range(6)))
     assert sum(opened) == 3
     before = [await room_of(database, slug) for slug in ("a", "b", "c")]
-    assert await open_rooms_once(database, settings.gate) == 0
+    assert await open_rooms_once(database) == 0
     assert [await room_of(database, slug) for slug in ("a", "b", "c")] == before
 
 
@@ -75,7 +78,7 @@ async def test_between_two_times_the_rooms_are_looked_at_once_a_second(
     make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
     now = 100.0
-    clock = RoomClock(database, settings.gate, monotonic=lambda: now)
+    clock = RoomClock(database, monotonic=lambda: now)
     await make_room(opens_in_s=30)
     with statements() as seen:
         assert await clock.once() == 0
@@ -110,7 +113,7 @@ async def test_who_got_the_lock_before_the_cut_is_in_the_draw(
             "clock_timestamp() - interval '2 hours'"
         )
     by_lock = await join(gate)
-    await open_rooms_once(database, settings.gate)
+    await open_rooms_once(database)
     late = await join(gate)
     room = await room_of(database)
     assert room.cut == 2 and {on_time.place.index, by_lock.place.index} == {0, 1}
@@ -127,7 +130,7 @@ async def test_joins_around_t0_are_either_in_the_draw_or_behind_it(
         await lock_room(conn, slug="boots")
         await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
         waiting = [asyncio.create_task(join((gate, other)[turn % 2], who)) for turn, who in enumerate(people[:150])]
-        opening = asyncio.create_task(open_rooms_once(database, settings.gate))
+        opening = asyncio.create_task(open_rooms_once(database))
         waiting += [asyncio.create_task(join((gate, other)[turn % 2], who)) for turn, who in enumerate(people[150:])]
 
         async def somebody_waits_for_the_lock() -> bool:
@@ -142,7 +145,7 @@ async def test_joins_around_t0_are_either_in_the_draw_or_behind_it(
         await conn.execute("BEGIN")
         await asyncio.gather(*waiting, opening)
     while (await room_of(database)).cut is None:  # the round found the room's time not come yet
-        await open_rooms_once(database, settings.gate)
+        await open_rooms_once(database)
     room = await room_of(database)
     found = await asyncio.gather(*(gate.find(PlaceQuestion(room.id, who)) for who in people))
     numbers = [each.place.number for each in found if each]
@@ -226,7 +229,7 @@ async def test_moved_to_now_it_opens_at_once(
         moved = await reschedule(conn, slug="boots", opens_at=await database_now(conn))
     assert (moved.phase, moved.cut) == (Phase.OPEN, 1)
     assert (moved.drawn_at is None) == bool(beacon_source), "a draw waits for its beacon"
-    assert await open_rooms_once(database, settings.gate) == 0
+    assert await open_rooms_once(database) == 0
 
 
 async def test_a_drop_has_one_live_room(make_room: MakeRoom, database: Database) -> None:
@@ -254,7 +257,7 @@ async def test_a_room_that_cannot_be_drawn_stops_no_other(
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET seed_sealed = 'x' WHERE slug = 'broken'")
         await conn.execute("UPDATE gate.rooms SET opens_at = clock_timestamp()")
-    assert await open_rooms_once(database, settings.gate) == 1
+    assert await open_rooms_once(database) == 1
     assert (await room_of(database, "sound")).drawn_at is not None
     assert (await room_of(database, "broken")).phase is Phase.LOBBY
 
@@ -273,6 +276,16 @@ class Beacon:
         return self.values.pop(0) if len(self.values) > 1 else self.values[0]
 
 
+async def unasked(url: str) -> str | None:
+    raise AssertionError(f"nothing is asked for a value that staff type in, but {url} was")
+
+
+async def let_pass(database: Database, seconds: float, column: str) -> None:
+    """As if what is noted in a column of the rooms had been so much earlier."""
+    async with database.transaction() as conn:
+        await conn.execute(f"UPDATE gate.rooms SET {column} = {column} - make_interval(secs => {seconds})".encode())
+
+
 async def opened(make_room: MakeRoom, database: Database, settings: Settings, *, source: str) -> Room:
     await make_room(beacon_source=source)
     return await let_open(database, settings)
@@ -284,10 +297,14 @@ async def test_the_first_value_after_the_cut_goes_into_the_draw(
     room = await opened(make_room, database, settings, source=URL)
     assert room.phase is Phase.OPEN and room.cut == 0 and room.drawn_at is None and not room.may_admit
     assert (await join(gate)).place.number is None, "numbers come with the draw"
-    watch = BeaconWatch(Beacon("round 1", None, "round 1", "round 2", "round 3"))
-    drawn = [await draw_rooms_once(database, settings.gate, watch) for _ in range(5)]
+    beacon = Beacon("round 1", None, "round 1", "round 2", "round 3")
+    drawn = [await draw_rooms_once(database, settings.gate, beacon) for _ in range(5)]
     assert drawn == [0, 0, 0, 1, 0]
-    assert (await room_of(database)).beacon == "round 2"
+    room = await room_of(database)
+    assert room.beacon == "round 2"
+    assert room.cut_at and room.beacon_at and room.drawn_at and room.cut_at < room.beacon_at < room.drawn_at
+    told = draw_answer(room)
+    assert (told.cut_at, told.beacon_at) == (room.cut_at.isoformat(), room.beacon_at.isoformat())
     assert (await join(gate)).place.number == 2
 
 
@@ -295,10 +312,10 @@ async def test_two_schedulers_with_different_values_make_one_draw(
     make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
     await opened(make_room, database, settings, source=URL)
-    watches = [BeaconWatch(Beacon("1", value)) for value in ("2", "3")]
-    for watch in watches:
-        await draw_rooms_once(database, settings.gate, watch)
-    drawn = await asyncio.gather(*(draw_rooms_once(database, settings.gate, watch) for watch in watches))
+    beacons = [Beacon("1", value) for value in ("2", "3")]
+    for beacon in beacons:
+        await draw_rooms_once(database, settings.gate, beacon)
+    drawn = await asyncio.gather(*(draw_rooms_once(database, settings.gate, beacon) for beacon in beacons))
     assert sorted(drawn) == [0, 1]
     assert (await room_of(database)).beacon in ("2", "3")
 
@@ -307,24 +324,93 @@ async def test_a_silent_beacon_delays_a_draw_for_a_while_only(
     make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
     await opened(make_room, database, settings, source=URL)
-    watch = BeaconWatch(Beacon(None))
-    assert await draw_rooms_once(database, settings.gate, watch) == 0
-    soon = settings.gate.model_copy(update={"beacon_wait_s": 0.0})
-    assert await draw_rooms_once(database, soon, watch) == 1
+    assert await draw_rooms_once(database, settings.gate, Beacon(None)) == 0
+    await let_pass(database, settings.gate.beacon_wait_s, "beacon_since")
+    assert await draw_rooms_once(database, settings.gate, Beacon(None)) == 1
+    assert (await room_of(database)).beacon is None
+
+
+async def test_a_scheduler_that_was_away_at_t0_waits_for_the_beacon_all_the_same(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """The wait begins when the source is asked, not at the cut; what another process was shown is known to this one."""
+    await opened(make_room, database, settings, source=URL)
+    await let_pass(database, 86_400, "cut_at")
+    assert await draw_rooms_once(database, settings.gate, Beacon("round 7")) == 0
+    await let_pass(database, 86_400, "beacon_since")
+    assert await draw_rooms_once(database, settings.gate, Beacon("round 8")) == 1, "started anew, long after"
+    assert (await room_of(database)).beacon == "round 8"
+
+
+async def test_a_beacon_that_answers_late_is_awaited_from_then_on(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await opened(make_room, database, settings, source=URL)
+    assert await draw_rooms_once(database, settings.gate, Beacon(None)) == 0
+    await let_pass(database, 86_400, "beacon_since")
+    assert await draw_rooms_once(database, settings.gate, Beacon("round 1")) == 0
+    await let_pass(database, settings.gate.beacon_wait_s, "beacon_since")
+    assert await draw_rooms_once(database, settings.gate, Beacon("round 1")) == 1, "and not for ever"
     assert (await room_of(database)).beacon is None
 
 
 async def test_staff_type_in_one_value_and_never_a_second(
     make_room: MakeRoom, database: Database, settings: Settings
 ) -> None:
-    await make_room(beacon_source="staff")
+    assert (await opened(make_room, database, settings, source="staff")).awaits_value
+    assert await draw_rooms_once(database, settings.gate, unasked) == 0
     async with database.transaction() as conn:
         with pytest.raises(InvalidRequest):
             await set_beacon(conn, slug="boots", value="two\nlines")
         assert (await set_beacon(conn, slug="boots", value=" 4 8 15 ")).beacon == "4 8 15"
-        with pytest.raises(DrawIsOver):
+        with pytest.raises(DrawIsOver, match="one only"):
             await set_beacon(conn, slug="boots", value="16")
-    assert (await let_open(database, settings)).drawn_at is not None
+    assert await draw_rooms_once(database, settings.gate, unasked) == 1
+    drawn = await room_of(database)
+    assert (drawn.beacon, drawn.awaits_value, draw_answer(drawn).assurance) == ("4 8 15", False, "verifiable")
+
+
+async def test_nobody_can_know_the_value_while_people_join(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """Whoever knows the seed and the value could add places until the order suits them."""
+    await make_room(beacon_source="staff")
+    async with database.transaction() as conn:
+        with pytest.raises(ValueTooEarly, match="right after the room has opened"):
+            await set_beacon(conn, slug="boots", value="4 8 15")
+    assert (await room_of(database)).beacon is None
+    async with database.connection() as conn:
+        with pytest.raises(CheckViolation, match="room_beacon_after_cut"):
+            await conn.execute("UPDATE gate.rooms SET beacon = '4 8 15', beacon_at = clock_timestamp()")
+    await let_open(database, settings)
+    async with database.transaction() as conn:
+        assert (await set_beacon(conn, slug="boots", value="4 8 15")).beacon == "4 8 15"
+
+
+async def test_the_staffs_value_is_awaited_for_a_while_of_its_own(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    await opened(make_room, database, settings, source="staff")
+    await let_pass(database, settings.gate.beacon_staff_wait_s - 10, "cut_at")
+    assert await draw_rooms_once(database, settings.gate, unasked) == 0
+    await let_pass(database, 10, "cut_at")
+    assert await draw_rooms_once(database, settings.gate, unasked) == 1
+    assert draw_answer(await room_of(database)).assurance == "reproducible"
+    async with database.transaction() as conn:
+        with pytest.raises(DrawIsOver, match="too late"):
+            await set_beacon(conn, slug="boots", value="4 8 15")
+
+
+async def test_a_value_that_was_kept_before_the_cut_is_not_called_verifiable(
+    make_room: MakeRoom, database: Database, settings: Settings
+) -> None:
+    """As rooms of earlier versions have it."""
+    room = await opened(make_room, database, settings, source="staff")
+    assert room.cut_at is not None
+    early = structs.replace(
+        room, beacon="4 8 15", beacon_at=room.cut_at - timedelta(seconds=1), seed=b"s" * 32, drawn_at=room.cut_at
+    )
+    assert draw_answer(early).assurance == "reproducible"
 
 
 async def test_a_room_that_promised_no_value_takes_none(make_room: MakeRoom, database: Database) -> None:

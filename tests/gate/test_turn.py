@@ -43,7 +43,7 @@ async def open_for_guests(database: Database, settings: Settings, *, stock: int)
             room=Room.ARRIVAL,
         )
         await conn.execute("UPDATE gate.rooms SET guests = true")
-    assert await gate.open_rooms_once(database, settings.gate) == 1
+    assert await gate.open_rooms_once(database) == 1
 
 
 async def joined(site: httpx.AsyncClient) -> tuple[dict[str, str], dict[str, Any]]:

@@ -53,7 +53,9 @@ DRAW: dict[str, Any] = {
     "beacon": "9 of clubs",
     "seed": SEED.hex(),
     "digest": digest(),
-    "drawn_at": "2030-01-01T12:00:00+00:00",
+    "drawn_at": "2030-01-01T12:00:09+00:00",
+    "cut_at": "2030-01-01T12:00:00.25+00:00",
+    "beacon_at": "2030-01-01T12:00:08+00:00",
 }
 
 Verify = Callable[..., tuple[int, str]]
@@ -86,6 +88,27 @@ def test_without_a_value_from_outside_it_is_called_reproducible(verify: Verify) 
     code, said = verify(beacon=None, beacon_source="", digest=digest(beacon=None, beacon_source=""))
     assert code == 0
     assert "reproducible" in said and "verifies" not in said
+
+
+def test_it_says_when_the_list_was_closed_and_the_value_taken(verify: Verify) -> None:
+    _, said = verify()
+    assert "closed     '2030-01-01T12:00:00.25+00:00'" in said
+    assert "value      '9 of clubs'" in said
+    assert "from       'staff', taken '2030-01-01T12:00:08+00:00'" in said
+    _, said = verify("--json")
+    found = json.loads(said)
+    assert {name: found[name] for name in ("cut_at", "beacon", "beacon_source", "beacon_at")} == {
+        name: DRAW[name] for name in ("cut_at", "beacon", "beacon_source", "beacon_at")
+    }
+    code, said = verify(cut_at=None, beacon_at=None)
+    assert (code, "the draw verifies" in said) == (0, True), "a draw of before did not say it"
+
+
+def test_a_value_from_before_the_cut_makes_it_reproducible_only(verify: Verify) -> None:
+    code, said = verify(beacon_at="2030-01-01T12:00:00.2+00:00")
+    assert code == 0
+    assert "reproducible" in said and "verifies" not in said
+    assert verify(beacon_at="noon")[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,9 @@ def test_the_more_people_wait_the_rarer_each_asks() -> None:
     assert [far_s(Phase.LOBBY, size) for size in sizes] == [1, 1, 2, 30, 60]
     assert far_s(Phase.SCHEDULED, 0) == 60, "nobody knows how many look before the lobby opens"
 
-    def near_s(phase: Phase, size: int) -> int:
-        return status_of(room(phase=phase, size=size), now=ROOM.opens_at, limits=limits).poll.near_s
+    def near_s(phase: Phase, size: int, **other: Any) -> int:
+        return status_of(room(phase=phase, size=size, **other), now=ROOM.opens_at, limits=limits).poll.near_s
 
     assert [near_s(Phase.LOBBY, size) for size in (0, 5_000, 5_001, 100_000, 1_000_000)] == [1, 1, 2, 20, 60]
     assert near_s(Phase.OPEN, 1_000_000) == 1, "then few are near the front"
+    assert near_s(Phase.OPEN, 100_000, drawn_at=None) == 20, "while a value is awaited nobody has a number"

@@ -31,7 +31,6 @@ from tidegate.entrypoints.serving import (
     told_to_commands,
 )
 from tidegate.gate import (
-    BeaconWatch,
     Gate,
     GateVisitor,
     RoomClock,
@@ -143,7 +142,7 @@ async def _title(rooms: Gate, slug: str) -> str | None:
 def make_loops(database: Database, settings: Settings) -> list[Loop]:
     """What the gate does by itself; the same as a shop's scheduler does for its rooms, and both at once do no harm."""
     rooms = settings.gate
-    beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
+    ask = partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s)
 
     async def clear() -> int:
         async with database.transaction() as conn:
@@ -151,7 +150,7 @@ def make_loops(database: Database, settings: Settings) -> list[Loop]:
 
     return [
         Loop("clear-rooms", clear, 3_600.0),
-        Loop("open-rooms", RoomClock(database, rooms).once, rooms.rounds_ms / 1000),
-        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
+        Loop("open-rooms", RoomClock(database).once, rooms.rounds_ms / 1000),
+        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, ask), 1.0),
         Loop("admission", gate_admission(database, settings).once, settings.admission.interval_ms / 1000),
     ]

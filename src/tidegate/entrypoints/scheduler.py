@@ -23,7 +23,7 @@ from tidegate.checkout import (
 )
 from tidegate.entrypoints.admission import clear_rooms, shop_admission
 from tidegate.entrypoints.message_loops import DELETE_BATCH, HOUR_S, in_transaction, make_message_loops
-from tidegate.gate import BeaconWatch, RoomClock, draw_rooms_once, fetch_beacon
+from tidegate.gate import RoomClock, draw_rooms_once, fetch_beacon
 from tidegate.ops import Sampler
 from tidegate.ops.books import watch_books
 from tidegate.platform.database import Connection, Database, open_database
@@ -79,13 +79,13 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
     """Everything that the scheduler repeats. `wake` is set when an outbox event was written."""
     database, settings = shop.database, shop.settings
     rooms = settings.gate
-    beacons = BeaconWatch(partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s))
+    ask = partial(fetch_beacon, timeout_s=rooms.beacon_timeout_s)
     loops = [
         *make_message_loops(database, settings, wake=wake),
         Loop("sample", Sampler(database, settings).once, settings.observability.sample_s),
         Loop("announce", Announcer(database, settings).once, settings.follows.announce_s),
-        Loop("open-rooms", RoomClock(database, rooms).once, rooms.rounds_ms / 1000),
-        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, beacons), 1.0),
+        Loop("open-rooms", RoomClock(database).once, rooms.rounds_ms / 1000),
+        Loop("draw-rooms", partial(draw_rooms_once, database, rooms, ask), 1.0),
         Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),
         Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
         Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),

@@ -12,7 +12,7 @@ from tidegate.gate.admission import (
     end_round,
     live_rooms,
 )
-from tidegate.gate.beacon import BeaconWatch, fetch_beacon
+from tidegate.gate.beacon import fetch_beacon
 from tidegate.gate.books import INVARIANTS
 from tidegate.gate.clearing import clear_places
 from tidegate.gate.contracts import (
@@ -41,6 +41,7 @@ from tidegate.gate.contracts import (
     ShopKeyNotGood,
     StatusAnswer,
     TicketNotGood,
+    ValueTooEarly,
 )
 from tidegate.gate.draw import Draw, draw_key
 from tidegate.gate.handover import leave_all_rooms, take_over_places
@@ -72,7 +73,6 @@ __all__ = [
     "INVARIANTS",
     "MAX_MESSAGE",
     "AccountNeeded",
-    "BeaconWatch",
     "Counts",
     "Draw",
     "DrawAnswer",
@@ -118,6 +118,7 @@ __all__ = [
     "Spend",
     "StatusAnswer",
     "TicketNotGood",
+    "ValueTooEarly",
     "VisitorTokens",
     "add_foreign_room",
     "begin_round",

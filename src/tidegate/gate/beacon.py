@@ -1,60 +1,82 @@
 """A randomness beacon: a public address whose value changes, and that nobody can foretell.
 
-The value that goes into a draw is the first one that differs from what the address showed at the lobby's end: then it
-was published after the last entry, and nobody could choose entries by it.
+The value that goes into a draw is the first one that differs from what the address showed when it was first asked after
+the cut: then it was published after the last entry, and nobody could choose entries by it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 
 import httpx
 import structlog
 
 from tidegate.gate.rooms import MAX_BEACON
-from tidegate.platform.ids import RoomId
 from tidegate.platform.no_answer import NO_HTTP_ANSWER
 
 log = structlog.get_logger(__name__)
+
+MAX_ANSWER_BYTES = 64 * 1024
 
 Fetch = Callable[[str], Awaitable[str | None]]
 """The value that an address shows now; None when there is none to be had."""
 
 
 async def fetch_beacon(url: str, *, timeout_s: float) -> str | None:
-    """What `url` answers, as one line; None when it does not, in time, with 1 to MAX_BEACON printable characters."""
+    """The value that `url` shows now; None when it does not answer in time, or with nothing that can be used."""
     try:
-        async with (
-            httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as client,
-            client.stream("GET", url, headers={"accept": "application/json, text/plain"}) as response,
-        ):
-            response.raise_for_status()
-            raw = b""
-            async for part in response.aiter_bytes():
-                raw += part
-                if len(raw) > MAX_BEACON:
-                    return None
-    except (*NO_HTTP_ANSWER, httpx.InvalidURL) as error:
-        log.warning("beacon_unreachable", reason=type(error).__name__)
+        async with asyncio.timeout(timeout_s):
+            raw = await _read(url, timeout_s=timeout_s)
+    except (*NO_HTTP_ANSWER, httpx.InvalidURL, TimeoutError) as error:
+        status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+        log.warning("beacon_unreachable", reason=type(error).__name__, status=status)
         return None
-    text = " ".join(raw.decode("utf-8", "replace").split())
-    return text if 1 <= len(text) <= MAX_BEACON and text.isprintable() else None
+    value = value_of(raw)
+    if value is None:
+        log.warning("beacon_unusable", reason=_why_not(raw), bytes=len(raw))
+    return value
 
 
-class BeaconWatch:
-    """What each room's beacon showed when it was first asked after the cut. One a process; bounded by the rooms."""
+def value_of(raw: bytes) -> str | None:
+    """What an answer comes to: its text as one line, or `sha256:` and its hash where that is longer than MAX_BEACON.
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
-        self._shown: dict[RoomId, str] = {}
+    None when it is empty, longer than MAX_ANSWER_BYTES, or no text.
+    """
+    if _why_not(raw):
+        return None
+    text = _line(raw)
+    return text if len(text) <= MAX_BEACON else f"sha256:{sha256(raw).hexdigest()}"
 
-    async def fresh_value(self, room_id: RoomId, url: str) -> str | None:
-        """A value that was published after the first question for this room, or None while there is none."""
-        value = await self._fetch(url)
-        if value is None or self._shown.setdefault(room_id, value) == value:
-            return None
-        return value
 
-    def forget_all_but(self, room_ids: set[RoomId]) -> None:
-        """Forget rooms that wait for nothing any more."""
-        self._shown = {room_id: value for room_id, value in self._shown.items() if room_id in room_ids}
+async def _read(url: str, *, timeout_s: float) -> bytes:
+    """The answer, of which no more is read than shows that it is too long."""
+    async with (
+        httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as client,
+        client.stream("GET", url, headers={"accept": "application/json, text/plain"}) as response,
+    ):
+        response.raise_for_status()
+        raw = b""
+        async for part in response.aiter_bytes(MAX_ANSWER_BYTES):
+            raw += part
+            if len(raw) > MAX_ANSWER_BYTES:
+                break
+        return raw
+
+
+def _why_not(raw: bytes) -> str:
+    """Why an answer gives no value; empty when it does."""
+    if len(raw) > MAX_ANSWER_BYTES:
+        return "too long"
+    try:
+        text = _line(raw)
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    if not text:
+        return "empty"
+    return "" if text.isprintable() else "not printable"
+
+
+def _line(raw: bytes) -> str:
+    return " ".join(raw.decode().split())

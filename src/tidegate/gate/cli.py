@@ -118,6 +118,10 @@ def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool
             "assurance": verdict.assurance,
             "root": draw.root,
             "digest": draw.digest,
+            "cut_at": draw.cut_at,
+            "beacon": draw.beacon,
+            "beacon_source": draw.beacon_source,
+            "beacon_at": draw.beacon_at,
             "order": verdict.order,
             "number": own,
         }
@@ -131,6 +135,13 @@ def _print(draw: DrawAnswer, verdict: Verdict, own: int | None, *, as_json: bool
     typer.echo(f"entries    {verdict.size:,}")
     typer.echo(f"root       {draw.root}")
     typer.echo(f"digest     {draw.digest or 'none: numbers are the order of arrival'}")
+    if draw.cut_at is not None:
+        typer.echo(f"closed     {draw.cut_at!r}: later entries are not in the draw")
+    if draw.beacon is not None:
+        typer.echo(f"value      {draw.beacon!r}")
+        typer.echo(
+            f"from       {draw.beacon_source!r}, taken {draw.beacon_at!r}: compare it with what was published then"
+        )
     if verdict.order:
         typer.echo(f"order      {verdict.order}")
     late = own is not None and own > verdict.size

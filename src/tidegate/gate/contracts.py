@@ -47,7 +47,8 @@ class Room(Struct, frozen=True):
 
     `size`: entries in its log. `cut`: how many of them there were when it opened, None before. `serving`: numbers below
     it may buy; numbers begin with 1. `pace_per_s`: how many people are let in per second of late. `stock_left`: items
-    that nobody has, None while nobody has said so. `seed`, `beacon` and `cut_root` are what the draw was made of.
+    that nobody has, None while nobody has said so. `seed`, `beacon` and `cut_root` are what the draw was made of;
+    `cut_at` and `beacon_at` are when the log was cut and the beacon's value taken.
     """
 
     id: RoomId
@@ -75,6 +76,13 @@ class Room(Struct, frozen=True):
     """What staff say to all who wait."""
     entries_gone: bool = False
     """Whether the room is over for so long that its entries are no longer kept."""
+    cut_at: datetime | None = None
+    beacon_at: datetime | None = None
+
+    @property
+    def awaits_value(self) -> bool:
+        """Whether it has opened and is drawn when its beacon's value is there."""
+        return self.cut is not None and not self.has_numbers and self.beacon is None and self.phase is not Phase.CLOSED
 
     @property
     def has_numbers(self) -> bool:
@@ -250,6 +258,13 @@ class EntriesGone(Problem):
 
     slug = "entries-gone"
     status = 410
+
+
+class ValueTooEarly(Problem):
+    """The value of a draw is drawn and typed in right after its room has opened, not before."""
+
+    slug = "value-too-early"
+    status = 409
 
 
 class DrawIsOver(Problem):

@@ -70,7 +70,8 @@ class DrawAnswer(msgspec.Struct, frozen=True):
     """What a draw was made of. `commitment` is there from the beginning, the rest once the room has opened.
 
     `assurance`: `verifiable` with a value from outside that nobody knew before, `reproducible` without one, `arrival`
-    where numbers are the order of arrival, `pending` before.
+    where numbers are the order of arrival, `pending` before. `cut_at`: when the log was closed, `beacon_at`: when the
+    value from outside was taken; compare them with what its source published then.
     """
 
     room: Id
@@ -86,6 +87,8 @@ class DrawAnswer(msgspec.Struct, frozen=True):
     seed: Hash | None
     digest: Hash | None
     drawn_at: Moment | None
+    cut_at: Moment | None = None
+    beacon_at: Moment | None = None
 
 
 class KeyAnswer(msgspec.Struct, frozen=True):

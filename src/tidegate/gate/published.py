@@ -36,6 +36,8 @@ def draw_answer(room: Room) -> DrawAnswer:
         seed=None if room.seed is None else room.seed.hex(),
         digest=digest,
         drawn_at=None if room.drawn_at is None else _moment(room.drawn_at),
+        cut_at=None if room.cut_at is None else _moment(room.cut_at),
+        beacon_at=None if room.beacon_at is None else _moment(room.beacon_at),
     )
 
 
@@ -44,7 +46,8 @@ def _assurance(room: Room, *, ready: bool) -> str:
         return "pending"
     if room.mode is RoomMode.ARRIVAL:
         return "arrival"
-    return "verifiable" if room.beacon is not None else "reproducible"
+    known_before = room.beacon_at is None or room.cut_at is None or room.beacon_at < room.cut_at
+    return "reproducible" if known_before else "verifiable"
 
 
 def _moment(moment: datetime) -> str:

@@ -10,25 +10,26 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from tidegate.gate.contracts import DrawIsOver, Phase, Room, RoomExists, RoomMode, RoomUnknown
+from tidegate.gate.contracts import DrawIsOver, Phase, Room, RoomExists, RoomMode, RoomUnknown, ValueTooEarly
 from tidegate.gate.draw import commitment_of
 from tidegate.gate.log import EMPTY_ROOT
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import DropId, RoomId, new_id
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.sealing import current_sealer
+from tidegate.platform.settings_gate import GateSettings
 from tidegate.platform.texts import text as _
 
 SEED_COLUMN = "gate.rooms.seed_sealed"
 SEED_BYTES = 32
 MAX_BEACON = 1_000
 STAFF = "staff"
-"""Source of a beacon that somebody types in, in public."""
+"""Source of a beacon's value that somebody types in after the cut, in public."""
 
 ROOM = (
     "id, drop_id, slug, mode, guests, phase, paused, lobby_opens_at, opens_at, size, cut, serving, pace_per_s,"
     " stock_left, commitment, seed, beacon_source, beacon, root, cut_root, drawn_at,"
-    " message, entries_gone"
+    " message, entries_gone, cut_at, beacon_at"
 )
 ROOM_COLUMNS = ROOM.count(",") + 1
 
@@ -42,6 +43,17 @@ UPDATE gate.rooms SET phase = 'open', cut = size, cut_root = root, cut_at = cloc
 WHERE id = %s AND phase IN ('scheduled', 'lobby') AND opens_at <= clock_timestamp()
 """
 """T0. Whoever got the row's lock before is in the draw; a second scheduler finds nothing to do."""
+
+HEAR = """
+UPDATE gate.rooms SET
+    beacon_first = coalesce(beacon_first, %(shown)s::text),
+    beacon_since = CASE WHEN beacon_since IS NULL OR (beacon_first IS NULL AND %(shown)s::text IS NOT NULL)
+        THEN clock_timestamp() ELSE beacon_since END,
+    beacon = CASE WHEN beacon_first <> %(shown)s::text THEN %(shown)s::text END,
+    beacon_at = CASE WHEN beacon_first <> %(shown)s::text THEN clock_timestamp() END
+WHERE id = %(room)s AND phase = 'open' AND drawn_at IS NULL AND beacon IS NULL
+"""
+"""One answer of a beacon. What it shows first may be older than the cut; what it shows next is not."""
 
 LOOK = """
 WITH lobbies AS (
@@ -149,7 +161,7 @@ async def reschedule(conn: Connection, *, slug: str, opens_at: datetime) -> Room
     await conn.execute(
         "UPDATE gate.rooms SET opens_at = %s, lobby_opens_at = %s WHERE id = %s", (opens_at, opens_at - lead, room.id)
     )
-    await open_room(conn, room_id=room.id, beacon_wait_s=None)
+    await open_room(conn, room_id=room.id)
     return await lock_room(conn, slug=slug)
 
 
@@ -169,21 +181,40 @@ async def close_room(conn: Connection, *, slug: str) -> None:
 
 
 async def set_beacon(conn: Connection, *, slug: str, value: str) -> Room:
-    """Put a value from outside into the draw that is to come, once, as staff read it out in public.
+    """Put a value from outside into the draw that is to come, once, as staff read it out in public after the cut.
 
-    Raises: RoomUnknown; InvalidRequest when the room's beacon is not the staff's; DrawIsOver when it has one, or is
-    drawn: nobody may try several.
+    Raises: RoomUnknown; InvalidRequest when the room's beacon is not the staff's; ValueTooEarly before the cut;
+    DrawIsOver when it has one, or is drawn: nobody may try several.
     """
     room = await lock_room(conn, slug=slug)
     text = value.strip()
     if room.beacon_source != STAFF:
         raise InvalidRequest(_("This room said before that its draw takes no value from the staff."))
-    if room.beacon is not None or room.drawn_at is not None:
+    if room.cut is None:
+        raise ValueTooEarly(
+            _(
+                "People can still join, and whoever knew the value could add places until the order suits them. "
+                "Draw it in public and type it in right after the room has opened. Nothing was changed."
+            )
+        )
+    if room.beacon is not None:
         raise DrawIsOver(_("This draw has its value already, and it can have one only. Nothing was changed."))
+    if room.drawn_at is not None:
+        raise DrawIsOver(_("The value came too late: the lots are drawn without one. Nothing was changed."))
     if not 1 <= len(text) <= MAX_BEACON or not text.isprintable():
         raise InvalidRequest(_("Type in the value as one line of up to %(most)s characters.", most=MAX_BEACON))
-    await _record_beacon(conn, room.id, text)
+    await conn.execute(
+        "UPDATE gate.rooms SET beacon = %s, beacon_at = clock_timestamp() WHERE id = %s", (text, room.id)
+    )
     return await lock_room(conn, slug=slug)
+
+
+async def hear_beacon(conn: Connection, *, room_id: RoomId, shown: str | None) -> None:
+    """Note what a room's source shows after the cut, None when it is silent; a second value goes into the draw.
+
+    The wait begins when it is first asked, and anew when it first answers, whichever process asks.
+    """
+    await conn.execute(HEAR, {"shown": shown, "room": room_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,49 +245,33 @@ async def undrawn_rooms(conn: Connection) -> list[Room]:
     return [room_of(row) for row in await rows.fetchall()]
 
 
-async def open_room(conn: Connection, *, room_id: RoomId, beacon_wait_s: float | None) -> bool:
-    """T0 of one room: cut its log, and draw unless a beacon is still to come; whether this call did it.
-
-    `beacon_wait_s` as for `draw_room`.
-    """
+async def open_room(conn: Connection, *, room_id: RoomId) -> bool:
+    """T0 of one room: cut its log, and draw unless a beacon's value is to come; whether this call did it."""
     done = await conn.execute(CUT, (room_id,))
     if done.rowcount:
-        await draw_room(conn, room_id=room_id, beacon_wait_s=beacon_wait_s)
+        await draw_room(conn, room_id=room_id, limits=None)
     return done.rowcount == 1
 
 
-async def draw_room(
-    conn: Connection, *, room_id: RoomId, beacon_wait_s: float | None, beacon: str | None = None
-) -> bool:
+async def draw_room(conn: Connection, *, room_id: RoomId, limits: GateSettings | None) -> bool:
     """Draw the lots of a room that was cut: one row, written once, however many wait; whether this call did it.
 
-    `beacon` is what the room's source published after the cut. Without one it is drawn `beacon_wait_s` after the cut;
-    None: somebody else decides when it was silent for too long.
+    It is drawn with its beacon's value, or without one when that was awaited for as long as `limits` say; without
+    `limits` somebody else decides that.
     """
     rows = await conn.execute(
-        "SELECT seed_sealed, beacon_source, beacon,"
-        " coalesce(cut_at + make_interval(secs => %s::float8) <= clock_timestamp(), false)"
+        "SELECT seed_sealed, beacon_source = '' OR beacon IS NOT NULL OR coalesce("
+        " CASE WHEN beacon_source = %s THEN cut_at + make_interval(secs => %s::float8)"
+        " ELSE beacon_since + make_interval(secs => %s::float8) END <= clock_timestamp(), false)"
         " FROM gate.rooms WHERE id = %s AND phase = 'open' AND mode = 'draw' AND drawn_at IS NULL FOR NO KEY UPDATE",
-        (beacon_wait_s, room_id),
+        (STAFF, limits and limits.beacon_staff_wait_s, limits and limits.beacon_wait_s, room_id),
     )
     found = await rows.fetchone()
-    if found is None:
+    if found is None or not found[1]:
         return False
-    sealed, source, known, is_late = found
-    if source and known is None and beacon is None and not is_late:
-        return False
-    if known is None and beacon is not None and source:
-        await _record_beacon(conn, room_id, beacon)
-    seed = bytes.fromhex(current_sealer().open(sealed, column=SEED_COLUMN))
+    seed = bytes.fromhex(current_sealer().open(found[0], column=SEED_COLUMN))
     await conn.execute(
         "UPDATE gate.rooms SET seed = %s, seed_sealed = NULL, drawn_at = clock_timestamp() WHERE id = %s",
         (seed, room_id),
     )
     return True
-
-
-async def _record_beacon(conn: Connection, room_id: RoomId, value: str) -> None:
-    await conn.execute(
-        "UPDATE gate.rooms SET beacon = %s, beacon_at = clock_timestamp() WHERE id = %s AND beacon IS NULL",
-        (value, room_id),
-    )

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import Histogram
 
-from tidegate.gate.beacon import BeaconWatch
+from tidegate.gate.beacon import Fetch
 from tidegate.gate.contracts import Room
-from tidegate.gate.rooms import STAFF, draw_room, look_at_clock, open_room, undrawn_rooms
+from tidegate.gate.rooms import STAFF, draw_room, hear_beacon, look_at_clock, open_room, undrawn_rooms
 from tidegate.platform.database import Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import RoomId
@@ -27,19 +27,16 @@ LOOK_S = 1.0
 """Longest pause between two looks at the rooms' times, which staff may change."""
 
 
-async def open_rooms_once(database: Database, limits: GateSettings) -> int:
+async def open_rooms_once(database: Database) -> int:
     """Open the lobbies and rooms whose time has come; returns how many. What ails one room stops no other."""
-    return (await _look(database, limits))[0]
+    return (await _look(database))[0]
 
 
 class RoomClock:
     """Opens lobbies and rooms on time; between two times it asks the database once a second only."""
 
-    def __init__(
-        self, database: Database, limits: GateSettings, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._limits = limits
         self._monotonic = monotonic
         self._look_at = -math.inf
 
@@ -48,34 +45,33 @@ class RoomClock:
         now = self._monotonic()
         if now < self._look_at:
             return 0
-        opened, next_s = await _look(self._database, self._limits)
+        opened, next_s = await _look(self._database)
         self._look_at = now + max(0.0, min(LOOK_S, next_s))
         return opened
 
 
-async def _look(database: Database, limits: GateSettings) -> tuple[int, float]:
+async def _look(database: Database) -> tuple[int, float]:
     """How many were opened, and the seconds until the next is due."""
     async with database.connection() as conn:
         look = await look_at_clock(conn)
     opened = look.lobbies
     for room_id in look.due:
-        opened += await _open(database, room_id, limits)
+        opened += await _open(database, room_id)
     return opened, LOOK_S if look.next_s is None else look.next_s
 
 
-async def draw_rooms_once(database: Database, limits: GateSettings, watch: BeaconWatch) -> int:
+async def draw_rooms_once(database: Database, limits: GateSettings, fetch: Fetch) -> int:
     """Draw the rooms that have opened and whose beacon has spoken, or has been silent for too long."""
     async with database.connection() as conn:
         waiting = await undrawn_rooms(conn)
-    watch.forget_all_but({room.id for room in waiting})
-    return sum(await asyncio.gather(*(_draw(database, room, limits, watch) for room in waiting)))
+    return sum(await asyncio.gather(*(_draw(database, room, limits, fetch) for room in waiting)))
 
 
-async def _open(database: Database, room_id: RoomId, limits: GateSettings) -> int:
+async def _open(database: Database, room_id: RoomId) -> int:
     started = time.perf_counter()
     try:
         async with database.transaction() as conn:
-            done = await open_room(conn, room_id=room_id, beacon_wait_s=limits.beacon_wait_s)
+            done = await open_room(conn, room_id=room_id)
     except Exception as error:
         log.error("room_not_opened", room_id=str(room_id), error=describe_error(error))
         return 0
@@ -85,15 +81,17 @@ async def _open(database: Database, room_id: RoomId, limits: GateSettings) -> in
     return int(done)
 
 
-async def _draw(database: Database, room: Room, limits: GateSettings, watch: BeaconWatch) -> int:
+async def _draw(database: Database, room: Room, limits: GateSettings, fetch: Fetch) -> int:
     try:
-        asked = room.beacon_source and room.beacon_source != STAFF and room.beacon is None
-        value = await watch.fresh_value(room.id, room.beacon_source) if asked else None
+        asked = room.beacon_source not in ("", STAFF) and room.beacon is None
+        shown = await fetch(room.beacon_source) if asked else None
         async with database.transaction() as conn:
-            done = await draw_room(conn, room_id=room.id, beacon_wait_s=limits.beacon_wait_s, beacon=value)
+            if asked:
+                await hear_beacon(conn, room_id=room.id, shown=shown)
+            done = await draw_room(conn, room_id=room.id, limits=limits)
     except Exception as error:
         log.error("room_not_drawn", room_id=str(room.id), error=describe_error(error))
         return 0
     if done:
-        log.info("room_drawn", room_id=str(room.id), with_beacon=value is not None or room.beacon is not None)
+        log.info("room_drawn", room_id=str(room.id))
     return int(done)

@@ -42,7 +42,7 @@ def status_of(room: Room, *, now: datetime, limits: GateSettings) -> StatusAnswe
     if room.phase is not Phase.SCHEDULED:
         far_s = max(min(far_s, ceil(room.size / ASKS_PER_S)), limits.poll_near_s)
     near_s = limits.poll_near_s
-    if room.phase is Phase.LOBBY:
+    if room.phase is Phase.LOBBY or (room.phase is Phase.OPEN and not room.has_numbers):
         near_s = max(near_s, min(ceil(room.size / limits.poll_rush_per_s), far_s))
     return StatusAnswer(
         room=str(room.id),

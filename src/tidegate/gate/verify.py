@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 from tidegate.gate.contracts import RoomMode
@@ -69,7 +70,7 @@ def assurance_of(draw: DrawAnswer) -> str:
     """What a draw is worth, by what went into it."""
     if draw.mode == RoomMode.ARRIVAL:
         return "arrival"
-    return "verifiable" if draw.beacon is not None else "reproducible"
+    return "verifiable" if draw.beacon is not None and not _was_known_before(draw) else "reproducible"
 
 
 def wrong_values(draw: DrawAnswer, *, commitment: str | None = None, digest: str | None = None) -> list[str]:
@@ -97,6 +98,16 @@ def read_entry(line: str) -> bytes:
     if HASH.fullmatch(line) is None:
         raise NotChecked(f"the list has a line that is no entry: {line[:80]!r}")
     return bytes.fromhex(line)
+
+
+def _was_known_before(draw: DrawAnswer) -> bool:
+    """Whether the value was taken while people still joined, as the draw itself says."""
+    if draw.cut_at is None or draw.beacon_at is None:
+        return False
+    try:
+        return datetime.fromisoformat(draw.beacon_at) < datetime.fromisoformat(draw.cut_at)
+    except (ValueError, TypeError):
+        raise NotChecked("the draw's times cannot be read") from None
 
 
 def _misfits(draw: DrawAnswer) -> list[str]:

@@ -35,7 +35,8 @@ def room_beacon(
 ) -> None:
     """Put a value that nobody knew before into the draw of a drop whose room said that the staff give it.
 
-    It can be given once, and not after the draw. Read it out in public first.
+    Draw it in public right after the room has opened, not before, and type it in: it can be given once, and the lots
+    wait for it for TIDEGATE_GATE__BEACON_STAFF_WAIT_S seconds.
     """
 
     async def give(database: Database, _: Settings) -> gate.Room:

@@ -17,8 +17,8 @@ class GateSettings(BaseModel):
     poll_near_s: Count = Field(1, description="How often those near the front are told to ask for the status.")
     poll_rush_per_s: Count = Field(
         5_000,
-        description="About how many ask for one room's status a second just before it opens: the more wait, the less "
-        "often each. A CDN in front allows for more.",
+        description="About how many ask for one room's status a second just before it opens, and until its lots are "
+        "drawn: the more wait, the less often each. A CDN in front allows for more.",
     )
     poll_far_s: Count = Field(60, description="How often those far from the front are told to ask for the status.")
     asks_per_minute: Count = Field(
@@ -38,10 +38,18 @@ class GateSettings(BaseModel):
         pattern=r"^(staff|https?://\S+)?$",
         max_length=500,
         description="Public randomness beacon whose first new value after T0 goes into a draw, or `staff`: "
-        "a value that staff type in; empty: none.",
+        "a value that staff type in right after T0; empty: none.",
     )
     beacon_timeout_s: float = Field(2.0, gt=0, description="Longest wait for one answer of the beacon.")
-    beacon_wait_s: float = Field(10.0, gt=0, description="After that a room is drawn without a value of the beacon.")
+    beacon_wait_s: float = Field(
+        90.0,
+        gt=0,
+        description="After so long without a new value of the beacon a room is drawn without one: longer than the time "
+        "between two of its values. It counts from the first question, and anew from the first answer.",
+    )
+    beacon_staff_wait_s: float = Field(
+        120.0, gt=0, description="So long after T0 a room waits for the value that staff type in, and is drawn then."
+    )
     entries_page: Count = Field(100_000, description="Most entries of a room's log in one answer.")
     keep_days: Count = Field(30, description="How long places are kept after their room was closed.")
     draw_keep_days: Count = Field(

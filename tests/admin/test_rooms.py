@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from tests.admin.test_pages import sign_in
 from tests.gate.rooms import a_room
 from tests.storefront.conftest import Sell, app, open_drop, reading, sell, text_of
 from tidegate.entrypoints.admission import shop_admission
+from tidegate.gate import draw_rooms_once, fetch_beacon
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import Settings
@@ -77,6 +79,27 @@ async def test_a_drop_is_made_with_its_room_and_led_from_there(
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET phase = 'closed', closed_at = now()")
     assert "Message to all who wait" not in (await client.get(PAGE)).text
+
+
+async def test_staff_type_in_what_they_drew_in_public_after_the_opening(
+    client: httpx.AsyncClient, database: Database, settings: Settings
+) -> None:
+    await send_form(client, "/admin/drops/new", "/admin/drops/new", {}, **(NEW | {"room": "draw"}))
+    assert 'name="value"' not in (await client.get(PAGE)).text, "this room's draw takes no value"
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE gate.rooms SET beacon_source = 'staff'")
+    early = await send_form(client, PAGE, f"{PAGE}/beacon", {}, value="4 2 6")
+    assert early.status_code == 422
+    assert "type it in right after the room has opened" in text_of(early)
+    assert 'value="4 2 6"' in early.text, "and nothing has to be typed again"
+    await send_form(client, f"{PAGE}/open", f"{PAGE}/open", {})
+    assert "they wait for the value that you draw in public" in text_of(await client.get(PAGE))
+    assert (await send_form(client, PAGE, f"{PAGE}/beacon", {}, value="")).status_code == 422
+    given = await send_form(client, PAGE, f"{PAGE}/beacon", {}, value="4 2 6")
+    assert (given.status_code, given.headers["location"]) == (303, f"{PAGE}?changed=1")
+    assert await draw_rooms_once(database, settings.gate, partial(fetch_beacon, timeout_s=1)) == 1
+    page = await client.get(PAGE)
+    assert 'name="value"' not in page.text and "they wait for" not in text_of(page)
 
 
 async def test_drops_without_a_room_and_no_drops(client: httpx.AsyncClient) -> None:

@@ -117,6 +117,7 @@ TABLE: dict[tuple[str, str], For] = {
     ("GET", "/admin/drops/{slug}/room/open"): For.STAFF,
     ("POST", "/admin/drops/{slug}/room/open"): For.STAFF,
     ("POST", "/admin/drops/{slug}/room/pause"): For.STAFF,
+    ("POST", "/admin/drops/{slug}/room/beacon"): For.STAFF,
     ("GET", "/admin/settings"): For.STAFF,
     ("GET", "/admin/rehearsals"): For.STAFF,
     ("GET", "/admin/rehearsals/{name}"): For.STAFF,

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from tidegate import gate
 from tidegate.admin.pages_shell import staff_member, staff_router
-from tidegate.admin.room_parts import LIVE_S, room_charts, set_speed_and_message
+from tidegate.admin.room_parts import LIVE_S, give_value, room_charts, set_speed_and_message
 from tidegate.gate import DrawIsOver, ForeignRoom, Gate, Phase, Room, RoomUnknown, RoomView, VisitorTokens
 from tidegate.ops import DropSample
 from tidegate.platform.charts import Chart
@@ -75,6 +75,7 @@ class GateLiveContext:
     changed: bool
     live_s: int
     max_message: int
+    value_wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,21 @@ async def pause(request: Request, slug: str) -> Response:
     return await _changed(request, slug, "room paused" if paused else "room goes on")
 
 
+@router.post("/drops/{slug}/room/beacon")
+async def give_draw_its_value(request: Request, slug: str) -> Response:
+    """Put the value that was drawn in public into the draw that waits for it, once."""
+    form = await read_form(request)
+    typed, errors = {"value": form.get("value")}, dict[str, str]()
+    try:
+        async with _gate(request).database.transaction() as conn:
+            await give_value(conn, slug, typed["value"], errors)
+    except InvalidRequest:
+        return await _page(request, slug, typed=typed, errors=errors)
+    except RoomUnknown:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    return await _changed(request, slug, "draw given its value")
+
+
 @router.get("/drops/{slug}/room/open")
 async def ask_open(request: Request, slug: str) -> Response:
     """What opening it now means, and whether to. Of a room that has opened it leads to the room."""
@@ -221,8 +237,8 @@ async def _page(
     slug: str,
     *,
     changed: bool = False,
-    typed: Mapping[str, str] | None = None,
-    errors: Mapping[str, str] | None = None,
+    typed: dict[str, str] | None = None,
+    errors: dict[str, str] | None = None,
 ) -> Response:
     rooms = _gate(request)
     async with rooms.database.connection() as conn:
@@ -237,11 +253,12 @@ async def _page(
         objective_ms=rooms.settings.admission.objective_ms,
         charts=room_charts(tuple(taken.get(slug, ())), (), end=time.time())[:-1],
         now=now,
-        typed=typed or {"speed": "" if limit is None else str(limit), "message": view.room.message},
+        typed={"speed": "" if limit is None else str(limit), "message": view.room.message} | (typed or {}),
         errors=errors or {},
         changed=changed,
         live_s=LIVE_S,
         max_message=gate.MAX_MESSAGE,
+        value_wait_s=rooms.settings.gate.beacon_staff_wait_s,
     )
     return render(request, "admin/room.html", context, status=422 if errors else 200, headers=NOT_KEPT)
 

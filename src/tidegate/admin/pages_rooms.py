@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from tidegate import catalog, gate, ops
 from tidegate.admin.pages_shell import staff_member, staff_router
-from tidegate.admin.room_parts import LIVE_S, room_charts, set_speed_and_message
+from tidegate.admin.room_parts import LIVE_S, give_value, room_charts, set_speed_and_message
 from tidegate.catalog import Drop, DropRuns, Room
 from tidegate.checkout import Shop
 from tidegate.gate import Phase, RoomUnknown, RoomView
@@ -42,6 +42,7 @@ class LiveRoomContext:
     changed: bool
     live_s: int
     max_message: int
+    value_wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,23 @@ async def pause(request: Request, slug: str) -> Response:
     except RoomUnknown:
         return see_other(request, f"/admin/drops/{slug}/room")
     log.info("room paused" if paused else "room goes on", drop=slug, by=str(person.id))
+    return see_other(request, f"/admin/drops/{slug}/room?changed=1")
+
+
+@router.post("/{slug}/room/beacon")
+async def give_draw_its_value(request: Request, slug: str) -> Response:
+    """Put the value that was drawn in public into the draw that waits for it, once."""
+    form, shop, person = await read_form(request), _shop(request), await staff_member(request)
+    typed, errors = {"value": form.get("value")}, dict[str, str]()
+    try:
+        async with shop.database.transaction() as conn:
+            await _view(conn, shop, slug)
+            await give_value(conn, slug, typed["value"], errors)
+    except InvalidRequest:
+        return await _page(request, slug, typed=typed, errors=errors)
+    except RoomUnknown:
+        return see_other(request, f"/admin/drops/{slug}/room")
+    log.info("draw given its value", drop=slug, by=str(person.id))
     return see_other(request, f"/admin/drops/{slug}/room?changed=1")
 
 
@@ -162,11 +180,12 @@ async def _page(
         objective_ms=shop.settings.admission.objective_ms,
         charts=room_charts(samples, measured, end=time.time()),
         now=now,
-        typed=typed or {"speed": "" if limit is None else str(limit), "message": view.room.message},
+        typed={"speed": "" if limit is None else str(limit), "message": view.room.message} | (typed or {}),
         errors=errors or {},
         changed=changed,
         live_s=LIVE_S,
         max_message=gate.MAX_MESSAGE,
+        value_wait_s=shop.settings.gate.beacon_staff_wait_s,
     )
     return render(request, "admin/room.html", context, status=422 if errors else 200, headers=NOT_KEPT)
 

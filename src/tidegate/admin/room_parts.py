@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tidegate import gate
+from tidegate.gate import DrawIsOver, ValueTooEarly
 from tidegate.ops import DropSample, Sample
 from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.platform.database import Connection
@@ -31,6 +32,15 @@ async def set_speed_and_message(conn: Connection, slug: str, typed: dict[str, st
         errors["message"] = words_of(problem)
     if errors:
         raise InvalidRequest()
+
+
+async def give_value(conn: Connection, slug: str, value: str, errors: dict[str, str]) -> None:
+    """Put what was drawn in public into a room's draw. Raises: RoomUnknown; InvalidRequest, and fills `errors`."""
+    try:
+        await gate.set_beacon(conn, slug=slug, value=value)
+    except (InvalidRequest, ValueTooEarly, DrawIsOver) as problem:
+        errors["value"] = words_of(problem)
+        raise InvalidRequest() from None
 
 
 def _speed(text: str) -> int | None:

@@ -56,6 +56,10 @@ async def test_a_good_shop(settings: Settings) -> None:
         found = await findings(shop)
     bad = {name: one for name, one in found.items() if one.level is not Level.OK}
     assert set(bad) <= {"durability", "disk"}, "the tests' own server need not be durable"
+    assert "TIDEGATE_GATE__BEACON_URL" in found["draws"].says, "a hint, not a failure"
+    assert (
+        checkups.draws(changed(shop, "gate", beacon_url="https://beacon.example")).says == "with https://beacon.example"
+    )
     assert found["migrations"].says.startswith("revision ")
     assert "lets us in" in found["mail"].says
 

@@ -32,6 +32,7 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
     yield proxies(settings)
     yield cookies(settings)
     yield keys(settings)
+    yield draws(settings)
     yield from private_files(settings.home)
     yield disk(settings.home)
 
@@ -114,6 +115,14 @@ def keys(settings: Settings) -> Finding:
     if weak:
         return unsafe("keys", "a key is not random", "make new ones with a random generator")
     return ok("keys", f"personal data is sealed with key {sealer.newest}")
+
+
+def draws(settings: Settings) -> Finding:
+    """Whether a value from outside goes into draws. A hint: draws without one are good, and say what they are."""
+    source = settings.gate.beacon_url
+    if not source:
+        return ok("draws", "without a value from outside: reproducible only; TIDEGATE_GATE__BEACON_URL names a beacon")
+    return ok("draws", "with a value that staff draw after the opening" if source == "staff" else f"with {source}")
 
 
 def private_files(home: Path) -> Iterator[Finding]:

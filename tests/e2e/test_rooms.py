@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -250,6 +251,35 @@ def lying(route: Route, **values: object) -> dict[str, object]:
     """What the shop answers, with something else in it."""
     found: dict[str, object] = json.loads(route.fetch().text()) | values
     return found
+
+
+def test_lots_wait_for_the_value_that_staff_draw_in_public(shop: Shop, visit: Visit) -> None:
+    make_room(shop, "dice-night", "giant-garden-thermometer", mode="draw", stock=9, opens_at="+1h")
+    with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
+        conn.execute("UPDATE gate.rooms SET beacon_source = 'staff' WHERE slug = 'dice-night'")
+    let_join(shop, "dice-night", people=2)
+    buyer, staff = staff_of(shop, visit), staff_of(shop, visit)
+    take_place(buyer, "dice-night")
+    staff.go("/admin/drops/dice-night/room")
+    staff.page.get_by_label("The value of the draw").fill("4 2 6")
+    staff.press("Draw the lots with it")
+    staff.sees("type it in right after the room has opened")
+    staff.go("/admin/drops/dice-night/room/open")
+    staff.press("Open now")
+    staff.sees("they wait for the value that you draw in public")
+    inspect(staff, "admin-room-awaits-value")
+    buyer.sees("The lots are drawn as soon as the staff have read out a value in public")
+    inspect(buyer, "room-drawing")
+    stranger = visit(shop)
+    stranger.go("/drops/dice-night/draw")
+    stranger.sees("The lots are drawn when the value from outside is there")
+    staff.page.get_by_label("The value of the draw").fill("4 2 6")
+    staff.press("Draw the lots with it")
+    buyer.sees(re.compile(r"You are number [1-3] of 3\.|It is your turn"))
+    stranger.go("/drops/dice-night/draw")
+    stranger.sees("A value that the staff read out in public after the list was closed went into it")
+    stranger.sees("The value was taken")
+    inspect(stranger, "draw-of-staff")
 
 
 def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -> None:

@@ -27,8 +27,6 @@ class DrawContext:
     draw: DrawAnswer
     opens_at: datetime
     drawn_at: datetime | None
-    cut_at: datetime | None
-    beacon_at: datetime | None
     over: bool
     """Whether there is a draw to be checked."""
     address: str
@@ -61,8 +59,6 @@ async def show_draw(request: Request, slug: str) -> Response:
         draw=draw,
         opens_at=room.opens_at,
         drawn_at=room.drawn_at,
-        cut_at=room.cut_at,
-        beacon_at=room.beacon_at,
         over=draw.assurance != "pending",
         address=f"{settings.base_url}/drops/{slug}",
         receipt=gate.receipt_text(rooms.ring, joined.receipt) if joined else "",

@@ -43,7 +43,8 @@ FROM (
 
 INSERTS = (
     """
-    INSERT INTO inventory.buyer_limits (rule_id, buyer_id, quota, used) SELECT %(drop)s, buyer_id, 1, 1 FROM past
+    INSERT INTO inventory.buyer_limits (rule_id, buyer_id, quota, used, counts_from)
+    SELECT %(drop)s, buyer_id, 1, 1, at FROM past
     """,
     """
     INSERT INTO inventory.holds (id, buyer_id, drop_id, state, order_id, expires_at, created_at)

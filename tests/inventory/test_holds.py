@@ -215,6 +215,28 @@ async def test_the_limit_counts_what_was_bought(database: Database) -> None:
     assert isinstance((await place(database, again))[0], Granted)
 
 
+async def test_erasing_gives_back_what_the_limit_still_counts(database: Database) -> None:
+    """One sale from before the drop was opened again, one that was live then, one from after."""
+    (variant,) = await stocked(database, 50)
+    buyer, rule = PersonId(new_id()), DropRule(DropId(new_id()), LONG_AGO, 9)
+    wishes = [request([variant], quantity=quantity, buyer=buyer, drop=rule) for quantity in (4, 2, 1)]
+    orders = {}
+    for number, wish in enumerate(wishes):
+        await place(database, wish)
+        if number == 1:
+            async with database.transaction() as conn:
+                await inventory.clear_limits(conn, rule_id=rule.drop_id)
+        orders[wish.id] = await order(database, wish.id)
+        async with database.transaction() as conn:
+            await confirmed(conn, {wish.id: orders[wish.id]})
+    left = []
+    for wish in wishes:
+        async with database.transaction() as conn:
+            await inventory.erase_holds(conn, order_ids=[orders[wish.id]], variant_ids=[])
+            left.append(await inventory.taken_in_drop(conn, drop_id=rule.drop_id))
+    assert left == [3, 1, 0]
+
+
 async def test_an_own_expired_hold_never_blocks(database: Database) -> None:
     (variant,) = await stocked(database, 1)
     buyer, rule = PersonId(new_id()), DropRule(DropId(new_id()), LONG_AGO, 1)

@@ -14,6 +14,7 @@ from tests.checkout.rates import the_rates
 from tidegate import checkout
 from tidegate.catalog import set_prices_include_tax
 from tidegate.checkout import (
+    Actor,
     Address,
     FreshHold,
     HoldView,
@@ -31,6 +32,7 @@ from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
 from tidegate.platform.clock import database_now
 from tidegate.platform.idempotency import RequestKey, fingerprint
 from tidegate.platform.ids import HoldId, OrderId, PersonId, new_id
+from tidegate.platform.money import Money
 
 ADDRESS = Address("Ada Lovelace", "12 St James's Square", "London", "SW1Y 4JH", "GB")
 
@@ -225,10 +227,10 @@ async def trade_in_drop(shop: Shop, sku: str) -> None:
 
 
 async def trade_in_replay(shop: Shop) -> None:
-    """A drop that is replayed under people who bought, who hold and who are paying."""
+    """A drop that is replayed under people who bought, who hold and who are paying; they cancel what they had."""
     bought, holding, paying = somebody(), somebody(), somebody()
-    await buy(shop, "NOON", buyer=bought, quantity=3)
-    await buy(shop, "NOON", buyer=holding)
+    old = [await buy(shop, "NOON", buyer=buyer, quantity=3) for buyer in (bought, somebody(), somebody(), somebody())]
+    old.append(await buy(shop, "NOON", buyer=holding))
     held = await hold(shop, holding, "NOON", quantity=2)
     waiting = await buy(shop, "NOON", buyer=paying, method="hosted")
     async with shop.database.transaction() as conn:
@@ -239,6 +241,14 @@ async def trade_in_replay(shop: Shop) -> None:
     await pay_late(shop, waiting.id)
     await buy(shop, "NOON", buyer=paying)
     await hold(shop, somebody(), "NOON")
+    await buy(shop, "NOON", buyer=old[1].buyer_id)
+    over = [(await hold(shop, old[2].buyer_id, "NOON")).id]
+    over.append((await buy(shop, "NOON", buyer=old[3].buyer_id, method="tok_declined")).hold_id)
+    part = Money(100, old[1].total.currency)
+    await checkout.give_back(shop, order_id=old[1].id, by=Actor(somebody(), "staff"), key="part", amount=part)
+    for order in (*old, waiting):
+        await checkout.cancel(shop, order_id=order.id, by=Actor(order.buyer_id, "buyer"))
+    await run_out(shop, over)
 
 
 def key(buyer: PersonId, name: str) -> RequestKey:

@@ -82,8 +82,15 @@ SABOTAGE: dict[str, dict[str, str]] = {
         "too many": f"UPDATE inventory.buyer_limits SET used = used + 1, quota = quota + 1 WHERE {IN_FLASH}",
         "a buyer forgotten": f"DELETE FROM inventory.buyer_limits WHERE {IN_FLASH} AND live_hold_id IS NULL",
         "a replay that forgot live holds": f"UPDATE inventory.buyer_limits SET used = 0 WHERE {IN_NOON} AND used > 0",
-        "more than ever, in spite of a replay": f"""
-            UPDATE inventory.buyer_limits SET used = used + 6, quota = quota + 6 WHERE {IN_NOON}
+        "more than since a replay": f"""
+            UPDATE inventory.buyer_limits SET used = used + 1, quota = quota + 1 WHERE {IN_NOON} AND used > 0
+        """,
+        "a purchase since a replay forgotten": f"""
+            UPDATE inventory.buyer_limits SET used = used - 1
+            WHERE {IN_NOON} AND live_hold_id IS NULL AND used > 0
+        """,
+        "marks of a replay lost": f"""
+            UPDATE inventory.buyer_limits SET carried_hold_id = NULL WHERE {IN_NOON} AND live_hold_id IS NULL
         """,
     },
     "limit-names-live-hold": {

@@ -48,23 +48,30 @@ HOLD_HAS_LINES = Invariant(
 LIMIT_USED = Invariant(
     name="limit-used",
     says="What a buyer has used of a drop's limit is what their live and confirmed holds in it take.",
-    # Replaying a drop forgets what was confirmed before; live holds keep counting. It never sets `opens_at` to a
-    # moment before that, so a hold that was made since the opening counts for sure. A confirmed one from before
-    # counts when it was live at the replay, and else not: it may be in or out. A drop that was never replayed has
-    # none from before, and there the sum is exact. Limits that are not drops' are not looked at.
+    # Opening a drop again forgets what was confirmed before, but for what was live then. A limit that was made or
+    # cleared since it has these marks tells exactly what counts. An older one does not, nor does one that was deleted:
+    # what was made since the drop opened counts, live holds do, and maybe more. `opens_at` is never before the moment
+    # of opening again. Limits that are not drops' are not looked at.
     sql="""
     SELECT rule_id, buyer_id, l.used AS recorded, t.at_least, t.at_most
     FROM (
         SELECT rule_id, buyer_id, used FROM inventory.buyer_limits WHERE rule_id IN (SELECT id FROM catalog.drops)
     ) AS l
     FULL JOIN (
-        SELECT h.drop_id AS rule_id, h.buyer_id, sum(n.quantity)::bigint AS at_most,
-            coalesce(sum(n.quantity) FILTER (WHERE h.state <> 'confirmed' OR h.created_at >= d.opens_at), 0)::bigint
-                AS at_least
-        FROM inventory.holds AS h
-        JOIN catalog.drops AS d ON d.id = h.drop_id
+        SELECT h.drop_id AS rule_id, h.buyer_id,
+            coalesce(sum(n.quantity) FILTER (WHERE h.live OR h.created_at >= h.surely_from), 0)::bigint AS at_least,
+            coalesce(sum(n.quantity) FILTER (WHERE h.live OR h.created_at >= h.maybe_from), 0)::bigint AS at_most
+        FROM (
+            SELECT h.id, h.drop_id, h.buyer_id, h.created_at,
+                h.state <> 'confirmed' OR h.id IS NOT DISTINCT FROM l.carried_hold_id AS live,
+                CASE WHEN isfinite(l.counts_from) THEN l.counts_from ELSE d.opens_at END AS surely_from,
+                coalesce(l.counts_from, '-infinity') AS maybe_from
+            FROM inventory.holds AS h
+            JOIN catalog.drops AS d ON d.id = h.drop_id
+            LEFT JOIN inventory.buyer_limits AS l ON l.rule_id = h.drop_id AND l.buyer_id = h.buyer_id
+            WHERE h.state IN ('held', 'ordered', 'confirmed')
+        ) AS h
         JOIN inventory.hold_lines AS n ON n.hold_id = h.id
-        WHERE h.state IN ('held', 'ordered', 'confirmed')
         GROUP BY h.drop_id, h.buyer_id
     ) AS t USING (rule_id, buyer_id)
     WHERE coalesce(l.used, 0) NOT BETWEEN coalesce(t.at_least, 0) AND coalesce(t.at_most, 0)

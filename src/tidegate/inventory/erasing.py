@@ -21,8 +21,11 @@ UPDATE inventory.buyer_limits AS b SET used = greatest(0, b.used - t.used),
 FROM (
     SELECT rule_id, buyer_id, sum(used)::int AS used FROM (
         SELECT h.drop_id AS rule_id, h.buyer_id, l.quantity AS used
-        FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+        FROM inventory.holds AS h
+        JOIN inventory.hold_lines AS l ON l.hold_id = h.id
+        JOIN inventory.buyer_limits AS c ON c.rule_id = h.drop_id AND c.buyer_id = h.buyer_id
         WHERE h.id = ANY(%(ids)s) AND h.state IN ('held', 'ordered', 'confirmed')
+            AND (h.created_at >= c.counts_from OR h.id = c.carried_hold_id)
         UNION ALL
         SELECT h.voucher_id, p.buyer_id, 1
         FROM inventory.holds AS h

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import Hold, HoldLine, HoldState
-from tidegate.inventory.limits import ask_limits, give_limits, keep_limits, read_room
+from tidegate.inventory.limits import ask_limits, counted, give_limits, keep_limits, read_room
 from tidegate.inventory.rules import items_per_variant, retake
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
@@ -123,11 +123,15 @@ async def confirm_holds(
 
 
 async def _retake(conn: Connection, ready: Sequence[Hold], late: Sequence[Hold]) -> list[Hold]:
-    """Which late holds may have their stock again; what they and the ready ones need is locked afterwards."""
+    """Which late holds may have their stock again; what they and the ready ones need is locked afterwards.
+
+    None from before its drop was opened again: how much its buyer had then is forgotten.
+    """
     keys = {key for hold in [*ready, *late] for key, _, _ in hold.taken}
     room = await read_room(await ask_limits(conn, keys))
+    known = await counted(conn, late)
     free = await lock_stock(conn, (line.variant_id for hold in [*ready, *late] for line in hold.lines))
-    return retake(late, free=free, room=room)
+    return retake([hold for hold in late if hold.id in known], free=free, room=room)
 
 
 async def release_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> list[HoldId]:

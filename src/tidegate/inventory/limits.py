@@ -4,6 +4,10 @@ One row a limit key. The row of a drop's limit also carries the buyer's live hol
 does not exist yet cannot be locked, so whoever may make one takes an advisory lock on its key first (`ask_limits` with
 `may_make`): rows made after stock was locked would deadlock with those who lock a row and then stock. Should two
 transactions make one row all the same, the constraint `RACE` makes the later one begin again.
+
+A row counts the holds that were made since `counts_from`: since the row was. Opening a drop again (`clear_limits`)
+deletes rows, or lets them count from then on; `carried_hold_id` is the hold that was live then, which counts as well.
+Rows are made before the holds that they count, and cleared under their lock, so this is exact.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import BuyerUse, Hold, HoldRequest, LimitKey
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import ANYONE, DropId, HoldId, VoucherId
+from tidegate.platform.ids import ANYONE, NO_DROP, DropId, HoldId, VoucherId
 
 HASH_FACTOR = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """2^128 divided by the golden ratio: spreads ids, whose first bits are a time (Knuth's multiplicative hashing)."""
@@ -48,6 +52,12 @@ FROM (SELECT rule_id, buyer_id, sum(used)::int AS used, array_agg(hold_id) AS en
       FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::uuid[]) AS d (rule_id, buyer_id, used, hold_id)
       GROUP BY rule_id, buyer_id) AS c
 WHERE l.rule_id = c.rule_id AND l.buyer_id = c.buyer_id
+"""
+
+COUNTED = """
+SELECT h.id FROM inventory.holds AS h
+JOIN inventory.buyer_limits AS l ON l.rule_id = h.drop_id AND l.buyer_id = h.buyer_id
+WHERE h.id = ANY(%b) AND (h.created_at >= l.counts_from OR h.id = l.carried_hold_id)
 """
 
 NOTHING: tuple[int, int, HoldId | None] = (0, 0, None)
@@ -134,7 +144,7 @@ async def keep_limits(conn: Connection, confirmed: Sequence[Hold], *, retaken: S
 
 
 async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
-    """Let everyone start anew under a rule, as when a drop is opened again. Live holds keep counting.
+    """Let everyone start anew under a drop that is opened again. Live holds keep counting, others never do again.
 
     The rows are locked first: a statement that waits for a batch would sum up what it saw before that batch.
     """
@@ -144,11 +154,24 @@ async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:
     )
     await conn.execute("DELETE FROM inventory.buyer_limits WHERE rule_id = %s AND live_hold_id IS NULL", (rule_id,))
     await conn.execute(
-        "UPDATE inventory.buyer_limits AS l SET used ="
-        " (SELECT coalesce(sum(quantity), 0) FROM inventory.hold_lines WHERE hold_id = l.live_hold_id)"
+        "UPDATE inventory.buyer_limits AS l SET counts_from = clock_timestamp(), carried_hold_id = l.live_hold_id,"
+        " used = (SELECT coalesce(sum(quantity), 0) FROM inventory.hold_lines WHERE hold_id = l.live_hold_id)"
         " WHERE rule_id = %s",
         (rule_id,),
     )
+
+
+async def counted(conn: Connection, holds: Sequence[Hold]) -> set[HoldId]:
+    """Which of these holds their limits count, or would count again; a drop does not once it was opened again.
+
+    The holds and their limits are locked by the caller.
+    """
+    in_drops = [hold.id for hold in holds if hold.drop_id != NO_DROP]
+    found = {hold.id for hold in holds} - set(in_drops)
+    if in_drops:
+        rows = await conn.execute(COUNTED, (in_drops,), binary=True)
+        found.update(row[0] for row in await rows.fetchall())
+    return found
 
 
 async def redemptions(conn: Connection, voucher_ids: Sequence[VoucherId]) -> dict[VoucherId, int]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from tidegate.inventory.contracts import HoldState
 from tidegate.inventory.holds import ask_holds, read_holds, set_states
-from tidegate.inventory.limits import give_limits
+from tidegate.inventory.limits import ask_limits, counted, give_limits
 from tidegate.inventory.rules import items_per_variant
 from tidegate.inventory.stock import ask_stock, move_stock
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import HoldId, VariantId
+from tidegate.platform.ids import NO_DROP, HoldId, VariantId
 
 INSERT = """
 INSERT INTO inventory.returns (return_id, hold_id, variant_id, quantity)
@@ -22,12 +24,15 @@ SELECT %s, %s, * FROM unnest(%s::uuid[], %s::int[])
 async def undo_sale(conn: Connection, hold_id: HoldId) -> bool:
     """Give back all that a confirmed hold sold: its limits, then its stock. Whether there was something to undo.
 
-    The order is locked by the caller.
+    A drop that was opened again has forgotten what it took, so its limit gets nothing back. The order is locked by the
+    caller.
     """
     hold = (await read_holds(await ask_holds(conn, [hold_id])))[hold_id]
     if hold.state is not HoldState.CONFIRMED:
         return False
-    await give_limits(conn, [hold])
+    await ask_limits(conn, {key for key, _, _ in hold.taken})
+    counts = hold.id in await counted(conn, [hold])
+    await give_limits(conn, [hold if counts else replace(hold, drop_id=NO_DROP)])
     back = items_per_variant([hold])
     for variant_id, quantity in (await _returned(conn, hold_id)).items():
         back[variant_id] -= quantity

@@ -234,12 +234,15 @@ async def move_orders(conn: Connection, moves: Mapping[OrderId, OrderState]) -> 
         await conn.execute(MOVE, (new.value, new.value, ids, olds), binary=True)
 
 
-async def unpaid_past_their_time(conn: Connection, *, limit: int) -> list[OrderId]:
-    """Orders whose payment window is over: first those that waited longest since then, or since the last try."""
+async def unpaid_past_their_time(conn: Connection, *, limit: int, but: Sequence[OrderId] = ()) -> list[OrderId]:
+    """Orders, without those of `but`, whose payment window is over.
+
+    First those that waited longest since then, or since the last try.
+    """
     rows = await conn.execute(
         "SELECT id FROM checkout.orders WHERE state IN ('awaiting_payment', 'payment_failed')"
-        " AND pay_until <= clock_timestamp() ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s",
-        (limit,),
+        " AND pay_until <= clock_timestamp() AND id <> ALL(%s) ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s",
+        (list(but), limit),
     )
     return [row[0] for row in await rows.fetchall()]
 

@@ -20,7 +20,8 @@ from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN
 from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, Refund, UnknownProvider
-from tidegate.platform.ids import OrderId
+from tidegate.platform.ids import HoldId, OrderId
+from tidegate.platform.set_aside import SetAside
 
 log = structlog.get_logger()
 
@@ -28,10 +29,20 @@ ASK_S = 20.0
 """Longest time that one round asks providers, so that one that is away does not keep the round from its other work."""
 
 
-async def expire_holds_once(shop: Shop) -> int:
-    """Give the stock of holds back whose time is over and that nobody ordered."""
-    async with shop.database.transaction() as conn:
-        return await inventory.expire_holds(conn, limit=shop.settings.holds.sweep_batch)
+async def expire_holds_once(shop: Shop, aside: SetAside[HoldId] | None = None) -> int:
+    """Give the stock of holds back whose time is over and that nobody ordered.
+
+    A hold that cannot be ended keeps no others from it; `aside` remembers it for the next rounds.
+    """
+    aside = aside or SetAside("expire-holds")
+    async with shop.database.connection() as conn:
+        due = await inventory.due_holds(conn, limit=shop.settings.holds.sweep_batch, but=aside.ids)
+
+    async def end(hold_ids: Sequence[HoldId]) -> int:
+        async with shop.database.transaction() as conn:
+            return await inventory.expire_holds(conn, hold_ids)
+
+    return await aside.run(due, end)
 
 
 async def reconcile_once(shop: Shop) -> int:
@@ -66,25 +77,27 @@ async def _give_back(shop: Shop, refund: Refund, gate: asyncio.Semaphore) -> Non
         await try_to_carry_out(shop, refund)
 
 
-async def expire_orders_once(shop: Shop) -> int:
+async def expire_orders_once(shop: Shop, aside: SetAside[OrderId] | None = None) -> int:
     """Cancel orders that were not paid in time: first their payment is ended, then their stock goes back.
 
     A payment that turns out completed wins. One whose provider does not answer keeps its stock until it does; orders
     without an open payment do not wait for it. What was tried goes to the end of the line, so that payments which
-    cannot be ended for long keep no others from their turn.
+    cannot be ended for long keep no others from their turn. An order that cannot be cancelled does not, either; `aside`
+    remembers it for the next rounds.
     """
+    aside = aside or SetAside("expire-orders")
     async with shop.database.connection() as conn:
-        due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch)
+        due = await unpaid_past_their_time(conn, limit=shop.settings.holds.sweep_batch, but=aside.ids)
         charges = await payments.load_charges(conn, order_ids=due)
     if not due:
         return 0
-    cancelled = await _cancel_unpaid(shop, due)
+    cancelled = await aside.run(due, partial(_cancel_unpaid, shop))
     unsettled = [charge for order_id in due for charge in charges.get(order_id, ()) if charge.state in OPEN]
     if unsettled:
         async with shop.database.transaction() as conn:
             await put_last(conn, [charge.ref.order_id for charge in unsettled])
         await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers))
-        cancelled += await _cancel_unpaid(shop, due)
+        cancelled += await aside.run(due, partial(_cancel_unpaid, shop))
     return cancelled
 
 

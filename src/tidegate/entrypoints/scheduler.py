@@ -33,6 +33,7 @@ from tidegate.platform.loops import Loop, run_loops
 from tidegate.platform.observability import configure_logging, start_metrics
 from tidegate.platform.relay import listen
 from tidegate.platform.retention import delete_old_commits, delete_old_keys
+from tidegate.platform.set_aside import SetAside
 from tidegate.platform.settings import Settings
 from tidegate.storefront import Announcer
 
@@ -87,8 +88,16 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
         Loop("open-rooms", RoomClock(database).once, rooms.rounds_ms / 1000),
         Loop("draw-rooms", partial(draw_rooms_once, database, rooms, ask), 1.0),
         Loop("admission", shop_admission(database, settings).once, settings.admission.interval_ms / 1000),
-        Loop("expire-holds", partial(expire_holds_once, shop), settings.holds.sweep_interval_ms / 1000),
-        Loop("expire-orders", partial(expire_orders_once, shop), settings.holds.sweep_interval_ms / 1000),
+        Loop(
+            "expire-holds",
+            partial(expire_holds_once, shop, SetAside("expire-holds")),
+            settings.holds.sweep_interval_ms / 1000,
+        ),
+        Loop(
+            "expire-orders",
+            partial(expire_orders_once, shop, SetAside("expire-orders")),
+            settings.holds.sweep_interval_ms / 1000,
+        ),
         Loop("fingerprint-orders", partial(fingerprint_orders_once, shop), MINUTE_S),
         Loop("reconcile", partial(reconcile_once, shop), settings.payments.reconcile_interval_ms / 1000),
         Loop(

@@ -54,7 +54,10 @@ async def ask_holds(conn: Connection, hold_ids: Iterable[HoldId]) -> AskedHolds:
 async def attach_holds(
     conn: Connection, orders: Mapping[HoldId, OrderId], *, holds: Mapping[HoldId, Hold], ends_at: datetime
 ) -> None:
-    """Bind live, locked holds that no order has to orders, and move their end to cover the payment window."""
+    """Bind live, locked holds that no order has to orders, and move their end to cover the payment window.
+
+    As in `set_states`, the lock that `holds` were read under keeps their states.
+    """
     assert all(holds[hold_id].state is HoldState.HELD for hold_id in orders), "only a live hold can be ordered"
     ordered = sorted(orders, key=BY_NUMBER)
     await conn.execute(
@@ -151,15 +154,25 @@ async def release_unordered(conn: Connection, hold_ids: Iterable[HoldId]) -> lis
     return [hold.id for hold in held]
 
 
-async def expire_holds(conn: Connection, *, limit: int) -> int:
-    """End up to `limit` holds whose time is over and that no order has; returns how many.
+async def due_holds(conn: Connection, *, limit: int, but: Sequence[HoldId] = ()) -> list[HoldId]:
+    """Up to `limit` holds, without those of `but`, whose time is over and that no order has.
 
     Holds with an order are ended through the order, after its payment attempt is.
     """
     rows = await conn.execute(
-        "SELECT id FROM inventory.holds WHERE state = 'held' AND expires_at <= clock_timestamp()"
-        " ORDER BY id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED",
-        (limit,),
+        "SELECT id FROM inventory.holds WHERE state = 'held' AND expires_at <= clock_timestamp() AND id <> ALL(%s)"
+        " ORDER BY id LIMIT %s",
+        (list(but), limit),
+    )
+    return [HoldId(row[0]) for row in await rows.fetchall()]
+
+
+async def expire_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> int:
+    """End those of these holds that are due and that nobody else has in hand; returns how many."""
+    rows = await conn.execute(
+        "SELECT id FROM inventory.holds WHERE id = ANY(%s) AND state = 'held' AND expires_at <= clock_timestamp()"
+        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        (list(hold_ids),),
     )
     due = [row[0] for row in await rows.fetchall()]
     holds = await _read_holds(conn, "h.id = ANY(%s)", (due,)) if due else []
@@ -212,7 +225,11 @@ async def _lock_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> list[Hold
 
 
 async def set_states(conn: Connection, holds: Sequence[Hold], state: HoldState) -> None:
-    """Let locked holds be in `state`."""
+    """Let locked holds be in `state`.
+
+    The states that they leave are not compared again: each was read by or after the statement that locked its row, and
+    nobody else can change it until the transaction ends.
+    """
     if holds:
         await conn.execute(
             "UPDATE inventory.holds SET state = %s WHERE id = ANY(%s)", (state, [hold.id for hold in holds])

@@ -153,7 +153,7 @@ async def test_a_poisoned_message_ends_as_a_dead_letter_with_its_reason(database
                 " VALUES (%s, %s, 'inbox', 'order_paid', %s)",
                 (event_id, new_id(), json.dumps(variables)),
             )
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     async with database.connection() as conn:
         (letter,) = await list_dead_letters(conn, limit=10)
         opened = await open_dead_letter(

@@ -15,6 +15,7 @@ from tidegate import notify
 from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_events
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
+from tidegate.platform.jobs import RECEIPTS
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
@@ -73,7 +74,7 @@ async def test_a_paid_order_is_told_by_mail_and_in_the_inbox(
 ) -> None:
     event = order_paid()
     await paid(database, mailing, event)
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (mail,) = postbox.mails_to(ADA)
     assert mail["Subject"] == "Your order K7P2-9QXA is paid"
     assert mail["To"] == "Ada Lovelace <ada.lovelace@example.com>"
@@ -90,7 +91,7 @@ async def test_a_paid_order_is_told_by_mail_and_in_the_inbox(
     assert "£1,234.50" in message.body
     assert message.link == "http://127.0.0.1:8000/orders/1"
     assert {row[0] for row in (await rows(database)).values()} == {"sent"}
-    assert await deliver_due(database, mailing, limit=10) == 0
+    assert (await deliver_due(database, mailing, limit=10)).taken == 0
 
 
 async def test_a_mail_says_where_it_goes_and_what_it_comes_to_and_the_inbox_names_nobody(
@@ -102,7 +103,7 @@ async def test_a_mail_says_where_it_goes_and_what_it_comes_to_and_the_inbox_name
     personal = (event.personal or {}) | {"address": place | {"region": "TX"}, "billing": bill}
     shipping = {"method": "post", "name": "Post", "amount": {"amount": 400, "currency": "GBP"}}
     await paid(database, mailing, replace(event, payload=event.payload | {"shipping": shipping}, personal=personal))
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (mail,) = postbox.mails_to(ADA)
     plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
     assert plain is not None
@@ -121,7 +122,7 @@ async def test_what_a_code_took_off_is_told(database: Database, mailing: Setting
     event = order_paid()
     discount = {"amount": 1050, "currency": "GBP"}
     await paid(database, mailing, replace(event, payload=event.payload | {"discount": discount}), order_paid(ADA))
-    assert await deliver_due(database, mailing, limit=10) == 4
+    assert (await deliver_due(database, mailing, limit=10)).taken == 4
     told = []
     for mail in postbox.mails_to(ADA):
         plain, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
@@ -137,7 +138,7 @@ async def test_a_message_speaks_the_language_of_its_event(
 ) -> None:
     event = order_paid()
     await paid(database, mailing, replace(event, payload=event.payload | {"locale": locale}))
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (message,) = await inbox(database, event)
     assert message.subject.startswith(says)
     assert message.subject == str(postbox.mails_to(ADA)[0]["subject"])
@@ -146,7 +147,7 @@ async def test_a_message_speaks_the_language_of_its_event(
 async def test_no_payment_is_claimed_where_nothing_was_to_be_paid(database: Database, mailing: Settings) -> None:
     event = order_paid()
     await paid(database, mailing, replace(event, payload=event.payload | {"total": {"amount": 0, "currency": "GBP"}}))
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (message,) = await inbox(database, event)
     assert message.body.startswith("There was nothing to pay. We are packing")
 
@@ -156,7 +157,7 @@ async def test_money_that_goes_back_is_told_with_the_reason(
 ) -> None:
     event = replace(order_paid(), topic="order.refunded")
     await paid(database, mailing, event)
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (mail,) = postbox.mails_to(ADA)
     assert mail["Subject"] == "Your money for order K7P2-9QXA goes back to you"
     plain = mail.get_body(("plain",))
@@ -177,7 +178,7 @@ async def test_money_given_back_and_parcels_are_told(database: Database, mailing
     ):
         event = replace(paid_event, id=EventId(new_id()), topic=topic, payload=paid_event.payload | more)
         await paid(database, mailing, event, event)
-    assert await deliver_due(database, mailing, limit=10) == 6
+    assert (await deliver_due(database, mailing, limit=10)).taken == 6
     told = {}
     for mail in postbox.mails_to(ADA):
         plain = mail.get_body(("plain",))
@@ -343,5 +344,5 @@ async def test_what_was_left_lying_is_found(database: Database, mailing: Setting
     await make_due(database)
     await paid(database, mailing, fresh)
     async with database.connection() as conn:
-        assert await find_overdue(conn, limit=10, overdue_s=5) == [left.id]
-        assert await find_overdue(conn, limit=0, overdue_s=5) == []
+        assert await find_overdue(conn, lane=RECEIPTS, limit=10, overdue_s=5) == [left.id]
+        assert await find_overdue(conn, lane=RECEIPTS, limit=0, overdue_s=5) == []

@@ -70,7 +70,7 @@ async def test_an_account_is_told_by_mail_and_in_the_inbox_and_an_address_by_mai
     event_id = EventId(new_id())
     assert await begin(database, event_id, NIGHT) == 1
     assert await tell(database, mailing, event_id) == [2]
-    assert await deliver_due(database, mailing, limit=10) == 2
+    assert (await deliver_due(database, mailing, limit=10)).taken == 2
     (mail,) = postbox.mails_to(ADA)
     assert mail["Subject"] == "Lamp Night is open"
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
@@ -273,7 +273,7 @@ async def test_what_waits_to_be_sent_is_withdrawn_when_it_is_stopped(
     async with database.transaction() as conn:
         await end_follow(conn, topic_id=topic_id, email_fingerprint=fingerprint)
         assert await notify.unfollow(conn, kind=LIGHTS.kind, key=LIGHTS.key, person_id=person, email=ADA)
-    assert await deliver_due(database, mailing, limit=10) == 1
+    assert (await deliver_due(database, mailing, limit=10)).taken == 1
     assert postbox.mails_to("guest@example.com") == []
     assert len(postbox.mails_to(ADA)) == 1
 

@@ -310,7 +310,7 @@ async def test_own_texts_reach_mailbox_and_inbox_and_what_does_not_fit_fails_at_
 
     await on_order_events(database, mailing, [paid()])
     await on_order_events(database, mailing, [paid(total={"amount": "much", "currency": "GBP"})])
-    assert await deliver_due(database, mailing, limit=10) == 4
+    assert (await deliver_due(database, mailing, limit=10)).taken == 4
     (mail,) = postbox.mails_to("ada@example.com")
     assert mail["Subject"] == "Thanks, T-1"
     async with database.connection() as conn:
@@ -332,7 +332,7 @@ async def test_a_trial_mail_is_what_was_shown(database: Database, mailing: Setti
     event = Event(event_id, TRIAL_TOPIC, row[0], {"email": "me@example.com"})
     for _ in range(2):
         await on_trial(database, mailing, event)
-    assert await deliver_due(database, mailing, limit=10) == 1
+    assert (await deliver_due(database, mailing, limit=10)).taken == 1
     (mail,) = postbox.mails_to("me@example.com")
     assert mail["Subject"] == shown.subject
     html = mail.get_body(("html",))

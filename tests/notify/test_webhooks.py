@@ -27,6 +27,7 @@ from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoint
 from tidegate.notify.webhooks import enable_endpoint, find_endpoint, rotate_secret, secrets_of, send_test
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.jobs import LANES
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
@@ -95,9 +96,10 @@ async def test_people_and_endpoints_are_told_by_roads_of_their_own(
     event = order_event()
     await on_order_events(database, mailing, [event])
     await on_order_webhooks(database, hooking, [event])
-    assert await deliver_due(database, mailing, limit=10, event_ids=[event.id]) == 2
+    assert (await deliver_due(database, mailing, limit=10, event_ids=[event.id])).taken == 2
     async with database.connection() as conn:
-        assert await find_overdue(conn, limit=10, overdue_s=0) == []
+        for lane in LANES:
+            assert await find_overdue(conn, lane=lane, limit=10, overdue_s=0) == []
     assert await states(database) == [("pending", 0, None, None)]
     assert await call(database, hooking, keys.endpoint.endpoint_id) == 1
 

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from tests.platform.workbench import SUBSCRIPTIONS, TABLES
 from tests.servers import TestCluster, is_gone, wait_until
 from tests.waiting import eventually
-from tidegate.notify.deliveries import BULK_BATCH_S
+from tidegate.notify.deliveries import TURN_S
 from tidegate.notify.pacing import REST_MOST_S
 from tidegate.platform.bytecode import cache_environment
 from tidegate.platform.database import Database, open_database
@@ -264,7 +264,7 @@ def test_no_task_is_lost_hoarded_or_handed_out_twice_by_how_celery_is_set(settin
     assert not conf.task_reject_on_worker_lost
     assert conf.result_backend is None
     assert conf.worker_soft_shutdown_timeout == settings.jobs.soft_shutdown_s > 0
-    assert conf.task_time_limit >= settings.mail.lease_s > BULK_BATCH_S + REST_MOST_S
+    assert conf.task_time_limit >= settings.mail.lease_s > TURN_S + REST_MOST_S
     assert conf.broker_transport_options["visibility_timeout"] >= 2 * conf.task_time_limit
     assert settings.supervisor.stop_timeout_s > settings.jobs.soft_shutdown_s
     is_rabbitmq = broker_url.startswith("amqp")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,12 +35,13 @@ from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
+from tidegate.platform.jobs import RECEIPTS, WITHIN_1M, WITHIN_10S
 from tidegate.platform.outbox import Event
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
-BULK_BATCH_S: Final = 4.0
-"""Longest that one batch of a send goes on handing over mails: others wait for its worker."""
+TURN_S: Final = 4.0
+"""Longest that a batch goes on handing over mails, but in the lane `receipts`: others wait for its worker."""
 
 DOUBTFUL = Counter("tidegate_mails_doubtful", "Mails that were handed over again since nobody knew how it had ended.")
 
@@ -63,7 +65,7 @@ async def on_order_events(database: Database, settings: Settings, events: Sequen
             said = {name: event.personal[name] for name in SECRETS if name in event.personal}
             address = {"email": event.personal["email"], "name": event.personal.get("name", "")} | said
             rows.append(replace(row, channel=Channel.EMAIL, address=_sealed(address)))
-    await _write(database, rows)
+    await _write(database, rows, lane=RECEIPTS)
 
 
 async def on_account_links(database: Database, settings: Settings, events: Sequence[Event]) -> None:
@@ -71,12 +73,13 @@ async def on_account_links(database: Database, settings: Settings, events: Seque
     await _write(
         database,
         [_link(event, f"account_{event.payload['kind']}", {"minutes": event.payload["minutes"]}) for event in events],
+        lane=WITHIN_10S,
     )
 
 
 async def on_follows_asked(database: Database, settings: Settings, events: Sequence[Event]) -> None:
     """Mail the links that confirm follows, once however often it is called."""
-    await _write(database, [_link(event, "follow_confirm", event.payload) for event in events])
+    await _write(database, [_link(event, "follow_confirm", event.payload) for event in events], lane=WITHIN_10S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +105,20 @@ def _sealed(address: dict[str, Any]) -> bytes:
     return current_sealer().seal_json(address, column=ADDRESS)
 
 
-async def _write(database: Database, rows: Sequence[_Row]) -> None:
+async def _write(database: Database, rows: Sequence[_Row], *, lane: str) -> None:
     """In one order: two workers with the same events wait for each other, never both ways."""
     rows = sorted(rows, key=lambda row: (row.event_id, row.channel))
     async with database.transaction() as conn:
         await conn.execute(
             """
-            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
-            SELECT event_id, recipient_id, channel, template, variables::jsonb, address
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed, lane)
+            SELECT event_id, recipient_id, channel, template, variables::jsonb, address, %s
             FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[])
                 AS row (event_id, recipient_id, channel, template, variables, address)
             ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
             """,
             (
+                lane,
                 [row.event_id for row in rows],
                 [row.recipient_id for row in rows],
                 [row.channel.value for row in rows],
@@ -125,18 +129,30 @@ async def _write(database: Database, rows: Sequence[_Row]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How many messages were taken on. `more`: the turn was over before all that is due was."""
+
+    taken: int
+    more: bool
+
+
 async def deliver_due(
     database: Database,
     settings: Settings,
     *,
     limit: int,
     event_ids: Sequence[EventId] | None = None,
+    lane: str = WITHIN_1M,
     draw: Draw = random.random,
-) -> int:
-    """Deliver up to `limit` messages that are due, of these events or of any; returns how many were taken on.
+) -> Delivered:
+    """Deliver up to `limit` messages that are due, of these events or of any, in the turn that a lane's tasks have.
 
-    Inboxes do not wait for a mail server. It ends before the lease does.
+    Inboxes do not wait for a mail server. It ends before the lease does. What is bulk comes last, and takes nothing of
+    the quota that is kept for what people wait for; none goes by the lane `receipts`.
     """
+    begun_s = time.monotonic()
+    within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
     values = {"events": None if event_ids is None else list(event_ids)}
 
     def batch(channels: str, left: int) -> Batch:
@@ -152,10 +168,14 @@ async def deliver_due(
 
     inboxes = batch("d.channel = 'inbox'", limit)
     await inboxes.take(limit)
-    mails = batch("d.channel = 'email'", limit - inboxes.taken)
-    within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
-    await deliver_mails(database, settings, draw, mails, within_s=within_s, urgent=True)
-    return inboxes.taken + mails.taken
+    taken, more = inboxes.taken, False
+    for bulk in (False,) if lane == RECEIPTS else (False, True):
+        mails = batch(f"d.channel = 'email' AND d.bulk = {bulk}", limit - taken)
+        left_s = (within_s if lane == RECEIPTS else min(within_s, TURN_S)) - (time.monotonic() - begun_s)
+        wait_s = await deliver_mails(database, settings, draw, mails, within_s=left_s, urgent=not bulk)
+        taken += mails.taken
+        more = more or (mails.taken > 0 and not mails.done and not wait_s)
+    return Delivered(taken, more)
 
 
 async def deliver_shard(
@@ -174,7 +194,7 @@ async def deliver_shard(
     """
     shard = _Shard(settings, draw, event_id, shard_no)
     batch = Batch(database, settings, draw, shard.claim, settings.mail.batch, sift=shard.awake)
-    within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), BULK_BATCH_S)
+    within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), TURN_S)
     wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False, breather=breather)
     if shard.values is not None:
         await _look_again(database, shard.values, wait_s=wait_s)
@@ -294,13 +314,10 @@ class Batch:
         return [each for each in alive if each.channel == Channel.EMAIL]
 
 
-async def find_overdue(
-    conn: Connection, *, limit: int, overdue_s: float, templates: Sequence[str] = (), others: bool = True
-) -> list[EventId]:
-    """Events with messages to one person that have been due for `overdue_s` seconds: their task was lost, or it is a
-    retry.
+async def find_overdue(conn: Connection, *, lane: str, limit: int, overdue_s: float) -> list[EventId]:
+    """Events of a lane with messages to single people that have been due for `overdue_s` seconds.
 
-    Of these templates, or where `others`, of all but these.
+    Their task was lost, or it is a retry.
     """
     rows = await (
         await conn.execute(
@@ -308,12 +325,12 @@ async def find_overdue(
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
                 WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
-                  AND (template = ANY (%s::text[])) <> %s
+                  AND coalesce(lane, 'within_1m') = %s
                   AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
                 ORDER BY next_attempt_at LIMIT %s
             ) AS overdue
             """,
-            (list(templates), others, overdue_s, limit),
+            (lane, overdue_s, limit),
         )
     ).fetchall()
     return [EventId(row[0]) for row in rows]

@@ -179,15 +179,16 @@ WITH named AS MATERIALIZED (
     )
 ), written AS (
     INSERT INTO notify.deliveries
-        (event_id, recipient_id, channel, template, variables, words_sealed, address_sealed, bulk)
+        (event_id, recipient_id, channel, template, variables, words_sealed, address_sealed, bulk, lane)
     SELECT %(event)s, recipient_id, channel, %(template)s,
         %(variables)s::jsonb || jsonb_build_object('locale', locale), %(words)s,
-        CASE WHEN channel = 'email' THEN address_sealed END, %(bulk)s
+        CASE WHEN channel = 'email' THEN address_sealed END, %(bulk)s,
+        CASE WHEN (SELECT count(DISTINCT recipient_id) FROM told) <= %(few)s THEN %(lane)s ELSE %(lane_of_many)s END
     FROM told
-    RETURNING recipient_id
+    RETURNING recipient_id, lane
 )
 SELECT ARRAY(SELECT asked FROM named), (SELECT count(DISTINCT recipient_id) FROM written),
-    (SELECT count(*) FROM written)
+    (SELECT max(lane) FROM written)
 """
 
 
@@ -203,6 +204,7 @@ async def _address(
 ) -> Taken:
     """Write the deliveries to named recipients, and have them handed out once this is committed."""
     bulk = asked.urgency is Urgency.BULK
+    few, lane, lane_of_many = lanes_of(asked.urgency, bulk_from=bulk_from)
     shared: dict[str, str] = {}
     if topic is not None:
         shared = {"topic_id": str(topic.topic_id), "topic_title": topic.title, "application": str(application_id)}
@@ -219,25 +221,28 @@ async def _address(
                 "variables": json.dumps(shared),
                 "words": seal_words(variables),
                 "bulk": bulk,
+                "few": few,
+                "lane": lane,
+                "lane_of_many": lane_of_many,
             },
         )
     ).fetchone()
     assert row is not None
-    known, people, messages = set(row[0]), row[1], row[2]
+    known, people, taken_lane = set(row[0]), row[1], row[2]
     if not known:
         raise wrong_fields([("to.recipients", _("None of these is a recipient of this application."))])
-    if messages:
-        payload = {"event_id": str(event_id), "lane": lane_of(asked.urgency, people, bulk_from=bulk_from)}
+    if people:
+        payload = {"event_id": str(event_id), "lane": taken_lane}
         await write_events(conn, [Event(EventId(new_id()), DELIVER_TOPIC, payload)])
     unknown = [each for each in dict.fromkeys(asked.recipients) if each not in known]
     return Taken(event_id, asked.urgency, None if topic is None else topic.topic_id, people, unknown)
 
 
-def lane_of(urgency: Urgency, people: int, *, bulk_from: int) -> str:
-    """The lane by which messages to so many named recipients go."""
+def lanes_of(urgency: Urgency, *, bulk_from: int) -> tuple[int, str, str]:
+    """How many named recipients are few, by which lane messages to few of them go, and by which those to more."""
     if urgency is Urgency.TRANSACTIONAL:
-        return WITHIN_10S if people <= FEW else WITHIN_1M
-    return WITHIN_1M if people < bulk_from else BULK
+        return FEW, WITHIN_10S, WITHIN_1M
+    return bulk_from - 1, WITHIN_1M, BULK
 
 
 @dataclass(frozen=True, slots=True)

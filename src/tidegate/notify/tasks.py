@@ -19,7 +19,6 @@ from tidegate.notify.deliveries import (
     on_follows_asked,
     on_order_events,
 )
-from tidegate.notify.messages import LINK_TEMPLATES
 from tidegate.notify.own_events import count_waiting
 from tidegate.notify.pacing import Breather, decide_once, task_with_rests
 from tidegate.notify.sends import find_stopped
@@ -30,7 +29,7 @@ from tidegate.notify.webhook_events import on_order_webhooks, on_send_webhooks
 from tidegate.notify.webhook_rounds import claim_due_endpoints, work_on_endpoints
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
-from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
+from tidegate.platform.jobs import BULK, LANES, RECEIPTS, WITHIN_1M, WITHIN_10S, Call, lane_depths, publish, run_async
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 from tidegate.platform.valkey_client import valkey_of
@@ -43,18 +42,27 @@ WEBHOOKS_TASK = "notify.webhooks"
 EVENTS_A_TASK = 50
 """Events to single people that one task delivers: so few that another of its lane does not wait long for it."""
 
+SWEPT_PART = 10
+"""The sweeper adds to a lane while fewer than this part of `jobs.queue_max` waits in it: nobody may take its tasks."""
+
 PLANNED_AT_ONCE = 10
 """Shards that one task cuts before others have a turn."""
 
 
-@shared_task(name=DELIVER_TASK)
-def deliver(*event_ids: str) -> int:
+@shared_task(name=DELIVER_TASK, bind=True)
+def deliver(self: Task[..., int], *event_ids: str) -> int:
     """Deliver what is due of events."""
-    return run_async(partial(_deliver, event_ids=[EventId(UUID(each)) for each in event_ids]))
+    lane = (self.request.delivery_info or {}).get("routing_key") or WITHIN_1M
+    return run_async(partial(deliver_in_turns, event_ids=[EventId(UUID(each)) for each in event_ids], lane=lane))
 
 
-async def _deliver(database: Database, settings: Settings, *, event_ids: Sequence[EventId]) -> int:
-    return await deliver_due(database, settings, limit=settings.mail.batch, event_ids=event_ids)
+async def deliver_in_turns(database: Database, settings: Settings, *, event_ids: Sequence[EventId], lane: str) -> int:
+    """Deliver what is due of events; what this turn leaves, another behind the others of its lane takes on."""
+    done = await deliver_due(database, settings, limit=settings.mail.batch, event_ids=event_ids, lane=lane)
+    if done.more:
+        with suppress(OperationalError):  # the broker is away: the sweeper goes on
+            await hand_out(event_ids, lane=lane)
+    return done.taken
 
 
 @shared_task(name=TELL_TASK)
@@ -162,7 +170,7 @@ async def order_events(database: Database, settings: Settings, events: Sequence[
     """Subscriber of what happens to orders: writes the deliveries, and when they are committed, hands them out."""
     await on_order_events(database, settings, events)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        await hand_out([event.id for event in events])
+        await hand_out([event.id for event in events], lane=RECEIPTS)
 
 
 async def account_links(database: Database, settings: Settings, events: Sequence[Event]) -> None:
@@ -185,7 +193,7 @@ async def pace(database: Database, settings: Settings) -> int:
 
 
 async def sweep(database: Database, settings: Settings) -> int:
-    """Hand out again what was left lying: its task was lost with the broker, or its pause is over.
+    """Hand out again what was left lying, in the lane it came by: its task was lost, or its pause is over.
 
     While tasks still wait in a lane, what is late is likely among them, and only what is very late is sent again.
     Returns 0, since a round must not be followed at once by another: what it found is due until a worker takes it.
@@ -194,22 +202,23 @@ async def sweep(database: Database, settings: Settings) -> int:
     depths = await asyncio.to_thread(lane_depths)
     limits = settings.jobs
     lease_s = settings.mail.lease_s
-    limit = min(settings.mail.batch, max(limits.queue_max - sum(depths.values()), 0))
-    links_s, first_s, bulk_s = (
-        lease_s if depths[lane] else limits.notify_sweep_s for lane in (WITHIN_10S, RECEIPTS, BULK)
-    )
+    free = max(limits.queue_max - sum(depths.values()), 0)
+    room = {lane: min(free, max(limits.queue_max // SWEPT_PART - depths[lane], 0)) for lane in LANES}
+    late_s = {lane: lease_s if depths[lane] else limits.notify_sweep_s for lane in LANES}
+    for lane in LANES:
+        limit = min(settings.mail.batch, room[lane] * EVENTS_A_TASK)
+        async with database.connection() as conn:
+            late = await find_overdue(conn, lane=lane, limit=limit, overdue_s=late_s[lane])
+        await hand_out(late, lane=lane)
     async with database.connection() as conn:
-        links = await find_overdue(conn, limit=limit, overdue_s=links_s, templates=LINK_TEMPLATES, others=False)
-        first = await find_overdue(conn, limit=limit, overdue_s=first_s, templates=LINK_TEMPLATES)
-        stopped = await find_stopped(conn, limit=limit, overdue_s=bulk_s)
-    await hand_out(links, lane=WITHIN_10S)
-    await hand_out(first)
+        limit = min(settings.mail.batch, room[BULK])
+        stopped = await find_stopped(conn, limit=limit, overdue_s=late_s[BULK])
     await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK) for event_id in stopped])
-    await hand_out_shards(database, settings, ahead_s=max(lease_s - bulk_s, 0))
+    await hand_out_shards(database, settings, ahead_s=max(lease_s - late_s[BULK], 0))
     return 0
 
 
-async def hand_out(event_ids: Sequence[EventId], *, lane: str = RECEIPTS) -> None:
+async def hand_out(event_ids: Sequence[EventId], *, lane: str) -> None:
     """Send delivery tasks for events. Raises: kombu's OperationalError when the broker is away."""
     ids = [str(event_id) for event_id in event_ids]
     calls = [Call(DELIVER_TASK, tuple(ids[n : n + EVENTS_A_TASK]), lane) for n in range(0, len(ids), EVENTS_A_TASK)]

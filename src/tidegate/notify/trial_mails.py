@@ -12,6 +12,7 @@ from tidegate.notify.previews import Preview
 from tidegate.platform.attempts import buckets_of, open_attempts
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.jobs import WITHIN_10S
 from tidegate.platform.outbox import Event, write_events
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
@@ -49,8 +50,8 @@ async def on_trial(database: Database, settings: Settings, event: Event) -> None
     async with database.transaction() as conn:
         await conn.execute(
             """
-            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed)
-            VALUES (%(event)s, %(event)s, 'email', %(template)s, %(variables)s::jsonb, %(address)s)
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, address_sealed, lane)
+            VALUES (%(event)s, %(event)s, 'email', %(template)s, %(variables)s::jsonb, %(address)s, %(lane)s)
             ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
             """,
             {
@@ -58,5 +59,6 @@ async def on_trial(database: Database, settings: Settings, event: Event) -> None
                 "template": WRITTEN,
                 "variables": json.dumps(event.payload),
                 "address": current_sealer().seal_json(address, column=ADDRESS),
+                "lane": WITHIN_10S,
             },
         )

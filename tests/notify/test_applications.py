@@ -16,9 +16,8 @@ from tests.notify.telling import tell
 from tidegate.entrypoints.notify import create_app
 from tidegate.notify.applications import KeyRole, create_key, list_keys, revoke_key
 from tidegate.notify.deliveries import deliver_shard
-from tidegate.notify.own_events import FEW, delete_old_events, lane_of
+from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.sends import delete_spent
-from tidegate.notify.wording import Urgency
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.problems import InvalidRequest
@@ -160,6 +159,29 @@ async def test_an_event_to_a_topic_reaches_its_followers_who_can_stop_it_by_one_
     await deliver(database, mailing, some.json()["id"])
     assert len(postbox.mails_to("ben@post.example")) == 2 and len(postbox.mails_to("ann@post.example")) == 1
     assert postbox.mails_to("ben@post.example")[1]["list-unsubscribe"]
+
+
+async def test_who_stops_a_topic_is_sent_nothing_of_it_that_waits_though_an_event_named_them(
+    crm: Application, web: httpx.AsyncClient, database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    await crm.add("ann", "ben")
+    await crm.follow("news", "ann", "ben")
+    to = {"topic": "news", "recipients": ["ann", "ben"]}
+    bulk: dict[str, Any] = {"urgency": "bulk", "to": to, "channels": ["email"]}
+    await deliver(database, mailing, (await crm.tell(**bulk)).json()["id"])
+    (mail,) = postbox.mails_to("ann@post.example")
+    waiting = (await crm.tell(**bulk)).json()["id"]
+    link = mail["list-unsubscribe"].strip("<>").removeprefix(mailing.base_url)
+    assert (await web.post(link, data={"List-Unsubscribe": "One-Click"})).status_code == 200
+    await deliver(database, mailing, waiting)
+    assert (len(postbox.mails_to("ann@post.example")), len(postbox.mails_to("ben@post.example"))) == (1, 2)
+    seen = (await crm.ask("GET", f"/events/{waiting}")).json()
+    assert (seen["sent"], seen["suppressed"], seen["over"]) == (1, 1, True)
+
+    last = (await crm.tell(**bulk)).json()["id"]
+    assert (await crm.ask("DELETE", "/topics/news")).status_code == 204
+    await deliver(database, mailing, last)
+    assert len(postbox.mails_to("ben@post.example")) == 2, "nor is what waits of a topic that was deleted"
 
 
 async def test_what_cannot_be_told_is_refused_with_what_to_do(crm: Application) -> None:
@@ -335,13 +357,6 @@ async def test_old_events_are_forgotten(crm: Application, database: Database) ->
         assert await delete_old_events(conn, keep_days=30, limit=10) == 0
         await conn.execute("UPDATE notify.events SET created_at = '2020-01-01'")
         assert await delete_old_events(conn, keep_days=30, limit=10) == 1
-
-
-def test_lanes_follow_from_urgency_and_size() -> None:
-    assert lane_of(Urgency.TRANSACTIONAL, FEW, bulk_from=1_000) == "within_10s"
-    assert lane_of(Urgency.TRANSACTIONAL, FEW + 1, bulk_from=1_000) == "within_1m"
-    assert lane_of(Urgency.BULK, 999, bulk_from=1_000) == "within_1m"
-    assert lane_of(Urgency.BULK, 1_000, bulk_from=1_000) == "bulk"
 
 
 async def test_what_somebody_wants_holds_for_bulk_and_their_inbox_is_the_applications_to_show(

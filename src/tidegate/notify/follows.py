@@ -132,12 +132,12 @@ async def end_follow(conn: Connection, *, topic_id: UUID, email_fingerprint: byt
 
 
 async def _withdraw(conn: Connection, *, topic_id: UUID, recipient_id: UUID) -> None:
-    """Send nothing of a topic that waits to be sent to somebody who stopped it."""
+    """Send nothing of a topic that waits to be sent to somebody who stopped it, by a send or as one who is named."""
     await suppress(
         conn,
         whom="""
-            d.event_id = ANY (ARRAY(SELECT s.event_id FROM notify.sends AS s WHERE s.topic_id = %(topic)s))
-            AND d.recipient_id = %(recipient)s AND d.variables ->> 'topic_id' = %(topic)s::text
+            d.recipient_id = %(recipient)s AND (d.channel <> 'inbox' OR d.state <> 'sent')
+            AND d.variables ->> 'topic_id' = %(topic)s::text
         """,
         values={"topic": topic_id, "recipient": recipient_id},
         reason="stopped by its recipient",

@@ -132,8 +132,12 @@ async def delete_topic(conn: Connection, *, application_id: UUID, key: str) -> N
     topic = await find_own_topic(conn, application_id=application_id, key=key)
     await suppress(
         conn,
-        whom="d.event_id = ANY (ARRAY(SELECT s.event_id FROM notify.sends AS s WHERE s.topic_id = %(topic)s))"
-        " AND d.variables ->> 'topic_id' = %(topic)s::text",
+        whom="""
+            d.event_id = ANY (ARRAY(
+                SELECT s.event_id FROM notify.sends AS s WHERE s.topic_id = %(topic)s
+                UNION SELECT e.event_id FROM notify.events AS e WHERE e.topic_id = %(topic)s
+            )) AND d.variables ->> 'topic_id' = %(topic)s::text
+        """,
         values={"topic": topic.topic_id},
         reason="its topic was deleted",
     )

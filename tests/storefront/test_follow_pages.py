@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import httpx
 import pytest
@@ -163,6 +164,68 @@ async def test_who_waits_for_a_product_and_one_of_its_sizes_is_told_once(
         await reader.send("/products/tee", "/follow", kind="product", slug=key)
     await restock(database, "TEE-S-RED", 1)
     assert await announced(database, settings) == [("product_back", "email"), ("product_back", "inbox")]
+
+
+async def begun(database: Database) -> list[tuple[EventId, UUID]]:
+    """Event and topic of each send, the oldest first."""
+    async with database.connection() as conn:
+        found = await conn.execute("SELECT event_id, topic_id FROM notify.sends ORDER BY event_id")
+        return [(EventId(row[0]), row[1]) for row in await found.fetchall()]
+
+
+@pytest.mark.parametrize("by_staff", [True, False])
+async def test_whom_a_send_left_untold_waits_until_the_product_is_back_another_time(
+    reader: Reader, sell: Sell, database: Database, settings: Settings, by_staff: bool
+) -> None:
+    """Whether staff ended it or it was too late to matter."""
+    await sell("Red Lamp", stock=0)
+    await sign_in(reader, database)
+    await reader.send("/products/red-lamp", "/follow", kind="product", slug="red-lamp")
+    await restock(database, "RED-LAMP", 3)
+    announcer = Announcer(database, settings)
+    await announcer.once()
+    ((event_id, topic_id),) = await begun(database)
+    async with database.transaction() as conn:
+        if by_staff:
+            await notify.cancel_send(conn, event_id=event_id, topic_id=topic_id)
+        else:
+            await notify.expire_sends(conn, event_ids=[event_id])
+    for _ in range(2):
+        assert await announced(database, settings) == []
+        async with database.connection() as conn:
+            await conn.execute("UPDATE notify.sends SET finished_at = coalesce(finished_at, clock_timestamp())")
+    assert await announcer.once() == 0
+    assert len(await begun(database)) == 1
+    await restock(database, "RED-LAMP", 0)
+    assert await announcer.once() == 0
+    await restock(database, "RED-LAMP", 1)
+    assert await announced(database, settings) == [("product_back", "email"), ("product_back", "inbox")]
+    assert len(await begun(database)) == 2
+
+
+async def test_an_opening_is_told_for_some_hours_though_the_drop_stays_open(
+    reader: Reader, sell: Sell, open_drop: Open, database: Database, settings: Settings
+) -> None:
+    await sell("Red Lamp")
+    await open_drop("lamp-night", "RED-LAMP", stock=2, in_s=3_600)
+    await sign_in(reader, database)
+    await reader.send("/drops/lamp-night", "/follow", kind="drop", slug="lamp-night")
+    await open_now(database, "lamp-night")
+    await Announcer(database, settings).once()
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                "SELECT s.expires_at - d.opens_at FROM notify.sends AS s, catalog.drops AS d WHERE d.slug = %s",
+                ("lamp-night",),
+            )
+        ).fetchone()
+    assert row == (timedelta(hours=settings.follows.open_matters_h),), "however late it is begun, or begun again"
+    async with database.transaction() as conn:
+        await conn.execute(
+            "UPDATE catalog.drops SET opens_at = opens_at - make_interval(hours => %s)",
+            (settings.follows.open_matters_h,),
+        )
+    assert await Announcer(database, settings).once() == 0
 
 
 async def test_an_opening_does_not_matter_any_more_when_the_drop_is_over(

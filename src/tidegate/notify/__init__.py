@@ -72,6 +72,7 @@ from tidegate.notify.sends import (
     expire_sends,
     find_followed,
     list_topics,
+    tell_anew,
     waiting_topics,
 )
 from tidegate.notify.signers import (
@@ -258,6 +259,7 @@ __all__ = [
     "set_preferences",
     "stop_address",
     "take_over_messages",
+    "tell_anew",
     "unfollow",
     "variables_of",
     "waiting_topics",

@@ -29,10 +29,11 @@ TELLING: Final = """(s.finished_at IS NULL AND (s.planned_at IS NULL OR EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class WaitingTopic:
-    """A topic with followers who wait to be told."""
+    """A topic with followers who wait to be told. `ended`: not of what is the case now, but when it came anew."""
 
     topic_id: UUID
     topic: Topic
+    ended: bool = False
 
 
 async def waiting_topics(
@@ -41,7 +42,7 @@ async def waiting_topics(
     """Topics of a kind with followers whom no running send will tell, in order, behind the topic `after`."""
     rows = await conn.execute(
         f"""
-        SELECT t.topic_id, t.kind, t.key, t.title, t.path FROM notify.topics AS t
+        SELECT t.topic_id, t.kind, t.key, t.title, t.path, t.ended_at IS NOT NULL FROM notify.topics AS t
         WHERE t.kind = %(kind)s AND (%(after)s::uuid IS NULL OR t.topic_id > %(after)s)
             AND EXISTS (SELECT FROM notify.follows AS f WHERE f.topic_id = t.topic_id AND f.told_at IS NULL)
             AND NOT EXISTS (SELECT FROM notify.sends AS s WHERE s.topic_id = t.topic_id AND {TELLING})
@@ -49,7 +50,10 @@ async def waiting_topics(
         """,  # noqa: S608 - a constant
         {"kind": kind, "after": after, "limit": limit},
     )
-    return [WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4])) for row in await rows.fetchall()]
+    return [
+        WaitingTopic(row[0], Topic(TopicKind(row[1]), row[2], row[3], row[4]), ended=row[5])
+        for row in await rows.fetchall()
+    ]
 
 
 async def find_followed(conn: Connection, *, topics: Mapping[TopicKind, Sequence[str]]) -> Sequence[WaitingTopic]:
@@ -133,6 +137,26 @@ async def begin_send(
         return False
     await write_events(conn, [Event(EventId(new_id()), SEND_TOPIC, {"event_id": str(event_id)})])
     return True
+
+
+async def end_telling(conn: Connection, *, event_id: EventId, topic_id: UUID) -> None:
+    """Tell nobody else of a product's being back, in the caller's transaction, until `tell_anew`.
+
+    Followers whom a send that was ended, or is too late, has not told wait for the next time.
+    """
+    await conn.execute(
+        """
+        UPDATE notify.topics AS t SET ended_at = clock_timestamp() FROM notify.sends AS s
+        WHERE s.event_id = %s AND s.topic_id = %s AND s.once IS NOT FALSE
+            AND t.topic_id = s.topic_id AND t.kind = 'product' AND t.ended_at IS NULL
+        """,
+        (event_id, topic_id),
+    )
+
+
+async def tell_anew(conn: Connection, *, topic_ids: Sequence[UUID]) -> None:
+    """What these topics' followers wait for is not the case: when it is, they are told, whatever was ended before."""
+    await conn.execute("UPDATE notify.topics SET ended_at = NULL WHERE topic_id = ANY (%s)", (list(topic_ids),))
 
 
 async def expire_sends(conn: Connection, *, event_ids: Sequence[EventId]) -> int:

@@ -22,6 +22,7 @@ from tidegate.notify.messages import MessageContext, Words, write_inbox
 from tidegate.notify.pacing import Breather
 from tidegate.notify.preferences import unwanted_word
 from tidegate.notify.sealed_words import open_words
+from tidegate.notify.sends import end_telling
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, new_id
@@ -263,6 +264,7 @@ async def expand_shard(
             await suppress_untold(conn, event_id=event_id)
             return None
         if shard.late:
+            await end_telling(conn, event_id=event_id, topic_id=shard.topic_id)
             await _count_late(conn, event_id, shard_no)
             return Expanded(0, 0, 0)
         values = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tidegate.notify.sends import SEND_TOPIC
+from tidegate.notify.sends import SEND_TOPIC, end_telling
 from tidegate.notify.shards import suppress_untold
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
@@ -46,7 +46,8 @@ async def resume_send(conn: Connection, *, event_id: EventId, topic_id: UUID) ->
 async def cancel_send(conn: Connection, *, event_id: EventId, topic_id: UUID) -> None:
     """End a send: what was not handed over yet is suppressed. Raises: NotFound.
 
-    A shard that a worker has in hand is not waited for: it is told, or suppressed by that worker.
+    Whom it has not told of a product that is back waits until it is back another time. A shard that a worker has in
+    hand is not waited for: it is told, or suppressed by that worker.
     """
     await _lock(conn, event_id, topic_id)
     done = await conn.execute(
@@ -59,6 +60,7 @@ async def cancel_send(conn: Connection, *, event_id: EventId, topic_id: UUID) ->
     )
     if not done.rowcount:
         return
+    await end_telling(conn, event_id=event_id, topic_id=topic_id)
     await suppress_untold(conn, event_id=event_id)
     await _go_on(conn, event_id, topic_id)
 

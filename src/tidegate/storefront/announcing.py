@@ -73,9 +73,13 @@ class Announcer:
         begun = 0
         events = {slug: EventId(new_id()) for slug in slugs}
         until = await database_now(conn) + timedelta(hours=self._settings.follows.back_matters_h)
+        gone = []
         for each in waiting:
             slug, _, sku = wanted[each.topic.key]
-            if any(left[id] > 0 for id in variants.get(slug, ()) if not sku or id == named.get(sku)):
+            is_back = any(left[id] > 0 for id in variants.get(slug, ()) if not sku or id == named.get(sku))
+            if each.ended and not is_back:
+                gone.append(each.topic_id)
+            if is_back and not each.ended:
                 begun += await notify.begin_send(
                     conn,
                     event_id=events[slug],
@@ -84,12 +88,14 @@ class Announcer:
                     variables={"title": each.topic.title, "url": f"{self._settings.base_url}{each.topic.path}"},
                     expires_at=until,
                 )
+        if gone:
+            await notify.tell_anew(conn, topic_ids=gone)
         return begun
 
     async def _tell(self, conn: Connection, opening: Opening, topics: Sequence[WaitingTopic]) -> int:
         variables = {"title": opening.title, "url": f"{self._settings.base_url}/drops/{opening.slug}"}
         event_id = opening_event(opening)
-        until = await database_now(conn) + timedelta(hours=self._settings.follows.open_matters_h)
+        until = opening.opens_at + timedelta(hours=self._settings.follows.open_matters_h)
         begun = 0
         for topic in topics:
             begun += await notify.begin_send(

@@ -103,6 +103,31 @@ async def test_a_post_is_in_every_inbox_and_mailbox_and_in_the_feed(
         assert await notify.list_posts(conn, limit=10, before=post.post_id) == []
 
 
+async def test_inboxes_show_words_though_the_shop_got_another_language_meanwhile(
+    begun: Begun, database: Database, mailing: Settings
+) -> None:
+    """Those that there are: in the shop's own language, or if it is another one now, in any."""
+    fewer = mailing.model_copy(update={"locales": ("en_GB",), "locale": "en_GB"})
+    small = in_shards_of(fewer, 5)
+    await plan_send(database, small, event_id=begun.event_id)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.recipients SET locale = 'de_DE'")
+    for shard_no, locale in ((1, "en_GB"), (2, "de_DE")):
+        now = small.model_copy(update={"locales": ("en_GB", "de_DE"), "locale": locale})
+        assert await expand_shard(database, now, event_id=begun.event_id, shard_no=shard_no)
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                """
+                SELECT count(*) FILTER (WHERE m.recipient_id IS NOT NULL), count(*)
+                FROM notify.deliveries AS d LEFT JOIN notify.inbox_messages AS m USING (event_id, recipient_id)
+                WHERE d.channel = 'inbox' AND d.state = 'sent'
+                """
+            )
+        ).fetchone()
+    assert row == (10, 10)
+
+
 async def test_a_request_that_comes_twice_writes_one_post(begun: Begun, database: Database, mailing: Settings) -> None:
     for same in (BOTH, BOTH[::-1]):
         assert (await write(database, mailing, channels=same)).post_id == begun.event_id

@@ -267,6 +267,7 @@ async def expand_shard(
             await end_telling(conn, event_id=event_id, topic_id=shard.topic_id)
             await _count_late(conn, event_id, shard_no)
             return Expanded(0, 0, 0)
+        locales = await _written_locales(conn, event_id, shard.topic_id)
         values = {
             "event": event_id,
             "topic": shard.topic_id,
@@ -275,8 +276,8 @@ async def expand_shard(
             "template": shard.template,
             "inbox": "inbox" in shard.channels,
             "email": "email" in shard.channels,
-            "locales": list(settings.locales),
-            "locale": settings.locale,
+            "locales": locales,
+            "locale": settings.locale if settings.locale in locales else next(iter(locales), ""),
             "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
             "no_email": unwanted_word(shard.kind, Channel.EMAIL),
         }
@@ -303,6 +304,14 @@ async def expand_shard(
     if inbox:
         await hint_from_worker(settings, between=(shard.after_id, shard.upto_id))
     return Expanded(followers, inbox, mails, unwanted)
+
+
+async def _written_locales(conn: Connection, event_id: EventId, topic_id: UUID) -> list[str]:
+    """The languages that a send's words were written in, whichever the shop offers by now."""
+    rows = await conn.execute(
+        "SELECT locale FROM notify.words WHERE event_id = %s AND topic_id = %s ORDER BY locale", (event_id, topic_id)
+    )
+    return [row[0] for row in await rows.fetchall()]
 
 
 async def _count_late(conn: Connection, event_id: EventId, shard_no: int) -> None:

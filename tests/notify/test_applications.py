@@ -120,7 +120,7 @@ async def test_an_event_to_named_recipients_is_mailed_and_in_the_inbox_and_told_
     assert (note["subject"], note["body"], note["link"]) == ("Your code", "It is 42.\nBye.", "https://crm.example/c")
     async with database.connection() as conn:
         rows = await conn.execute("SELECT payload FROM platform.outbox WHERE topic = 'notify.deliver'")
-        assert await rows.fetchall() == [({"event_id": taken["id"], "lane": "within_10s"},)]
+        assert await rows.fetchall() == [({"event_id": taken["id"]},)]
 
 
 async def test_an_event_to_a_topic_reaches_its_followers_who_can_stop_it_by_one_click(

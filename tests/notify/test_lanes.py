@@ -15,13 +15,15 @@ from tests.notify.postbox import Postbox
 from tests.notify.test_deliveries import make_due, order_paid, paid
 from tidegate.entrypoints.notify import create_app
 from tidegate.notify import deliveries
-from tidegate.notify.own_events import FEW, lanes_of
+from tidegate.notify.dead_letters import replay_event
+from tidegate.notify.own_events import DELIVER_TOPIC, FEW, lanes_of
 from tidegate.notify.providers import bucket_key, provider_of
-from tidegate.notify.tasks import SWEPT_PART, deliver_in_turns, sweep
+from tidegate.notify.tasks import SWEPT_PART, deliver_event, deliver_in_turns, sweep
 from tidegate.notify.wording import Urgency
 from tidegate.platform.database import Database
-from tidegate.platform.ids import EventId
+from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S, lane_depths, make_app
+from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +89,18 @@ async def test_what_is_tried_again_goes_by_the_lane_it_came_by(
             await conn.execute("DELETE FROM notify.deliveries")
         async with redis.asyncio.Redis.from_url(mailing.require_broker_url()) as broker:
             await broker.flushdb()
+
+
+async def test_dead_letters_are_sent_again_by_the_lane_they_came_by(
+    lanes: Lanes, database: Database, mailing: Settings
+) -> None:
+    event_id = await lanes.bulk(3)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE notify.deliveries SET state = 'failed'")
+        assert (await replay_event(conn, event_id=event_id)).count == 3
+    asked = Event(EventId(new_id()), DELIVER_TOPIC, {"event_id": str(event_id)})
+    await deliver_event(database, mailing, asked)
+    assert {lane: depth for lane, depth in lane_depths().items() if depth} == {WITHIN_1M: 1}
 
 
 async def test_many_who_are_named_go_by_the_bulk_lane_each_time(

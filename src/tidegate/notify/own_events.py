@@ -32,7 +32,7 @@ from tidegate.platform.sealing import current_sealer
 from tidegate.platform.texts import text as _
 
 DELIVER_TOPIC: Final = "notify.deliver"
-"""Outbox event: hand out the deliveries to single people of an event, in the lane that it names."""
+"""Outbox event: hand out the deliveries to single people of an event, in their lanes."""
 
 MOST_RECIPIENTS: Final = 1_000
 """Most recipients that one event names."""
@@ -185,10 +185,10 @@ WITH named AS MATERIALIZED (
         CASE WHEN channel = 'email' THEN address_sealed END, %(bulk)s,
         CASE WHEN (SELECT count(DISTINCT recipient_id) FROM told) <= %(few)s THEN %(lane)s ELSE %(lane_of_many)s END
     FROM told
-    RETURNING recipient_id, lane
+    RETURNING recipient_id
 )
 SELECT ARRAY(SELECT asked FROM named), (SELECT count(DISTINCT recipient_id) FROM written),
-    (SELECT max(lane) FROM written)
+    (SELECT count(*) FROM written)
 """
 
 
@@ -228,12 +228,11 @@ async def _address(
         )
     ).fetchone()
     assert row is not None
-    known, people, taken_lane = set(row[0]), row[1], row[2]
+    known, people, messages = set(row[0]), row[1], row[2]
     if not known:
         raise wrong_fields([("to.recipients", _("None of these is a recipient of this application."))])
-    if people:
-        payload = {"event_id": str(event_id), "lane": taken_lane}
-        await write_events(conn, [Event(EventId(new_id()), DELIVER_TOPIC, payload)])
+    if messages:
+        await write_events(conn, [Event(EventId(new_id()), DELIVER_TOPIC, {"event_id": str(event_id)})])
     unknown = [each for each in dict.fromkeys(asked.recipients) if each not in known]
     return Taken(event_id, asked.urgency, None if topic is None else topic.topic_id, people, unknown)
 
@@ -305,13 +304,13 @@ async def delete_old_events(conn: Connection, *, keep_days: int, limit: int) -> 
     return max(done.rowcount for done in removed)
 
 
-async def count_waiting(conn: Connection, *, event_id: EventId) -> int:
-    """How many deliveries of an event to single people wait to be sent."""
-    row = await (
-        await conn.execute(
-            "SELECT count(*) FROM notify.deliveries WHERE event_id = %s AND state = 'pending' AND shard_no IS NULL",
-            (event_id,),
-        )
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+async def count_waiting(conn: Connection, *, event_id: EventId) -> dict[str, int]:
+    """How many deliveries of an event to single people wait to be sent, by their lanes."""
+    rows = await conn.execute(
+        """
+        SELECT coalesce(lane, 'within_1m'), count(*) FROM notify.deliveries
+        WHERE event_id = %s AND state = 'pending' AND shard_no IS NULL AND channel <> 'webhook' GROUP BY 1
+        """,
+        (event_id,),
+    )
+    return dict(await rows.fetchall())

@@ -157,13 +157,14 @@ async def follows_asked(database: Database, settings: Settings, events: Sequence
 
 
 async def deliver_event(database: Database, settings: Settings, event: Event) -> None:
-    """Subscriber of events whose deliveries to single people are written: hands them out, in the lane it names."""
-    event_id, lane = EventId(UUID(event.payload["event_id"])), event.payload.get("lane", WITHIN_10S)
+    """Subscriber of events whose deliveries to single people are written: hands them out, in their lanes."""
+    event_id = EventId(UUID(event.payload["event_id"]))
     async with database.connection() as conn:
         waiting = await count_waiting(conn, event_id=event_id)
     with suppress(OperationalError):  # the broker is away: the sweeper finds what was written
-        calls = [Call(DELIVER_TASK, (str(event_id),), lane)] * -(-waiting // settings.mail.batch)
-        await asyncio.to_thread(publish, calls)
+        for lane, messages in waiting.items():
+            calls = [Call(DELIVER_TASK, (str(event_id),), lane)] * -(-messages // settings.mail.batch)
+            await asyncio.to_thread(publish, calls)
 
 
 async def order_events(database: Database, settings: Settings, events: Sequence[Event]) -> None:

@@ -10,12 +10,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from tidegate.notify.address_book import find_known
+from tidegate.notify.address_book import find_ids
 from tidegate.notify.contracts import Channel
 from tidegate.notify.dead_letters import NotReplayable, Road, replay_dead_letter, replay_event
 from tidegate.notify.fields import wrong_fields
 from tidegate.notify.http_keys import FOUND_PROBLEMS, KEY_PROBLEMS, Steered, Watched, database_of
 from tidegate.notify.searches import DeliveryState, Found, Wanted, is_of_application, search_deliveries
+from tidegate.platform.database import Connection
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.ids import EventId
 from tidegate.platform.problems import NotFound
@@ -87,14 +88,7 @@ async def get_notify_deliveries(
 ) -> DeliveryPage:
     """Deliveries that fit all of what is given, of the newest events first."""
     async with database_of(request).connection() as conn:
-        recipient_id = None
-        if recipient:
-            recipient_id = _uuid(recipient)
-            if recipient_id is None and scope is not None:
-                known = await find_known(conn, application_id=scope, external_id=recipient)
-                recipient_id = known.recipient_id
-            if recipient_id is None:
-                raise NotFound()
+        recipient_id = await _recipient_id(conn, scope, recipient) if recipient else None
         wanted = Wanted(
             application_id=scope,
             event_id=None if event is None else EventId(event),
@@ -135,6 +129,18 @@ async def post_notify_delivery_replay(
             conn, event_id=EventId(event_id), recipient_id=recipient_id, channel=Road(channel.value)
         )
     return DeliveriesReplayed(replayed=int(done))
+
+
+async def _recipient_id(conn: Connection, application_id: UUID | None, named: str) -> UUID:
+    """Our id of a recipient that is named by it or by the application's own id, which may look like ours.
+
+    Raises: NotFound for what is neither.
+    """
+    own = {} if application_id is None else await find_ids(conn, application_id=application_id, external_ids=[named])
+    recipient_id = own.get(named) or _uuid(named)
+    if recipient_id is None:
+        raise NotFound()
+    return recipient_id
 
 
 def _uuid(text: str) -> UUID | None:

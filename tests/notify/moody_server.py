@@ -22,6 +22,8 @@ class Mood(Enum):
     CLOSING = "says 421 to each recipient"
     BUSY = "says 451 to each recipient"
     REFUSES = "says 550 to each recipient, and takes DATA all the same"
+    PUTS_OFF_MAIL = "says 451 once it has the mail"
+    REFUSES_MAIL = "says 554 once it has the mail"
     UNWELCOMING = "says 554 instead of a greeting"
 
 
@@ -89,6 +91,10 @@ class _Dialogue(asyncio.Protocol):
                 return b""
             case Mood.HANGS:
                 return b""
+            case Mood.PUTS_OFF_MAIL:
+                return b"451 scan it another time"
+            case Mood.REFUSES_MAIL:
+                return b"554 looks like spam"
             case _:
                 self._mails += 1
                 self._server.taken[self._recipient] += 1

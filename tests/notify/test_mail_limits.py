@@ -228,6 +228,42 @@ async def test_one_recipient_who_is_refused_holds_up_nobody_though_data_is_taken
     assert moody.connections <= 4, "the dialogue went on"
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_a_mail_that_is_put_off_once_it_was_handed_over_is_sent_later_without_doubt(
+    begun: Begun, mailing: Settings, moody: MoodyServer, pipelining: bool
+) -> None:
+    moody.pipelining = pipelining
+    moody.mood = Mood.PUTS_OFF_MAIL
+    await begun.deliver(mailing)
+    put_off = moody.seen.total()
+    assert put_off > 0 and moody.taken.total() == 0
+    tried = [(state, error) for state, attempts, error in await begun.rows() if attempts]
+    assert tried == [("pending", "mail refused (451)")] * put_off
+    moody.mood = Mood.WELL
+    await begun.make_due()
+    await begun.deliver(with_mail(mailing, connections=3))
+    done = await begun.now()
+    assert (done.over, done.delivered, done.failed, done.doubtful) == (True, CROWD, 0, 0)
+    assert moody.taken == dict.fromkeys((email_of("lamps", number) for number in range(CROWD)), 1)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_a_mail_that_is_refused_once_it_was_handed_over_fails_for_good(
+    begun: Begun, mailing: Settings, moody: MoodyServer, pipelining: bool
+) -> None:
+    moody.pipelining = pipelining
+    moody.mood = Mood.REFUSES_MAIL
+    await begun.deliver(mailing)
+    assert await begun.rows() == [("failed", 1, "mail refused (554)")] * CROWD
+    assert moody.connections <= 4, "the dialogue went on"
+    moody.mood = Mood.WELL
+    await begun.make_due()
+    assert await begun.deliver(mailing) == 0
+    done = await begun.now()
+    assert (done.over, done.delivered, done.failed, done.doubtful) == (True, 0, CROWD, 0)
+    assert moody.seen == dict.fromkeys((email_of("lamps", number) for number in range(CROWD)), 1)
+
+
 async def test_recipients_without_an_address_and_words_that_cannot_be_written_fail_at_once(
     database: Database, mailing: Settings, moody: MoodyServer
 ) -> None:

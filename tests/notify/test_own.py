@@ -33,6 +33,8 @@ async def test_an_application_elsewhere_has_mails_sent(start: START, postbox: Po
         "TIDEGATE_HOME": str(tmp_path / "home"),
         "TIDEGATE_PORT": str(port),
         "TIDEGATE_MAIL__SMTP_URL": postbox.url,
+        "TIDEGATE_JOBS__RETRY_BASE_S": "1",
+        "TIDEGATE_JOBS__NOTIFY_SWEEP_S": "1",
     }
     server = start("-m", "tidegate", "serve", "notify", environment=environment, ready=f"{address}/readyz")
     lanes = ("--lane", "within_10s", "--lane", "bulk", "--lane", "within_1m")
@@ -50,7 +52,17 @@ async def test_an_application_elsewhere_has_mails_sent(start: START, postbox: Po
         news = await notify.tell(topic="news", title="Hello", body="News.")
         for event in (told, news):
             assert (await notify.wait(event.id, poll_s=0.1)).sent == 2
-    await eventually(lambda: len(postbox.taken) == 2)
+        await eventually(lambda: len(postbox.taken) == 2)
+
+        async def is_put_off() -> bool:
+            return [each.last_error async for each in notify.deliveries(event=str(late.id))] != [""]
+
+        postbox.refusals["ben@post.example"] = "451 later"
+        await notify.write([Recipient("ben", "ben@post.example")])
+        late = await notify.tell(["ben"], title="Your code", body="It is 43.")
+        await eventually(is_put_off)
+        postbox.refusals.clear()
+        assert (await notify.wait(late.id, poll_s=0.1)).sent == 1, "its workers take what is tried again"
     async with httpx.AsyncClient(base_url=address, headers={"accept": "text/html"}) as web:
         (link,) = [
             link.strip("<>") for mail in postbox.mails_to("ann@post.example") if (link := mail["list-unsubscribe"])

@@ -35,13 +35,16 @@ from tidegate.notify.suppressions import withhold
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, PersonId
-from tidegate.platform.jobs import RECEIPTS, WITHIN_1M, WITHIN_10S
+from tidegate.platform.jobs import BULK, RECEIPTS, WITHIN_1M, WITHIN_10S
 from tidegate.platform.outbox import Event
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
 TURN_S: Final = 4.0
 """Longest that a batch goes on handing over mails, but in the lane `receipts`: others wait for its worker."""
+
+MAILS: Final = {RECEIPTS: (False,), WITHIN_10S: (False,), WITHIN_1M: (False, True), BULK: (True,)}
+"""Whether the mails of a lane are bulk; where there are both, in this order."""
 
 DOUBTFUL = Counter("tidegate_mails_doubtful", "Mails that were handed over again since nobody knew how it had ended.")
 
@@ -148,8 +151,8 @@ async def deliver_due(
 ) -> Delivered:
     """Deliver up to `limit` messages that are due, of these events or of any, in the turn that a lane's tasks have.
 
-    Inboxes do not wait for a mail server. It ends before the lease does. What is bulk comes last, and takes nothing of
-    the quota that is kept for what people wait for; none goes by the lane `receipts`.
+    Inboxes do not wait for a mail server. It ends before the lease does. What is bulk takes nothing of the quota that
+    is kept for what people wait for.
     """
     begun_s = time.monotonic()
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
@@ -169,7 +172,7 @@ async def deliver_due(
     inboxes = batch("d.channel = 'inbox'", limit)
     await inboxes.take(limit)
     taken, more = inboxes.taken, False
-    for bulk in (False,) if lane == RECEIPTS else (False, True):
+    for bulk in MAILS[lane]:
         mails = batch(f"d.channel = 'email' AND d.bulk = {bulk}", limit - taken)
         left_s = (within_s if lane == RECEIPTS else min(within_s, TURN_S)) - (time.monotonic() - begun_s)
         wait_s = await deliver_mails(database, settings, draw, mails, within_s=left_s, urgent=not bulk)

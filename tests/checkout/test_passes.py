@@ -13,12 +13,17 @@ from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import Stock
 from tests.checkout.test_purchasing import so_many_wait
 from tests.gate.rooms import a_key, a_pass, a_room
+from tests.statements import statements
 from tests.waiting import eventually
 from tidegate import inventory
+from tidegate.catalog import close_drop
 from tidegate.checkout import FreshHold, HoldWish, Line, Shop, SoldOut, expire_holds_once, open_shop, settle_hold
+from tidegate.gate import Joined, JoinWish, PlaceState, leave, settle_joins
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
+from tidegate.ops import replay_drop
 from tidegate.ops.books import check_books
 from tidegate.payments import make_providers
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
 from tidegate.platform.ids import DropId, PersonId, PlaceId, new_id
@@ -27,6 +32,10 @@ from tidegate.platform.settings import Settings
 pytestmark = pytest.mark.anyio
 
 RULE = next(rule for rule in inventory.INVARIANTS if rule.name == "room-hold-has-pass")
+ADMIT = (
+    "UPDATE gate.places SET state = 'admitted', admitted_at = clock_timestamp(),"
+    " expires_at = clock_timestamp() + interval '1 minute' WHERE id = ANY(%s)"
+)
 WISH = {"lines": [{"sku": "LAMP", "quantity": 1}]}
 
 
@@ -42,6 +51,7 @@ async def with_room(
     await sell(sku, **({"stock": 9, "drop_in_s": -5, "per_buyer": 3} | terms))
     async with database.transaction() as conn:
         _, drop_id, places = await a_room(conn, slug=f"{sku.lower()}-drop", buyers=people)
+        await conn.execute(ADMIT, (places,))
     return drop_id, places
 
 
@@ -103,6 +113,34 @@ async def test_a_pass_is_good_once_and_only_in_time_for_its_owner_and_its_drop(
     later = a_pass(drop, places[0], ada, in_s=500)
     assert isinstance(await hold(shop, ada, later), PassSpent), "another pass of the same place"
     assert other != drop
+    assert (await check_books(database, settings)).broken == ()
+
+
+async def test_a_pass_is_good_no_longer_than_its_place(
+    shop: Shop, sell: Stock, database: Database, settings: Settings, people: list[PersonId]
+) -> None:
+    ada, bob, eve, dan = people
+    drop, places = await with_room(database, sell, people, stock=5_000)
+    passes = [a_pass(drop, place, buyer) for place, buyer in zip(places, people, strict=True)]
+    assert isinstance(await hold(shop, dan, passes[3]), FreshHold)
+    async with database.transaction() as conn:
+        assert await leave(conn, place_id=places[0], buyer_id=ada) is PlaceState.LEFT
+    assert isinstance(await hold(shop, ada, passes[0]), PassExpired), "given up"
+    async with database.transaction() as conn:
+        joined = await settle_joins(conn, [JoinWish("lamp-drop", ada)], max_joins=9)
+    assert isinstance(joined[0], Joined)
+    assert joined[0].place.id == places[0]
+    with statements() as seen:
+        both = await asyncio.gather(hold(shop, ada, passes[0]), hold(shop, bob, passes[1], key="k"))
+    assert isinstance(both[0], PassExpired), "waits again"
+    assert isinstance(both[1], FreshHold)
+    asked = [each for each in seen if "gate.places" in each]
+    assert len(asked) <= seen.count("SELECT place_id FROM inventory.spent_passes WHERE place_id = ANY(%b)"), seen
+    async with database.transaction() as conn:
+        await close_drop(conn, slug="lamp-drop")
+        await replay_drop(conn, slug="lamp-drop", opens_at=await database_now(conn))
+    assert isinstance(await hold(shop, eve, passes[2]), PassExpired), "of the run before"
+    assert await hold(shop, bob, passes[1], key="k") == both[1].answer, "a repeat is answered as it was"
     assert (await check_books(database, settings)).broken == ()
 
 

@@ -25,6 +25,7 @@ from tidegate.checkout.contracts import (
 from tidegate.checkout.documents import goods_members
 from tidegate.checkout.rules import admitted, discount_of, drop_of, has_room, priced, to_pay, voucher_of
 from tidegate.checkout.shop import Desk
+from tidegate.gate import read_over
 from tidegate.gate.contracts import PassExpired, PassSpent
 from tidegate.inventory.contracts import Decision, DropRule, Granted, HoldLine, HoldRequest, PassRule, VoucherRule
 from tidegate.platform.database import Connection
@@ -103,7 +104,8 @@ async def allot(
     codes = list({clean_code(wish.code) for wish in wishes if wish.code is not None})
     vouchers = await desk.snapshot.vouchers(conn, codes) if codes else {}
     skus = list({line.sku for wish in wishes for line in wish.lines})
-    await desk.passes.prepare(conn, [wish.admission for wish in wishes if wish.admission is not None])
+    passes = [wish.admission for wish in wishes if wish.admission is not None]
+    await desk.passes.prepare(conn, passes)
     revision = await desk.snapshot.ask(conn)
     guess, rates = desk.snapshot.guess(skus), desk.snapshot.guess_rates()
     if guess is None or rates is None:
@@ -112,6 +114,7 @@ async def allot(
     else:
         terms = guess
     lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
+    places = await desk.passes.ask_over(conn, passes)
     baskets = _baskets(desk, wishes, terms, vouchers, rates)
     wanted = _requests(desk, wishes, baskets, order_ids)
     room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
@@ -121,6 +124,7 @@ async def allot(
         wanted = _requests(desk, wishes, baskets, order_ids)
         room = await inventory.ask_room(conn, [each for each in wanted if each is not None])
     claims = iter(await lookup.claims())
+    over = await read_over(places)
     verdicts: list[Verdict | None] = []
     requests: list[HoldRequest] = []
     taken: list[Basket] = []
@@ -129,6 +133,11 @@ async def allot(
         if verdict is None:
             if isinstance(basket, Problem):
                 verdict = basket
+            elif want is not None and want.admission is not None and want.admission.place_id in over:
+                verdict = PassExpired(
+                    "this pass is good no more: its turn is over, its place was given up, or its room was closed; nothing"
+                    " was held. Join the room again for a place at the end of the line"
+                )
             elif want is not None:
                 requests.append(want)
                 taken.append(basket)

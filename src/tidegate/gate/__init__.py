@@ -46,7 +46,7 @@ from tidegate.gate.contracts import (
 from tidegate.gate.draw import Draw, draw_key
 from tidegate.gate.handover import leave_all_rooms, take_over_places
 from tidegate.gate.messages import DrawAnswer
-from tidegate.gate.pass_desk import PassDesk
+from tidegate.gate.pass_desk import PassDesk, read_over
 from tidegate.gate.passes import pass_of
 from tidegate.gate.places import Joined, JoinWish, PlaceQuestion, leave, settle_joins
 from tidegate.gate.published import draw_answer
@@ -145,6 +145,7 @@ __all__ = [
     "open_rooms_once",
     "pass_of",
     "pause_room",
+    "read_over",
     "read_visitor",
     "receipt_text",
     "report_goods",

@@ -289,7 +289,7 @@ class PassForeign(Problem):
 
 
 class PassExpired(Problem):
-    """The time of this pass is over: join the room again for a new place at the end of the line."""
+    """This pass is over, by its time or with its place: join the room again for a place at the end of the line."""
 
     slug = "pass-expired"
     status = 409

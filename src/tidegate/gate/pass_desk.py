@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from psycopg import AsyncCursor
 
 from tidegate.gate.contracts import Pass
 from tidegate.gate.passes import PassReader, key_of, pass_of
 from tidegate.gate.signing import KeyRing, load_keys
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import PersonId
+from tidegate.platform.ids import PersonId, PlaceId
 
 READ_AGAIN_S = 1.0
 """Passes that name made-up keys have the keys read no oftener than this."""
@@ -24,6 +26,15 @@ SELECT r.drop_id, p.id, p.expires_at FROM gate.rooms AS r JOIN gate.places AS p 
 WHERE r.slug = %s AND r.phase <> 'closed' AND p.buyer_id = %s AND p.state = 'admitted'
     AND p.expires_at > clock_timestamp()
 """
+
+OVER = """
+SELECT p.id FROM gate.places AS p JOIN gate.rooms AS r ON r.id = p.room_id
+WHERE p.id = ANY(%b) AND p.state <> 'spent' AND (p.state <> 'admitted' OR r.phase = 'closed')
+"""
+"""Places whose passes are good no more, whatever time they name. Whether one was spent, whoever spends it knows."""
+
+AskedPlaces = AsyncCursor[tuple[Any, ...]] | None
+"""What the database was asked about the places of passes; None where there were none."""
 
 
 class PassDesk:
@@ -50,6 +61,11 @@ class PassDesk:
         if self._keys != keys.keys():
             self._keys, self._reader = frozenset(keys), PassReader(keys)
 
+    async def ask_over(self, conn: Connection, tokens: Sequence[str]) -> AskedPlaces:
+        """Ask which of these passes outlived their places. In a pipeline this waits for nothing."""
+        places = [held.place_id for held in map(self._reader.read, tokens) if held is not None]
+        return await conn.execute(OVER, (places,), binary=True) if places else None
+
     async def own_pass(self, conn: Connection, *, drop: str, buyer_id: PersonId) -> str | None:
         """The pass of a buyer whose turn it is in the drop at the address `drop`; None when it is not.
 
@@ -72,3 +88,8 @@ class PassDesk:
     def read(self, token: str) -> Pass | None:
         """What a pass says; None when no known key signed it."""
         return self._reader.read(token)
+
+
+async def read_over(asked: AskedPlaces) -> frozenset[PlaceId]:
+    """Places that were given up or left behind by their room's end: whoever was let in there buys no more."""
+    return frozenset() if asked is None else frozenset(row[0] for row in await asked.fetchall())

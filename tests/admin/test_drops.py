@@ -66,6 +66,16 @@ async def test_made_changed_closed_and_opened_again(client: httpx.AsyncClient) -
     assert "Lamp day Open" in text_of(await client.get("/admin/drops/lamp-night"))
 
 
+@pytest.mark.parametrize("guests", ["", "1"])
+async def test_guests_wait_only_where_the_merchant_says_so(client: httpx.AsyncClient, guests: str) -> None:
+    refused = await send_new(client, guests="1")
+    assert (refused.status_code, "Nobody waits where there is no room" in text_of(refused)) == (422, True)
+    assert 'name="guests" value="1" checked' in refused.text
+    assert (await send_new(client, room="arrival", guests=guests)).status_code == 303
+    words = text_of(await client.get("/admin/drops/lamp-night/room"))
+    assert ("People without an account may wait, too" in words) == bool(guests)
+
+
 async def test_figures_are_the_drops_own(client: httpx.AsyncClient, app: Any, open_drop: Open) -> None:
     async with reading(app) as buyers:
         before = await post(buyers, "/api/v1/purchases", purchase_body(("NIGHT-LAMP", 2)), await guest(buyers))

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import CHECKOUT, Shopper, run, sku_of
-from tests.e2e.test_pages import inspect
+from tests.e2e.test_pages import administrator, inspect
 from tests.e2e.test_staff import staff_of
 from tests.e2e.waiting_crowd import let_join
 from tests.gate.test_signing import RING
@@ -138,6 +138,29 @@ def test_lobby_draw_line_and_turn(shop: Shop, visit: Visit) -> None:
     buyer.page.wait_for_url(CHECKOUT)
     staff.go("/admin/drops/moon-night/room")
     expect(staff.page.locator(".figures")).to_contain_text("Took something1")
+
+
+def test_who_looks_early_signs_in_early(shop: Shop, visit: Visit) -> None:
+    make_room(shop, "comet-night", "victorian-glass-hanging-t-light", mode="draw", stock=9, opens_at="+5h")
+    stranger = visit(shop)
+    wait_until(lambda: stranger.reads("/drops/comet-night/room", "People can take a place from"))
+    stranger.sees("Sign in now, so that you need not do it when everybody comes.")
+    inspect(stranger, "room-before-lobby")
+    wait_until(lambda: stranger.reads("/drops/comet-night", "Sign in now"))
+    expect(stranger.page.get_by_text("You are signed in")).to_be_hidden()
+    inspect(stranger, "drop-with-room")
+    stranger.page.get_by_role("main").get_by_role("link", name="Sign in").click()
+    email, password = administrator(shop)
+    stranger.page.get_by_label("E-mail address").fill(email)
+    stranger.page.get_by_label("Password").fill(password)
+    stranger.press("Sign in")
+    stranger.page.wait_for_url(f"{shop.base_url}/drops/comet-night")
+    stranger.sees("You are signed in, so you are ready to take a place.")
+    expect(stranger.page.get_by_text("Sign in now")).to_be_hidden()
+    inspect(stranger, "drop-with-room-signed-in")
+    stranger.page.get_by_role("link", name="Go to the waiting room").click()
+    stranger.sees("You are signed in, so you are ready to take a place.")
+    inspect(stranger, "room-before-lobby-signed-in")
 
 
 def check_the_draw(buyer: Shopper, visit: Visit, *, commitment: str, number: str) -> str:

@@ -19,6 +19,7 @@ from tidegate.ops.books import check_books
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
+from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings
 
 __all__ = ["database_url"]
@@ -41,8 +42,8 @@ async def open_for_guests(database: Database, settings: Settings, *, stock: int)
             opens_at=await database_now(conn),
             per_buyer=1,
             room=Room.ARRIVAL,
+            guests=True,
         )
-        await conn.execute("UPDATE gate.rooms SET guests = true")
     assert await gate.open_rooms_once(database) == 1
 
 
@@ -93,10 +94,12 @@ async def test_a_room_follows_its_drop(database: Database, settings: Settings) -
     async with database.transaction() as conn:
         opens_at = await database_now(conn) + timedelta(hours=5)
         terms: dict[str, Any] = {"slug": "lamp-drop", "title": "Lamps", "quantity": 5, "per_buyer": 1}
-        drop = await start_drop(conn, sku="LAMP", opens_at=opens_at, room=Room.DRAW, **terms)
+        with pytest.raises(InvalidRequest):
+            await start_drop(conn, sku="LAMP", opens_at=opens_at, guests=True, **terms)
+        drop = await start_drop(conn, sku="LAMP", opens_at=opens_at, room=Room.DRAW, guests=True, **terms)
         room = await gate.find_room(conn, slug="lamp-drop")
         assert room is not None
-        assert (room.drop_id, room.mode, room.opens_at) == (drop.id, gate.RoomMode.DRAW, opens_at)
+        assert (room.drop_id, room.mode, room.opens_at, room.guests) == (drop.id, gate.RoomMode.DRAW, opens_at, True)
         assert room.opens_at - room.lobby_opens_at == timedelta(minutes=settings.gate.lobby_minutes)
         later = opens_at + timedelta(hours=1)
         await change_drop(conn, opens_at=later, by=PersonId(new_id()), **terms)
@@ -116,3 +119,4 @@ async def test_a_room_follows_its_drop(database: Database, settings: Settings) -
         assert again.id != room.id
         assert again.commitment != room.commitment
         assert again.phase is gate.Phase.SCHEDULED
+        assert again.guests, "who may wait stays as it was"

@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.catalog.files import big_file, product_file
+from tidegate import gate
 from tidegate.catalog import find_drop, find_variants, find_voucher, purchase_terms
 from tidegate.inventory import available
 from tidegate.ops.goods_cli import export_command, import_app
@@ -123,6 +124,7 @@ def test_stock(file: Path) -> None:
     tidegate("import", "products", str(file))
     assert json.loads(tidegate("stock", "set", "MUG", "0", "--json")) == {"sku": "MUG", "available": 0}
     assert stock("MUG") == 0
+    assert "where there is no room" in refused(*CREATE, "--opens-at", "now", "--guests")
     assert "'NOPE'" in refused("stock", "set", "NOPE", "1")
     assert "not -1" in refused("stock", "set", "MUG", "-1")
     assert "not 1000000000" in refused("stock", "set", "MUG", "1000000000")
@@ -144,6 +146,15 @@ def test_a_drop_made_closed_and_replayed(file: Path) -> None:
     assert datetime.fromisoformat(replayed["opens_at"]) <= datetime.now(UTC) + timedelta(seconds=5)
     assert stock("MUG") == 7
     assert [drop["slug"] for drop in json.loads(tidegate("drop", "list", "--json"))["drops"]] == ["noon"]
+
+
+@pytest.mark.parametrize("guests", [(), ("--guests",)])
+def test_a_room_takes_guests_where_it_is_told_to(file: Path, guests: tuple[str, ...]) -> None:
+    tidegate("import", "products", str(file))
+    assert create("--opens-at", "+2m", "--room", "arrival", *guests)["room"] == "arrival"
+    room = read(lambda conn: gate.find_room(conn, slug="noon"))
+    assert room is not None
+    assert room.guests == bool(guests)
 
 
 def test_a_replay_forgets_who_bought(file: Path) -> None:

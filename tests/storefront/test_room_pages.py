@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.gate.rooms import a_room
 from tests.statements import statements
-from tests.storefront.conftest import Open, Reader, Sell, open_drop, reader, sell, text_of
-from tests.storefront.test_kept import app
+from tests.storefront.conftest import Open, Reader, Sell, open_drop, other, reader, sell, text_of
+from tests.storefront.test_kept import answers_of, app
 from tests.waiting import eventually
 from tidegate import accounts
-from tidegate.gate import Phase, Place, PlaceState, Room, RoomMode
+from tidegate.catalog import Room as Choice
+from tidegate.entrypoints.admission import shop_admission
+from tidegate.gate import Phase, Place, PlaceState, Room, RoomMode, open_rooms_once
 from tidegate.gate.status import status_of
+from tidegate.ops import start_drop
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
+from tidegate.platform.settings import Settings
 from tidegate.platform.settings_gate import GateSettings
 from tidegate.storefront.room_line import ahead_of, minutes_until, part_of, prospect_of, stage_of
 
-__all__ = ["app", "open_drop", "reader", "sell"]
+__all__ = ["app", "open_drop", "other", "reader", "sell"]
+
+WaitFor = Callable[..., Awaitable[None]]
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROOM = Room(
@@ -56,14 +66,9 @@ async def test_a_crowd_reads_next_to_nothing(
     app: Any, reader: Reader, sell: Sell, open_drop: Open, database: Database
 ) -> None:
     await open_drop("lamp-night", (await sell("Night Lamp")).upper(), stock=3, in_s=-1)
+    customer = await account_of(database)
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
-        await conn.execute(
-            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
-            " WHERE id = %s",
-            (made.person.id,),
-        )
-        await a_room(conn, slug="lamp-night", buyers=[PersonId(new_id()), made.person.id])
+        await a_room(conn, slug="lamp-night", buyers=[PersonId(new_id()), customer.person.id])
 
     async def shown() -> bool:
         return "Sign in and take a place" in text_of(await reader.get("/drops/lamp-night/room"))
@@ -77,7 +82,7 @@ async def test_a_crowd_reads_next_to_nothing(
         return not by_pages(seen)
 
     await eventually(from_memory, timeout_s=5)
-    reader.client.cookies.set("tidegate_session", made.token)
+    reader.client.cookies.set("tidegate_session", customer.token)
     page = await reader.get("/drops/lamp-night/room")
     assert "You are number 2 of 2 ." in text_of(page)
     with statements() as seen:
@@ -86,6 +91,115 @@ async def test_a_crowd_reads_next_to_nothing(
     draw = await reader.get("/drops/lamp-night/draw")
     assert "tgr1." in draw.text
     assert "Order of arrival" in text_of(draw)
+
+
+@pytest.fixture
+def wait_for(database: Database) -> WaitFor:
+    """A drop with a room before a product; opens in `in_s` seconds."""
+
+    async def make(sku: str, *, in_s: float, guests: bool = False) -> None:
+        async with database.transaction() as conn:
+            opens_at = await database_now(conn) + timedelta(seconds=in_s)
+            await start_drop(
+                conn,
+                slug="lamp-night",
+                title="",
+                sku=sku,
+                quantity=3,
+                opens_at=opens_at,
+                per_buyer=1,
+                room=Choice.DRAW,
+                guests=guests,
+            )
+
+    return make
+
+
+async def account_of(database: Database) -> accounts.SignedIn:
+    """Somebody who has signed in."""
+    async with database.transaction() as conn:
+        made = await accounts.make_guest(conn, session_days=1)
+        await conn.execute(
+            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
+            " WHERE id = %s",
+            (made.person.id,),
+        )
+    return made
+
+
+@pytest.mark.anyio
+async def test_people_are_asked_to_sign_in_when_they_look_at_the_drop(
+    app: Any, reader: Reader, sell: Sell, wait_for: WaitFor, database: Database
+) -> None:
+    await wait_for((await sell("Night Lamp")).upper(), in_s=18_000)
+    guest = (await reader.client.post("/api/v1/guests")).json()["token"]
+    customer = (await account_of(database)).token
+
+    async def kept() -> bool:
+        await reader.get("/drops/lamp-night")
+        return len(answers_of(app)) > 0 and "lamp-night" in app.app.state.gate.statuses
+
+    await eventually(kept, timeout_s=5)
+    for page in ("/drops/lamp-night", "/drops/lamp-night/room"):
+        for token in ("", guest):
+            reader.client.cookies.set("tidegate_session", token)
+            asked = shown_of(await reader.get(page))
+            assert "belongs to an account" in asked, (page, token)
+            assert "Sign in now" in asked
+            assert f'href="/login?next={page}"' in asked
+            assert "You are signed in" not in asked
+        reader.client.cookies.set("tidegate_session", customer)
+        ready = shown_of(await reader.get(page))
+        assert "You are signed in, so you are ready to take a place." in ready, page
+        assert "/login" not in ready
+
+
+@pytest.mark.anyio
+async def test_a_copy_from_before_the_sign_in_is_not_good_after_it(
+    app: Any, reader: Reader, sell: Sell, wait_for: WaitFor, database: Database
+) -> None:
+    await wait_for((await sell("Night Lamp")).upper(), in_s=-1)
+    first = await reader.get("/drops/lamp-night")
+    tag = {"if-none-match": first.headers["etag"]}
+    assert (await reader.client.get("/drops/lamp-night", headers=tag)).status_code == 304
+    reader.client.cookies.set("tidegate_session", (await account_of(database)).token)
+    assert (await reader.client.get("/drops/lamp-night", headers=tag)).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_guests_wait_and_buy_where_the_merchant_lets_them(
+    app: Any, reader: Reader, other: Reader, sell: Sell, wait_for: WaitFor, database: Database, settings: Settings
+) -> None:
+    await wait_for((await sell("Night Lamp")).upper(), in_s=-1, guests=True)
+    await open_rooms_once(database, settings.gate)
+    page = "/drops/lamp-night/room"
+
+    async def open_to_all() -> bool:
+        return "Take a place" in text_of(await reader.get(page))
+
+    await eventually(open_to_all, timeout_s=5)
+    assert "Sign in now" not in shown_of(await reader.get("/drops/lamp-night"))
+    assert "You need no account here" in text_of(await reader.get(page))
+    for each in (reader, other):
+        assert (await each.send(page, page)).headers["location"] == page
+        assert (await each.send(page, page)).headers["location"] == page, "the same place again"
+        assert "Your place is kept in this browser" in text_of(await each.get(page))
+    async with database.connection() as conn:
+        rows = await conn.execute("SELECT count(*) FROM gate.places")
+        assert await rows.fetchone() == (2,)
+
+    async def turn() -> bool:
+        await shop_admission(database, settings).once()
+        return "It is your turn." in text_of(await reader.get(page))
+
+    await eventually(turn, timeout_s=15)
+    held = await reader.send(page, "/holds", sku="NIGHT-LAMP", quantity="1")
+    assert held.headers["location"].startswith("/checkout/")
+
+
+def shown_of(response: httpx.Response) -> str:
+    """What of a page's main part is not hidden, with its marks."""
+    return re.sub(r"<(\w+) [^>]*\bhidden>.*?</\1>", "", response.text.split("<main", 1)[-1].split("</main>", 1)[0])
 
 
 def by_pages(seen: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from tidegate.platform.problems import Problem
 from tidegate.platform.texts import text as _
 from tidegate.web import PostedForm, words_of
 
-FORM_FIELDS = ("title", "slug", "sku", "quantity", "per_buyer", "opens_at", "room")
+FORM_FIELDS = ("title", "slug", "sku", "quantity", "per_buyer", "opens_at", "room", "guests")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 TAKEN_SLUGS = frozenset({"new"})
 MAX_SLUG, MAX_TITLE, MAX_SKU = 200, 255, 100
@@ -32,6 +32,7 @@ class DropForm:
     per_buyer: int
     opens_at: datetime
     room: Room
+    guests: bool
 
 
 def read_drop_form(form: PostedForm) -> DropForm:
@@ -65,6 +66,7 @@ def read_drop_form(form: PostedForm) -> DropForm:
         quantity=quantity,
         per_buyer=per_buyer,
         opens_at=opens_at or NEVER,
+        guests=typed["guests"] == "1",
         room=Room.NONE if errors.get("room") else Room(typed["room"] or Room.NONE),
     )
 

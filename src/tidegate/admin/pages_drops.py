@@ -134,6 +134,7 @@ async def create(request: Request) -> Response:
                 opens_at=form.opens_at,
                 per_buyer=form.per_buyer,
                 room=form.room,
+                guests=form.guests,
                 by=PersonId(person.id),
             )
     except REFUSED as problem:

@@ -135,8 +135,8 @@ async def allot(
                 verdict = basket
             elif want is not None and want.admission is not None and want.admission.place_id in over:
                 verdict = PassExpired(
-                    "this pass is good no more: its turn is over, its place was given up, or its room was closed; nothing"
-                    " was held. Join the room again for a place at the end of the line"
+                    "this pass ended with its place, which was given up or left behind by its room; nothing was held."
+                    " Join the room again for a place at the end of the line"
                 )
             elif want is not None:
                 requests.append(want)

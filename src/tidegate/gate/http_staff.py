@@ -32,6 +32,7 @@ class LiveRoomAnswer(BaseModel):
 
     slug: str
     mode: RoomMode
+    guests: bool = Field(description="Whether people without an account may have a place.")
     phase: Phase
     paused: bool
     opens_at: datetime
@@ -58,6 +59,7 @@ class LiveRoomAnswer(BaseModel):
         return cls(
             slug=room.slug,
             mode=room.mode,
+            guests=room.guests,
             phase=room.phase,
             paused=room.paused,
             opens_at=room.opens_at,

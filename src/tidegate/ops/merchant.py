@@ -39,6 +39,7 @@ from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, VariantId
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings, current_settings
+from tidegate.platform.texts import text as _
 
 
 async def import_file(
@@ -108,12 +109,15 @@ async def start_drop(
     opens_at: datetime,
     per_buyer: int,
     room: Room = Room.NONE,
+    guests: bool = False,
     by: PersonId | None = None,
 ) -> Drop:
     """Make a drop and make exactly its `quantity` of items available. Raises: as `catalog.create_drop`.
 
-    `by` is who does it, for the history of the stock.
+    `guests` lets people without an account wait in its room. `by` is who does it, for the history of the stock.
     """
+    if guests and room is Room.NONE:
+        raise InvalidRequest(_("Nobody waits where there is no room: choose a draw or an order of arrival too."))
     drop = await create_drop(
         conn,
         slug=slug,
@@ -125,7 +129,7 @@ async def start_drop(
         room=room,
     )
     await _offer(conn, drop, by=by)
-    await _make_room(conn, drop)
+    await _make_room(conn, drop, guests=guests)
     return drop
 
 
@@ -141,7 +145,7 @@ async def change_drop(
 
 
 async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: PersonId | None = None) -> Drop:
-    """Open a drop again with all of its items, and let those who bought before buy again.
+    """Open a drop again with all of its items, and let those who bought before buy again; guests wait if they did.
 
     It opens now at the earliest: the books take it that nothing held since the opening was forgotten here.
     Raises: UnknownDrop, VariantInDrop.
@@ -151,13 +155,14 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: Pe
         await clear_limits(conn, rule_id=known.id)
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await _offer(conn, drop, by=by)
-    if drop.room is not Room.NONE:
+    last = None if drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
+    if last is not None:
         await gate.close_room(conn, slug=slug)
-    await _make_room(conn, drop)
+    await _make_room(conn, drop, guests=last is not None and last.guests)
     return drop
 
 
-async def _make_room(conn: Connection, drop: Drop) -> None:
+async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
     """Give a drop that asks for one its waiting room."""
     if drop.room is Room.NONE:
         return
@@ -169,6 +174,7 @@ async def _make_room(conn: Connection, drop: Drop) -> None:
         mode=gate.RoomMode(drop.room.value),
         opens_at=drop.opens_at,
         lobby_opens_at=drop.opens_at - timedelta(minutes=rooms.lobby_minutes),
+        guests=guests,
         beacon_source=rooms.beacon_url,
     )
 

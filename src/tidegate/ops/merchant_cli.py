@@ -64,6 +64,7 @@ def stock_set(sku: Sku, quantity: Items, as_json: AsJson = False) -> None:
 
 @drop_app.command("create")
 def drop_create(
+    *,
     slug: Slug,
     sku: Annotated[str, typer.Option(help="What it sells.")],
     stock: Annotated[int, typer.Option(help="How many items it sells; so many of SKU become available.")],
@@ -72,6 +73,9 @@ def drop_create(
     room: Annotated[
         Room, typer.Option(help="Who buys when it opens: by a draw among those waiting, by arrival, or everyone.")
     ] = Room.NONE,
+    guests: Annotated[
+        bool, typer.Option("--guests", help="Let people without an account wait, too: one place a browser.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Title; the product's unless given.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +91,7 @@ def drop_create(
             opens_at=opens,
             per_buyer=per_buyer,
             room=room,
+            guests=guests,
         )
 
     _print_drop(_at_moment(opens_at, create), as_json=as_json)

@@ -103,6 +103,11 @@ class DropContext:
     seen: Seen
     reload_in_s: str | None
     """When a browser without JavaScript should look again; None when that would be far away or of no use."""
+    for_accounts_only: bool
+    """Whether only those who have signed in may have a place in its waiting room."""
+    to_strangers: Markup
+    """Attribute of what only those see who have not signed in, and the other way round."""
+    to_accounts: Markup
 
 
 @dataclass(frozen=True, slots=True)

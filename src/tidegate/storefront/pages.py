@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tidegate import catalog
-from tidegate.catalog import CollectionRef, Shelf, Sort
+from tidegate import catalog, gate
+from tidegate.catalog import CollectionRef, Room, Shelf, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
@@ -67,6 +67,8 @@ LOOK_AT: Final = 10
 """Of how many drops, the latest to open, the one that leads is chosen."""
 
 KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
+STRANGERS_GAP: Final = Markup(MARKS[Gap.STRANGERS])  # noqa: S704 - the same
+ACCOUNTS_GAP: Final = Markup(MARKS[Gap.ACCOUNTS])  # noqa: S704 - the same
 
 KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
@@ -176,7 +178,8 @@ async def show_drop(request: Request, slug: str) -> Response:
                 raise NotFound()
             offers = [drop.offer] if drop.offer else []
             source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
-            return _drop_context(shop, drop), source
+            room = None if drop.drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
+            return _drop_context(shop, drop, for_accounts_only=room is not None and not room.guests), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
 
@@ -199,7 +202,7 @@ def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:
     return left[0].variant.sku, min(at_most, max(each.left for each in left))
 
 
-def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
+def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> DropContext:
     sku, most = "", 0
     if drop.offer is not None and drop.phase in (DropPhase.SCHEDULED, DropPhase.OPEN):
         sku, most = choice(drop.offer, at_most=min(drop.drop.per_buyer, shop.settings.holds.max_quantity))
@@ -211,6 +214,9 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
         seen=seen_drop(drop, base_url=shop.settings.base_url),
         reload_in_s=MARKS[Gap.RELOAD] if soon else None,
+        for_accounts_only=for_accounts_only,
+        to_strangers=STRANGERS_GAP,
+        to_accounts=ACCOUNTS_GAP,
     )
 
 

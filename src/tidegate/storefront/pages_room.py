@@ -20,6 +20,7 @@ from tidegate.web import (
     SignInFirst,
     Visitor,
     current_person,
+    ensure_buyer,
     read_form,
     render,
     see_other,
@@ -38,6 +39,8 @@ class RoomContext(LineContext):
     sku: str
     most: int
     hold_minutes: int
+    has_account: bool
+    """Whether the visitor has signed in; where guests may wait, others take part, too."""
 
 
 @router.get("/drops/{slug}/room")
@@ -50,17 +53,19 @@ async def show_room(request: Request, slug: str) -> Response:
 
 @router.post("/drops/{slug}/room")
 async def post_room(request: Request, slug: str) -> Response:
-    """Take a place, or one at the end again. Who needs an account signs in first and comes back here."""
+    """Take a place, or one at the end again; a stranger becomes a guest where the room takes guests.
+
+    Elsewhere they sign in first and come back here.
+    """
     await read_form(request)
-    room = _gate(request).kept(slug).room
-    person = await current_person(request)
-    if not _known(room, person) or person is None:
+    if not _known(_gate(request).kept(slug).room, await current_person(request)):
         raise SignInFirst(then=f"/drops/{slug}/room")
+    person, token = await ensure_buyer(request)
     try:
         await _gate(request).join(JoinWish(slug, person.id, guest=person.role == GUEST))
     except Problem as problem:
         return await _page(request, slug, problem=problem)
-    return see_other(request, f"/drops/{slug}/room")
+    return see_other(request, f"/drops/{slug}/room", session_token=token)
 
 
 @router.post("/drops/{slug}/room/leave")
@@ -102,13 +107,18 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
         sku=sku,
         most=most,
         hold_minutes=whole_minutes(rooms.settings.holds.ttl_s),
+        has_account=_has_account(person),
     )
     status = problem.status if problem else 200
     return render(request, "storefront/room.html", context, status=status, headers=NOT_KEPT)
 
 
 def _known(room: Room, person: Visitor | None) -> bool:
-    return person is not None and (room.guests or person.role != GUEST)
+    return room.guests or _has_account(person)
+
+
+def _has_account(person: Visitor | None) -> bool:
+    return person is not None and person.role != GUEST
 
 
 async def _joined(request: Request, slug: str, person: Visitor) -> Joined | None:

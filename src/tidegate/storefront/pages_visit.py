@@ -18,6 +18,7 @@ from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
 from tidegate.storefront.contexts import Keeping, whole_minutes
 from tidegate.storefront.freshness import Freshness
+from tidegate.storefront.room_line import GUEST
 from tidegate.web import Answers, Visit, away, current_person, environment, request_locale
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,8 @@ async def visit_of(request: Request) -> Visit:
         return away(request_locale(request))
     strip = environment(request_locale(request)).get_template("storefront/keeping.html").render(keeping=keeping)
     inbox = inboxes.state is BreakerState.CLOSED if busy else unread is not None
-    return Visit(strip.strip().encode(), unread=unread, inbox=inbox, staff=staff)
+    account = person.role != GUEST
+    return Visit(strip.strip().encode(), unread=unread, inbox=inbox, account=account, staff=staff)
 
 
 async def _unread(conn: Connection, inboxes: Breaker, person_id: PersonId) -> int | None:

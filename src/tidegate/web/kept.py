@@ -61,6 +61,10 @@ class Gap(StrEnum):
     """The link to the visitor's messages."""
     RELOAD = "reload"
     """Seconds until a browser without scripts should look again."""
+    STRANGERS = "strangers"
+    """An attribute that hides, from all who have signed in to an account, what is for those who have not."""
+    ACCOUNTS = "accounts"
+    """The same the other way round."""
 
 
 _NONCE = secrets.token_hex(16)

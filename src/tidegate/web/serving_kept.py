@@ -37,6 +37,9 @@ TOKEN_HOUR_S: Final = 3_600
 
 INBOX_GAP: Final = Markup(MARKS[Gap.INBOX])  # noqa: S704 - a mark of our own
 
+WHO: Final = frozenset({Gap.STRANGERS, Gap.ACCOUNTS})
+HIDDEN: Final = b"hidden"
+
 JSON_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-cache"))
 
 
@@ -50,6 +53,8 @@ class Visit:
     """How many messages they have not read; None when that was not asked."""
     inbox: bool = True
     """Whether their messages can be shown, as far as that is known; if not, no link leads to them."""
+    account: bool | None = False
+    """Whether they have signed in to an account; None where that cannot be told."""
     staff: bool = False
     """Whether they may change what is shown; then their answers are made with what is committed now."""
 
@@ -61,7 +66,7 @@ STRANGER = Visit()
 def away(locale: str) -> Visit:
     """Anybody, while the database is away: a page says that it may be old."""
     note = environment(locale).get_template("web/away.html").render()
-    return Visit(note.strip().encode(), inbox=False)
+    return Visit(note.strip().encode(), inbox=False, account=None)
 
 
 LookUp = Callable[[Request], Awaitable[Visit]]
@@ -171,6 +176,9 @@ def _respond(request: Request, kept: Kept, visit: Visit) -> Answer:
         values[Gap.TOKEN] = form_token(request).encode()
         if (cookie := binding_header(request)) is not None:
             headers.append(cookie)
+    if kept.gaps & WHO:
+        values[Gap.STRANGERS] = b"" if visit.account is False else HIDDEN
+        values[Gap.ACCOUNTS] = b"" if visit.account else HIDDEN
     if Gap.RELOAD in kept.gaps:
         values[Gap.RELOAD] = b"%d" % (max(0, ceil(kept.made_from.until_s - time.monotonic())) + 1)
     body = fill(kept, values) if kept.gaps else kept.parts[0]
@@ -190,11 +198,13 @@ def _etag(request: Request, kept: Kept, visit: Visit) -> bytes:
     """Weak, since a page's clock differs (RFC 9110, 8.8.3); empty where only a new answer will do."""
     if kept.ticking:
         return b""
-    if visit.inbox and not visit.keeping and Gap.TOKEN not in kept.gaps:
+    if visit.inbox and not visit.keeping and not kept.gaps & {Gap.TOKEN, *WHO}:
         return b'W/"%s"' % kept.tag.encode()
     own = hashlib.blake2b(visit.keeping, digest_size=6, person=b"" if visit.inbox else b"no inbox")
     if Gap.TOKEN in kept.gaps:
         own.update(f"{binding_of(request)}\0{int(time.time()) // TOKEN_HOUR_S}".encode())
+    if kept.gaps & WHO:
+        own.update(repr(visit.account).encode())
     return f'W/"{kept.tag}-{own.hexdigest()}"'.encode()
 
 

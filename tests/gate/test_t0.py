@@ -170,7 +170,7 @@ async def test_a_millisecond_before_t0_and_after_it(
 
     async def keep_looking() -> None:
         while (await room_of(database)).cut is None:
-            await open_rooms_once(database, settings.gate)
+            await open_rooms_once(database)
 
     async with open_gate(database, settings) as other:
         coming = [come(turn, *each) for turn, each in enumerate(people)]

@@ -171,7 +171,7 @@ async def test_guests_wait_and_buy_where_the_merchant_lets_them(
     app: Any, reader: Reader, other: Reader, sell: Sell, wait_for: WaitFor, database: Database, settings: Settings
 ) -> None:
     await wait_for((await sell("Night Lamp")).upper(), in_s=-1, guests=True)
-    await open_rooms_once(database, settings.gate)
+    await open_rooms_once(database)
     page = "/drops/lamp-night/room"
 
     async def open_to_all() -> bool:

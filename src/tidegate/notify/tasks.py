@@ -204,7 +204,8 @@ async def sweep(database: Database, settings: Settings) -> int:
     limits = settings.jobs
     lease_s = settings.mail.lease_s
     free = max(limits.queue_max - sum(depths.values()), 0)
-    room = {lane: min(free, max(limits.queue_max // SWEPT_PART - depths[lane], 0)) for lane in LANES}
+    most = max(limits.queue_max // SWEPT_PART, 1)
+    room = {lane: min(free, max(most - depths[lane], 0)) for lane in LANES}
     late_s = {lane: lease_s if depths[lane] else limits.notify_sweep_s for lane in LANES}
     for lane in LANES:
         limit = min(settings.mail.batch, room[lane] * EVENTS_A_TASK)

@@ -21,4 +21,4 @@ def test_every_answered_join_has_its_place() -> None:
     assert figures["cpu_us"].keys() >= {"join", "status", "number"}
     assert figures["cpu_us"]["join"] > 0  # the others may take less than the clock can tell in so short a run
     assert all(min(places, join_us, per_s) > 0 for places, join_us, _, per_s in figures["growth"])
-    assert figures["growth"][-1][0] == figures["places"]
+    assert figures["growth"][-1][0] == 5_000 <= figures["places"], "people join while the lots are drawn, too"

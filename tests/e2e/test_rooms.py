@@ -277,7 +277,7 @@ def lying(route: Route, **values: object) -> dict[str, object]:
 
 
 def test_lots_wait_for_the_value_that_staff_draw_in_public(shop: Shop, visit: Visit) -> None:
-    make_room(shop, "dice-night", "giant-garden-thermometer", mode="draw", stock=9, opens_at="+1h")
+    make_room(shop, "dice-night", "harmonica-in-box", mode="draw", stock=9, opens_at="+1h")
     with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
         conn.execute("UPDATE gate.rooms SET beacon_source = 'staff' WHERE slug = 'dice-night'")
     let_join(shop, "dice-night", people=2)
@@ -335,12 +335,12 @@ def test_sold_out_while_waiting_and_the_next_in_line(shop: Shop, visit: Visit) -
 
 
 def test_a_page_with_a_place_of_an_earlier_room_is_loaded_anew(shop: Shop, visit: Visit) -> None:
-    make_room(shop, "comet-night", "hanging-metal-lantern", mode="arrival", stock=1)
-    let_join(shop, "comet-night", people=3)
+    make_room(shop, "nova-night", "hanging-metal-lantern", mode="arrival", stock=1)
+    let_join(shop, "nova-night", people=3)
     waiting = staff_of(shop, visit)
-    take_place(waiting, "comet-night")
+    take_place(waiting, "nova-night")
     waiting.sees("You are number 4 of 4.")
-    run(shop, "drop", "replay", "comet-night")
+    run(shop, "drop", "replay", "nova-night")
     expect(waiting.page.get_by_role("button", name="Take a place")).to_be_visible()
 
 

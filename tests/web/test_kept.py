@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.waiting import eventually
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
-from tidegate.web.kept import MARKS, Answers, Gap, Kept, MadeFrom, fill, make_kept
+from tidegate.web.kept import MARKS, PATIENCE_S, Answers, Gap, Kept, MadeFrom, fill, make_kept
 
 pytestmark = pytest.mark.anyio
 
@@ -188,3 +188,24 @@ async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
     answers.heard(2)
     with pytest.raises(Overloaded):  # what the catalogue does not offer any more is not shown
         await answers.get(key, cannot)
+
+
+async def test_what_a_moment_ended_is_waited_for_until_the_database_is_known_to_be_away() -> None:
+    now_s = 10.0
+    answers = Answers(max_bytes=1_000_000, max_variants=10, now_s=lambda: now_s)
+    answers.heard(1)
+    key = ("drop", b"", "")
+    await put(answers, "drop", a_kept("opens soon", until_s=11.0))
+    now_s = 11.0
+
+    async def hangs() -> Kept:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    waiting = asyncio.create_task(answers.get(key, hangs))
+    await asyncio.wait([waiting], timeout=1.5 * PATIENCE_S)
+    assert not waiting.done()
+    answers.connected = False
+    async with asyncio.timeout(20):
+        assert fill(await waiting, {}) == b"opens soon"
+        assert fill(await answers.get(key, hangs), {}) == b"opens soon"

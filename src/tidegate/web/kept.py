@@ -186,7 +186,8 @@ class Answers:
         """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
 
         Where it cannot be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth
-        more to a visitor than an error, and what they buy is decided elsewhere.
+        more to a visitor than an error, and what they buy is decided elsewhere. One that a moment ended is waited for
+        longer, while the database is there.
         Raises: what `make` raises.
         """
         if not self._max_bytes or len(key[1]) > MAX_QUERY_BYTES:
@@ -203,7 +204,9 @@ class Answers:
         if last is None:
             return await outcome_of(task)
         over = last.made_from.until_s <= self._now_s()  # a drop opened: that is worth waiting for
-        await asyncio.wait([task], timeout=None if over else PATIENCE_S)
+        await asyncio.wait([task], timeout=PATIENCE_S)
+        while over and self.connected and not task.done():
+            await asyncio.wait([task], timeout=PATIENCE_S)
         if not task.done() or (not task.cancelled() and isinstance(task.exception(), AWAY)):
             OUTDATED.inc()
             return last

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 LOOK_S = 0.1
 """How often a process looks, and so about how long a connection waits in the socket of one that died or hangs."""
@@ -31,8 +30,11 @@ async def relieve(
             for _ in range(AT_ONCE):
                 if not has_room() or (taken := _accept(waiting)) is None:
                     break
-                with suppress(OSError):  # it hung up meanwhile
+                try:
+                    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     await loop.connect_accepted_socket(make_protocol, taken)
+                except OSError:  # it hung up meanwhile
+                    taken.close()
 
 
 def _accept(waiting: socket.socket) -> socket.socket | None:
@@ -41,5 +43,4 @@ def _accept(waiting: socket.socket) -> socket.socket | None:
     except OSError:  # none waits, that one hung up, or it does not listen
         return None
     taken.setblocking(False)
-    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return taken

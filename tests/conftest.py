@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from tidegate.platform.settings import CacheSettings, DatabaseSettings, Settings
 
 DURABLE = os.environ.get("TIDEGATE_TEST_DURABLE") == "1"
 """Commits reach the disk in tests too; slower. What whole shops (`shop`) run is always durable."""
+
+SEED = os.environ.get("TIDEGATE_TEST_SEED", "20260601")
 
 
 def pytest_configure() -> None:
@@ -81,6 +85,19 @@ hypothesis.settings.load_profile("tidegate")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the shop does."""
     return "asyncio"
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """What decides everything that is left to chance in a test."""
+    sys.stdout.write(f"seed {SEED}: TIDEGATE_TEST_SEED={SEED} repeats {request.node.name}\n")
+    return int(SEED)
+
+
+@pytest.fixture
+def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """Chance by the seed, different in each test."""
+    return random.Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture(scope="session", autouse=True)

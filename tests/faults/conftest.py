@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import random
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from tests.faults.faults import QUICK
 from tests.servers import Shop
-
-SEED = os.environ.get("TIDEGATE_TEST_SEED", "20260601")
 
 
 @pytest.fixture(scope="session")
@@ -25,19 +20,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def sale(shared_shop: Callable[..., Shop]) -> Shop:
     """One demo shop for all faults: each leaves it running, with books that close."""
     return shared_shop("sale", environment=QUICK)
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """What decides everything that is left to chance in a test."""
-    sys.stdout.write(f"seed {SEED}: TIDEGATE_TEST_SEED={SEED} repeats {request.node.name}\n")
-    return int(SEED)
-
-
-@pytest.fixture
-def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
-    """Chance by the seed, different in each test."""
-    return random.Random(f"{seed} {request.node.name}")
 
 
 @pytest.fixture

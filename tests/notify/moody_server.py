@@ -42,6 +42,9 @@ class MoodyServer:
     most_mails: int = 1_000_000
     """So many over one connection; then it says 421."""
 
+    nobodies: set[str] = field(default_factory=set)
+    """Recipients that it says 550 to in any mood."""
+
     messages: list[bytes] = field(default_factory=list)
 
     @property
@@ -124,6 +127,8 @@ class _Dialogue(asyncio.Protocol):
 
     def _heard(self, recipient: str) -> bytes:
         self._server.asked += 1
+        if recipient in self._server.nobodies:
+            return b"550 no such mailbox"
         match self._server.mood:
             case Mood.DROPS_BEFORE_DATA:
                 self._transport.abort()

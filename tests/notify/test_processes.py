@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import psutil
 import psycopg
 import pytest
 import redis
@@ -21,6 +15,7 @@ import redis
 from benchmarks.followers import add_followers, email_of
 from tests.notify.hooking import endpoint, orders
 from tests.notify.postbox import Postbox, open_postbox
+from tests.notify.processes import Processes, begin, inboxes, progress
 from tests.notify.receiver import Call, open_receiver
 from tests.sizes import at_full_size
 from tests.waiting import eventually
@@ -37,37 +32,6 @@ from tidegate.platform.settings import current_settings
 pytestmark = pytest.mark.anyio
 
 LEASE_S = 2
-STOP_S = 8.0
-
-
-@dataclass(slots=True)
-class Processes:
-    """Processes of the shop on this test's servers."""
-
-    folder: Path
-    environment: Mapping[str, str]
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        """`tidegate NAME`."""
-        with (self.folder / f"{name}-{len(self.running)}.log").open("ab") as out:
-            command = [sys.executable, "-m", "tidegate", name]
-            process = subprocess.Popen(command, env=dict(self.environment), stdout=out, stderr=out)
-        self.running.append(process)
-        return process
-
-    def stop(self) -> dict[int, int]:
-        """Ask all to stop, in bounded time; exit codes by process id."""
-        for process in self.running:
-            process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        try:
-            return {process.pid: process.wait(max(deadline - time.monotonic(), 0.1)) for process in self.running}
-        finally:
-            for process in self.running:
-                process.kill()
-                process.wait()
-            self.running.clear()
 
 
 @pytest.fixture
@@ -156,10 +120,7 @@ async def test_every_paid_order_is_told_once_though_processes_die(
     last = [order_paid(number) for number in range(90, 99)]
     await pay(database, last)
     await eventually(postbox.stalled.is_set)
-    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
-    worker.kill()
-    worker.wait()
-    await eventually(lambda: not any(one.is_running() for one in family))
+    await processes.kill(worker)
     assert [postbox.mails_to(f"buyer{number}@example.com") for number in range(90, 99)] == [[]] * 9
     postbox.stall = False
     processes.start("worker")
@@ -167,7 +128,6 @@ async def test_every_paid_order_is_told_once_though_processes_die(
     assert [len(postbox.mails_to(f"buyer{number}@example.com")) for number in range(90, 99)] == [1] * 9
     assert [await told(database, event) for event in last] == [1] * 9
 
-    processes.running.remove(worker)
     assert set(processes.stop().values()) <= {0, 1}
 
 
@@ -193,30 +153,6 @@ async def test_a_round_of_the_sweeper_hands_out_what_is_late_and_no_more_than_on
     assert lane_depths()[RECEIPTS] == 1
 
 
-async def begin(database: Database, key: str) -> EventId:
-    """Begin to tell the followers of a collection."""
-    event_id = EventId(new_id())
-    async with database.transaction() as conn:
-        (topic,) = await notify.find_followed(conn, topics={notify.TopicKind.COLLECTION: [key]})
-        variables = {"title": "Lamps", "url": "http://127.0.0.1:8000/drops/lamps"}
-        await notify.begin_send(conn, event_id=event_id, topic=topic, template="drop_open", variables=variables)
-    return event_id
-
-
-async def progress(database: Database, event_id: EventId) -> notify.Progress:
-    async with database.connection() as conn:
-        (send,) = await notify.list_sends(conn, limit=10, event_id=event_id)
-    return send.progress
-
-
-async def inboxes(database: Database, event_id: EventId) -> int:
-    async with database.connection() as conn:
-        found = await conn.execute("SELECT count(*) FROM notify.inbox_messages WHERE event_id = %s", (event_id,))
-        row = await found.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 async def test_a_send_survives_the_death_of_its_worker_and_of_its_broker_and_tells_nobody_twice(
     postbox: Postbox, database: Database, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,11 +174,7 @@ async def test_a_send_survives_the_death_of_its_worker_and_of_its_broker_and_tel
         return len(postbox.taken) >= crowd // 4
 
     await eventually(half_told, timeout_s=60)
-    family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
-    worker.kill()
-    worker.wait()
-    processes.running.remove(worker)
-    await eventually(lambda: not any(one.is_running() for one in family))
+    await processes.kill(worker)
     assert len(postbox.taken) < crowd - len(gone), "killed in the middle"
     with redis.Redis.from_url(settings.require_broker_url()) as broker:
         broker.flushall()
@@ -302,11 +234,7 @@ async def test_webhooks_survive_the_death_of_their_worker_and_are_told_once_but_
         processes.start("scheduler")
         worker = processes.start("worker")
         await eventually(receiver.hanging.is_set, timeout_s=30)
-        family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
-        worker.kill()
-        worker.wait()
-        processes.running.remove(worker)
-        await eventually(lambda: not any(one.is_running() for one in family))
+        await processes.kill(worker)
         told = await endings(database, listening)
         assert 0 < told["sent"] < crowd, "killed in the middle"
         assert told["sent"] + told["pending"] == crowd

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.followers import add_followers
 from tests.notify.postbox import Postbox
-from tests.notify.test_processes import Processes, finished, inboxes, order_paid, pay, progress, told
+from tests.notify.processes import Processes, inboxes, progress
+from tests.notify.test_processes import finished, order_paid, pay, told
 from tests.notify.test_processes import postbox as postbox  # noqa: PLC0414 - a fixture
 from tests.notify.test_processes import processes as processes  # noqa: PLC0414 - a fixture
 from tests.rabbit import Rabbit, is_installed

@@ -96,6 +96,7 @@ def make_app(settings: Settings) -> Celery:
     jobs = settings.jobs
     app.conf.update(
         broker_url=settings.require_broker_url(),
+        broker_transport=None if _is_amqp(settings) else "tidegate.platform.lane_transport:Transport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=jobs.broker_timeout_s,

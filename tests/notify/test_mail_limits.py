@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -12,15 +13,19 @@ import pytest
 import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from benchmarks.followers import add_followers, email_of
 from tests.notify.conftest import with_mail
 from tests.notify.moody_server import Mood, MoodyServer, open_moody_server
 from tests.notify.telling import tell
+from tests.waiting import eventually
 from tidegate import notify
 from tidegate.notify.deliveries import deliver_shard
 from tidegate.notify.dialogue import stuffed
+from tidegate.notify.outcomes import Delivery, Failure, note_failed
 from tidegate.notify.providers import Grant, Provider, bucket_key, provider_of
 from tidegate.notify.shards import finish_send
 from tidegate.notify.slowing import FORGOTTEN_S, LEAST_PER_S, Bucket, Cap, complains, estimate_s
@@ -168,6 +173,62 @@ async def test_a_hanging_server_is_left_in_time_and_nobody_is_forgotten(
     await begun.deliver(with_mail(mailing, connections=3))
     done = await begun.now()
     assert (done.over, done.delivered, done.doubtful) == (True, CROWD, hung)
+
+
+@contextmanager
+def nobody_let_in(settings: Settings) -> Iterator[None]:
+    """PostgreSQL sends everybody away from this database, and takes no connection, for the length of a block."""
+    url = settings.require_database_url()
+    name = conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as conn:
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        conn.execute(allow.format(sql.Identifier(str(name)), sql.SQL("false")))
+        try:
+            conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            yield
+        finally:
+            conn.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))
+
+
+@pytest.mark.parametrize("away_s", [0.0, 1.0])
+async def test_what_was_sent_while_postgresql_was_away_is_noted_when_it_is_back(
+    database: Database, mailing: Settings, moody: MoodyServer, away_s: float
+) -> None:
+    crowd, refused = 300, {email_of("lamps", number) for number in range(0, 300, 10)}
+    moody.nobodies |= refused
+    add_crowd(mailing, crowd)
+    begun = await begin(database, mailing)
+    patient = with_mail(mailing, lease_s=60)
+    task = asyncio.create_task(begun.deliver(patient))
+    await eventually(lambda: moody.taken.total() >= crowd // 4)
+    with nobody_let_in(mailing):
+        assert moody.taken.total() < crowd - len(refused), "in the middle"
+        await asyncio.sleep(away_s)
+    await task
+    await begun.make_due()
+    while await begun.deliver(patient):
+        pass
+    done = await begun.now()
+    assert (done.over, done.delivered, done.failed) == (True, crowd - len(refused), len(refused))
+    assert set(moody.taken.values()) == {1}, "nobody is told twice"
+
+
+async def test_failures_that_are_noted_again_or_too_late_change_nothing(
+    begun: Begun, database: Database, mailing: Settings
+) -> None:
+    put_off, refused = Failure("no time left", counts=False, pause_s=0), Failure("550", final=True)
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.deliveries SET attempts = 3")
+        found = await conn.execute("SELECT event_id, recipient_id, created_at FROM notify.deliveries LIMIT 2")
+        one, other = [
+            Delivery(event, person, "email", "drop_open", {}, b"", 3, at, 1, None)
+            for event, person, at in await found.fetchall()
+        ]
+        for _ in range(2):
+            await note_failed(conn, mailing, lambda: 0.5, [(one, put_off)])
+        await conn.execute("UPDATE notify.deliveries SET attempts = 4 WHERE recipient_id = %s", (other.recipient_id,))
+        await note_failed(conn, mailing, lambda: 0.5, [(other, refused)])
+    assert [attempts for state, attempts, _ in await begun.rows() if state == "pending"] == [2, *[3] * (CROWD - 2), 4]
 
 
 @pytest.mark.parametrize("mood", [Mood.UNWELCOMING, Mood.CLOSING])

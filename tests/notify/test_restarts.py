@@ -1,4 +1,4 @@
-"""PostgreSQL ends at once, or Valkey loses all that it knows, in the middle of a send, and comes back."""
+"""In the middle of a send PostgreSQL ends at once, and Valkey loses all that it knows; both come back."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tidegate.platform.settings import CacheSettings, DatabaseSettings, current_
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
-CROWD = 3_000
-LEASE_S = 4
-AWAY_S = 2.0
+CROWD, REFUSED = 2_000, 20
+LEASE_S = 6
+AWAY_S = 1.0
 """Longest that a server stays away."""
 
-OVER_S = 30.0
+OVER_S = 60.0
 """Longest that a send may take, whatever happens to it."""
 
 
@@ -122,37 +122,32 @@ async def moody(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 def processes(moody: MoodyServer, pytestconfig: pytest.Config, tmp_path: Path) -> Iterator[Processes]:
     processes = Processes(tmp_path, {**os.environ, **cache_environment(pytestconfig.rootpath / ".pytest_cache")})
     yield processes
-    os.system(f"cp {tmp_path}/*.log /tmp/nf_logs/")
     processes.stop()
 
 
-@pytest.mark.parametrize("fault", ["postgres", "valkey"])
-async def test_a_send_survives_a_restart_of_a_server_and_tells_nobody_twice(
+async def test_a_send_survives_restarts_of_its_servers_and_tells_nobody_twice(
     postgres: Restarted,
     valkey: Restarted,
     moody: MoodyServer,
     database: Database,
     processes: Processes,
     dice: random.Random,
-    fault: str,
 ) -> None:
     everybody = [email_of("lamps", number) for number in range(CROWD)]
-    moody.nobodies.update(dice.sample(everybody, 20))
+    moody.nobodies.update(dice.sample(everybody, REFUSED))
     stopped = dice.choice(sorted(set(everybody) - moody.nobodies))
     with psycopg.connect(current_settings().require_database_url(), autocommit=True) as conn:
         add_followers(conn, kind="collection", key="lamps", count=CROWD)
-    async with database.transaction() as conn_:
-        await notify.stop_address(conn_, email=stopped, why="asked for it", by=None)
+    async with database.transaction() as own:
+        await notify.stop_address(own, email=stopped, why="asked for it", by=None)
     processes.start("scheduler")
     processes.start("worker")
     event_id = await begin(database, "lamps")
-    moment, away_s = dice.randint(CROWD // 10, CROWD // 2), dice.uniform(0, AWAY_S)
-    await eventually(lambda: moody.taken.total() >= moment, timeout_s=OVER_S)
-    if fault == "postgres":
-        await postgres.restart(end_with=signal.SIGQUIT, away_s=away_s)
-    else:
-        await valkey.restart(end_with=signal.SIGKILL, away_s=away_s)
-    assert moody.taken.total() < CROWD - len(moody.nobodies) - 1, "in the middle"
+    for server, end_with in dice.sample([(postgres, signal.SIGQUIT), (valkey, signal.SIGKILL)], 2):
+        moment = moody.taken.total() + dice.randint(CROWD // 10, CROWD // 3)
+        await eventually(lambda: moody.taken.total() >= moment, timeout_s=OVER_S)  # noqa: B023 - called here only
+        assert moody.taken.total() < CROWD - REFUSED - 1, "in the middle"
+        await server.restart(end_with=end_with, away_s=dice.uniform(0, AWAY_S))
 
     async def over() -> bool:
         try:
@@ -163,9 +158,7 @@ async def test_a_send_survives_a_restart_of_a_server_and_tells_nobody_twice(
     await eventually(over, timeout_s=OVER_S)
     done = await progress(database, event_id)
     assert (done.followers, done.messages) == (CROWD, 2 * CROWD)
-    assert (done.delivered, done.failed, done.suppressed) == (2 * CROWD - 21, 20, 1)
+    assert (done.delivered, done.failed, done.suppressed) == (2 * CROWD - REFUSED - 1, REFUSED, 1)
     assert await inboxes(database, event_id) == CROWD
     assert set(moody.taken) == set(everybody) - moody.nobodies - {stopped}
-    twice = moody.taken.total() - len(moody.taken)
-    print(fault, moment, away_s, twice, done)
-    assert twice <= done.doubtful, "only what nobody can know"
+    assert moody.taken.total() - len(moody.taken) <= done.doubtful, "only what nobody can know"

@@ -3,7 +3,8 @@
 Mails are claimed a few at a time, no more than can be sent soon, and a claim says under which ids they are handed over.
 So whoever takes over from a worker that died knows which mails may have gone out already: no more than `mail.window`.
 Those are sent again under the same Message-ID and counted as doubtful; SMTP allows no better. When time runs out
-nothing more is claimed, and what is claimed is sent: nothing has to be given back.
+nothing more is claimed, and what is claimed is sent: nothing has to be given back. When PostgreSQL goes away nothing
+more is claimed either, and what came of mails is kept and noted when it is back: who lives knows to whom it has sent.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_sent, note_fa
 from tidegate.notify.pacing import Breather
 from tidegate.notify.providers import provider_of
 from tidegate.notify.rules import BadAddress, display_name
-from tidegate.platform.database import Database
+from tidegate.platform.database import OUTAGE, Database
 from tidegate.platform.failures import describe_error
+from tidegate.platform.problems import Overloaded
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
 
@@ -47,6 +49,9 @@ AHEAD_S: Final = 1.0
 
 NOTED_WITHIN_S: Final = 0.1
 """How long an outcome waits for others to be noted together with it."""
+
+NOTED_AGAIN_S: Final = 0.2
+"""Pause before outcomes that could not be noted are noted again."""
 
 LONGEST_WAIT_S: Final = 2.0
 """Longest that a task waits for a quota; it is handed out again rather than keep its worker."""
@@ -135,6 +140,7 @@ class Sending:
         self._answered = 0
         self._in_hand = 0
         self._away = ""
+        self._unrecorded = False
 
     async def run(self) -> None:
         """Send until nothing is left, or no time. Claiming, sending and noting go on beside each other."""
@@ -157,7 +163,7 @@ class Sending:
         """Claim as many as can be sent soon and before the end; whether there may be more to claim."""
         self.wait_s = 0.0
         room = self._room()
-        if self._source.done or self._away or room is None:
+        if self._source.done or self._away or self._unrecorded or room is None:
             return False
         if room < min(self._settings.mail.window // 4, self._in_hand):
             return True
@@ -165,7 +171,7 @@ class Sending:
         if not grant.mails:
             self.wait_s = grant.wait_s
             return grant.wait_s <= min(LONGEST_WAIT_S, self._within_s - self._elapsed_s())
-        claimed = await self._source.take(grant.mails)
+        claimed = await self._take(grant.mails)
         self._provider.give_back(grant.mails - len(claimed))
         if claimed and self._writer is None:
             self._writer = Writer(self._settings, await current_texts(self._database, self._settings))
@@ -173,6 +179,16 @@ class Sending:
         for delivery in claimed:
             self._claimed.put_nowait(delivery)
         return not self._source.done
+
+    async def _take(self, most: int) -> Sequence[Delivery]:
+        """Claim some; none, and no more by this task, once PostgreSQL is away and there are outcomes to be kept."""
+        try:
+            return await self._source.take(most)
+        except (*OUTAGE, Overloaded):
+            if not self._in_hand:
+                raise
+            self._unrecorded = True
+            return ()
 
     def _room(self) -> int | None:
         """How many more may be claimed; None when there is no time for another. A few before the pace is known."""
@@ -234,9 +250,8 @@ class Sending:
         outcomes, self._outcomes = self._outcomes, []
         sent = [each for each in outcomes if each.failure is None]
         failed = [(each.delivery, each.failure) for each in outcomes if each.failure is not None]
-        async with self._database.connection() as conn:
-            await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.message_id for each in sent])
-            await note_failed(conn, self._settings, self._draw, failed)
+        while not await self._recorded(sent, failed):
+            await asyncio.sleep(NOTED_AGAIN_S)
         self._in_hand -= len(outcomes)
         busy = sum(each.busy for each in outcomes)
         answered = sum(each.answered for each in outcomes)
@@ -246,6 +261,22 @@ class Sending:
             self._provider.silent()
         if self._provider.left_alone:
             self._away = self._away or "it does not answer"
+
+    async def _recorded(self, sent: Sequence[Outcome], failed: Sequence[tuple[Delivery, Failure]]) -> bool:
+        """Whether outcomes could be written down; doing it again changes nothing.
+
+        Raises: what says that PostgreSQL is away, when others may have claimed the mails by now.
+        """
+        try:
+            async with self._database.connection() as conn:
+                await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.message_id for each in sent])
+                await note_failed(conn, self._settings, self._draw, failed)
+        except (*OUTAGE, Overloaded):
+            if self._elapsed_s() > self._settings.mail.lease_s:
+                raise
+            self._unrecorded = True
+            return False
+        return True
 
     async def _rest(self) -> None:
         """Give the shop the time that it needs: meanwhile no mail is begun."""

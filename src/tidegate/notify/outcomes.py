@@ -119,7 +119,7 @@ async def mark_failed(
 async def note_failed(
     conn: Connection, settings: Settings, draw: Draw, failures: Sequence[tuple[Delivery, Failure]]
 ) -> None:
-    """`mark_failed` on the caller's connection."""
+    """`mark_failed` on the caller's connection. Noted again, or once another has claimed it, nothing changes."""
     limits = settings.mail
     final = [why.final or (why.counts and d.attempts >= limits.max_attempts) for d, why in failures]
     if failures:
@@ -132,16 +132,17 @@ async def note_failed(
                     next_attempt_at = clock_timestamp() + make_interval(secs => failure.pause_s),
                     last_error = failure.reason,
                     provider_id = CASE WHEN failure.doubtful THEN d.provider_id END
-                FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::boolean[], %s::boolean[], %s::boolean[],
-                            %s::float8[], %s::text[])
-                    AS failure (event_id, recipient_id, channel, final, counts, doubtful, pause_s, reason)
+                FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::integer[], %s::boolean[], %s::boolean[],
+                            %s::boolean[], %s::float8[], %s::text[])
+                    AS failure (event_id, recipient_id, channel, attempts, final, counts, doubtful, pause_s, reason)
                 WHERE (d.event_id, d.recipient_id, d.channel)
                       = (failure.event_id, failure.recipient_id, failure.channel)
-                  AND d.state = 'pending'
+                  AND d.state = 'pending' AND d.attempts = failure.attempts
                 """
             ),
             (
                 *columns_of([delivery for delivery, _ in failures]),
+                [delivery.attempts for delivery, _ in failures],
                 final,
                 [why.counts for _, why in failures],
                 [why.doubtful for _, why in failures],

@@ -23,7 +23,9 @@ INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, 
 VALUES (%(person)s, %(sealed)s, %(fingerprint)s, true, %(locale)s) ON CONFLICT DO NOTHING
 """
 ADDRESS_OF_ACCOUNT: Final = """
-UPDATE notify.recipients SET recipient_id = %(person)s, has_inbox = true, locale = %(locale)s
+UPDATE notify.recipients SET recipient_id = %(person)s, has_inbox = true, locale = %(locale)s,
+    former_id = CASE WHEN recipient_id = %(person)s THEN former_id ELSE recipient_id END,
+    moved_at = CASE WHEN recipient_id = %(person)s THEN moved_at ELSE clock_timestamp() END
 WHERE email_fingerprint = %(fingerprint)s
 """
 
@@ -136,8 +138,9 @@ async def _withdraw(conn: Connection, *, topic_id: UUID, recipient_id: UUID) -> 
     await suppress(
         conn,
         whom="""
-            d.recipient_id = %(recipient)s AND (d.channel <> 'inbox' OR d.state <> 'sent')
-            AND d.variables ->> 'topic_id' = %(topic)s::text
+            d.recipient_id IN (%(recipient)s, (
+                SELECT r.former_id FROM notify.recipients AS r WHERE r.recipient_id = %(recipient)s
+            )) AND (d.channel <> 'inbox' OR d.state <> 'sent') AND d.variables ->> 'topic_id' = %(topic)s::text
         """,
         values={"topic": topic_id, "recipient": recipient_id},
         reason="stopped by its recipient",

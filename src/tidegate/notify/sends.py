@@ -118,7 +118,7 @@ async def begin_send(
         FROM notify.topics
         WHERE topic_id = %(topic)s AND coalesce(%(expires)s::timestamptz > clock_timestamp(), true) FOR NO KEY UPDATE
         ON CONFLICT (event_id, topic_id) DO UPDATE
-        SET finished_at = NULL, planned_at = NULL, told_to = NULL, created_at = clock_timestamp(),
+        SET finished_at = NULL, planned_at = NULL, revisited_at = NULL, told_to = NULL, created_at = clock_timestamp(),
             due_at = clock_timestamp(), expires_at = excluded.expires_at
         WHERE NOT {TELLING} AND s.cancelled_at IS NULL AND %(once)s
         """,  # noqa: S608 - a constant
@@ -182,13 +182,20 @@ async def expire_sends(conn: Connection, *, event_ids: Sequence[EventId]) -> int
 
 
 async def find_stopped(conn: Connection, *, limit: int, overdue_s: float) -> list[EventId]:
-    """Events whose followers nobody has told on for `overdue_s` seconds: the task was lost."""
+    """Events whose followers nobody has told on, or whose sends nobody has closed, for `overdue_s` seconds.
+
+    Their task was lost.
+    """
     rows = await conn.execute(
         """
         SELECT DISTINCT event_id FROM (
-            SELECT event_id FROM notify.sends
-            WHERE finished_at IS NULL AND planned_at IS NULL AND due_at <= clock_timestamp() - make_interval(secs => %s)
-            ORDER BY due_at LIMIT %s
+            SELECT s.event_id FROM notify.sends AS s
+            WHERE s.finished_at IS NULL AND s.due_at <= clock_timestamp() - make_interval(secs => %s)
+                AND (s.planned_at IS NULL OR NOT EXISTS (
+                    SELECT FROM notify.send_shards AS h
+                    WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
+                ))
+            ORDER BY s.due_at LIMIT %s
         ) AS stopped
         """,
         (overdue_s, limit),

@@ -4,6 +4,10 @@ A send is cut into ranges of its followers' ids by keyset. A shard's transaction
 with one INSERT ... SELECT, and the mails as deliveries that wait; both or neither are committed, so a worker that dies
 in the middle leaves nothing half done. Tasks only carry the ids of an event and a shard: `due_at` brings a shard back
 whose task was lost, and a task that comes twice finds nothing to do.
+
+An address that becomes an account gets the account's id, and may leave a range that is not told yet for one that is, or
+the other way round. So no range tells whoever moved since its send began; they are told together when all others are,
+by the ways by which nothing was written to them under their former id.
 """
 
 from __future__ import annotations
@@ -59,18 +63,21 @@ WITH followers AS MATERIALIZED (
 SELECT (SELECT k.followers FROM known AS k), (SELECT recipient_id FROM ends ORDER BY part DESC LIMIT 1)
 """
 
-ALL_OF_THEM: Final = """
-    SELECT recipient_id, channels FROM notify.follows
-    WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
-        AND recipient_id > %(after)s AND recipient_id <= %(upto)s
+MOVED: Final = """ARRAY(
+    SELECT r.recipient_id FROM notify.recipients AS r WHERE r.moved_at >= %(begun)s - interval '1 minute'
+)"""
+"""Whose id changed since a send began, and before: such a change may have been committed later than it says."""
+
+OF_RANGE: Final = f"""
+    topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
+    AND recipient_id > %(after)s AND recipient_id <= %(upto)s AND recipient_id {{whom}} ({MOVED})
 """
 
-MARKED_AS_TOLD: Final = """
-    UPDATE notify.follows SET told_at = clock_timestamp()
-    WHERE topic_id = %(topic)s AND told_at IS NULL AND since <= %(begun)s
-        AND recipient_id > %(after)s AND recipient_id <= %(upto)s
-    RETURNING recipient_id, channels
-"""
+ALL_OF_THEM: Final = f"SELECT recipient_id, channels FROM notify.follows WHERE {OF_RANGE}"  # noqa: S608 - constants
+
+MARKED_AS_TOLD: Final = f"""
+    UPDATE notify.follows SET told_at = clock_timestamp() WHERE {OF_RANGE} RETURNING recipient_id, channels
+"""  # noqa: S608 - constants
 
 EXPAND: Final = """
 WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
@@ -78,12 +85,15 @@ WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
         CASE WHEN page.channels IS NULL THEN %(no_inbox)s <> ALL (r.unwanted) ELSE 'inbox' = ANY (page.channels) END
             AS by_inbox,
         CASE WHEN page.channels IS NULL THEN %(no_email)s <> ALL (r.unwanted) ELSE 'email' = ANY (page.channels) END
-            AS by_email
+            AS by_email,
+        CASE WHEN r.former_id IS NOT NULL THEN ARRAY(
+            SELECT d.channel FROM notify.deliveries AS d WHERE (d.event_id, d.recipient_id) = (%(event)s, r.former_id)
+        ) ELSE '{{}}' END AS told_by
     FROM page JOIN notify.recipients AS r USING (recipient_id) ORDER BY r.recipient_id
 ), noted AS (
     INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, sent_at, shard_no)
     SELECT %(event)s, recipient_id, 'inbox', %(template)s, '{{}}', 'sent', clock_timestamp(), %(shard)s
-    FROM people WHERE has_inbox AND by_inbox AND %(inbox)s
+    FROM people WHERE has_inbox AND by_inbox AND %(inbox)s AND 'inbox' <> ALL (told_by)
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING recipient_id
 ), shown AS (
     INSERT INTO notify.inbox_messages (event_id, recipient_id, subject, body, words_id)
@@ -97,13 +107,14 @@ WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
         (event_id, recipient_id, channel, template, variables, address_sealed, bulk, shard_no)
     SELECT %(event)s, recipient_id, 'email', %(template)s,
         jsonb_build_object('locale', locale, 'topic_id', %(topic)s::uuid), address_sealed, true, %(shard)s
-    FROM people WHERE by_email AND %(email)s
+    FROM people WHERE by_email AND %(email)s AND 'email' <> ALL (told_by)
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM noted), (SELECT count(*) FROM mailed), (
-    SELECT count(*) FILTER (WHERE has_inbox AND NOT by_inbox AND %(inbox)s)
-        + count(*) FILTER (WHERE NOT by_email AND %(email)s) FROM people
-)
+SELECT (SELECT count(*) FROM people WHERE told_by = '{{}}'), (SELECT count(*) FROM noted),
+    (SELECT count(*) FROM mailed), (
+        SELECT count(*) FILTER (WHERE has_inbox AND NOT by_inbox AND %(inbox)s AND 'inbox' <> ALL (told_by))
+            + count(*) FILTER (WHERE NOT by_email AND %(email)s AND 'email' <> ALL (told_by)) FROM people
+    )
 """
 """Whoever does not want a message by a way gets no row, and is counted: another topic of the event may tell them."""
 
@@ -128,6 +139,7 @@ class _Shard:
     begun: datetime
     once: bool
     kind: TopicKind
+    moved: bool
     late: bool
 
 
@@ -175,13 +187,8 @@ async def _cut(
         """
         UPDATE notify.sends SET told_to = coalesce(%(last)s::uuid, told_to), due_at = clock_timestamp(),
             planned_at = CASE WHEN %(over)s THEN clock_timestamp() END,
-            lane = CASE WHEN told_to IS NULL AND %(over)s AND %(followers)s < %(many)s THEN %(fast)s ELSE %(slow)s END,
-            finished_at = CASE WHEN %(over)s AND NOT EXISTS (
-                SELECT FROM notify.send_shards AS h
-                WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
-            ) THEN clock_timestamp() END
-        FROM (SELECT %(event)s::uuid AS event_id, %(topic)s::uuid AS topic_id) AS s
-        WHERE sends.event_id = s.event_id AND sends.topic_id = s.topic_id
+            lane = CASE WHEN told_to IS NULL AND %(over)s AND %(followers)s < %(many)s THEN %(fast)s ELSE %(slow)s END
+        WHERE event_id = %(event)s AND topic_id = %(topic)s
         """,
         {
             **values,
@@ -281,7 +288,8 @@ async def expand_shard(
             "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
             "no_email": unwanted_word(shard.kind, Channel.EMAIL),
         }
-        statement = EXPAND.format(page=MARKED_AS_TOLD if shard.once else ALL_OF_THEM)
+        page = MARKED_AS_TOLD if shard.once else ALL_OF_THEM
+        statement = EXPAND.format(page=page.format(whom="= ANY" if shard.moved else "<> ALL"))
         told = []
         async for after, upto in _pages(conn, settings, shard, breather):
             row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
@@ -350,7 +358,7 @@ async def _pages(
 ) -> AsyncIterator[tuple[UUID, UUID]]:
     """A shard's range of followers; where it yields to the shop, in smaller ones, with a rest between two."""
     after = shard.after_id
-    while breather is not None and breather.share < 1.0:
+    while breather is not None and breather.share < 1.0 and not shard.moved:
         rows = await conn.execute(
             """
             SELECT recipient_id FROM notify.follows
@@ -372,7 +380,7 @@ async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Sh
     row = await (
         await conn.execute(
             """
-            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind,
+            SELECT h.topic_id, h.after_id, h.upto_id, s.template, s.channels, s.created_at, s.once, t.kind, h.moved,
                 coalesce(s.expires_at <= clock_timestamp(), false)
             FROM notify.send_shards AS h JOIN notify.sends AS s USING (event_id, topic_id)
                 JOIN notify.topics AS t ON t.topic_id = h.topic_id
@@ -387,21 +395,46 @@ async def _lock_shard(conn: Connection, event_id: EventId, shard_no: int) -> _Sh
         return None
     kind = TopicKind(row[7])
     once = kind in ONCE if row[6] is None else row[6]
-    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once, kind, late=row[8])
+    return _Shard(row[0], row[1], row[2], row[3], row[4], row[5], once, kind, moved=row[8], late=row[9])
+
+
+NONE_LEFT: Final = """
+    s.event_id = %(event)s AND s.planned_at IS NOT NULL AND s.finished_at IS NULL AND NOT EXISTS (
+        SELECT FROM notify.send_shards AS h
+        WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
+"""
+ALL_TOLD: Final = f"{NONE_LEFT} AND h.expanded_at IS NULL)"
+ALL_DONE: Final = f"{NONE_LEFT})"
+"""Of a send `s`: whether all of its shards are expanded, and whether all of their messages have ended."""
+
+CUT_MOVED: Final = f"""
+INSERT INTO notify.send_shards (event_id, shard_no, topic_id, after_id, upto_id, followers, moved)
+SELECT %(event)s,
+    (SELECT coalesce(max(h.shard_no), 0) + 1 FROM notify.send_shards AS h WHERE h.event_id = %(event)s),
+    %(topic)s, %(nobody)s, (array_agg(f.recipient_id ORDER BY f.recipient_id DESC))[1], count(*), true
+FROM notify.follows AS f
+WHERE f.topic_id = %(topic)s AND f.told_at IS NULL AND f.since <= %(begun)s AND f.recipient_id = ANY ({MOVED})
+HAVING count(*) > 0
+"""  # noqa: S608 - constants
 
 
 async def finish_send(database: Database, *, event_id: EventId) -> None:
-    """Close the event's sends of which nothing is left to do."""
-    async with database.connection() as conn:
+    """Have those told who moved during the event's sends, when all others are; close sends of which nothing is left."""
+    values = {"event": event_id}
+    async with database.transaction() as conn:
+        done = await conn.execute(
+            f"""
+            UPDATE notify.sends AS s SET revisited_at = clock_timestamp() WHERE {ALL_TOLD} AND s.revisited_at IS NULL
+            RETURNING s.topic_id, s.created_at
+            """,  # noqa: S608 - constants
+            values,
+        )
+        for topic_id, begun in await done.fetchall():
+            await conn.execute(CUT_MOVED, values | {"topic": topic_id, "begun": begun, "nobody": NOBODY})
+        # Another statement: it sees what another worker, which this one waited for, has cut meanwhile.
         await conn.execute(
-            """
-            UPDATE notify.sends AS s SET finished_at = clock_timestamp()
-            WHERE s.event_id = %s AND s.planned_at IS NOT NULL AND s.finished_at IS NULL AND NOT EXISTS (
-                SELECT FROM notify.send_shards AS h
-                WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
-            )
-            """,
-            (event_id,),
+            f"UPDATE notify.sends AS s SET finished_at = clock_timestamp() WHERE {ALL_DONE}",  # noqa: S608 - constants
+            values,
         )
 
 

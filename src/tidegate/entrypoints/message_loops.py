@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
@@ -11,11 +12,12 @@ import psycopg
 from tidegate import notify
 from tidegate.entrypoints.subscriptions import SUBSCRIPTIONS
 from tidegate.notify import tasks as notify_tasks
+from tidegate.platform.archives import delete_old_archives
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.loops import Loop
 from tidegate.platform.partitions import make_partitions
 from tidegate.platform.relay import measure_outbox, relay_once
-from tidegate.platform.retention import KEPT_LONGER, drop_finished_partitions
+from tidegate.platform.retention import FINISHED, KEPT_LONGER, drop_finished_partitions
 from tidegate.platform.settings import Settings
 
 HOUR_S = 3_600.0
@@ -40,7 +42,7 @@ def make_message_loops(database: Database, settings: Settings, *, wake: asyncio.
         Loop("notify-sweep", partial(notify_tasks.sweep, database, settings), jobs.notify_sweep_s),
         Loop("webhooks", partial(notify_tasks.sweep_webhooks, database, settings), settings.webhooks.sweep_ms / 1000),
         Loop("partitions", partial(asyncio.to_thread, _make_partitions, settings), HOUR_S),
-        Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S),
+        Loop("drop-partitions", partial(asyncio.to_thread, _drop_partitions, settings), HOUR_S, timeout_s=HOUR_S),
         Loop("delete-follows", in_transaction(database, _delete_follows), HOUR_S),
         Loop("delete-words", in_transaction(database, partial(_delete_words, settings)), HOUR_S),
         Loop("delete-events", in_transaction(database, _delete_events), HOUR_S),
@@ -82,6 +84,11 @@ def _make_partitions(settings: Settings) -> int:
 
 
 def _drop_partitions(settings: Settings) -> int:
+    archive = settings.archive_folder if settings.archive.enabled else None
+    kept = ((settings.jobs.retention_days, FINISHED), (settings.jobs.inbox_days, KEPT_LONGER))
     with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
-        finished = drop_finished_partitions(conn, keep_days=settings.jobs.retention_days)
-        return len(finished + drop_finished_partitions(conn, keep_days=settings.jobs.inbox_days, tables=KEPT_LONGER))
+        dropped = [
+            drop_finished_partitions(conn, keep_days=days, tables=tables, archive=archive) for days, tables in kept
+        ]
+    old = delete_old_archives(settings.archive_folder, keep_days=settings.archive.keep_days, now=datetime.now(UTC))
+    return sum(map(len, dropped)) + len(old)

@@ -1,4 +1,4 @@
-"""`tidegate notify`: access keys of applications, bounces that come as mails, addresses that are not written to."""
+"""`tidegate notify`: keys of applications, bounces that come as mails, addresses not written to, archived months."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from tidegate import notify
+from tidegate.ops.archives_cli import archive_app
 from tidegate.ops.merchant_cli import AsJson, print_json, with_database
 from tidegate.platform.database import Database
 from tidegate.platform.ids import new_id, parse_id
@@ -20,11 +21,14 @@ TRY_LATER: Final = 75
 
 LISTED: Final = 200
 
-notify_app = typer.Typer(help="Messages of applications: keys, bounces, suppressed addresses.", no_args_is_help=True)
+notify_app = typer.Typer(
+    help="Messages of applications: keys, bounces, suppressed addresses, archives.", no_args_is_help=True
+)
 key_app = typer.Typer(help="Access keys of applications.", no_args_is_help=True)
 suppression_app = typer.Typer(help="Addresses that are not written to any more.", no_args_is_help=True)
 notify_app.add_typer(key_app, name="key")
 notify_app.add_typer(suppression_app, name="suppression")
+notify_app.add_typer(archive_app, name="archive")
 provider_app = typer.Typer(help="Mail providers that sign what they say of mails.", no_args_is_help=True)
 notify_app.add_typer(provider_app, name="provider")
 

@@ -1,17 +1,30 @@
-"""Old data leaves: monthly partitions as a whole, rows of other tables in bounded batches."""
+"""Old data leaves: monthly partitions as a whole, some of them into archives; other tables' rows in bounded batches."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import structlog
+from prometheus_client import Counter
 from psycopg import sql
 
+from tidegate.platform.archives import ARCHIVED, ArchiveBroken, write_archive
 from tidegate.platform.database import Connection
+from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import id_floor
 from tidegate.platform.partitions import LOCK_KEY
+
+log = structlog.get_logger(__name__)
+
+NOT_ARCHIVED = Counter(
+    "tidegate_months_not_archived", "Attempts to archive a month that failed: it stays in the database."
+)
+
+ARCHIVE_KEY = 7413866180404
 
 FINISHED = ("platform.outbox", "notify.deliveries")
 """Tables whose rows are of no use once they are finished; both say `pending` of those that are not."""
@@ -23,17 +36,20 @@ MONTHLY = re.compile(r".+_(?P<year>\d{4})_(?P<month>\d{2})")
 
 
 def drop_finished_partitions(
-    conn: psycopg.Connection[Any], *, keep_days: int, tables: tuple[str, ...] = FINISHED
+    conn: psycopg.Connection[Any], *, keep_days: int, tables: tuple[str, ...] = FINISHED, archive: Path | None = None
 ) -> list[str]:
     """Drop the monthly partitions that ended more than `keep_days` days ago and in which nothing is pending.
 
-    Those of `KEPT_LONGER` know nothing that could be pending.
+    Those of `KEPT_LONGER` know nothing that could be pending. With a folder `archive`, months of `ARCHIVED` tables are
+    taken out of their table, archived there, and dropped only then: one in each call, and none in two at once. A month
+    that could not be archived stays as a table of its own and is tried again the next time.
 
     `conn` is in autocommit mode; the clock is the database's. Each partition goes in a transaction of its own that
-    gives up after a short wait for its lock, since everybody queues behind it. Returns their names.
+    gives up after a short wait for its lock, since everybody queues behind it. Returns the names of those dropped.
     """
     dropped = []
     for table in tables:
+        is_archived = archive is not None and table in ARCHIVED
         for partition in _partitions(conn, table):
             with conn.transaction():
                 conn.execute("SET LOCAL lock_timeout = '1s'")
@@ -42,9 +58,47 @@ def drop_finished_partitions(
                 ended = _end_of(partition)
                 if ended is None or ended > now[0] - timedelta(days=keep_days):
                     continue
-                if _drop_unless_pending(conn, table, partition):
+                if _leave_unless_pending(conn, table, partition, drop=not is_archived) and not is_archived:
                     dropped.append(f"{table.split('.')[0]}.{partition}")
-    return dropped
+    return dropped + _drop_detached(conn, tables, archive)
+
+
+def _drop_detached(conn: psycopg.Connection[Any], tables: tuple[str, ...], archive: Path | None) -> list[str]:
+    """Archive, and then drop, the first month that is a table of its own by now."""
+    waiting = [(table, month) for table in tables if table in ARCHIVED for month in _detached(conn, table)]
+    got = conn.execute("SELECT pg_try_advisory_lock(%s)", (ARCHIVE_KEY,)).fetchone() if waiting else None
+    if got is None or not got[0]:
+        return []
+    try:
+        for table, month in waiting:
+            name = f"{table.split('.')[0]}.{month}"
+            try:
+                kept = None if archive is None else write_archive(conn, archive, table=table, partition=month)
+            except psycopg.errors.UndefinedTable:
+                continue
+            except (OSError, ArchiveBroken) as error:
+                NOT_ARCHIVED.inc()
+                log.error("month_not_archived", month=name, folder=str(archive), error=describe_error(error))
+                continue
+            conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(*name.split("."))))
+            log.info("month_dropped", month=name, rows_archived=None if kept is None else kept.rows)
+            return [name]
+        return []
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(%s)", (ARCHIVE_KEY,))
+
+
+def _detached(conn: psycopg.Connection[Any], table: str) -> list[str]:
+    """Months of a table that are tables of their own."""
+    schema, name = table.split(".")
+    rows = conn.execute(
+        """
+        SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relkind = 'r' AND NOT c.relispartition AND c.relname ~ %s ORDER BY c.relname
+        """,
+        (schema, f"^{name}_[0-9]{{4}}_[0-9]{{2}}$"),
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _partitions(conn: psycopg.Connection[Any], table: str) -> list[str]:
@@ -67,7 +121,8 @@ def _end_of(partition: str) -> datetime | None:
     return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _drop_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str) -> bool:
+def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str, *, drop: bool) -> bool:
+    """Drop a partition, or make it a table of its own; whether that could be done."""
     name = sql.Identifier(table.split(".", maxsplit=1)[0], partition)
     try:
         with conn.transaction():
@@ -77,7 +132,11 @@ def _drop_unless_pending(conn: psycopg.Connection[Any], table: str, partition: s
                 found = conn.execute(sql.SQL("SELECT 1 FROM {} WHERE state = 'pending' LIMIT 1").format(name))
                 if found.fetchone() is not None:
                     return False
-            conn.execute(sql.SQL("DROP TABLE {}").format(name))
+            if drop:
+                conn.execute(sql.SQL("DROP TABLE {}").format(name))
+            else:
+                parent = sql.Identifier(*table.split("."))
+                conn.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, name))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
         return False
     return True

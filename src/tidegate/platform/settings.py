@@ -19,7 +19,13 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_bounds import Count
 from tidegate.platform.settings_file import read_settings_file, settings_home
 from tidegate.platform.settings_gate import AdmissionSettings, GateSettings
-from tidegate.platform.settings_notify import FollowSettings, LiveSettings, MailSettings, PacingSettings
+from tidegate.platform.settings_notify import (
+    ArchiveSettings,
+    FollowSettings,
+    LiveSettings,
+    MailSettings,
+    PacingSettings,
+)
 from tidegate.platform.settings_overload import OverloadSettings
 from tidegate.platform.settings_webhooks import WebhookSettings
 
@@ -339,6 +345,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     engine: BatchSettings = BatchSettings()
     holds: HoldSettings = HoldSettings()
     orders: OrderSettings = OrderSettings()
@@ -384,6 +391,11 @@ class Settings(BaseSettings):
     def pictures_folder(self) -> Path:
         """Where the files of uploaded pictures lie; backups take every folder like it."""
         return self.home.absolute() / "pictures"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where months of messages are archived."""
+        return self.archive.folder or self.home.absolute() / "archive"
 
     @property
     def endpoints_file(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, Field
 
 from tidegate.platform.settings_bounds import Count
@@ -104,3 +106,17 @@ class PacingSettings(BaseModel):
     database_nice: int = Field(
         19, ge=0, le=19, description="The same for PostgreSQL's processes behind it, where they run beside it."
     )
+
+
+class ArchiveSettings(BaseModel):
+    """Archives of months of messages that leave the database."""
+
+    enabled: bool = Field(
+        True, description="Whether months of deliveries and inboxes are archived before they are dropped."
+    )
+    folder: Path | None = Field(
+        None,
+        description="Where archives lie; empty: `archive` in the data folder. Schedulers of several machines need one "
+        "that all of them see.",
+    )
+    keep_days: Count = Field(1_095, description="Age at which archives are deleted.")

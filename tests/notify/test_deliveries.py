@@ -12,10 +12,10 @@ import pytest
 from tests.notify.conftest import with_mail
 from tests.notify.postbox import Postbox
 from tidegate import notify
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_events
+from tidegate.notify.deliveries import Look, deliver_due, find_overdue, on_order_events
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, PersonId, new_id
-from tidegate.platform.jobs import RECEIPTS
+from tidegate.platform.jobs import LANES, RECEIPTS
 from tidegate.platform.outbox import Event
 from tidegate.platform.settings import Settings
 
@@ -344,5 +344,7 @@ async def test_what_was_left_lying_is_found(database: Database, mailing: Setting
     await make_due(database)
     await paid(database, mailing, fresh)
     async with database.connection() as conn:
-        assert await find_overdue(conn, lane=RECEIPTS, limit=10, overdue_s=5) == [left.id]
-        assert await find_overdue(conn, lane=RECEIPTS, limit=0, overdue_s=5) == []
+        looks = {lane: Look(limit=10, overdue_s=5) for lane in LANES}
+        nothing: dict[str, list[EventId]] = {lane: [] for lane in LANES}
+        assert await find_overdue(conn, looks) == nothing | {RECEIPTS: [left.id]}
+        assert await find_overdue(conn, looks | {RECEIPTS: Look(limit=0, overdue_s=5)}) == nothing

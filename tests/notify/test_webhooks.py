@@ -17,7 +17,7 @@ from tests.notify.hooking import STAFF, call, endpoint, let_time_pass, order_eve
 from tests.notify.receiver import Call, Receiver, open_receiver
 from tests.waiting import eventually
 from tidegate import notify
-from tidegate.notify.deliveries import deliver_due, find_overdue, on_order_events
+from tidegate.notify.deliveries import Look, deliver_due, find_overdue, on_order_events
 from tidegate.notify.inbox import list_inbox
 from tidegate.notify.webhook_calls import Message, read_retry_after, sign
 from tidegate.notify.webhook_contracts import DisabledWhy, EndpointState, Keys
@@ -98,8 +98,8 @@ async def test_people_and_endpoints_are_told_by_roads_of_their_own(
     await on_order_webhooks(database, hooking, [event])
     assert (await deliver_due(database, mailing, limit=10, event_ids=[event.id])).taken == 2
     async with database.connection() as conn:
-        for lane in LANES:
-            assert await find_overdue(conn, lane=lane, limit=10, overdue_s=0) == []
+        looks = {lane: Look(limit=10, overdue_s=0) for lane in LANES}
+        assert await find_overdue(conn, looks) == {lane: [] for lane in LANES}
     assert await states(database) == [("pending", 0, None, None)]
     assert await call(database, hooking, keys.endpoint.endpoint_id) == 1
 

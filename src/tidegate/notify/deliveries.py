@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -317,26 +317,38 @@ class Batch:
         return [each for each in alive if each.channel == Channel.EMAIL]
 
 
-async def find_overdue(conn: Connection, *, lane: str, limit: int, overdue_s: float) -> list[EventId]:
-    """Events of a lane with messages to single people that have been due for `overdue_s` seconds.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """For how many messages of a lane is looked, and for how many seconds they must have been due."""
 
-    Their task was lost, or it is a retry.
+    limit: int
+    overdue_s: float
+
+
+async def find_overdue(conn: Connection, looks: Mapping[str, Look]) -> dict[str, list[EventId]]:
+    """Events with messages to single people that have been due for long, by lane.
+
+    Their task was lost, or it is a retry. What is due later is not read: the index takes a time that stands still.
     """
-    rows = await (
-        await conn.execute(
-            """
+    rows = await conn.execute(
+        """
+        SELECT look.lane, overdue.event_id
+        FROM unnest(%s::text[], %s::integer[], %s::float8[]) AS look (lane, most, overdue_s), LATERAL (
             SELECT DISTINCT event_id FROM (
                 SELECT event_id FROM notify.deliveries
                 WHERE state = 'pending' AND shard_no IS NULL AND channel <> 'webhook'
-                  AND coalesce(lane, 'within_1m') = %s
-                  AND next_attempt_at <= clock_timestamp() - make_interval(secs => %s)
-                ORDER BY next_attempt_at LIMIT %s
-            ) AS overdue
-            """,
-            (lane, overdue_s, limit),
-        )
-    ).fetchall()
-    return [EventId(row[0]) for row in rows]
+                  AND coalesce(lane, 'within_1m') = look.lane
+                  AND next_attempt_at <= statement_timestamp() - make_interval(secs => look.overdue_s)
+                ORDER BY next_attempt_at LIMIT look.most
+            ) AS late
+        ) AS overdue
+        """,
+        (list(looks), [look.limit for look in looks.values()], [look.overdue_s for look in looks.values()]),
+    )
+    found: dict[str, list[EventId]] = {lane: [] for lane in looks}
+    for lane, event_id in await rows.fetchall():
+        found[lane].append(EventId(event_id))
+    return found
 
 
 ANY_OF_THEM: Final = """

@@ -12,6 +12,7 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 
 from tidegate.notify.deliveries import (
+    Look,
     deliver_due,
     deliver_shard,
     find_overdue,
@@ -207,14 +208,13 @@ async def sweep(database: Database, settings: Settings) -> int:
     most = max(limits.queue_max // SWEPT_PART, 1)
     room = {lane: min(free, max(most - depths[lane], 0)) for lane in LANES}
     late_s = {lane: lease_s if depths[lane] else limits.notify_sweep_s for lane in LANES}
-    for lane in LANES:
-        limit = min(settings.mail.batch, room[lane] * EVENTS_A_TASK)
-        async with database.connection() as conn:
-            late = await find_overdue(conn, lane=lane, limit=limit, overdue_s=late_s[lane])
-        await hand_out(late, lane=lane)
+    looks = {lane: Look(min(settings.mail.batch, room[lane] * EVENTS_A_TASK), late_s[lane]) for lane in LANES}
     async with database.connection() as conn:
+        overdue = await find_overdue(conn, looks)
         limit = min(settings.mail.batch, room[BULK])
         stopped = await find_stopped(conn, limit=limit, overdue_s=late_s[BULK])
+    for lane, late in overdue.items():
+        await hand_out(late, lane=lane)
     await asyncio.to_thread(publish, [Call(TELL_TASK, (str(event_id),), BULK) for event_id in stopped])
     await hand_out_shards(database, settings, ahead_s=max(lease_s - late_s[BULK], 0))
     return 0

@@ -247,10 +247,22 @@ async def test_two_keys_in_one_request(stage: Stage, route: str) -> None:
 async def test_the_bodies_that_the_cases_spoil_are_good(stage: Stage, route: str) -> None:
     before = stage.rows()
     mine = (await held(stage.site, stage.who))["id"]
-    body = order_body(mine) if route == ORDERS else stage.good(route)
+    body = (order_body(mine) if route == ORDERS else stage.good(route)) | {"currency": "GBP"}
     assert (await stage.send(route, body)).status_code == 201
     changed = {name for name, rows in stage.rows().items() if rows != before[name]}
     assert {"inventory.stock", "inventory.holds", "platform.idempotency_keys"} <= changed, "the comparison can see"
+
+
+async def test_each_kind_of_the_terms_has_a_type_of_its_own(stage: Stage) -> None:
+    """Two different mistakes never share a type, and each type has its page."""
+    tables: tuple[tuple[tuple[Any, ...], ...], ...] = (LINE_CASES, BYTE_CASES, HOLD_CASES, WEBHOOK_CASES)
+    kinds = {case[0]: case[-1][1] for table in tables for case in table}
+    names = ("an unknown SKU", "quantity 0", "a fractional quantity", "1,000 lines", "a price in another currency",
+             "another buyer's hold", "a hold that has expired", "not JSON", "2 MB", "a forged signature",
+             "a signature that is too old")  # fmt: skip
+    assert len({kinds[name] for name in names}) == len(names)
+    pages = (await stage.site.get("/problems")).text
+    assert [kind for kind in kinds.values() if f'href="/problems/{kind}"' not in pages] == []
 
 
 async def test_every_answer_of_the_tables_is_documented(stage: Stage) -> None:

@@ -17,11 +17,17 @@ Change = Callable[[Body], Any]
 Answer = tuple[int, str]
 
 INVALID: Answer = (422, "invalid-request")
+NOT_WHOLE: Answer = (422, "quantity-not-whole")
+OUT_OF_RANGE: Answer = (422, "quantity-out-of-range")
+TOO_MANY: Answer = (422, "too-many-lines")
+NOT_IN_DROP: Answer = (422, "not-in-drop")
 MALFORMED: Answer = (400, "malformed-body")
 NOT_FOUND: Answer = (404, "not-found")
 NO_KEY: Answer = (400, "key-missing")
 NOBODY: Answer = (401, "not-signed-in")
 BAD_SIGNATURE: Answer = (401, "bad-signature")
+STALE: Answer = (401, "stale-signature")
+OTHER_CURRENCY: Answer = (422, "currency-mismatch")
 
 
 def lines(*wanted: Any) -> Change:
@@ -74,31 +80,36 @@ LINE_CASES: tuple[tuple[str, Change, Answer], ...] = (
     ("a SKU of 101 characters", line(sku="L" * 101), INVALID),
     ("a SKU that is a number", line(sku=1), INVALID),
     ("a SKU that is null", line(sku=None), INVALID),
-    ("quantity 0", line(quantity=0), INVALID),
-    ("a negative quantity", line(quantity=-1), INVALID),
-    ("a fractional quantity", line(quantity=1.5), INVALID),
-    ("a quantity of 2^63", line(quantity=2**63), INVALID),
-    ("a quantity of 10^30", line(quantity=10**30), INVALID),
-    ("a quantity beyond all floats", inside(b'"quantity": 1', b'"quantity": 1e999'), INVALID),
-    ("a quantity as text", line(quantity="1"), INVALID),
-    ("a quantity that is true", line(quantity=True), INVALID),
-    ("a quantity that is null", line(quantity=None), INVALID),
-    ("a quantity above the limit", line(quantity=101), INVALID),
+    ("quantity 0", line(quantity=0), OUT_OF_RANGE),
+    ("a negative quantity", line(quantity=-1), OUT_OF_RANGE),
+    ("a fractional quantity", line(quantity=1.5), NOT_WHOLE),
+    ("a quantity of 2^63", line(quantity=2**63), OUT_OF_RANGE),
+    ("a quantity of 10^30", line(quantity=10**30), OUT_OF_RANGE),
+    ("a quantity beyond all floats", inside(b'"quantity": 1', b'"quantity": 1e999'), OUT_OF_RANGE),
+    ("a quantity as text", line(quantity="1"), NOT_WHOLE),
+    ("a quantity that is true", line(quantity=True), NOT_WHOLE),
+    ("a quantity that is null", line(quantity=None), NOT_WHOLE),
+    ("a quantity above the limit", line(quantity=101), OUT_OF_RANGE),
     ("no quantity", lines({"sku": "LAMP"}), INVALID),
-    ("no lines", lines(), INVALID),
-    ("1,000 lines", lines(*[{"sku": "LAMP", "quantity": 1}] * 1_000), INVALID),
-    ("1,001 lines", lines(*[{"sku": "LAMP", "quantity": 1}] * 1_001), INVALID),
+    ("no lines", lines(), (422, "no-lines")),
+    ("1,000 lines", lines(*[{"sku": "LAMP", "quantity": 1}] * 1_000), TOO_MANY),
+    ("1,001 lines", lines(*[{"sku": "LAMP", "quantity": 1}] * 1_001), TOO_MANY),
     ("lines that are null", field("lines", None), INVALID),
     ("lines that are an object", field("lines", {"sku": "LAMP", "quantity": 1}), INVALID),
     ("lines left out", without("lines"), INVALID),
-    ("a drop that does not sell this", field("drop", "early-drop"), INVALID),
-    ("a drop that is not there", field("drop", "nowhere"), INVALID),
-    ("lines of two sales", lines({"sku": "LAMP", "quantity": 1}, {"sku": "EARLY", "quantity": 1}), INVALID),
+    ("a drop that does not sell this", field("drop", "early-drop"), NOT_IN_DROP),
+    ("a drop that is not there", field("drop", "nowhere"), NOT_IN_DROP),
+    ("lines of two sales", lines({"sku": "LAMP", "quantity": 1}, {"sku": "EARLY", "quantity": 1}),
+     (422, "mixed-drops")),
+    ("a price in another currency", field("currency", "EUR"), OTHER_CURRENCY),
+    ("a currency in small letters", field("currency", "gbp"), OTHER_CURRENCY),
+    ("a currency that is a number", field("currency", 826), INVALID),
     ("a drop before its time", line(sku="EARLY"), (409, "not-open")),
     ("a drop with a room, without a pass", line(sku="ROOM"), (409, "pass-required")),
 )  # fmt: skip
 
 FORM_CASES: tuple[tuple[str, Change, Answer], ...] = (
+    ("a sum in another currency", field("currency", "EUR"), OTHER_CURRENCY),
     ("an e-mail address without @", field("email", "nobody"), INVALID),
     ("an empty e-mail address", field("email", ""), INVALID),
     ("two e-mail addresses", field("email", "a@example.com,b@example.com"), INVALID),
@@ -202,8 +213,8 @@ WEBHOOK_CASES: tuple[tuple[str, str, dict[str, str | None], bytes | None, Answer
     ("another event's signature", "sandbox", {"webhook-id": "evt_other"}, None, BAD_SIGNATURE),
     ("a forged signature", "sandbox", {"webhook-signature": "v1,Zm9yZ2Vk"}, None, BAD_SIGNATURE),
     ("a signature with an umlaut", "sandbox", {"webhook-signature": "v1,\u00fc"}, None, BAD_SIGNATURE),
-    ("a signature that is too old", "sandbox", {"age": "3600"}, None, BAD_SIGNATURE),
-    ("a signature from the future", "sandbox", {"age": "-3600"}, None, BAD_SIGNATURE),
+    ("a signature that is too old", "sandbox", {"age": "3600"}, None, STALE),
+    ("a signature from the future", "sandbox", {"age": "-3600"}, None, STALE),
     ("another body than was signed", "sandbox", {"body": "CHANGED"}, None, BAD_SIGNATURE),
     ("a provider that this shop has not", "stripe", {}, None, (422, "unknown-provider")),
     ("a provider that is no name", "sand%00box", {}, None, INVALID),

@@ -14,7 +14,7 @@ from msgspec import Struct
 from tidegate.payments.contracts import RecordedRefund
 from tidegate.platform.ids import HoldId, OrderId, PersonId
 from tidegate.platform.money import Money, total
-from tidegate.platform.problems import Problem
+from tidegate.platform.problems import InvalidRequest, Problem
 
 
 class OrderState(StrEnum):
@@ -391,6 +391,48 @@ class UnknownSku(Problem):
 
     slug = "unknown-sku"
     status = 422
+
+
+class NoLines(InvalidRequest):
+    """The list of lines is empty."""
+
+    slug = "no-lines"
+
+
+class TooManyLines(InvalidRequest):
+    """There are more lines than this shop takes at once."""
+
+    slug = "too-many-lines"
+
+
+class QuantityNotWhole(InvalidRequest):
+    """A quantity is not a whole number."""
+
+    slug = "quantity-not-whole"
+
+
+class QuantityOutOfRange(InvalidRequest):
+    """A quantity is less than 1, or more than this shop takes in one line."""
+
+    slug = "quantity-out-of-range"
+
+
+class MixedDrops(InvalidRequest):
+    """These lines belong to different sales."""
+
+    slug = "mixed-drops"
+
+
+class NotInDrop(InvalidRequest):
+    """The drop that was named does not sell these lines."""
+
+    slug = "not-in-drop"
+
+
+class CurrencyMismatch(InvalidRequest):
+    """This shop sells in another currency than the request names."""
+
+    slug = "currency-mismatch"
 
 
 class HoldExpired(Problem):

@@ -13,26 +13,34 @@ from tidegate.checkout.contracts import (
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
+    CurrencyMismatch,
     HoldExpired,
     HoldsOpen,
     LimitReached,
+    MixedDrops,
+    NoLines,
+    NotInDrop,
     NotOpen,
     NotShippedThere,
     OrderView,
+    QuantityNotWhole,
+    QuantityOutOfRange,
     ShippingUnknown,
     SoldOut,
+    TooManyLines,
     UnknownSku,
 )
 from tidegate.checkout.documents import hold_document, order_body
 from tidegate.checkout.guessing import with_code
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
-from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody
+from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody, kind_of
 from tidegate.checkout.ordering import Replay, answer_with, find_order, place_order
 from tidegate.checkout.purchasing import purchase
+from tidegate.checkout.rules import check_currency
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
-from tidegate.payments.contracts import BadSignature, UnknownProvider, UnknownToken
+from tidegate.payments.contracts import BadSignature, StaleSignature, UnknownProvider, UnknownToken
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, hot_route
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
@@ -85,6 +93,13 @@ HOLD_PROBLEMS: tuple[type[Problem], ...] = (
     HoldsOpen,
     *PASS_PROBLEMS,
     UnknownSku,
+    NoLines,
+    TooManyLines,
+    QuantityNotWhole,
+    QuantityOutOfRange,
+    MixedDrops,
+    NotInDrop,
+    CurrencyMismatch,
 )
 CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedUp)
 
@@ -95,6 +110,7 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
     body=HoldBody,
     returns=(201, HoldAnswer),
     problems=(*KEY_PROBLEMS, *CODE_PROBLEMS, *HOLD_PROBLEMS),
+    kind_of=kind_of,
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
@@ -112,6 +128,7 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         code=body.code,
     )
     shop = _shop(request)
+    check_currency(body.currency, shop.settings.currency)
     outcome, repeat = await with_code(
         shop, lambda: settle_hold(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
     )
@@ -157,7 +174,16 @@ async def delete_hold(request: Request) -> Response:
     body=OrderBody,
     returns=(201, OrderAnswer),
     accepted=TO_BE_RECORDED,
-    problems=(*KEY_PROBLEMS, NotFound, HoldExpired, AlreadyOrdered, *SHIPPING_PROBLEMS, UnknownProvider, UnknownToken),
+    problems=(
+        *KEY_PROBLEMS,
+        NotFound,
+        HoldExpired,
+        AlreadyOrdered,
+        *SHIPPING_PROBLEMS,
+        UnknownProvider,
+        UnknownToken,
+        CurrencyMismatch,
+    ),
     headers=(IDEMPOTENCY_KEY,),
     signed_in=True,
     tag="checkout",
@@ -170,7 +196,9 @@ async def post_order(request: Request, body: OrderBody) -> Response:
     """
     buyer_id = (await require_buyer(request)).id
     key = request_key(request, buyer_id, body)
-    placed = await place_order(_shop(request), buyer_id=buyer_id, form=body.form(), key=key)
+    shop = _shop(request)
+    check_currency(body.currency, shop.settings.currency)
+    placed = await place_order(shop, buyer_id=buyer_id, form=body.form(), key=key)
     return _placed(placed)
 
 
@@ -188,6 +216,7 @@ async def post_order(request: Request, body: OrderBody) -> Response:
         UnknownProvider,
         UnknownToken,
     ),
+    kind_of=kind_of,
     headers=(IDEMPOTENCY_KEY, PASS),
     signed_in=True,
     tag="checkout",
@@ -203,6 +232,7 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     key = request_key(request, buyer_id, body)
     wish = body.wish(buyer_id=buyer_id, admission=request.headers.get("tidegate-pass"), key=key)
     shop = _shop(request)
+    check_currency(body.currency, shop.settings.currency)
     return _placed(
         await with_code(
             shop, lambda: purchase(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
@@ -230,7 +260,7 @@ router = APIRouter(prefix="/api/v1", tags=["payments"])
 
 @router.post(
     "/payments/webhooks/{provider}",
-    responses=problems_by_status((BadSignature, MalformedBody, UnknownProvider)),
+    responses=problems_by_status((BadSignature, StaleSignature, MalformedBody, UnknownProvider)),
 )
 async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
     """Take a payment provider's webhook. It is answered 200 also when it was seen before."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
 
-from tidegate.checkout.contracts import Address, Line, OrderForm, OrderState
+from tidegate.checkout.contracts import (
+    Address,
+    Line,
+    NoLines,
+    OrderForm,
+    OrderState,
+    QuantityNotWhole,
+    QuantityOutOfRange,
+    TooManyLines,
+)
 from tidegate.checkout.purchasing import PurchaseWish
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import HoldId, PersonId, parse_id
-from tidegate.platform.problems import NotFound
+from tidegate.platform.problems import InvalidRequest, NotFound
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Code = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
@@ -23,6 +33,20 @@ Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Currency = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
 State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [state.value for state in OrderState]})]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Named = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{3}$"})] | msgspec.UnsetType
+"""A currency that a request may name, so that a buyer who reckons in another one is not charged in the shop's."""
+
+OF_ANOTHER_TYPE = re.compile(r"Expected `\w+`, got ")
+IN_LINES = re.compile(r"lines\[\d*\]\.quantity")
+
+
+def kind_of(field: str, words: str) -> type[InvalidRequest]:
+    """What kind of problem it is that a field of these bodies is wrong."""
+    if IN_LINES.fullmatch(field) and not words.endswith("missing."):
+        return QuantityNotWhole if OF_ANOTHER_TYPE.match(words) else QuantityOutOfRange
+    if field == "lines" and "length" in words:
+        return NoLines if ">=" in words else TooManyLines
+    return InvalidRequest
 
 
 class LineBody(msgspec.Struct, frozen=True):
@@ -33,11 +57,15 @@ class LineBody(msgspec.Struct, frozen=True):
 
 
 class HoldBody(msgspec.Struct, frozen=True):
-    """What to hold. `drop` names the drop that sells it, `code` a voucher, in any case."""
+    """What to hold. `drop` names the drop that sells it, `code` a voucher, in any case.
+
+    `currency` must be the shop's.
+    """
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
     drop: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     code: Code | None = None
+    currency: Named = msgspec.UNSET
 
     def wishes(self) -> tuple[Line, ...]:
         """The lines as the use case takes them."""
@@ -77,7 +105,7 @@ class PaymentBody(msgspec.Struct, frozen=True):
 class OrderBody(msgspec.Struct, frozen=True):
     """An order for what a hold keeps. `shipping_method`: a code of the shop's; without, the cheapest that fits.
 
-    `billing_address`: whom the bill is for; without, as the delivery.
+    `billing_address`: whom the bill is for; without, as the delivery. `currency` must be the shop's.
     """
 
     hold_id: Annotated[str, msgspec.Meta(max_length=64, extra_json_schema={"format": "uuid"})]
@@ -86,6 +114,7 @@ class OrderBody(msgspec.Struct, frozen=True):
     payment: PaymentBody
     shipping_method: Method | None = None
     billing_address: AddressBody | msgspec.UnsetType | None = msgspec.UNSET
+    currency: Named = msgspec.UNSET
 
     def form(self) -> OrderForm:
         """The form as the use case takes it. Raises: NotFound for a hold that cannot exist."""
@@ -107,7 +136,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     """Hold, order and payment in one. `drop` names the drop that sells it, `code` a voucher, in any case.
 
     `shipping_method`: a code of the shop's; without, the cheapest that fits. `billing_address`: whom the bill is for;
-    without, as the delivery.
+    without, as the delivery. `currency` must be the shop's.
     """
 
     lines: Annotated[list[LineBody], msgspec.Meta(min_length=1, max_length=1000)]
@@ -118,6 +147,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     code: Code | None = None
     shipping_method: Method | None = None
     billing_address: AddressBody | msgspec.UnsetType | None = msgspec.UNSET
+    currency: Named = msgspec.UNSET
 
     def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
         """The wish as the use case takes it."""

@@ -8,6 +8,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
+
 from tidegate.catalog.contracts import DropTerms, Room, Terms, VoucherTerms
 from tidegate.checkout.address_rules import BILLING, check_address, clean_address
 from tidegate.checkout.contracts import (
@@ -17,11 +19,17 @@ from tidegate.checkout.contracts import (
     Charges,
     CodeNotValid,
     CodeUnknown,
+    CurrencyMismatch,
     Line,
     LinePart,
+    MixedDrops,
+    NoLines,
+    NotInDrop,
     OrderForm,
     OrderState,
     OrderView,
+    QuantityOutOfRange,
+    TooManyLines,
     UnknownSku,
 )
 from tidegate.gate.contracts import Pass, PassForeign, PassRequired
@@ -86,15 +94,21 @@ def _rounds(secret: bytes) -> tuple[blake2b, ...]:
 
 
 def check_lines(lines: Sequence[Line], *, max_lines: int, max_quantity: int) -> None:
-    """Refuse wishes that no shop can mean. Raises: InvalidRequest naming the line."""
+    """Refuse wishes that no shop can mean. Raises: NoLines, TooManyLines, QuantityOutOfRange naming the line."""
     if not lines:
-        raise InvalidRequest("the list of lines is empty: name at least one SKU and its quantity")
+        raise NoLines("the list of lines is empty: name at least one SKU and its quantity")
     if len(lines) > max_lines:
-        raise InvalidRequest(f"{len(lines)} lines are too many: at most {max_lines} in one hold")
+        raise TooManyLines(f"{len(lines)} lines are too many: at most {max_lines} in one hold")
     for number, line in enumerate(lines, 1):
         if not 1 <= line.quantity <= max_quantity:
             words = _("Line %(line)s: the quantity must be from 1 to %(most)s.", line=number, most=max_quantity)
-            raise InvalidRequest(words)
+            raise QuantityOutOfRange(words)
+
+
+def check_currency(named: str | UnsetType, currency: str) -> None:
+    """Refuse a wish that reckons in another currency than the shop's. Raises: CurrencyMismatch."""
+    if named is not UNSET and named != currency:
+        raise CurrencyMismatch(f"this shop sells in {currency}; nothing was held and nothing was charged")
 
 
 def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine, ...]:
@@ -108,14 +122,14 @@ def priced(lines: Sequence[Line], terms: Mapping[str, Terms]) -> tuple[HoldLine,
 def drop_of(lines: Sequence[Line], terms: Mapping[str, Terms], *, named: str | None) -> DropTerms | None:
     """The drop that sells these lines, if one does; a basket belongs to one drop or to none.
 
-    Raises: InvalidRequest when the lines and the drop's name do not fit.
+    Raises: MixedDrops; NotInDrop when the lines and the drop's name do not fit.
     """
     drops = {terms[line.sku].drop for line in lines}
     if len(drops) > 1:
-        raise InvalidRequest("these lines belong to different sales: hold them one by one")
+        raise MixedDrops("these lines belong to different sales: hold them one by one")
     (drop,) = drops
     if named is not None and (drop is None or drop.slug != named):
-        raise InvalidRequest(f"the drop {named[:100]!r} does not sell these lines")
+        raise NotInDrop(f"the drop {named[:100]!r} does not sell these lines")
     return drop
 
 

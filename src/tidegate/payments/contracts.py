@@ -250,10 +250,16 @@ class PaymentInProgress(Problem):
 
 
 class BadSignature(Problem):
-    """The webhook's signature is missing, wrong or too old."""
+    """The webhook's signature is missing or wrong."""
 
     slug = "bad-signature"
     status = 401
+
+
+class StaleSignature(BadSignature):
+    """The webhook was signed too long ago, or in the future: send it again, newly signed."""
+
+    slug = "stale-signature"
 
 
 class Provider(Protocol):
@@ -282,7 +288,7 @@ class Provider(Protocol):
         """Give the money back. `provider_ref` is the charge's."""
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str:
-        """The id of the event that the provider itself sent as `body`, lately. Raises: BadSignature."""
+        """The id of the event that the provider itself sent as `body`, lately. Raises: BadSignature, StaleSignature."""
 
     def read_event(self, body: bytes) -> tuple[ChargeRef, Answer] | None:
         """What a verified webhook says, and of which attempt; None: not our concern. Raises: MalformedBody."""

@@ -23,6 +23,7 @@ from tidegate.payments.contracts import (
     Refund,
     RefundAnswer,
     RefundState,
+    StaleSignature,
     UnknownToken,
 )
 from tidegate.payments.sandbox_cards import BY_SHOP, CARDS, HOSTED, Card, PaymentState
@@ -151,7 +152,7 @@ class SandboxProvider:
         if not 1 <= len(event_id) <= 255 or sent_at is None or not signatures:
             raise BadSignature("The headers webhook-id, webhook-timestamp and webhook-signature are needed.")
         if abs((now - sent_at).total_seconds()) > self._limits.webhook_tolerance_s:
-            raise BadSignature("The signature is too old or from the future: send the webhook again, newly signed.")
+            raise StaleSignature()
         wanted = self._sign(event_id, sent_at, body)
         if not any(hmac.compare_digest(wanted, given.encode()) for given in signatures.split(" ")[:8]):
             raise BadSignature("The signature does not fit the body.")

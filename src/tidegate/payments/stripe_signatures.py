@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from tidegate.payments.contracts import BadSignature
+from tidegate.payments.contracts import BadSignature, StaleSignature
 
 MAX_HEADER_CHARS = 2_048
 """Longest header that is looked at; two signatures need 150."""
@@ -25,7 +25,10 @@ def split_secrets(text: str) -> tuple[str, ...]:
 def check_signature(
     headers: Mapping[str, str], body: bytes, *, secrets: Sequence[str], tolerance_s: int, now: datetime
 ) -> None:
-    """Make sure that who knows one of `secrets` signed `body` within `tolerance_s` of `now`. Raises: BadSignature."""
+    """Make sure that who knows one of `secrets` signed `body` within `tolerance_s` of `now`.
+
+    Raises: BadSignature, StaleSignature.
+    """
     if not secrets:
         raise BadSignature("This shop has no secret for Stripe's webhooks.")
     header = {name.lower(): value for name, value in headers.items()}.get("stripe-signature", "")
@@ -37,7 +40,7 @@ def check_signature(
     if not (moment.isascii() and moment.isdigit() and len(moment) <= 11) or not given:
         raise BadSignature("The header Stripe-Signature needs a time and a v1 signature.")
     if abs(now.timestamp() - int(moment)) > tolerance_s:
-        raise BadSignature("The signature is too old or from the future: send the webhook again, newly signed.")
+        raise StaleSignature()
     wanted = [sign(body, secret=secret, moment=moment).encode() for secret in secrets]
     if not any(hmac.compare_digest(one, other) for one in wanted for other in given):
         raise BadSignature("The signature does not fit the body.")

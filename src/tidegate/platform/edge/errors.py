@@ -188,10 +188,10 @@ def problem_response(problem: Problem, *, request_id: str = "") -> Response:
     return response
 
 
-def invalid_fields(errors: Sequence[tuple[str, str]]) -> InvalidRequest:
+def invalid_fields(errors: Sequence[tuple[str, str]], *, kind: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
     """The problem for fields that are wrong: pairs of a field's path (`lines[0].sku`) and what is wrong with it."""
     named = [{"field": field[:200], "message": message} for field, message in errors[:MAX_NAMED_ERRORS]]
-    return InvalidRequest(_("Some fields are missing or wrong. Nothing was changed."), errors=named)
+    return kind(_("Some fields are missing or wrong. Nothing was changed."), errors=named)
 
 
 def wants_page(scope: Scope) -> bool:

@@ -45,11 +45,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.platform.edge.errors import invalid_fields
 from tidegate.platform.edge.exchange import exchange_of
-from tidegate.platform.problems import MalformedBody, Problem, UnsupportedMedia
+from tidegate.platform.problems import InvalidRequest, MalformedBody, Problem, UnsupportedMedia
 
 T = TypeVar("T")
 BodyHandler = Callable[[Request, T], Awaitable[Response]]
 PlainHandler = Callable[[Request], Awaitable[Response]]
+KindOf = Callable[[str, str], type[InvalidRequest]]
+"""What kind of problem a wrong field of a body is, by the field (`lines[0].sku`) and what is wrong with it."""
 
 AT_PATH = re.compile(r" - at `(?P<key>key in )?\$(?P<path>[^`]*)`$")
 MISSING_FIELD = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
@@ -103,6 +105,7 @@ class HotRoute:
     tag: str
     links: tuple[Link, ...]
     decoder: msgspec.json.Decoder[Any] | None
+    kind_of: KindOf
 
 
 class _Declare:
@@ -126,6 +129,7 @@ def hot_route(
     returns: tuple[int, Any],
     accepted: str = "",
     problems: Sequence[type[Problem]] = (),
+    kind_of: KindOf = ...,
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
     tag: str,
@@ -157,13 +161,14 @@ def hot_route(
     body: Any = None,
     accepted: str = "",
     problems: Sequence[type[Problem]] = (),
+    kind_of: KindOf = lambda field, words: InvalidRequest,
     headers: Sequence[HeaderParameter] = (),
     signed_in: bool = False,
     links: Sequence[Link] = (),
 ) -> Any:
     """Declare a hot route; the module's docstring shows how. `returns` is a status and a msgspec type or None.
 
-    `accepted` says what a 202 with the same body means, where there is one.
+    `accepted` says what a 202 with the same body means, where there is one; `kind_of` names what is wrong with a body.
     """
     return _Declare(
         method=method.upper(),
@@ -172,6 +177,7 @@ def hot_route(
         returns=returns,
         accepted=accepted,
         problems=tuple(problems),
+        kind_of=kind_of,
         headers=tuple(headers),
         signed_in=signed_in,
         tag=tag,
@@ -247,7 +253,7 @@ class HotRequest(Request):
         return self._body
 
 
-async def read_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+async def read_body(request: Request, decoder: msgspec.json.Decoder[T], *, kind_of: KindOf) -> T:
     """The body as `decoder`'s type. Raises: UnsupportedMedia, MalformedBody, InvalidRequest (with its fields)."""
     media = request.headers.get("content-type", "")
     if media != "application/json" and not _is_json(media):
@@ -256,7 +262,8 @@ async def read_body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise invalid_fields([explain(str(error))]) from None
+        field, words = explain(str(error))
+        raise invalid_fields([(field, words)], kind=kind_of(field, words)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedBody("The body is not JSON. Nothing was changed.") from None
 
@@ -308,7 +315,7 @@ class HotRoutes:
         if route.decoder is None:
             response = await route.endpoint(request)
         else:
-            response = await route.endpoint(request, await read_body(request, route.decoder))
+            response = await route.endpoint(request, await read_body(request, route.decoder, kind_of=route.kind_of))
         await response(scope, receive, send)
 
     def _match_shape(self, scope: Scope, method: str, path: str) -> tuple[HotRoute | None, dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.checkout.buying import customer
 from tests.storefront.conftest import Open, Sell, app, open_drop, reading, sell, text_of
 from tidegate import accounts
 from tidegate.platform.database import Database
@@ -57,7 +58,7 @@ async def test_orders_and_stock_add_up(
     await sell("Night Lamp", price=1000)
     await open_drop("lamp-night", "NIGHT-LAMP", stock=10, in_s=-1, per_buyer=5)
     for number, (quantity, card) in enumerate(((2, "tok_ok"), (1, "tok_declined"))):
-        await buy(client, quantity, card, key=str(number))
+        await buy(client, database, quantity, card, key=str(number))
     await sign_in(client, database)
     words = text_of(await client.get("/admin"))
     assert "Lamp Night Open" in words
@@ -66,12 +67,12 @@ async def test_orders_and_stock_add_up(
     assert "Not paid" in words
 
 
-async def buy(client: httpx.AsyncClient, quantity: int, card: str, *, key: str) -> None:
-    guest = {"authorization": f"Bearer {(await client.post('/api/v1/guests')).json()['token']}"}
+async def buy(client: httpx.AsyncClient, database: Database, quantity: int, card: str, *, key: str) -> None:
+    who = await customer(database)
     hold = await client.post(
         "/api/v1/holds",
         json={"lines": [{"sku": "NIGHT-LAMP", "quantity": quantity}], "drop": "lamp-night"},
-        headers=guest | {"idempotency-key": f"h{key}"},
+        headers=who | {"idempotency-key": f"h{key}"},
     )
     assert hold.status_code == 201, hold.text
     address = {"name": "Ada", "line1": "1 Quay", "city": "Hull", "postal_code": "HU1 1AA", "country": "GB"}
@@ -83,7 +84,7 @@ async def buy(client: httpx.AsyncClient, quantity: int, card: str, *, key: str) 
             "shipping_address": address,
             "payment": {"provider": "sandbox", "token": card},
         },
-        headers=guest | {"idempotency-key": f"o{key}"},
+        headers=who | {"idempotency-key": f"o{key}"},
     )
     assert order.status_code == 201, order.text
 

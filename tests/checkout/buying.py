@@ -7,6 +7,9 @@ from uuid import uuid4
 
 import httpx
 
+from tidegate.accounts import make_crowd
+from tidegate.platform.database import Database
+
 ADDRESS = {
     "name": "Ada Lovelace",
     "line1": "12 St James's Square",
@@ -20,6 +23,13 @@ async def guest(site: httpx.AsyncClient) -> dict[str, str]:
     response = await site.post("/api/v1/guests")
     assert response.status_code == 201
     return {"authorization": f"Bearer {response.json()['token']}"}
+
+
+async def customer(database: Database) -> dict[str, str]:
+    """Somebody with an account, who is signed in."""
+    async with database.transaction() as conn:
+        (token,) = await make_crowd(conn, count=1)
+    return {"authorization": f"Bearer {token}"}
 
 
 async def post(site: httpx.AsyncClient, path: str, body: Any, who: dict[str, str], key: str = "") -> httpx.Response:

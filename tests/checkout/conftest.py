@@ -45,9 +45,16 @@ def buyer() -> PersonId:
 
 
 async def put_on_sale(
-    database: Database, sku: str, *, stock: int, price: int = 250, drop_in_s: float | None = None, per_buyer: int = 1
+    database: Database,
+    sku: str,
+    *,
+    stock: int,
+    price: int = 250,
+    drop_in_s: float | None = None,
+    per_buyer: int = 1,
+    guests: bool = False,
 ) -> VariantId:
-    """A product on sale; with `drop_in_s` as a drop."""
+    """A product on sale; with `drop_in_s` as a drop, which `guests` may buy in."""
     product, variant, drop = new_id(), VariantId(new_id()), new_id()
     async with database.transaction() as conn:
         await conn.execute(
@@ -63,9 +70,9 @@ async def put_on_sale(
         await inventory.set_stock(conn, levels={variant: stock})
         if drop_in_s is not None:
             await conn.execute(
-                "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room)"
-                " VALUES (%s, %s, %s, clock_timestamp() + %s, %s, 'none')",
-                (drop, f"{sku.lower()}-drop", f"The {sku} drop", timedelta(seconds=drop_in_s), per_buyer),
+                "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room, guests)"
+                " VALUES (%s, %s, %s, clock_timestamp() + %s, %s, 'none', %s)",
+                (drop, f"{sku.lower()}-drop", f"The {sku} drop", timedelta(seconds=drop_in_s), per_buyer, guests),
             )
             await conn.execute(
                 "INSERT INTO catalog.drop_items (drop_id, variant_id, quantity) VALUES (%s, %s, %s)",

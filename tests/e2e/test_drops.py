@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import CHECKOUT, is_available, run, sku_of
+from tests.e2e.test_following import with_account
+from tests.e2e.test_pages import inspect
 from tests.servers import Shop, wait_until
 from tests.sizes import at_full_size
 
@@ -43,11 +45,14 @@ def test_of_two_who_race_for_the_last_one_the_other_is_told_plainly(shop: Shop, 
 
 def test_a_drop_counts_down_opens_and_sells(shop: Shop, visit: Visit) -> None:
     slug = "natural-slate-heart-chalkboard"
+    early, late, latest = visit(shop), visit(shop), visit(shop, javascript=False)
+    for number, each in enumerate((early, late, latest)):
+        with_account(shop, each, f"slate.{number}@example.com")
+    stranger = visit(shop)
     run(
         shop, "drop", "create", "slate-night", "--sku", sku_of(shop, slug), "--stock", "2", "--opens-at", "+10s",
         "--per-buyer", "1",
     )  # fmt: skip
-    early = visit(shop)
     early.go("/drops/slate-night")
     early.sees("Opens soon")
     expect(early.page.get_by_role("timer")).to_have_text(re.compile(r"^0:(0\d|10)$"))
@@ -64,9 +69,13 @@ def test_a_drop_counts_down_opens_and_sells(shop: Shop, visit: Visit) -> None:
     held = early.page.url
     early.go("/drops/slate-night")
     assert early.page.url == held, "who holds something of a drop is led to it"
-    late, latest = visit(shop), visit(shop, javascript=False)
     late.go("/drops/slate-night")
     late.sees("1 of 2 left")
+    stranger.go("/drops/slate-night")
+    stranger.sees("There is one for each person, so you need an account to buy it.")
+    expect(stranger.page.get_by_role("main").get_by_role("link", name="Sign in")).to_be_visible()
+    expect(stranger.page.get_by_role("button", name="Buy now")).to_be_hidden()
+    inspect(stranger, "drop-for-accounts")
     latest.go("/drops/slate-night")
     for each in (late, latest):
         each.press("Buy now")

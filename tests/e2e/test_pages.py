@@ -100,7 +100,8 @@ def test_a_mistyped_word_leads_to_the_product(shop: Shop, visit: Visit) -> None:
 def test_pages_of_a_drop(shop: Shop, visit: Visit) -> None:
     slug = "box-of-24-cocktail-parasols"
     sku = sku_of(shop, slug)
-    run(shop, "drop", "create", "parasols", "--sku", sku, "--stock", "2", "--opens-at", "+1h", "--per-buyer", "2")
+    terms = ("--stock", "2", "--opens-at", "+1h", "--per-buyer", "2", "--guests")
+    run(shop, "drop", "create", "parasols", "--sku", sku, *terms)
     guest, other = visit(shop), visit(shop)
     guest.go("/drops/parasols")
     inspect(guest, "drop-scheduled")

@@ -38,7 +38,7 @@ def rehearsing(shop: Shop, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @at_full_size  # tests/admin/test_rehearsals.py looks at its pages, tests/rehearse plays
 def test_staff_watch_a_rehearsal_and_open_its_report(shop: Shop, visit: Visit, tmp_path: Path) -> None:
-    run(shop, "drop", "create", DROP, "--sku", "22114", "--stock", "5", "--opens-at", "now", "--per-buyer", "1")
+    run(shop, "drop", "create", DROP, "--sku", "22114", "--stock", "5", "--opens-at", "now", "--guests")
     staff = staff_of(shop, visit)
     staff.go("/admin/rehearsals")
     staff.sees("No rehearsal is under way.")

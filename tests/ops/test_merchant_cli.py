@@ -124,7 +124,6 @@ def test_stock(file: Path) -> None:
     tidegate("import", "products", str(file))
     assert json.loads(tidegate("stock", "set", "MUG", "0", "--json")) == {"sku": "MUG", "available": 0}
     assert stock("MUG") == 0
-    assert "where there is no room" in refused(*CREATE, "--opens-at", "now", "--guests")
     assert "'NOPE'" in refused("stock", "set", "NOPE", "1")
     assert "not -1" in refused("stock", "set", "MUG", "-1")
     assert "not 1000000000" in refused("stock", "set", "MUG", "1000000000")
@@ -151,10 +150,19 @@ def test_a_drop_made_closed_and_replayed(file: Path) -> None:
 @pytest.mark.parametrize("guests", [(), ("--guests",)])
 def test_a_room_takes_guests_where_it_is_told_to(file: Path, guests: tuple[str, ...]) -> None:
     tidegate("import", "products", str(file))
-    assert create("--opens-at", "+2m", "--room", "arrival", *guests)["room"] == "arrival"
+    made = create("--opens-at", "+2m", "--room", "arrival", *guests)
+    assert (made["room"], made["guests"]) == ("arrival", bool(guests))
     room = read(lambda conn: gate.find_room(conn, slug="noon"))
     assert room is not None
     assert room.guests == bool(guests)
+
+
+@pytest.mark.parametrize("guests", [(), ("--guests",)])
+def test_a_drop_without_a_room_sells_to_guests_where_it_is_told_to(file: Path, guests: tuple[str, ...]) -> None:
+    tidegate("import", "products", str(file))
+    create("--opens-at", "+2m", *guests)
+    replayed = json.loads(tidegate("drop", "replay", "noon", "--json"))
+    assert (replayed["room"], replayed["guests"]) == ("none", bool(guests)), "a replay keeps what it was made with"
 
 
 def test_a_replay_forgets_who_bought(file: Path) -> None:

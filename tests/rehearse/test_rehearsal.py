@@ -136,9 +136,7 @@ def test_a_sale_is_played_on_a_shop_of_its_own_and_survives_what_breaks_meanwhil
 
 
 def test_guests_come_to_a_shop_that_runs(shop: Shop, tmp_path: Path) -> None:
-    made = shop.run(
-        "drop", "create", "for-a-crowd", "--sku", "22114", "--stock", "5", "--opens-at", "now", "--per-buyer", "1"
-    )
+    made = shop.run("drop", "create", "for-a-crowd", "--sku", "22114", "--stock", "5", "--opens-at", "now", "--guests")
     assert made.returncode == 0, made.stderr
     (tmp_path / "impossible.toml").write_text(IMPOSSIBLE)
     target = ("--target", shop.base_url, "--drop", "for-a-crowd")

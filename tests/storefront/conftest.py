@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tidegate.accounts import make_crowd
 from tidegate.catalog import NewProduct, NewVariant, Status, create_drop, find_variants, write_products
 from tidegate.entrypoints.site import create_app
 from tidegate.inventory import set_stock
@@ -43,6 +44,13 @@ class Reader:
         token = TOKEN.search(shown.text)
         assert token is not None, f"no form on {page}: {shown.status_code}"
         return await self.client.post(to, data={"form_token": token[1], **fields}, headers={"origin": BASE_URL})
+
+
+async def sign_in(reader: Reader, database: Database) -> None:
+    """Give them an account, and a session of it."""
+    async with database.transaction() as conn:
+        (token,) = await make_crowd(conn, count=1)
+    reader.client.cookies.set("tidegate_session", token)
 
 
 def text_of(response: httpx.Response) -> str:
@@ -118,7 +126,7 @@ def sell(database: Database) -> Sell:
 def open_drop(database: Database) -> Open:
     """Sell a SKU by a drop: `await open_drop("lamp-night", "RED-LAMP", stock=2, in_s=-1)`."""
 
-    async def put(slug: str, sku: str, *, stock: int, in_s: float, per_buyer: int = 1) -> None:
+    async def put(slug: str, sku: str, *, stock: int, in_s: float, per_buyer: int = 1, guests: bool = False) -> None:
         async with database.transaction() as conn:
             ids = await find_variants(conn, skus=[sku])
             await create_drop(
@@ -129,6 +137,7 @@ def open_drop(database: Database) -> Open:
                 quantity=stock,
                 opens_at=await database_now(conn) + timedelta(seconds=in_s),
                 per_buyer=per_buyer,
+                guests=guests,
             )
             await set_stock(conn, levels={ids[sku]: stock})
 

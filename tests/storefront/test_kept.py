@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.statements import statements
-from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
+from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, sign_in, text_of
 from tests.waiting import eventually
 from tidegate import accounts
 from tidegate.catalog import find_variants
@@ -306,10 +306,11 @@ async def test_after_some_looks_in_vain_no_page_waits_for_inboxes(
 
 
 async def test_who_holds_something_of_a_drop_is_led_to_it(
-    app: Any, reader: Reader, other: Reader, sell: Sell, open_drop: Open
+    app: Any, reader: Reader, other: Reader, sell: Sell, open_drop: Open, database: Database
 ) -> None:
     await sell("Night Lamp")
     await open_drop("lamp-night", "NIGHT-LAMP", stock=10, in_s=-1)
+    await sign_in(reader, database)
     await warm(app, other.client, "/drops/lamp-night")
     held = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
     await warm(app, other.client, "/drops/lamp-night")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.catalog.makers import a_voucher
 from tests.checkout.rates import the_rates
-from tests.storefront.conftest import Open, Reader, Sell, text_of
+from tests.storefront.conftest import Open, Reader, Sell, sign_in, text_of
 from tidegate.catalog import close_voucher
 from tidegate.platform.database import Database
 
@@ -280,6 +280,7 @@ async def test_a_drop_before_during_and_after(
 ) -> None:
     await sell("Night Lamp")
     await open_drop("lamp-night", "NIGHT-LAMP", stock=1, in_s=60)
+    await sign_in(reader, database)
     early = await reader.get("/drops/lamp-night")
     assert text_of(early).startswith("Opens soon")
     assert re.search(r'id="buy" data-waiting inert', early.text), "the form's space is kept, the form is out of reach"
@@ -298,11 +299,48 @@ async def test_a_drop_before_during_and_after(
     assert "This is sold in a drop." in text_of(await other.get("/products/night-lamp"))
 
 
-async def test_who_reached_the_limit_of_a_drop_is_told(reader: Reader, sell: Sell, open_drop: Open) -> None:
+@pytest.mark.parametrize("in_s", [60, -1])
+async def test_a_drop_asks_people_to_sign_in_before_they_type_anything(
+    reader: Reader, sell: Sell, open_drop: Open, database: Database, in_s: float
+) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=in_s, per_buyer=2)
+    guest = (await reader.client.post("/api/v1/guests")).json()["token"]
+    asking = re.compile(r'<div class="stack"( hidden)? *>\s*<p>There are at most 2 for each person')
+    buying = re.compile(r'<div class="swap"( hidden)? *>\s*<form class="form" method="post" action="/holds"')
+
+    async def hidden() -> list[bool]:
+        page = (await reader.get("/drops/lamp-night")).text
+        found = asking.search(page), buying.search(page)
+        assert all(found), page
+        assert 'href="/login?next=/drops/lamp-night"' in page
+        return [each is not None and each[1] is not None for each in found]
+
+    for token in ("", guest):
+        reader.client.cookies.set("tidegate_session", token)
+        assert await hidden() == [False, True]
+        led = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
+        assert (led.status_code, led.headers["location"]) == (303, "/login?next=/drops/lamp-night")
+    await sign_in(reader, database)
+    assert await hidden() == [True, False]
+
+
+async def test_guests_buy_in_a_drop_where_the_merchant_lets_them(reader: Reader, sell: Sell, open_drop: Open) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=-1, guests=True)
+    assert "you need an account" not in text_of(await reader.get("/drops/lamp-night"))
+    held = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
+    assert held.headers["location"].startswith("/checkout/")
+
+
+async def test_who_reached_the_limit_of_a_drop_is_told(
+    reader: Reader, sell: Sell, open_drop: Open, database: Database
+) -> None:
     await sell("Night Lamp")
     await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=-1)
+    await sign_in(reader, database)
     checkout = (await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")).headers["location"]
-    more = await reader.send("/login", "/holds", sku="NIGHT-LAMP", quantity="1")
+    more = await reader.send("/account", "/holds", sku="NIGHT-LAMP", quantity="1")
     assert more.headers["location"] == checkout, "a live hold is led back to"
     pay = await order(reader, checkout)
     paid = await reader.send(pay, pay, card="tok_ok", action="pay")

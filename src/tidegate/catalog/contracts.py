@@ -151,7 +151,10 @@ class DropItem:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A sale that opens at a moment. `per_buyer` counts items; `closed_at` is None while it is live."""
+    """A sale that opens at a moment. `per_buyer` counts items; `closed_at` is None while it is live.
+
+    `guests`: people without an account take part, though a limit binds nobody who is free to be another guest.
+    """
 
     id: DropId
     slug: str
@@ -161,6 +164,7 @@ class Drop:
     per_buyer: int
     room: Room
     items: tuple[DropItem, ...]
+    guests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,7 @@ class DropTerms:
     opens_at: datetime
     per_buyer: int
     room: Room
+    guests: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ MAX_DROPS = 500
 ONE_LIVE_DROP = "drop_items_one_live_drop"
 """The constraint by which a variant has at most one live drop."""
 
-_DROP = "d.id, d.slug, d.title, d.opens_at, d.closed_at, d.per_buyer, d.room"
+_DROP = "d.id, d.slug, d.title, d.opens_at, d.closed_at, d.per_buyer, d.room, d.guests"
 
 
 async def create_drop(
@@ -46,10 +46,11 @@ async def create_drop(
     opens_at: datetime,
     per_buyer: int,
     room: Room = Room.NONE,
+    guests: bool = False,
 ) -> Drop:
     """Let a drop sell `quantity` items of a variant from `opens_at` on; until it is closed nothing else sells them.
 
-    Stock is the caller's to set. An empty title becomes the product's.
+    Stock is the caller's to set. An empty title becomes the product's. `guests`: also to people without an account.
     Raises: InvalidRequest, UnknownVariant, DropExists, VariantInDrop.
     """
     _check(slug, title, quantity, per_buyer)
@@ -60,10 +61,10 @@ async def create_drop(
     try:
         async with conn.transaction():
             await conn.execute(
-                "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room)"
-                " SELECT %s, %s, coalesce(nullif(%s, ''), p.title), %s, %s, %s FROM catalog.products AS p"
+                "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room, guests)"
+                " SELECT %s, %s, coalesce(nullif(%s, ''), p.title), %s, %s, %s, %s FROM catalog.products AS p"
                 " JOIN catalog.variants AS v ON v.product_id = p.id WHERE v.id = %s",
-                (drop_id, slug, title, opens_at, per_buyer, room.value, variants[sku]),
+                (drop_id, slug, title, opens_at, per_buyer, room.value, guests, variants[sku]),
             )
             await conn.execute(
                 "INSERT INTO catalog.drop_items (drop_id, variant_id, quantity) VALUES (%s, %s, %s)",
@@ -182,5 +183,5 @@ async def _with_items(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> tupl
     for drop_id, variant_id, sku, quantity in await found.fetchall():
         items[drop_id].append(DropItem(variant_id, sku, quantity))
     return tuple(
-        Drop(row[0], row[1], row[2], row[3], row[4], row[5], Room(row[6]), tuple(items[row[0]])) for row in rows
+        Drop(row[0], row[1], row[2], row[3], row[4], row[5], Room(row[6]), tuple(items[row[0]]), row[7]) for row in rows
     )

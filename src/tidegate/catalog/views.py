@@ -33,7 +33,7 @@ MAX_COLLECTIONS = 200
 _PRODUCT = "p.id, p.slug, p.title, p.description, p.vendor, p.kind, p.popularity, p.seo_title, p.seo_description"
 _TERMS = (
     "SELECT v.id, v.sku, p.slug, p.title, v.options, c.amount, c.currency,"
-    " d.id, d.slug, d.opens_at, d.per_buyer, d.room, p.tax_class"
+    " d.id, d.slug, d.opens_at, d.per_buyer, d.room, p.tax_class, d.guests"
     " FROM catalog.variants AS v JOIN catalog.products AS p ON p.id = v.product_id"
     " JOIN catalog.prices AS c ON c.variant_id = v.id AND c.currency = %(currency)s"
     " LEFT JOIN catalog.drop_items AS i ON i.variant_id = v.id AND i.live"
@@ -197,7 +197,7 @@ async def variant_terms(conn: Connection, *, variant_ids: Sequence[VariantId], c
 
 
 def _terms(row: tuple[Any, ...]) -> Terms:
-    drop = DropTerms(row[7], row[8], row[9], row[10], Room(row[11])) if row[7] is not None else None
+    drop = DropTerms(row[7], row[8], row[9], row[10], Room(row[11]), row[13]) if row[7] is not None else None
     return Terms(row[0], row[1], row[2], row[3], options_text(row[4]), Money(row[5], row[6]), drop, row[12])
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from tidegate import catalog, inventory
 from tidegate.checkout.cart import begin_turn, end_turn, lock_cart, view_cart
 from tidegate.checkout.cart_contracts import CartEmpty, CartShort
-from tidegate.checkout.contracts import HoldView, Line, SoldOut, UnknownSku
+from tidegate.checkout.contracts import DropNeedsAccount, HoldView, Line, SoldOut, UnknownSku
 from tidegate.checkout.holding import open_hold, view_hold
 from tidegate.checkout.shop import Shop
 from tidegate.inventory.contracts import Hold
@@ -22,7 +22,7 @@ AGAIN_S: Final = 0.05
 """How often, in seconds, a checkout that waits asks whether it is its turn."""
 
 
-async def check_out(shop: Shop, *, person_id: PersonId) -> HoldView:
+async def check_out(shop: Shop, *, person_id: PersonId, guest: bool = False) -> HoldView:
     """Hold everything in the cart, or nothing. The hold that an earlier checkout made is used again if it still fits.
 
     The cart stays until its hold is ordered. A person's checkouts at the same moment take turns, so that the later
@@ -41,8 +41,8 @@ async def check_out(shop: Shop, *, person_id: PersonId) -> HoldView:
         if not cart.ready:
             raise _short()
         lines = [Line(line.sku, line.quantity) for line in cart.lines]
-        hold = await open_hold(shop, buyer_id=person_id, lines=lines, code=cart.code or None)
-    except (SoldOut, UnknownSku):
+        hold = await open_hold(shop, buyer_id=person_id, lines=lines, code=cart.code or None, guest=guest)
+    except (SoldOut, UnknownSku, DropNeedsAccount):
         raise _short() from None
     finally:
         async with shop.database.transaction() as conn:

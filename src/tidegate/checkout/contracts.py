@@ -331,6 +331,13 @@ class SoldOut(Problem):
     status = 409
 
 
+class DropNeedsAccount(Problem):
+    """This drop sells so many to each person, so it is for people with an account: sign in, then buy."""
+
+    slug = "drop-needs-account"
+    status = 403
+
+
 class NotOpen(Problem):
     """This drop is not open yet."""
 

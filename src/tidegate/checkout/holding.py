@@ -64,13 +64,14 @@ async def open_hold(
     drop: str | None = None,
     admission: str | None = None,
     code: str | None = None,
+    guest: bool = False,
 ) -> HoldView:
     """Hold all of `lines` or none, for a page. In a drop with a room it finds the buyer's own pass, if there is one.
 
-    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, PassRequired, PassForeign, PassExpired,
-    PassSpent, CodeUnknown, CodeNotValid, CodeUsedUp.
+    Raises: InvalidRequest, UnknownSku, SoldOut, NotOpen, LimitReached, DropNeedsAccount, PassRequired, PassForeign,
+    PassExpired, PassSpent, CodeUnknown, CodeNotValid, CodeUsedUp.
     """
-    wish = HoldWish(buyer_id, tuple(lines), drop, admission, code=code)
+    wish = HoldWish(buyer_id, tuple(lines), drop, admission, code=code, guest=guest)
     try:
         outcome, _ = await settle_hold(shop, wish)
     except PassRequired as problem:

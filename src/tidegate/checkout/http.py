@@ -14,6 +14,7 @@ from tidegate.checkout.contracts import (
     CodeUnknown,
     CodeUsedUp,
     CurrencyMismatch,
+    DropNeedsAccount,
     HoldExpired,
     HoldsOpen,
     LimitReached,
@@ -55,7 +56,7 @@ from tidegate.platform.problems import (
     Problem,
     TooManyRequests,
 )
-from tidegate.web import client_address, require_buyer, require_person
+from tidegate.web import client_address, is_guest, require_buyer, require_person
 
 MAX_KEY = 255
 IDEMPOTENCY_KEY = HeaderParameter(
@@ -91,6 +92,7 @@ HOLD_PROBLEMS: tuple[type[Problem], ...] = (
     NotOpen,
     LimitReached,
     HoldsOpen,
+    DropNeedsAccount,
     *PASS_PROBLEMS,
     UnknownSku,
     NoLines,
@@ -118,7 +120,8 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
 )
 async def post_hold(request: Request, body: HoldBody) -> Response:
     """Take goods out of everyone's reach for some minutes: all lines or none."""
-    buyer_id = (await require_buyer(request)).id
+    person = await require_buyer(request)
+    buyer_id = person.id
     wish = HoldWish(
         buyer_id=buyer_id,
         lines=body.wishes(),
@@ -126,6 +129,7 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         admission=request.headers.get("tidegate-pass"),
         key=request_key(request, buyer_id, body),
         code=body.code,
+        guest=is_guest(person),
     )
     shop = _shop(request)
     check_currency(body.currency, shop.settings.currency)
@@ -228,9 +232,11 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     A declined card gives an order in state `payment_failed`, whose goods stay yours until `pay_until`: send its
     `hold_id` to `/api/v1/orders` with another token and a new key.
     """
-    buyer_id = (await require_buyer(request)).id
+    person = await require_buyer(request)
+    buyer_id = person.id
     key = request_key(request, buyer_id, body)
-    wish = body.wish(buyer_id=buyer_id, admission=request.headers.get("tidegate-pass"), key=key)
+    admission = request.headers.get("tidegate-pass")
+    wish = body.wish(buyer_id=buyer_id, admission=admission, key=key, guest=is_guest(person))
     shop = _shop(request)
     check_currency(body.currency, shop.settings.currency)
     return _placed(

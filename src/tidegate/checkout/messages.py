@@ -149,7 +149,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
     billing_address: AddressBody | msgspec.UnsetType | None = msgspec.UNSET
     currency: Named = msgspec.UNSET
 
-    def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey) -> PurchaseWish:
+    def wish(self, *, buyer_id: PersonId, admission: str | None, key: RequestKey, guest: bool) -> PurchaseWish:
         """The wish as the use case takes it."""
         return PurchaseWish(
             buyer_id=buyer_id,
@@ -164,6 +164,7 @@ class PurchaseBody(msgspec.Struct, frozen=True):
             key=key,
             code=self.code,
             shipping_method=self.shipping_method,
+            guest=guest,
         )
 
 

@@ -20,6 +20,7 @@ from tidegate.checkout.contracts import (
     CodeNotValid,
     CodeUnknown,
     CurrencyMismatch,
+    DropNeedsAccount,
     Line,
     LinePart,
     MixedDrops,
@@ -136,6 +137,19 @@ def drop_of(lines: Sequence[Line], terms: Mapping[str, Terms], *, named: str | N
 def has_room(drop: DropTerms | None) -> bool:
     """Whether only those buy whom a waiting room let in."""
     return drop is not None and drop.room is not Room.NONE
+
+
+def check_buyer(drop: DropTerms | None, *, guest: bool) -> None:
+    """Refuse guests where a limit per buyer is to bind people; a room says by itself who may wait.
+
+    Raises: DropNeedsAccount.
+    """
+    if guest and drop is not None and not drop.guests and not has_room(drop):
+        raise DropNeedsAccount(
+            f"the drop {drop.slug} sells {drop.per_buyer} to each person, so it is for people with an account:"
+            " sign in, then buy; nothing was held",
+            drop=drop.slug,
+        )
 
 
 def admitted(drop: DropTerms, buyer_id: PersonId, *, sent: str | None, held: Pass | None) -> PassRule:

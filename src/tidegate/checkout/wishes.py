@@ -23,7 +23,7 @@ from tidegate.checkout.contracts import (
     SoldOut,
 )
 from tidegate.checkout.documents import goods_members
-from tidegate.checkout.rules import admitted, discount_of, drop_of, has_room, priced, to_pay, voucher_of
+from tidegate.checkout.rules import admitted, check_buyer, discount_of, drop_of, has_room, priced, to_pay, voucher_of
 from tidegate.checkout.shop import Desk
 from tidegate.gate import read_over
 from tidegate.gate.contracts import PassExpired, PassSpent
@@ -38,7 +38,7 @@ from tidegate.platform.problems import KeyInFlight, KeyReused, Problem
 class Wish(Struct, frozen=True):
     """A buyer's wish for all of `lines` or none, as it came in.
 
-    `admission` is the pass that a room gave, `code` a voucher's.
+    `guest`: the buyer has no account. `admission` is the pass that a room gave, `code` a voucher's.
     `shipping_method` None stands for the cheapest that fits.
     """
 
@@ -49,6 +49,7 @@ class Wish(Struct, frozen=True):
     key: RequestKey | None = None
     code: str | None = None
     shipping_method: str | None = None
+    guest: bool = False
 
     @property
     def destination(self) -> str:
@@ -196,6 +197,7 @@ def stored_refusal(verdict: object) -> StoredAnswer | None:
     | LimitReached | yes | the buyer has bought what one person may have |
     | HoldsOpen | no | it tells the buyer to order or give up a hold and try again |
     | NotOpen, CodeNotValid | no | the clock changes it |
+    | DropNeedsAccount | no | whoever signs in has another key |
     | PassRequired, PassForeign, CodeUnknown, UnknownSku, InvalidRequest | no | the request was wrong |
     | PassExpired, PassSpent | no | a repeat cannot win what its first try lost: passes do not come back |
     | NotShippedThere, ShippingUnknown | no | the same |
@@ -261,7 +263,8 @@ def _basket(
 
 
 def _pass_of(desk: Desk, wish: Wish, basket: Basket) -> PassRule | None:
-    """What the wish's pass demands; None where the basket needs none. Raises: PassRequired, PassForeign."""
+    """What the wish's pass demands; None where the basket needs none. Raises: as `check_buyer` and `admitted`."""
+    check_buyer(basket.drop, guest=wish.guest)
     if basket.drop is None or not has_room(basket.drop):
         return None
     held = desk.passes.read(wish.admission) if wish.admission else None

@@ -51,4 +51,5 @@ async def _schedule(conn: Connection, drop: DemoDrop, opens_at: datetime) -> Non
         quantity=drop.quantity,
         opens_at=opens_at,
         per_buyer=drop.per_buyer,
+        guests=True,  # a demo is to be tried by whoever looks at it, and by `tidegate rehearse crowd`
     )

@@ -39,7 +39,6 @@ from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import PersonId, VariantId
 from tidegate.platform.problems import InvalidRequest
 from tidegate.platform.settings import Settings, current_settings
-from tidegate.platform.texts import text as _
 
 
 async def import_file(
@@ -114,10 +113,8 @@ async def start_drop(
 ) -> Drop:
     """Make a drop and make exactly its `quantity` of items available. Raises: as `catalog.create_drop`.
 
-    `guests` lets people without an account wait in its room. `by` is who does it, for the history of the stock.
+    `guests` lets people without an account wait and buy. `by` is who does it, for the history of the stock.
     """
-    if guests and room is Room.NONE:
-        raise InvalidRequest(_("Nobody waits where there is no room: choose a draw or an order of arrival too."))
     drop = await create_drop(
         conn,
         slug=slug,
@@ -127,9 +124,10 @@ async def start_drop(
         opens_at=opens_at,
         per_buyer=per_buyer,
         room=room,
+        guests=guests,
     )
     await _offer(conn, drop, by=by)
-    await _make_room(conn, drop, guests=guests)
+    await _make_room(conn, drop)
     return drop
 
 
@@ -145,7 +143,7 @@ async def change_drop(
 
 
 async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: PersonId | None = None) -> Drop:
-    """Open a drop again with all of its items, and let those who bought before buy again; guests wait if they did.
+    """Open a drop again with all of its items, and let those who bought before buy again; guests take part if they did.
 
     It opens now at the earliest: the books take it that nothing held since the opening was forgotten here.
     Raises: UnknownDrop, VariantInDrop.
@@ -155,14 +153,13 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: Pe
         await clear_limits(conn, rule_id=known.id)
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await _offer(conn, drop, by=by)
-    last = None if drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
-    if last is not None:
+    if drop.room is not Room.NONE and await gate.find_room(conn, slug=slug) is not None:
         await gate.close_room(conn, slug=slug)
-    await _make_room(conn, drop, guests=last is not None and last.guests)
+    await _make_room(conn, drop)
     return drop
 
 
-async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
+async def _make_room(conn: Connection, drop: Drop) -> None:
     """Give a drop that asks for one its waiting room."""
     if drop.room is Room.NONE:
         return
@@ -174,7 +171,7 @@ async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
         mode=gate.RoomMode(drop.room.value),
         opens_at=drop.opens_at,
         lobby_opens_at=drop.opens_at - timedelta(minutes=rooms.lobby_minutes),
-        guests=guests,
+        guests=drop.guests,
         beacon_source=rooms.beacon_url,
     )
 

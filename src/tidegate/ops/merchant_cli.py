@@ -74,7 +74,7 @@ def drop_create(
         Room, typer.Option(help="Who buys when it opens: by a draw among those waiting, by arrival, or everyone.")
     ] = Room.NONE,
     guests: Annotated[
-        bool, typer.Option("--guests", help="Let people without an account wait, too: one place a browser.")
+        bool, typer.Option("--guests", help="Also for people without an account, whom no limit per buyer binds.")
     ] = False,
     title: Annotated[str, typer.Option(help="Title; the product's unless given.")] = "",
     as_json: AsJson = False,
@@ -243,6 +243,7 @@ def _drop_document(drop: Drop) -> dict[str, Any]:
         "closed_at": drop.closed_at.isoformat() if drop.closed_at else None,
         "per_buyer": drop.per_buyer,
         "room": drop.room.value,
+        "guests": drop.guests,
         "items": [{"sku": item.sku, "quantity": item.quantity} for item in drop.items],
         "url": f"{current_settings().base_url}/drops/{drop.slug}",
     }

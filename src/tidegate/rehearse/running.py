@@ -184,6 +184,7 @@ class Offer(msgspec.Struct, frozen=True):
     phase: str
     room: str
     items: tuple[Item, ...]
+    guests: bool = True
 
     @property
     def sku(self) -> str:
@@ -205,6 +206,11 @@ def _sale_of(target: str, drop: str) -> Offer:
     if offer.phase in ("sold_out", "closed"):
         raise StartupError(
             f"the drop {drop!r} is {offer.phase.replace('_', ' ')}: open it again first (tidegate drop replay {drop})"
+        )
+    if not offer.guests:
+        raise StartupError(
+            f"the drop {drop!r} is for people with an account, and a crowd has none there: make one for it with"
+            " `tidegate drop create --guests`"
         )
     if not offer.items or not offer.items[0].left:
         raise StartupError(f"the drop {drop!r} has nothing to sell: nothing is left of its stock")

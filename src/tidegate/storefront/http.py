@@ -138,6 +138,7 @@ class DropAnswer(BaseModel):
     phase: str = Field(description="scheduled, open, sold_out or closed")
     per_buyer: int
     room: str
+    guests: bool = Field(description="Whether people without an account may wait and buy.")
     items: list[DropItemAnswer]
 
 
@@ -231,6 +232,7 @@ def _drop_answer(found: DropOffer) -> DropAnswer:
         phase=found.phase.value,
         per_buyer=drop.per_buyer,
         room=drop.room.value,
+        guests=drop.guests,
         items=[
             DropItemAnswer(sku=item.sku, quantity=item.quantity, left=left.get(item.variant_id, 0))
             for item in drop.items

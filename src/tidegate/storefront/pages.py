@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tidegate import catalog, gate
-from tidegate.catalog import CollectionRef, Room, Shelf, Sort
+from tidegate import catalog
+from tidegate.catalog import CollectionRef, Shelf, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
@@ -178,8 +178,7 @@ async def show_drop(request: Request, slug: str) -> Response:
                 raise NotFound()
             offers = [drop.offer] if drop.offer else []
             source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
-            room = None if drop.drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
-            return _drop_context(shop, drop, for_accounts_only=room is not None and not room.guests), source
+            return _drop_context(shop, drop), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
 
@@ -202,7 +201,7 @@ def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:
     return left[0].variant.sku, min(at_most, max(each.left for each in left))
 
 
-def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> DropContext:
+def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
     sku, most = "", 0
     if drop.offer is not None and drop.phase in (DropPhase.SCHEDULED, DropPhase.OPEN):
         sku, most = choice(drop.offer, at_most=min(drop.drop.per_buyer, shop.settings.holds.max_quantity))
@@ -214,7 +213,7 @@ def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> Dr
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
         seen=seen_drop(drop, base_url=shop.settings.base_url),
         reload_in_s=MARKS[Gap.RELOAD] if soon else None,
-        for_accounts_only=for_accounts_only,
+        for_accounts_only=not drop.drop.guests,
         to_strangers=STRANGERS_GAP,
         to_accounts=ACCOUNTS_GAP,
     )

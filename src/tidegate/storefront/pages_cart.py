@@ -32,6 +32,7 @@ from tidegate.web import (
     client_address,
     current_person,
     ensure_buyer,
+    is_guest,
     read_form,
     render,
     see_other,
@@ -163,7 +164,7 @@ async def post_checkout(request: Request) -> Response:
     if person is None:
         return see_other(request, "/cart")
     try:
-        hold = await checkout.check_out(_shop(request), person_id=person.id)
+        hold = await checkout.check_out(_shop(request), person_id=person.id, guest=is_guest(person))
     except CartEmpty:
         return see_other(request, "/cart")
     except (CartShort, LimitReached, CodeUnknown, CodeNotValid, CodeUsedUp) as problem:

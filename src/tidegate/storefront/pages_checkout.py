@@ -19,6 +19,7 @@ from tidegate.checkout import (
     CodeNotValid,
     CodeUnknown,
     CodeUsedUp,
+    DropNeedsAccount,
     HoldExpired,
     HoldView,
     LimitReached,
@@ -60,9 +61,11 @@ from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
+    SignInFirst,
     client_address,
     current_person,
     ensure_buyer,
+    is_guest,
     read_form,
     render,
     request_locale,
@@ -123,11 +126,13 @@ async def post_hold(request: Request) -> Response:
     try:
         hold = await with_code(
             shop,
-            lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code),
+            lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code, guest=is_guest(person)),
             code=code,
             buyer_id=person.id,
             address=client_address(request),
         )
+    except DropNeedsAccount as problem:
+        raise SignInFirst(then=f"/drops/{problem.extra['drop']}") from None
     except LimitReached as problem:
         if "hold_id" in problem.extra:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")

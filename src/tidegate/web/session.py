@@ -74,10 +74,15 @@ async def require_person(request: Request) -> Visitor:
     return person
 
 
+def is_guest(person: Visitor) -> bool:
+    """Whether somebody has a session and no account."""
+    return person.role == "guest"
+
+
 async def require_account(request: Request) -> Visitor:
     """Whose account it is. Raises: NotSignedIn for strangers and guests."""
     person = await require_person(request)
-    if person.role == "guest":
+    if is_guest(person):
         raise NotSignedIn(_("A guest has no account. Sign in to one, or register."))
     return person
 

@@ -28,7 +28,7 @@ from tidegate.platform.problems import Problem
 
 
 class HoldState(StrEnum):
-    """held -> (ordered -> (confirmed | released | expired) | released | expired)."""
+    """Where a hold stands; `rules.TRANSITIONS` says where it may go."""
 
     HELD = "held"
     ORDERED = "ordered"

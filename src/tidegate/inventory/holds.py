@@ -12,7 +12,7 @@ from psycopg import AsyncCursor
 
 from tidegate.inventory.contracts import Hold, HoldLine, HoldState
 from tidegate.inventory.limits import ask_limits, counted, give_limits, keep_limits, read_room
-from tidegate.inventory.rules import items_per_variant, retake
+from tidegate.inventory.rules import items_per_variant, may_move, retake
 from tidegate.inventory.stock import StockMoves, ask_stock, lock_stock, move_stock
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import BY_NUMBER, HoldId, OrderId, PersonId
@@ -58,7 +58,7 @@ async def attach_holds(
 
     As in `set_states`, the lock that `holds` were read under keeps their states.
     """
-    assert all(holds[hold_id].state is HoldState.HELD for hold_id in orders), "only a live hold can be ordered"
+    assert all(may_move(holds[hold_id].state, HoldState.ORDERED) for hold_id in orders), "only a held one is ordered"
     ordered = sorted(orders, key=BY_NUMBER)
     await conn.execute(
         "UPDATE inventory.holds AS h SET state = 'ordered', order_id = o.order_id, expires_at = o.ends_at"
@@ -106,8 +106,9 @@ async def confirm_holds(
     for hold_id, hold in holds.items():
         assert hold.order_id == orders[hold_id], f"hold {hold_id} belongs to another order"
     ready = [hold for hold in holds.values() if hold.state is HoldState.ORDERED]
-    late = [hold for hold in holds.values() if hold.state in (HoldState.RELEASED, HoldState.EXPIRED)]
-    retaken = await _retake(conn, ready, late) if late else []
+    late = [hold for hold in holds.values() if hold.state not in (HoldState.ORDERED, HoldState.CONFIRMED)]
+    back = [hold for hold in late if may_move(hold.state, HoldState.CONFIRMED)]
+    retaken = await _retake(conn, ready, back) if back else []
     gone = {hold.id for hold in late} - {hold.id for hold in retaken}
     outcome = {
         hold_id: Confirmation.GONE if hold_id in gone or hold_id not in holds else Confirmation.CONFIRMED
@@ -230,6 +231,7 @@ async def set_states(conn: Connection, holds: Sequence[Hold], state: HoldState) 
     The states that they leave are not compared again: each was read by or after the statement that locked its row, and
     nobody else can change it until the transaction ends.
     """
+    assert all(may_move(hold.state, state) for hold in holds), f"a hold cannot become {state} from where it is"
     if holds:
         await conn.execute(
             "UPDATE inventory.holds SET state = %s WHERE id = ANY(%s)", (state, [hold.id for hold in holds])

@@ -11,6 +11,7 @@ from tidegate.inventory.contracts import (
     Granted,
     Hold,
     HoldRequest,
+    HoldState,
     LimitKey,
     NotYetOpen,
     OverLimit,
@@ -23,7 +24,24 @@ from tidegate.inventory.contracts import (
 )
 from tidegate.platform.ids import ANYONE, PersonId, PlaceId, VariantId
 
+FIRST = frozenset({HoldState.HELD, HoldState.ORDERED})
+"""How a hold begins: an express purchase's is its order's from the first moment."""
+
+TRANSITIONS: Mapping[HoldState, frozenset[HoldState]] = {
+    HoldState.HELD: frozenset({HoldState.ORDERED, HoldState.RELEASED, HoldState.EXPIRED}),
+    HoldState.ORDERED: frozenset({HoldState.CONFIRMED, HoldState.RELEASED}),
+    HoldState.CONFIRMED: frozenset({HoldState.RELEASED}),  # a paid order was cancelled: its items are not sold
+    HoldState.RELEASED: frozenset({HoldState.CONFIRMED}),  # paid after all, and there was stock to take again
+    HoldState.EXPIRED: frozenset(),  # nobody ordered it, so nobody pays for it
+}
+"""Every move that a hold may make. Its time alone ends one that nobody ordered; an ordered one ends with its order."""
+
 UNUSED = BuyerUse(0, None)
+
+
+def may_move(old: HoldState, new: HoldState) -> bool:
+    """Whether a hold may go from `old` to `new`."""
+    return new in TRANSITIONS[old]
 
 
 def allocate(

@@ -77,17 +77,23 @@ class LimitChange:
 
 
 async def ask_limits(
-    conn: Connection, keys: Collection[LimitKey], *, may_make: bool = False, wait: bool = True
+    conn: Connection,
+    keys: Collection[LimitKey],
+    *,
+    may_make: bool = False,
+    wait: bool = True,
+    alone: Collection[LimitKey] = (),
 ) -> AskedLimits:
     """Lock the rows of these limits until the transaction ends; in pipeline mode this waits for nothing.
 
-    With `may_make` the caller may also make rows that are missing (`take_limits`). Without `wait` the transaction fails
-    with LockNotAvailable when another one has a row.
+    With `may_make` the caller may also make rows that are missing (`take_limits`), and has the keys of `alone`, which
+    have no rows, to itself. Without `wait` the transaction fails with LockNotAvailable when another one has a row.
     """
+    if may_make and (keys or alone):
+        hashes = _hashes([*keys, *alone])
+        await conn.execute("SELECT pg_advisory_xact_lock(k) FROM unnest(%b::bigint[]) AS k", (hashes,))
     if not keys:
         return None
-    if may_make:
-        await conn.execute("SELECT pg_advisory_xact_lock(k) FROM unnest(%b::bigint[]) AS k", (_hashes(keys),))
     ordered = sorted(keys, key=_place)
     return await conn.execute(
         LOCK if wait else LOCK_NOW, ([key[0] for key in ordered], [key[1] for key in ordered]), binary=True

@@ -75,9 +75,17 @@ class AskedRoom:
 
 
 async def ask_room(conn: Connection, requests: Sequence[HoldRequest]) -> AskedRoom:
-    """Lock the requests' limits, look at their stock, and read the clock after the locks."""
-    limits = await ask_limits(conn, {take.key for request in requests for take in request.takes}, may_make=True)
+    """Lock the requests' limits, look at their stock, and read the clock after the locks.
+
+    Holds outside drops are counted, not kept in rows: whoever makes one has its buyer's count to itself.
+    """
     loose_buyers = {request.buyer_id for request in requests if request.drop is None}
+    limits = await ask_limits(
+        conn,
+        {take.key for request in requests for take in request.takes},
+        may_make=True,
+        alone=[(NO_DROP, buyer_id) for buyer_id in loose_buyers],
+    )
     loose = await conn.execute(LOOSE, (list(loose_buyers), NO_DROP), binary=True) if loose_buyers else None
     redeemed = await _ask_redeemed(conn, requests)
     # The advisory lock on the limit of its buyer in its drop keeps others from spending a pass meanwhile.

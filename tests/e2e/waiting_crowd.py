@@ -49,8 +49,9 @@ def let_join(shop: Shop, slug: str, *, people: int) -> list[Waiter]:
     return [_join(shop, slug) for _ in range(people)]
 
 
-def _join(shop: Shop, slug: str) -> Waiter:
-    token = httpx.post(f"{shop.base_url}/api/v1/guests").json()["token"]
+def new_account(shop: Shop) -> str:
+    """Somebody with an account; their session's token."""
+    token: str = httpx.post(f"{shop.base_url}/api/v1/guests").json()["token"]
     with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
         conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_fingerprint = %(hash)s,"
@@ -58,7 +59,11 @@ def _join(shop: Shop, slug: str) -> Waiter:
             " WHERE id = (SELECT person_id FROM accounts.sessions WHERE token_hash = %(hash)s)",
             {"hash": token_hash(token)},
         )
-    session = {"authorization": f"Bearer {token}"}
+    return token
+
+
+def _join(shop: Shop, slug: str) -> Waiter:
+    session = {"authorization": f"Bearer {new_account(shop)}"}
 
     def joined() -> Any:
         answer = httpx.post(f"{shop.base_url}/api/v1/drops/{slug}/places", headers=session)

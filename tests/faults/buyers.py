@@ -20,8 +20,10 @@ PATIENCE_S = 60.0
 PAUSE_S = 0.03
 """Pause before a repeat."""
 DEALS_PER_GUEST = 3
+OF_DROP, WITH_CODE = 0.3, 0.3
+"""Parts of the deals that are about a drop's goods, and that use a code, where there are such."""
 
-REFUSALS = frozenset({"sold-out", "limit-reached", "holds-open", "hold-expired", "already-ordered"})
+REFUSALS = frozenset({"sold-out", "limit-reached", "holds-open", "hold-expired", "already-ordered", "code-used-up"})
 """Decisions that a shop may take in a busy sale."""
 OPEN_ENDED = ("tok_error_after_charge", "tok_webhook_twice", "tok_webhook_late", "tok_webhook_never")
 """Cards that are charged though the first answer does not say so."""
@@ -72,6 +74,7 @@ class Buyer:
         self.receipts = receipts
         self.line = Line(port)
         self.who: dict[str, str] = {}
+        self.code = ""
 
     async def become_guest(self) -> None:
         """Get a session of somebody new."""
@@ -81,11 +84,11 @@ class Buyer:
 
     def purchase(self, basket: Basket, token: str = "tok_ok") -> Request:
         """An express purchase under a new key."""
-        return self._keyed(PURCHASES, {"lines": _lines(basket), **_payment(token)})
+        return self._keyed(PURCHASES, {**self._wish(basket), **_payment(token)})
 
     def hold(self, basket: Basket) -> Request:
         """A hold under a new key."""
-        return self._keyed(HOLDS, {"lines": _lines(basket)})
+        return self._keyed(HOLDS, self._wish(basket))
 
     def order(self, hold_id: str, token: str = "tok_ok") -> Request:
         """An order for a hold under a new key."""
@@ -108,14 +111,17 @@ class Buyer:
         return await self.get(request)
 
     async def get_copies(self, request: Request, copies: int) -> None:
-        """Send the same request on several connections at once: all get one answer."""
+        """Send the same request on several connections at once: all get one answer.
+
+        "You have a hold open" is none: it asks for another try, which may find that the hold has ended.
+        """
         lines = [Line(self.port) for _ in range(copies)]
         try:
             answers = await asyncio.gather(*(self.get(request, line=line) for line in lines))
         finally:
             for line in lines:
                 line.hang_up()
-        if len({answer for answer in answers if answer is not None}) > 1:
+        if len({answer for answer in answers if answer is not None and answer.kind != "holds-open"}) > 1:
             told = [f"{answer.status} {answer.body.decode()[:160]}" for answer in answers if answer is not None]
             self.receipts.strange.append(f"copies of {request.path} got different answers: {told}")
 
@@ -151,6 +157,10 @@ class Buyer:
         self.receipts.strange.append(f"{what}: {answer.status} {answer.body.decode(errors='replace')}")
         return None
 
+    def _wish(self, basket: Basket) -> dict[str, Any]:
+        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in basket]
+        return {"lines": lines, "code": self.code} if self.code else {"lines": lines}
+
     def _keyed(self, path: str, body: dict[str, Any]) -> Request:
         return Request(path, body, {**self.who, "idempotency-key": new_key(self.dice)})
 
@@ -172,12 +182,17 @@ async def guests(port: int, count: int, dice: random.Random, receipts: Receipts)
 
 @dataclass(slots=True)
 class Crowd:
-    """Buyers who do everything that buyers do, at random by `seed`, until told to stop."""
+    """Buyers who do everything that buyers do, at random by `seed`, until told to stop.
+
+    Some of their baskets are of `drop_sku`, which a drop sells so many of to each, and some use `code`, a voucher's.
+    """
 
     port: int
     skus: Sequence[str]
     seed: int
     size: int
+    drop_sku: str = ""
+    code: str = ""
     receipts: Receipts = field(default_factory=Receipts)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -214,10 +229,17 @@ class Crowd:
                     if self._over.is_set() or not buyer.who:
                         break
                     (deal,) = buyer.dice.choices(list(deals), list(deals.values()))
-                    skus = buyer.dice.sample(self.skus, k=buyer.dice.randint(1, min(3, len(self.skus))))
-                    await deal(buyer, [(sku, buyer.dice.randint(1, 2)) for sku in skus])
+                    buyer.code = self.code if buyer.dice.random() < WITH_CODE else ""
+                    await deal(buyer, self._basket(buyer.dice))
         finally:
             buyer.line.hang_up()
+
+    def _basket(self, dice: random.Random) -> Basket:
+        """What somebody wants: goods of the drop are bought by themselves."""
+        skus = dice.sample(self.skus, k=dice.randint(1, min(3, len(self.skus))))
+        if self.drop_sku and dice.random() < OF_DROP:
+            skus = [self.drop_sku]
+        return [(sku, dice.randint(1, 2)) for sku in skus]
 
 
 def _any_card(dice: random.Random) -> str:
@@ -270,10 +292,6 @@ async def _held(buyer: Buyer, basket: Basket) -> str | None:
         return None
     hold_id: str = answer.json()["id"]
     return hold_id
-
-
-def _lines(basket: Basket) -> list[dict[str, Any]]:
-    return [{"sku": sku, "quantity": quantity} for sku, quantity in basket]
 
 
 def _payment(token: str) -> dict[str, Any]:

@@ -40,6 +40,24 @@ REPLACED_S = 60.0
 """Longest time until a killed process has a successor, and until buyers get through again."""
 
 
+DROP, DROP_SKU, PER_BUYER = "a-few-each", "22966", 2
+"""A drop with a limit per buyer, which guests buy in, and what it sells."""
+
+
+def limit(shop: Shop, *, code: str, redemptions: int) -> None:
+    """Sell something by a drop, from now on, and make a voucher that may be used so often, once by each buyer."""
+    if not rows(shop, "SELECT 1 FROM catalog.drops WHERE slug = %s", DROP):
+        terms = ("--stock", "5000", "--opens-at", "now", "--per-buyer", str(PER_BUYER), "--guests")
+        run(shop, "drop", "create", DROP, "--sku", DROP_SKU, *terms)
+    run(shop, "voucher", "create", code, "--total", str(redemptions), "--percent", "10")
+
+
+def run(shop: Shop, *command: str) -> None:
+    """A command of the merchant's."""
+    done = shop.run(*command, "--json")
+    assert done.returncode == 0, f"{' '.join(command)}: {done.returncode} {done.stdout}{done.stderr}"
+
+
 async def kill(shop: Shop, name: str, crowd: Crowd, dice: random.Random, *, with_signal: int = signal.SIGKILL) -> None:
     """End a process at some moment of a busy sale; wait for its successor, and for buyers who got through since."""
     moment = crowd.bought + dice.randint(1, 40)

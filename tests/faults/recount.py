@@ -42,6 +42,34 @@ SELECT s.variant_id::text, s.on_hand, s.held, s.sold,
 FROM inventory.stock AS s
 """
 
+LIMITS = """
+SELECT coalesce(l.rule_id, o.rule_id)::text, coalesce(l.buyer_id, o.buyer_id)::text,
+    coalesce(l.used, 0), coalesce(o.used, 0), l.live_hold_id::text
+FROM (
+    SELECT rule_id, buyer_id, used, live_hold_id FROM inventory.buyer_limits WHERE rule_id = ANY(%(limited)s::uuid[])
+) AS l
+FULL JOIN (
+    SELECT r.rule_id, r.buyer_id, sum(r.used)::int AS used
+    FROM checkout.orders AS o
+    JOIN inventory.holds AS h ON h.id = o.hold_id
+    CROSS JOIN LATERAL (
+        SELECT i.drop_id, o.buyer_id, l.quantity FROM checkout.order_lines AS l
+        JOIN catalog.drop_items AS i ON i.variant_id = l.variant_id WHERE l.order_id = o.id
+        UNION ALL SELECT h.voucher_id, o.buyer_id, 1 WHERE o.discount_amount > 0
+        UNION ALL SELECT h.voucher_id, '00000000-0000-0000-0000-000000000000', 1 WHERE o.discount_amount > 0
+    ) AS r (rule_id, buyer_id, used)
+    WHERE o.state IN ('paid', 'fulfilled') AND r.rule_id = ANY(%(limited)s::uuid[])
+    GROUP BY r.rule_id, r.buyer_id
+) AS o ON o.rule_id = l.rule_id AND o.buyer_id = l.buyer_id
+"""
+
+LIMITED = """
+SELECT id::text, per_buyer, NULL::int FROM catalog.drops
+UNION ALL SELECT id::text, per_buyer, total FROM catalog.vouchers
+"""
+"""What bounds buyers, how much of it each may have, and everybody together."""
+EVERYBODY = "00000000-0000-0000-0000-000000000000"
+
 LEDGER = """
 SELECT o.id::text, o.state, o.total_amount,
     count(*) FILTER (WHERE p.amount > p.refunded), coalesce(sum(p.amount - p.refunded), 0)::bigint
@@ -53,10 +81,10 @@ GROUP BY o.id, o.state, o.total_amount
 Rows = list[tuple[Any, ...]]
 
 
-def rows(shop: Shop, statement: str, *arguments: Any) -> Rows:
+def rows(shop: Shop, statement: str, *arguments: Any, **named: Any) -> Rows:
     """Rows of a query on the shop's database."""
     with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
-        return conn.execute(statement, arguments).fetchall()
+        return conn.execute(statement, named or arguments).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +117,7 @@ async def recount(
         await asyncio.to_thread(wait_until_settled, shop, UNTOLD)
     check_orders(shop, opening, receipts)
     check_stock(shop, opening)
+    check_limits(shop)
     check_money(shop, refunds=None if refunded is None else opening.refunds + refunded)
     check_messages(shop, told=told)
     await check_replays(shop, receipts)
@@ -138,6 +167,17 @@ def check_stock(shop: Shop, opening: Opening) -> None:
         assert sold == paid, f"{variant}: sold {sold}, in paid orders {paid}"
 
 
+def check_limits(shop: Shop) -> None:
+    """What was counted under limits per buyer and of codes is what paid orders took of them, and nobody has more."""
+    bounds = {rule: (each, everybody) for rule, each, everybody in rows(shop, LIMITED)}
+    for rule, buyer, used, ordered, live in rows(shop, LIMITS, limited=list(bounds)):
+        most = bounds[rule][1] if buyer == EVERYBODY else bounds[rule][0]
+        assert (used, live) == (ordered, None), (
+            f"{buyer} under {rule}: {used} counted, {ordered} in orders, live {live}"
+        )
+        assert used <= most, f"{buyer} has {used} of {most} under {rule}"
+
+
 def check_money(shop: Shop, *, refunds: int | None) -> None:
     """The sandbox has one payment for each paid order and none for any other. `refunds`: how many there are in all."""
     for order_id, state, total, payments, kept in rows(shop, LEDGER):
@@ -161,7 +201,7 @@ def check_messages(shop: Shop, *, told: bool) -> None:
 
 async def check_replays(shop: Shop, receipts: Receipts) -> None:
     """A key that was answered gives the same answer ever after, to the letter; not refusals that time may change."""
-    kept = [(r, a) for r, a in receipts.answered if a.kind in ("", "sold-out", "limit-reached")]
+    kept = [(r, a) for r, a in receipts.answered if a.kind in ("", "sold-out", "limit-reached", "code-used-up")]
     with Line(shop.port) as line:
         for request, answer in kept[:: max(1, len(kept) // REPLAYS)]:
             again = await line.ask("POST", request.path, request.body, request.headers)

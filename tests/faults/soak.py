@@ -24,7 +24,7 @@ from pathlib import Path
 import uvloop
 
 from tests.faults.buyers import Crowd
-from tests.faults.faults import QUICK, gateway_down, kill, ledger, lie, paused
+from tests.faults.faults import DROP_SKU, QUICK, gateway_down, kill, ledger, lie, limit, paused, run
 from tests.faults.recount import UNTOLD, Opening, check_messages, recount, rows, wait_until_settled
 from tests.servers import Shop
 from tests.waiting import eventually
@@ -37,6 +37,7 @@ ANSWERS = 10
 """How many answers a round has at least for each buyer."""
 PAUSE_S = (0.5, 4.0)
 LIES = 40
+CODE, REDEMPTIONS = "SOAK", 2_000
 TOLD_S = 900.0
 """Longest time for the messages that are left at the end."""
 
@@ -91,13 +92,12 @@ async def run_round(shop: Shop, number: int, *, seed: int, buyers: int) -> str:
     """One round; what it did, in a line. Raises: AssertionError when the books do not close."""
     dice = random.Random(seed * 1_000 + number)
     for sku in SKUS:
-        done = shop.run("stock", "set", sku, str(dice.choice(LEVELS)), "--json")
-        assert done.returncode == 0, done.stderr
+        run(shop, "stock", "set", sku, str(dice.choice(LEVELS)))
     opening = Opening.of(shop)
     chosen = dice.choices(list(FAULTS), k=dice.randint(*FAULTS_PER_ROUND))
     say(f"round {number}: {', '.join(chosen)}")
     began = time.monotonic()
-    async with Crowd(shop.port, SKUS, seed=seed * 1_000 + number, size=buyers) as crowd:
+    async with Crowd(shop.port, SKUS, seed=seed * 1_000 + number, size=buyers, drop_sku=DROP_SKU, code=CODE) as crowd:
         for name in chosen:
             await FAULTS[name](shop, crowd, dice)
         await eventually(lambda: crowd.bought >= ANSWERS * buyers, timeout_s=300)
@@ -112,6 +112,7 @@ async def run_round(shop: Shop, number: int, *, seed: int, buyers: int) -> str:
 
 async def soak(shop: Shop, *, minutes: float, seed: int, buyers: int) -> None:
     """Rounds until the time is over, then a look at the messages."""
+    limit(shop, code=CODE, redemptions=REDEMPTIONS)
     over = time.monotonic() + minutes * 60
     number = 0
     while time.monotonic() < over:

@@ -127,7 +127,7 @@ async def start_drop(
         guests=guests,
     )
     await _offer(conn, drop, by=by)
-    await _make_room(conn, drop)
+    await _make_room(conn, drop, guests=guests)
     return drop
 
 
@@ -153,13 +153,14 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: Pe
         await clear_limits(conn, rule_id=known.id)
     drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
     await _offer(conn, drop, by=by)
-    if drop.room is not Room.NONE and await gate.find_room(conn, slug=slug) is not None:
+    last = None if drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
+    if last is not None:
         await gate.close_room(conn, slug=slug)
-    await _make_room(conn, drop)
+    await _make_room(conn, drop, guests=last is not None and last.guests)
     return drop
 
 
-async def _make_room(conn: Connection, drop: Drop) -> None:
+async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
     """Give a drop that asks for one its waiting room."""
     if drop.room is Room.NONE:
         return
@@ -171,7 +172,7 @@ async def _make_room(conn: Connection, drop: Drop) -> None:
         mode=gate.RoomMode(drop.room.value),
         opens_at=drop.opens_at,
         lobby_opens_at=drop.opens_at - timedelta(minutes=rooms.lobby_minutes),
-        guests=drop.guests,
+        guests=guests,
         beacon_source=rooms.beacon_url,
     )
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tidegate import catalog
-from tidegate.catalog import CollectionRef, Shelf, Sort
+from tidegate import catalog, gate
+from tidegate.catalog import CollectionRef, Room, Shelf, Sort
 from tidegate.checkout import Shop, live_hold_in
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
@@ -178,7 +178,9 @@ async def show_drop(request: Request, slug: str) -> Response:
                 raise NotFound()
             offers = [drop.offer] if drop.offer else []
             source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
-            return _drop_context(shop, drop), source
+            room = None if drop.drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
+            guests = drop.drop.guests if room is None else room.guests
+            return _drop_context(shop, drop, for_accounts_only=not guests), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
 
@@ -201,7 +203,7 @@ def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:
     return left[0].variant.sku, min(at_most, max(each.left for each in left))
 
 
-def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
+def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> DropContext:
     sku, most = "", 0
     if drop.offer is not None and drop.phase in (DropPhase.SCHEDULED, DropPhase.OPEN):
         sku, most = choice(drop.offer, at_most=min(drop.drop.per_buyer, shop.settings.holds.max_quantity))
@@ -213,7 +215,7 @@ def _drop_context(shop: Shop, drop: DropOffer) -> DropContext:
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
         seen=seen_drop(drop, base_url=shop.settings.base_url),
         reload_in_s=MARKS[Gap.RELOAD] if soon else None,
-        for_accounts_only=not drop.drop.guests,
+        for_accounts_only=for_accounts_only,
         to_strangers=STRANGERS_GAP,
         to_accounts=ACCOUNTS_GAP,
     )

@@ -151,10 +151,7 @@ class DropItem:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A sale that opens at a moment. `per_buyer` counts items; `closed_at` is None while it is live.
-
-    `guests`: people without an account take part, though a limit binds nobody who is free to be another guest.
-    """
+    """A sale that opens at a moment: `per_buyer` items each, also to `guests`, live while `closed_at` is None."""
 
     id: DropId
     slug: str

@@ -58,7 +58,9 @@ async def attach_holds(
 
     As in `set_states`, the lock that `holds` were read under keeps their states.
     """
-    assert all(may_move(holds[hold_id].state, HoldState.ORDERED) for hold_id in orders), "only a held one is ordered"
+    assert all(may_move(holds[hold_id].state, HoldState.ORDERED) for hold_id in orders), (
+        "only a live hold can be ordered"
+    )
     ordered = sorted(orders, key=BY_NUMBER)
     await conn.execute(
         "UPDATE inventory.holds AS h SET state = 'ordered', order_id = o.order_id, expires_at = o.ends_at"

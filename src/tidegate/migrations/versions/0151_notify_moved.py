@@ -8,7 +8,7 @@ from __future__ import annotations
 from tidegate.migrations.statements import run_sql
 
 revision = "0151"
-down_revision: str | None = "0149"
+down_revision: str | None = "0150"
 
 
 def upgrade() -> None:

@@ -55,6 +55,7 @@ from tidegate.notify import http_devices as notify_http_devices
 from tidegate.notify import http_events as notify_http_events
 from tidegate.notify import http_inbox as notify_http_inbox
 from tidegate.notify import http_own_devices as notify_http_own_devices
+from tidegate.notify import http_own_preferences as notify_http_own_preferences
 from tidegate.notify import http_preferences as notify_http_preferences
 from tidegate.notify import http_receipts as notify_http_receipts
 from tidegate.notify import http_recipients as notify_http_recipients
@@ -220,6 +221,7 @@ ROUTERS = (
     notify_http_preferences.router,
     notify_http_devices.router,
     notify_http_own_devices.router,
+    notify_http_own_preferences.router,
     notify_http_topics.router,
     notify_http_events.router,
     notify_http_deliveries.router,

@@ -199,6 +199,13 @@ class InboxAway(Problem):
         super().__init__(detail, retry_after_s=retry_after_s, **extra)
 
 
+class ClassMandatory(Problem):
+    """What somebody waits for is always sent: this class of messages cannot be switched off."""
+
+    slug = "class-mandatory"
+    status = 409
+
+
 class FollowsFull(Problem):
     """You follow as much as one can."""
 

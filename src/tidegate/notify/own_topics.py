@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from tidegate.notify.contracts import Topic, TopicKind
+from tidegate.notify.contracts import Channel, Topic, TopicKind
 from tidegate.notify.fields import wrong_fields
 from tidegate.notify.outcomes import suppress
 from tidegate.notify.sends import WaitingTopic
@@ -192,6 +192,28 @@ async def list_followers(
         {"application": application_id, "topic": topic_id, "after": after, "limit": limit},
     )
     return [row[0] for row in await rows.fetchall()]
+
+
+async def list_choices(
+    conn: Connection, *, application_id: UUID, recipient_id: UUID, limit: int, after: str = ""
+) -> list[tuple[OwnTopic, tuple[Channel, ...] | None]]:
+    """The topics that a recipient follows, and by which ways they are told of each; None: as of all that is bulk.
+
+    In the order of their keys, behind the key `after`.
+    """
+    rows = await conn.execute(
+        """
+        SELECT a.topic_id, a.key, t.title, f.channels FROM notify.application_topics AS a
+            JOIN notify.topics AS t USING (topic_id) JOIN notify.follows AS f USING (topic_id)
+        WHERE a.application_id = %(application)s AND f.recipient_id = %(recipient)s AND a.key > %(after)s
+        ORDER BY a.key LIMIT %(limit)s
+        """,
+        {"application": application_id, "recipient": recipient_id, "after": after, "limit": limit},
+    )
+    return [
+        (OwnTopic(topic_id, key, title), None if channels is None else tuple(Channel(each) for each in channels))
+        for topic_id, key, title, channels in await rows.fetchall()
+    ]
 
 
 def waiting(topic: OwnTopic, application_id: UUID) -> WaitingTopic:

@@ -16,13 +16,22 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from tidegate.notify.addresses import fingerprint
-from tidegate.notify.contracts import Channel, Follow, TopicKind
+from tidegate.notify.contracts import Channel, ClassMandatory, Follow, TopicKind
 from tidegate.notify.follows import account_recipient, followed
 from tidegate.notify.rules import MAX_QUIET, quiet_length
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import PersonId
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text as _
+
+MANDATORY: Final = "transactional"
+"""The class of what somebody waits for: orders, links, answers to what they did. It is always sent."""
+
+OWN_FOLLOWS: Final = """
+SELECT t.topic_id, t.kind, t.key, t.title, t.path, f.since, f.channels
+FROM notify.follows AS f JOIN notify.topics AS t USING (topic_id)
+WHERE f.recipient_id = %(recipient)s AND f.told_at IS NULL
+"""
 
 AREAS: Final = frozenset(
     ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
@@ -130,6 +139,34 @@ async def set_preferences(conn: Connection, *, recipient_id: UUID, preferences: 
         raise NotFound()
 
 
+async def set_unwanted(
+    conn: Connection, *, recipient_id: UUID, kind: TopicKind | None, channels: Sequence[Channel]
+) -> None:
+    """Say by which ways a recipient wants nothing of a kind, in the caller's transaction; others stay as they are.
+
+    No kind stands for what is mandatory. Raises: ClassMandatory where that is unwanted; NotFound when there is no such
+    recipient.
+    """
+    if kind is None and channels:
+        raise ClassMandatory(_("What somebody waits for is always sent: this class cannot be switched off."))
+    done = await conn.execute(
+        """
+        UPDATE notify.recipients SET unwanted = ARRAY(
+            SELECT word FROM unnest(unwanted) AS w (word)
+            WHERE %(kind)s::text IS NULL OR NOT starts_with(word, %(kind)s)
+            UNION SELECT unnest(%(words)s::text[]) ORDER BY 1
+        ) WHERE recipient_id = %(recipient)s
+        """,
+        {
+            "kind": None if kind is None else f"{kind.value}.",
+            "words": [] if kind is None else [unwanted_word(kind, channel) for channel in channels],
+            "recipient": recipient_id,
+        },
+    )
+    if not done.rowcount:
+        raise NotFound()
+
+
 async def set_follow_channels(
     conn: Connection, *, recipient_id: UUID, topic_id: UUID, channels: Sequence[Channel] | None
 ) -> None:
@@ -147,17 +184,28 @@ async def set_follow_channels(
         raise NotFound()
 
 
-async def list_own_follows(conn: Connection, *, recipient_id: UUID, limit: int) -> Sequence[Follow]:
-    """What a recipient waits for or follows, the newest topics first, at most `limit`."""
+async def list_own_follows(
+    conn: Connection, *, recipient_id: UUID, limit: int, after: UUID | None = None
+) -> Sequence[Follow]:
+    """What a recipient waits for or follows, the newest topics first, at most `limit`, behind the topic `after`."""
     rows = await conn.execute(
-        """
-        SELECT t.topic_id, t.kind, t.key, t.title, t.path, f.since, f.channels
-        FROM notify.follows AS f JOIN notify.topics AS t USING (topic_id)
-        WHERE f.recipient_id = %s AND f.told_at IS NULL ORDER BY t.topic_id DESC LIMIT %s
-        """,
-        (recipient_id, limit),
+        f"{OWN_FOLLOWS} AND (%(after)s::uuid IS NULL OR t.topic_id < %(after)s)"
+        " ORDER BY t.topic_id DESC LIMIT %(limit)s",
+        {"recipient": recipient_id, "after": after, "limit": limit},
     )
     return [followed(row) for row in await rows.fetchall()]
+
+
+async def find_followed_topic(conn: Connection, *, recipient_id: UUID, kind: TopicKind, key: str) -> Follow:
+    """A recipient's follow of one topic. Raises: NotFound when they do not follow it."""
+    rows = await conn.execute(
+        f"{OWN_FOLLOWS} AND t.kind = %(kind)s AND t.key = %(key)s",
+        {"recipient": recipient_id, "kind": kind.value, "key": key.replace("\0", "")},
+    )
+    row = await rows.fetchone()
+    if row is None:
+        raise NotFound()
+    return followed(row)
 
 
 def check_preferences(preferences: Preferences) -> None:

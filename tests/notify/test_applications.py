@@ -260,7 +260,7 @@ async def test_keys_do_what_their_role_says_until_they_are_revoked(
     reader = await make_application(database, web, "crm", KeyRole.READER)
     async with database.transaction() as conn:
         made = await create_key(conn, role=KeyRole.RECEIPTS, label="the provider")
-        with pytest.raises(InvalidRequest, match="role `receipts`"):
+        with pytest.raises(InvalidRequest, match="roles `receipts` and `operator`"):
             await create_key(conn, role=KeyRole.SENDER)
         with pytest.raises(InvalidRequest, match="1 to 40"):
             await create_key(conn, application="Big App", role=KeyRole.SENDER)

@@ -78,7 +78,7 @@ async def post_key(request: Request) -> Response:
         async with _shop(request).database.transaction() as conn:
             made = await notify.create_key(
                 conn,
-                application="" if role is notify.KeyRole.RECEIPTS else typed.application,
+                application="" if role in notify.OF_NOBODY else typed.application,
                 role=role,
                 label=typed.label,
                 key_id=parse_id(typed.key) or new_id(),

@@ -31,6 +31,7 @@ from tidegate.entrypoints.serving import (
     told_to_commands,
 )
 from tidegate.notify import (
+    http_dead_letters,
     http_deliveries,
     http_devices,
     http_events,
@@ -38,7 +39,9 @@ from tidegate.notify import (
     http_receipts,
     http_recipients,
     http_staff,
+    http_templates,
     http_topics,
+    http_webhooks,
 )
 from tidegate.notify import pages_follow as notify_pages_follow
 from tidegate.notify import pages_preferences as notify_pages_preferences
@@ -65,6 +68,9 @@ ROUTERS = (
     http_deliveries.router,
     http_receipts.router,
     http_staff.router,
+    http_webhooks.router,
+    http_dead_letters.router,
+    http_templates.router,
     notify_pages_follow.router,
     notify_pages_preferences.router,
     pages_docs.router,

@@ -4,7 +4,16 @@ Sending is in `tasks`, which the worker and the scheduler enter; a site process 
 """
 
 from tidegate.notify.addresses import check_address
-from tidegate.notify.applications import AccessKey, KeyMade, KeyRole, NewKey, create_key, list_keys, revoke_key
+from tidegate.notify.applications import (
+    OF_NOBODY,
+    AccessKey,
+    KeyMade,
+    KeyRole,
+    NewKey,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 from tidegate.notify.bounce_mails import MAX_REPORT_BYTES, read_report
 from tidegate.notify.contracts import (
     Asked,
@@ -132,6 +141,7 @@ __all__ = [
     "MAX_TITLE",
     "MAX_URL",
     "MAX_WHY",
+    "OF_NOBODY",
     "AccessKey",
     "Asked",
     "CaughtMail",

@@ -36,6 +36,12 @@ class KeyRole(StrEnum):
     """Look, and change nothing."""
     RECEIPTS = "receipts"
     """Say what became of mails: for the mail provider, and of no application."""
+    OPERATOR = "operator"
+    """All that staff of a shop can do with messages, for all applications, and of none: where notify runs alone."""
+
+
+OF_NOBODY: Final = (KeyRole.RECEIPTS, KeyRole.OPERATOR)
+"""Roles of keys that belong to no application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """An access key as it is listed. `application` is empty for a mail provider's; times in UTC."""
+    """An access key as it is listed. `application` is empty where it belongs to none; times in UTC."""
 
     key_id: UUID
     application: str
@@ -81,9 +87,10 @@ async def create_key(
 
     Raises: InvalidRequest for a name or label that cannot be; KeyMade when there is a key with this id.
     """
-    if (role is KeyRole.RECEIPTS) != (not application):
+    if (role in OF_NOBODY) != (not application):
         raise InvalidRequest(
-            _("A key has an application, but for one of the role `receipts`, which has none."), field="application"
+            _("A key has an application, but for one of the roles `receipts` and `operator`, which has none."),
+            field="application",
         )
     if application and not SLUG.fullmatch(application):
         raise InvalidRequest(

@@ -1,4 +1,5 @@
-"""Dead letters: messages that failed for good. Staff read them, have them sent again, or drop them.
+"""Dead letters: messages that failed for good. They are read, sent again, or dropped: by staff all of them, by an
+application those of its own events and endpoints.
 
 What is sent again goes back to where it waits, and its send with it: the counts of a send close at every moment, as
 delivered + failed + suppressed + waiting = messages. What is dropped counts as suppressed.
@@ -147,8 +148,16 @@ WITH dropped AS (
     UPDATE notify.send_shards AS h SET failed = h.failed - 1, suppressed = h.suppressed + 1
     FROM dropped WHERE (h.event_id, h.shard_no) = (dropped.event_id, dropped.shard_no)
 )
-SELECT count(*) FROM dropped
+SELECT FROM dropped
 """
+
+OF_APPLICATION: Final = """(
+    %(application)s::uuid IS NULL OR CASE WHEN d.channel = 'webhook'
+        THEN d.recipient_id IN (
+            SELECT e.endpoint_id FROM notify.webhook_endpoints AS e WHERE e.application_id = %(application)s
+        ) ELSE d.event_id IN (SELECT v.event_id FROM notify.events AS v WHERE v.application_id = %(application)s) END
+)"""
+"""Of which an application may know."""
 
 ONE: Final = "d.event_id = %(event)s AND d.recipient_id = %(recipient)s AND d.channel = %(channel)s"
 
@@ -160,19 +169,21 @@ async def list_dead_letters(
     channel: Road | None = None,
     event_id: EventId | None = None,
     before: tuple[EventId, UUID, str] | None = None,
+    application_id: UUID | None = None,
 ) -> list[DeadLetter]:
-    """Dead letters, those of the newest events first, at most `limit`; of one channel or event if asked.
+    """Dead letters, those of the newest events first, at most `limit`; of one channel, event, application if asked.
 
     `before` is the place of the last one seen.
     """
     event, recipient, last_channel = before or (BEHIND_ALL, BEHIND_ALL, "~")
-    which = "true" if event_id is None else "d.event_id = %(only)s"
+    which = OF_APPLICATION if event_id is None else f"d.event_id = %(only)s AND {OF_APPLICATION}"
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
             NEWEST.format(which=which),
             {
                 "channels": [each.value for each in Road] if channel is None else [channel.value],
                 "only": event_id,
+                "application": application_id,
                 "event": event,
                 "recipient": recipient,
                 "channel": last_channel,
@@ -182,10 +193,14 @@ async def list_dead_letters(
         return [row.letter for row in await cursor.fetchall()]
 
 
-async def open_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> OpenedLetter:
+async def open_dead_letter(
+    conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road, application_id: UUID | None = None
+) -> OpenedLetter:
     """One dead letter, with the address that it was for. Raises: NotFound."""
     place = (event_id, recipient_id, f"{channel.value}~")
-    letters = await list_dead_letters(conn, limit=1, channel=channel, event_id=event_id, before=place)
+    letters = await list_dead_letters(
+        conn, limit=1, channel=channel, event_id=event_id, before=place, application_id=application_id
+    )
     if not letters or letters[0].recipient_id != recipient_id:
         raise NotFound()
     row = await (
@@ -198,20 +213,22 @@ async def open_dead_letter(conn: Connection, *, event_id: EventId, recipient_id:
     return OpenedLetter(letters[0], row[0] | _words(row[2]), "" if row[1] is None else _email(bytes(row[1])))
 
 
-async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> bool:
+async def replay_dead_letter(
+    conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road, application_id: UUID | None = None
+) -> bool:
     """Have one sent again, in the caller's transaction. One that waits already, or was sent, stays as it is: False.
 
     Raises: NotFound; NotReplayable when nobody could send it.
     """
-    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value}
+    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value, "application": application_id}
+    await _check_whose(conn, key)
     await _lock_sends(conn, event_id)
     if await _replay(conn, which=ONE, values=key, limit=1):
         return True
     row = await (
         await conn.execute(f"SELECT d.state FROM notify.deliveries AS d WHERE {ONE}", key)  # noqa: S608 - a constant
     ).fetchone()
-    if row is None:
-        raise NotFound()
+    assert row is not None, "it was there in this transaction"
     if row[0] == "failed":
         raise NotReplayable(
             _("It cannot be sent again: its endpoint is disabled, or the message that it was part of is over for long.")
@@ -219,30 +236,33 @@ async def replay_dead_letter(conn: Connection, *, event_id: EventId, recipient_i
     return False
 
 
-async def replay_event(conn: Connection, *, event_id: EventId, limit: int = AT_ONCE) -> Replayed:
+async def replay_event(
+    conn: Connection, *, event_id: EventId, limit: int = AT_ONCE, application_id: UUID | None = None
+) -> Replayed:
     """Have all dead letters of an event sent again, `limit` at a time, in the caller's transaction."""
     await _lock_sends(conn, event_id)
-    count = await _replay(conn, which="d.event_id = %(event)s", values={"event": event_id}, limit=limit)
+    which = f"d.event_id = %(event)s AND {OF_APPLICATION}"
+    count = await _replay(conn, which=which, values={"event": event_id, "application": application_id}, limit=limit)
     return Replayed(count, count == limit)
 
 
-async def replay_endpoint(conn: Connection, *, endpoint_id: UUID, limit: int = AT_ONCE) -> Replayed:
+async def replay_endpoint(
+    conn: Connection, *, endpoint_id: UUID, limit: int = AT_ONCE, application_id: UUID | None = None
+) -> Replayed:
     """Have all dead letters of an endpoint sent again, `limit` at a time, in the caller's transaction."""
-    which = "d.channel = 'webhook' AND d.recipient_id = %(endpoint)s"
-    count = await _replay(conn, which=which, values={"endpoint": endpoint_id}, limit=limit)
+    which = f"d.channel = 'webhook' AND d.recipient_id = %(endpoint)s AND {OF_APPLICATION}"
+    values = {"endpoint": endpoint_id, "application": application_id}
+    count = await _replay(conn, which=which, values=values, limit=limit)
     return Replayed(count, count == limit)
 
 
-async def drop_dead_letter(conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road) -> None:
+async def drop_dead_letter(
+    conn: Connection, *, event_id: EventId, recipient_id: UUID, channel: Road, application_id: UUID | None = None
+) -> None:
     """Give one up, in the caller's transaction. Doing it again changes nothing. Raises: NotFound."""
-    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value}
-    row = await (await conn.execute(DROP, key | {"reason": DROPPED})).fetchone()
-    assert row is not None
-    if row[0]:
-        return
-    found = await conn.execute(f"SELECT FROM notify.deliveries AS d WHERE {ONE}", key)
-    if await found.fetchone() is None:
-        raise NotFound()
+    key = {"event": event_id, "recipient": recipient_id, "channel": channel.value, "application": application_id}
+    await _check_whose(conn, key)
+    await conn.execute(DROP, key | {"reason": DROPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +292,13 @@ class _Row:
             error=self.error,
             created_at=self.created_at,
         )
+
+
+async def _check_whose(conn: Connection, key: dict[str, Any]) -> None:
+    """Raises: NotFound for what was never to be sent, or is not of the application that asks."""
+    found = await conn.execute(f"SELECT FROM notify.deliveries AS d WHERE {ONE} AND {OF_APPLICATION}", key)
+    if await found.fetchone() is None:
+        raise NotFound()
 
 
 async def _lock_sends(conn: Connection, event_id: EventId) -> None:

@@ -113,7 +113,9 @@ async def post_notify_event_replay(request: Request, scope: Steered, event_id: U
     async with database_of(request).transaction() as conn:
         if scope is not None and not await is_of_application(conn, event_id=EventId(event_id), application_id=scope):
             raise NotFound()
-        return DeliveriesReplayed(replayed=(await replay_event(conn, event_id=EventId(event_id))).count)
+        return DeliveriesReplayed(
+            replayed=(await replay_event(conn, event_id=EventId(event_id), application_id=scope)).count
+        )
 
 
 @router.post("/deliveries/{event_id}/{recipient_id}/{channel}/replay", responses=REPLAY_PROBLEMS)

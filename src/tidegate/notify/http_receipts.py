@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from tidegate.notify.fields import wrong_fields
-from tidegate.notify.http_keys import PROBLEMS, database_of, require_provider
+from tidegate.notify.http_keys import PROBLEMS, Operated, database_of, require_provider
 from tidegate.notify.receipts import MOST_RECEIPTS, Receipt, ReceiptKind, check_receipt, record_receipts
 from tidegate.notify.signers import is_signed
 from tidegate.notify.suppressions import MAX_WHY, Reason, find_suppressions, lift_suppressions, stop_address
@@ -18,13 +18,11 @@ from tidegate.platform.database import Connection
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.problems import InvalidRequest, NotFound, NotSignedIn
 from tidegate.platform.texts import text as _
-from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/notify", tags=["notify"])
 
-Staff = Annotated[Visitor, Depends(require_staff)]
 STAFF_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
 
 
@@ -129,14 +127,14 @@ async def _record(request: Request, body: ReceiptsBody) -> ReceiptsAnswer:
 
 
 @router.post("/suppressions/find", responses=STAFF_PROBLEMS)
-async def post_notify_suppression_find(request: Request, person: Staff, body: SuppressedAddress) -> SuppressionList:
+async def post_notify_suppression_find(request: Request, person: Operated, body: SuppressedAddress) -> SuppressionList:
     """Why an address is not written to."""
     async with database_of(request).connection() as conn:
         return await _suppressions(conn, body.email)
 
 
 @router.post("/suppressions", responses=STAFF_PROBLEMS)
-async def post_notify_suppression(request: Request, person: Staff, body: StoppedAddress) -> SuppressionList:
+async def post_notify_suppression(request: Request, person: Operated, body: StoppedAddress) -> SuppressionList:
     """Write no more to an address but links that somebody asks for; why it is not. Asking again changes nothing."""
     async with database_of(request).transaction() as conn:
         await stop_address(conn, email=body.email, why=body.why, by=person.id)
@@ -146,7 +144,7 @@ async def post_notify_suppression(request: Request, person: Staff, body: Stopped
 
 
 @router.post("/suppressions/lift", responses=STAFF_PROBLEMS)
-async def post_notify_suppression_lift(request: Request, person: Staff, body: LiftedAddress) -> LiftedAnswer:
+async def post_notify_suppression_lift(request: Request, person: Operated, body: LiftedAddress) -> LiftedAnswer:
     """Write to an address again. Who lifted it, when and why is kept."""
     async with database_of(request).transaction() as conn:
         lifted = await lift_suppressions(conn, email=body.email, why=body.why, by=person.id)

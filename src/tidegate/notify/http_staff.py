@@ -8,12 +8,12 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from tidegate.notify.contracts import Channel, Post, PostDiffers, Send, SendState, TopicKind
 from tidegate.notify.estimates import estimate_send
-from tidegate.notify.http_keys import Steered, Watched
+from tidegate.notify.http_keys import Operated, Steered, Watched, actor_of
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, write_post
 from tidegate.notify.steering import cancel_send, pause_send, resume_send
 from tidegate.notify.views import list_sends
@@ -23,13 +23,11 @@ from tidegate.platform.ids import EventId
 from tidegate.platform.problems import InvalidRequest, KeyMissing, NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.settings_notify import MailSettings
-from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/notify", tags=["notify"])
 
-Staff = Annotated[Visitor, Depends(require_staff)]
 PAGE = 50
 PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
 WRITE_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, KeyMissing, PostDiffers))
@@ -135,7 +133,7 @@ class SendChange(BaseModel):
 @router.post("/posts", status_code=201, responses=WRITE_PROBLEMS)
 async def post_notify_posts(
     request: Request,
-    person: Staff,
+    person: Operated,
     body: PostBody,
     idempotency_key: Annotated[
         str, Header(description="Any text of up to 255 characters, new for each post.", max_length=255)
@@ -173,7 +171,7 @@ class EstimateAnswer(BaseModel):
 
 @router.get("/estimates", responses=PROBLEMS)
 async def get_notify_estimates(
-    request: Request, person: Staff, kind: TopicKind, key: Annotated[str, Query(min_length=1, max_length=300)]
+    request: Request, person: Operated, kind: TopicKind, key: Annotated[str, Query(min_length=1, max_length=300)]
 ) -> EstimateAnswer:
     """How many follow a topic, and how long mails to all of them would take."""
     async with _database(request).connection() as conn:
@@ -216,8 +214,8 @@ async def patch_notify_send(
     steer = {Wish.RUNNING: resume_send, Wish.PAUSED: pause_send, Wish.CANCELLED: cancel_send}[body.state]
     async with _database(request).transaction() as conn:
         await steer(conn, event_id=EventId(event_id), topic_id=topic_id)
-    by = str(scope or (await require_staff(request)).id)
-    log.info("send changed", event_id=str(event_id), state=body.state.value, by=by)
+    by = await actor_of(request)
+    log.info("send changed", event_id=str(event_id), state=body.state.value, by=str(by))
     return await _one(request, scope, EventId(event_id), topic_id)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tidegate.notify.contracts import MessageText, TextChanged
 from tidegate.notify.editing import Edited, bring_built_in_back, find_edited, list_edited, save_text
+from tidegate.notify.http_keys import Operated
 from tidegate.notify.message_kinds import variables_of
 from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT
 from tidegate.platform.database import Database
@@ -18,13 +18,12 @@ from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.problems import InvalidRequest, NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-from tidegate.web import Visitor, require_staff
+from tidegate.web import Visitor
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/notify/templates", tags=["notify"])
 
-Staff = Annotated[Visitor, Depends(require_staff)]
 PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
 WRITE_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, TextChanged))
 
@@ -110,7 +109,7 @@ class TemplatePreview(BaseModel):
 
 
 @router.get("", responses=PROBLEMS)
-async def get_notify_templates(request: Request, person: Staff) -> TemplateList:
+async def get_notify_templates(request: Request, person: Operated) -> TemplateList:
     """All messages whose texts you may write, in all languages of the shop."""
     async with _database(request).connection() as conn:
         found = await list_edited(conn, _settings(request), role=person.role)
@@ -126,14 +125,14 @@ async def get_notify_templates(request: Request, person: Staff) -> TemplateList:
 
 
 @router.get("/{template}/{language}", responses=PROBLEMS)
-async def get_notify_template(request: Request, person: Staff, template: str, language: str) -> TemplateAnswer:
+async def get_notify_template(request: Request, person: Operated, template: str, language: str) -> TemplateAnswer:
     """A message's texts in a language."""
     return TemplateAnswer.of(await _find(request, person, template, language))
 
 
 @router.put("/{template}/{language}", responses=WRITE_PROBLEMS)
 async def put_notify_template(
-    request: Request, person: Staff, template: str, language: str, body: TemplateBody
+    request: Request, person: Operated, template: str, language: str, body: TemplateBody
 ) -> TemplateAnswer:
     """Write a message's texts in a language. They are tried with example values first; workers use them in seconds."""
     edited = await _find(request, person, template, language)
@@ -144,7 +143,7 @@ async def put_notify_template(
 
 
 @router.delete("/{template}/{language}", status_code=204, responses=PROBLEMS)
-async def delete_notify_template(request: Request, person: Staff, template: str, language: str) -> Response:
+async def delete_notify_template(request: Request, person: Operated, template: str, language: str) -> Response:
     """Bring the built-in text back. Doing it again changes nothing."""
     edited = await _find(request, person, template, language)
     async with _database(request).transaction() as conn:
@@ -155,7 +154,7 @@ async def delete_notify_template(request: Request, person: Staff, template: str,
 
 @router.post("/{template}/{language}/preview", responses=PROBLEMS)
 async def post_notify_template_preview(
-    request: Request, person: Staff, template: str, language: str, body: TemplateParts
+    request: Request, person: Operated, template: str, language: str, body: TemplateParts
 ) -> TemplatePreview:
     """What a message with these texts would look like. Nothing is kept."""
     edited = await _find(request, person, template, language)

@@ -1,4 +1,4 @@
-"""JSON routes by which staff make and steer webhook endpoints."""
+"""JSON routes by which staff, and applications for their own messages, make and steer webhook endpoints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, Field
 
+from tidegate.notify.http_keys import KEY_PROBLEMS as ALL_PROBLEMS
+from tidegate.notify.http_keys import Steered, Watched, actor_of, database_of
 from tidegate.notify.webhook_addresses import MAX_URL, check_reachable, checked_url, resolve_host
 from tidegate.notify.webhook_contracts import (
     DisabledWhy,
@@ -36,35 +38,34 @@ from tidegate.notify.webhooks import (
     rotate_secret,
     send_test,
 )
-from tidegate.platform.database import Database
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.ids import EventId
-from tidegate.platform.problems import InvalidRequest, KeyMissing, NotFound, NotSignedIn
+from tidegate.platform.problems import KeyMissing, NotFound
 from tidegate.platform.settings import Settings
-from tidegate.web import Visitor, require_staff
 
 log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/api/v1/notify/webhooks", tags=["notify"])
 
-Staff = Annotated[Visitor, Depends(require_staff)]
 RequestKey = Annotated[
     str, Header(alias="Idempotency-Key", description="Any text of up to 255 characters, new each time.", max_length=255)
 ]
 PAGE = 50
-PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest))
-MAKE_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, KeyMissing, EndpointDiffers, EndpointsFull))
-CHANGE_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, EndpointsFull))
-KEY_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, KeyMissing))
-TEST_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, KeyMissing, EndpointDisabled))
-REPLAY_PROBLEMS = problems_by_status((NotSignedIn, NotFound, InvalidRequest, EndpointDisabled))
+PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound))
+MAKE_PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound, KeyMissing, EndpointDiffers, EndpointsFull))
+CHANGE_PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound, EndpointsFull))
+KEY_PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound, KeyMissing))
+TEST_PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound, KeyMissing, EndpointDisabled))
+REPLAY_PROBLEMS = problems_by_status((*ALL_PROBLEMS, NotFound, EndpointDisabled))
 
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL, description="https://, or http://; a public host.")]
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION)]
 Events = Annotated[list[WebhookKind], Field(min_length=1, max_length=len(WebhookKind))]
 Topics = Annotated[
     list[Annotated[str, Field(max_length=320)]],
-    Field(max_length=MAX_TOPICS, description="Such as drop:midnight; narrows messages to followers. Empty: all."),
+    Field(
+        max_length=MAX_TOPICS, description="drop:midnight, an application's custom:news; narrows messages to followers."
+    ),
 ]
 
 
@@ -102,6 +103,7 @@ class WebhookEndpointAnswer(BaseModel):
     failing_since: datetime | None
     old_secret_until: datetime | None
     created_at: datetime
+    application_id: UUID | None = Field(description="Whose it is, and of whose messages it is told; null: all.")
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> WebhookEndpointAnswer:
@@ -119,6 +121,7 @@ class WebhookEndpointAnswer(BaseModel):
             failing_since=endpoint.failing_since,
             old_secret_until=endpoint.old_secret_until,
             created_at=endpoint.created_at,
+            application_id=endpoint.application_id,
         )
 
 
@@ -182,11 +185,11 @@ class WebhookDeleted(BaseModel):
 
 @router.get("", responses=PROBLEMS)
 async def get_notify_webhooks(
-    request: Request, person: Staff, limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE, before: UUID | None = None
+    request: Request, scope: Watched, limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE, before: UUID | None = None
 ) -> WebhookEndpointPage:
     """Endpoints, the newest first."""
-    async with _database(request).connection() as conn:
-        found = await list_endpoints(conn, limit=limit + 1, before=before)
+    async with database_of(request).connection() as conn:
+        found = await list_endpoints(conn, limit=limit + 1, before=before, application_id=scope)
     behind = f"?limit={limit}&before={found[limit - 1].endpoint_id}" if len(found) > limit else None
     return WebhookEndpointPage(
         items=[WebhookEndpointAnswer.of(each) for each in found[:limit]],
@@ -196,11 +199,12 @@ async def get_notify_webhooks(
 
 @router.post("", status_code=201, responses=MAKE_PROBLEMS)
 async def post_notify_webhook(
-    request: Request, person: Staff, body: WebhookEndpointBody, key: RequestKey = ""
+    request: Request, scope: Steered, body: WebhookEndpointBody, key: RequestKey = ""
 ) -> WebhookSecretAnswer:
     """Make an endpoint. The same key makes one, however often it is sent, and tells its secret again."""
     await _check(request, body.url)
-    async with _database(request).transaction() as conn:
+    by = await actor_of(request)
+    async with database_of(request).transaction() as conn:
         keys = await make_endpoint(
             conn,
             _settings(request).webhooks,
@@ -208,29 +212,31 @@ async def post_notify_webhook(
             description=body.description,
             events=body.events,
             topics=body.topics,
-            author_id=person.id,
+            author_id=by,
             request_key=_key(key),
+            application_id=scope,
         )
-    log.info("webhook endpoint made", endpoint=str(keys.endpoint.endpoint_id), by=str(person.id))
+    log.info("webhook endpoint made", endpoint=str(keys.endpoint.endpoint_id), by=str(by))
     return WebhookSecretAnswer.of(keys)
 
 
 @router.get("/{endpoint_id}", responses=PROBLEMS)
-async def get_notify_webhook(request: Request, person: Staff, endpoint_id: UUID) -> WebhookEndpointAnswer:
+async def get_notify_webhook(request: Request, scope: Watched, endpoint_id: UUID) -> WebhookEndpointAnswer:
     """One endpoint."""
-    async with _database(request).connection() as conn:
-        return WebhookEndpointAnswer.of(await find_endpoint(conn, endpoint_id=endpoint_id))
+    async with database_of(request).connection() as conn:
+        return WebhookEndpointAnswer.of(await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope))
 
 
 @router.patch("/{endpoint_id}", responses=CHANGE_PROBLEMS)
 async def patch_notify_webhook(
-    request: Request, person: Staff, endpoint_id: UUID, body: WebhookEndpointChange
+    request: Request, scope: Steered, endpoint_id: UUID, body: WebhookEndpointChange
 ) -> WebhookEndpointAnswer:
     """Change an endpoint, disable or enable it."""
     if body.url is not None:
         await _check(request, body.url)
-    async with _database(request).transaction() as conn:
-        old = await find_endpoint(conn, endpoint_id=endpoint_id)
+    by = await actor_of(request)
+    async with database_of(request).transaction() as conn:
+        old = await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         changed = await change_endpoint(
             conn,
             endpoint_id=endpoint_id,
@@ -243,36 +249,41 @@ async def patch_notify_webhook(
             changed = await enable_endpoint(conn, _settings(request).webhooks, endpoint_id=endpoint_id)
         elif body.state is EndpointState.DISABLED:
             changed = await disable_endpoint(conn, endpoint_id=endpoint_id)
-    log.info("webhook endpoint changed", endpoint=str(endpoint_id), state=changed.state.value, by=str(person.id))
+    log.info("webhook endpoint changed", endpoint=str(endpoint_id), state=changed.state.value, by=str(by))
     return WebhookEndpointAnswer.of(changed)
 
 
 @router.delete("/{endpoint_id}", responses=PROBLEMS)
-async def delete_notify_webhook(request: Request, person: Staff, endpoint_id: UUID) -> WebhookDeleted:
+async def delete_notify_webhook(request: Request, scope: Steered, endpoint_id: UUID) -> WebhookDeleted:
     """Delete an endpoint with its address and secrets. What waits for it is suppressed within seconds, and counted."""
-    async with _database(request).transaction() as conn:
+    by = await actor_of(request)
+    async with database_of(request).transaction() as conn:
+        await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         waiting = await delete_endpoint(conn, endpoint_id=endpoint_id)
-    log.info("webhook endpoint deleted", endpoint=str(endpoint_id), waiting=waiting, by=str(person.id))
+    log.info("webhook endpoint deleted", endpoint=str(endpoint_id), waiting=waiting, by=str(by))
     return WebhookDeleted(id=endpoint_id, waiting=waiting)
 
 
 @router.post("/{endpoint_id}/secret", responses=KEY_PROBLEMS)
 async def post_notify_webhook_secret(
-    request: Request, person: Staff, endpoint_id: UUID, key: RequestKey = ""
+    request: Request, scope: Steered, endpoint_id: UUID, key: RequestKey = ""
 ) -> WebhookSecretAnswer:
     """Give it a new secret; the old one signs beside it for a day. The same key rotates once."""
-    async with _database(request).transaction() as conn:
+    by = await actor_of(request)
+    async with database_of(request).transaction() as conn:
+        await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         keys = await rotate_secret(conn, _settings(request).webhooks, endpoint_id=endpoint_id, request_key=_key(key))
-    log.info("webhook secret rotated", endpoint=str(endpoint_id), by=str(person.id))
+    log.info("webhook secret rotated", endpoint=str(endpoint_id), by=str(by))
     return WebhookSecretAnswer.of(keys)
 
 
 @router.post("/{endpoint_id}/test", status_code=202, responses=TEST_PROBLEMS)
 async def post_notify_webhook_test(
-    request: Request, person: Staff, endpoint_id: UUID, key: RequestKey = ""
+    request: Request, scope: Steered, endpoint_id: UUID, key: RequestKey = ""
 ) -> WebhookTestAnswer:
     """Send it a test. The same key sends one."""
-    async with _database(request).transaction() as conn:
+    async with database_of(request).transaction() as conn:
+        await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         event_id = await send_test(conn, endpoint_id=endpoint_id, request_key=_key(key))
     return WebhookTestAnswer(event_id=event_id)
 
@@ -280,15 +291,15 @@ async def post_notify_webhook_test(
 @router.get("/{endpoint_id}/deliveries", responses=PROBLEMS)
 async def get_notify_webhook_deliveries(
     request: Request,
-    person: Staff,
+    scope: Watched,
     endpoint_id: UUID,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     before: UUID | None = None,
 ) -> WebhookPage:
     """What it was told, of the newest events first."""
     last = None if before is None else EventId(before)
-    async with _database(request).connection() as conn:
-        await find_endpoint(conn, endpoint_id=endpoint_id)
+    async with database_of(request).connection() as conn:
+        await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         found = await list_webhooks(conn, endpoint_id=endpoint_id, limit=limit + 1, before=last)
     behind = f"?limit={limit}&before={found[limit - 1].event_id}" if len(found) > limit else None
     return WebhookPage(
@@ -298,11 +309,13 @@ async def get_notify_webhook_deliveries(
 
 
 @router.post("/{endpoint_id}/deliveries/{event_id}/replay", status_code=204, responses=REPLAY_PROBLEMS)
-async def post_notify_webhook_replay(request: Request, person: Staff, endpoint_id: UUID, event_id: UUID) -> None:
+async def post_notify_webhook_replay(request: Request, scope: Steered, endpoint_id: UUID, event_id: UUID) -> None:
     """Tell it of an event again, under the same webhook-id."""
-    async with _database(request).transaction() as conn:
+    by = await actor_of(request)
+    async with database_of(request).transaction() as conn:
+        await find_endpoint(conn, endpoint_id=endpoint_id, application_id=scope)
         await replay_webhook(conn, endpoint_id=endpoint_id, event_id=EventId(event_id))
-    log.info("webhook replayed", endpoint=str(endpoint_id), event_id=str(event_id), by=str(person.id))
+    log.info("webhook replayed", endpoint=str(endpoint_id), event_id=str(event_id), by=str(by))
 
 
 async def _check(request: Request, url: str) -> None:
@@ -321,8 +334,3 @@ def _key(key: str) -> str:
 def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
-
-
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database

@@ -32,6 +32,9 @@ class WebhookKind(StrEnum):
     """Followers are told of anything else."""
 
 
+OF_APPLICATIONS: Final = (WebhookKind.MESSAGE_SENT, WebhookKind.DROP_OPENED, WebhookKind.PRODUCT_BACK)
+"""What an application's endpoint can be told of: its own messages to followers."""
+
 TEST_KIND: Final = "webhook.test"
 """What a test is called; every endpoint takes it."""
 
@@ -73,6 +76,8 @@ class Endpoint:
     failing_since: datetime | None
     old_secret_until: datetime | None
     created_at: datetime
+    application_id: UUID | None = None
+    """Whose it is, and of whose messages it is told; None: the staff's, told of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ async def note_endpoint(
             UPDATE notify.webhook_endpoints AS e SET failures = %(failures)s,
                 failing_since = CASE WHEN %(failures)s > 0 THEN coalesce(e.failing_since, clock_timestamp()) END
             WHERE endpoint_id = %(id)s
-            RETURNING state = 'active', created_by, url, failures >= %(many)s
+            RETURNING state = 'active', CASE WHEN application_id IS NULL THEN created_by END, url, failures >= %(many)s
                 AND failing_since < clock_timestamp() - make_interval(days => %(days)s)
             """,
             {
@@ -139,8 +139,8 @@ async def end_waiting(conn: Connection, *, limit: int) -> int:
     return len(ended)
 
 
-async def _disable(conn: Connection, *, endpoint_id: UUID, why: DisabledWhy, author_id: UUID, url: str) -> None:
-    """Disable an endpoint by itself, and tell whoever made it, once."""
+async def _disable(conn: Connection, *, endpoint_id: UUID, why: DisabledWhy, author_id: UUID | None, url: str) -> None:
+    """Disable an endpoint by itself, and tell whoever made it, once; an application, which has no inbox, looks."""
     done = await conn.execute(
         """
         UPDATE notify.webhook_endpoints
@@ -153,6 +153,8 @@ async def _disable(conn: Connection, *, endpoint_id: UUID, why: DisabledWhy, aut
         return
     log.warning("webhook endpoint disabled", endpoint=str(endpoint_id), why=why.value)
     DISABLED.labels(why.value).inc()
+    if author_id is None:
+        return
     await conn.execute(
         """
         INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)

@@ -38,7 +38,8 @@ async def on_order_webhooks(database: Database, settings: Settings, events: Sequ
             INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables)
             SELECT event_id, endpoint_id, 'webhook', kind, data::jsonb
             FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS told (event_id, kind, data)
-                JOIN notify.webhook_endpoints AS e ON e.state = 'active' AND e.events @> ARRAY[kind]
+                JOIN notify.webhook_endpoints AS e
+                    ON e.state = 'active' AND e.application_id IS NULL AND e.events @> ARRAY[kind]
             ORDER BY event_id, endpoint_id
             ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
             """,
@@ -85,6 +86,14 @@ async def on_send_webhooks(database: Database, settings: Settings, event: Event)
         topics = [f"{row[3]}:{row[4]}" for row in rows]
         data = {"event_id": str(event_id)} | data
         await _write(conn, event_id=event_id, kind=kind, data=data, topics=topics, words=own)
+        whose = variables.get("application")
+        if whose is not None:
+            keys = [key.removeprefix(f"{whose}/") for _template, _variables, _words, _kind, key, *_ in rows]
+            data["topics"] = [{"key": key, "title": row[5]} for key, row in zip(keys, rows, strict=True)]
+            topics = [f"custom:{key}" for key in keys]
+            await _write(
+                conn, event_id=event_id, kind=kind, data=data, topics=topics, words=own, application_id=UUID(whose)
+            )
 
 
 async def write_webhook(
@@ -108,17 +117,18 @@ async def _write(
     data: Mapping[str, Any],
     topics: Sequence[str] | None = None,
     words: Mapping[str, Any] | None = None,
+    application_id: UUID | None = None,
 ) -> None:
-    """Tell all active endpoints that take this kind; of those that named topics, the ones that named one of these.
+    """Tell the active endpoints that take this kind; of those that named topics, the ones that named one of these.
 
-    `words` are what an application said, and are sealed.
+    The staff's, or an application's. `words` are what an application said, and are sealed.
     """
     await conn.execute(
         """
         INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, words_sealed)
         SELECT %(event)s, endpoint_id, 'webhook', %(kind)s, %(data)s, %(words)s
         FROM notify.webhook_endpoints
-        WHERE state = 'active' AND events @> ARRAY[%(kind)s]
+        WHERE state = 'active' AND events @> ARRAY[%(kind)s] AND application_id IS NOT DISTINCT FROM %(application)s
             AND (%(topics)s::text[] IS NULL OR topics = '{}' OR topics && %(topics)s::text[])
         ON CONFLICT (event_id, recipient_id, channel) DO NOTHING
         """,
@@ -128,5 +138,6 @@ async def _write(
             "data": json.dumps(data),
             "words": seal_words(words) if words else None,
             "topics": None if topics is None else list(topics),
+            "application": application_id,
         },
     )

@@ -1,4 +1,4 @@
-"""Endpoints: programs of others that are told of events. Staff make and steer them.
+"""Endpoints: programs of others that are told of events. Staff and applications make and steer them.
 
 Secrets are sealed at rest and shown when they are made: to whoever repeats the request that made them, too.
 """
@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from tidegate.notify.webhook_addresses import checked_url
 from tidegate.notify.webhook_contracts import (
+    OF_APPLICATIONS,
     TEST_KIND,
     DisabledWhy,
     Endpoint,
@@ -38,10 +39,15 @@ SECRET_BYTES: Final = 32
 MAX_DESCRIPTION: Final = 200
 MAX_TOPICS: Final = 50
 TOPIC_KINDS: Final = ("drop", "product", "collection", "shop")
+OWN_TOPIC: Final = "custom"
+"""The kind of an application's topics; their keys are its own."""
+
+OF_APPLICATION: Final = "(%(application)s::uuid IS NULL OR application_id = %(application)s)"
 
 COLUMNS: Final = """
     endpoint_id, url, description, events, topics, state, disabled_why, disabled_at, failures, failing_since,
-    CASE WHEN old_secret_until > clock_timestamp() THEN old_secret_until END AS old_secret_until, created_at
+    CASE WHEN old_secret_until > clock_timestamp() THEN old_secret_until END AS old_secret_until, created_at,
+    application_id
 """
 
 
@@ -55,24 +61,37 @@ async def make_endpoint(
     topics: Sequence[str],
     author_id: PersonId,
     request_key: str,
+    application_id: UUID | None = None,
 ) -> Keys:
     """Make an endpoint with a new secret, in the caller's transaction. The same key makes one, and shows it again.
+
+    One of an application is told of its messages only.
 
     The caller checks with `check_reachable` that the host may be called. Raises: InvalidRequest; EndpointsFull;
     EndpointDiffers when this key has made another one.
     """
-    values = _checked(url=url, description=description, events=events, topics=topics)
+    of_application = application_id is not None
+    values = _checked(url=url, description=description, events=events, topics=topics, of_application=of_application)
     done = await conn.execute(
         """
         INSERT INTO notify.webhook_endpoints
-            (endpoint_id, url, description, events, topics, secret_sealed, created_by, request_key)
-        VALUES (%(id)s, %(url)s, %(description)s, %(events)s, %(topics)s, %(secret)s, %(author)s, %(key)s)
+            (endpoint_id, url, description, events, topics, secret_sealed, created_by, request_key, application_id)
+        VALUES (
+            %(id)s, %(url)s, %(description)s, %(events)s, %(topics)s, %(secret)s, %(author)s, %(key)s, %(application)s
+        )
         ON CONFLICT (created_by, request_key) DO NOTHING
         """,
-        values | {"id": new_id(), "secret": _seal(new_secret()), "author": author_id, "key": request_key},
+        values
+        | {
+            "id": new_id(),
+            "secret": _seal(new_secret()),
+            "author": author_id,
+            "key": request_key,
+            "application": application_id,
+        },
     )
     if done.rowcount:
-        await _check_room(conn, limits)
+        await _check_room(conn, limits, application_id)
     found = await conn.execute(
         "SELECT endpoint_id, deleted_at FROM notify.webhook_endpoints WHERE created_by = %s AND request_key = %s",
         (author_id, request_key),
@@ -99,7 +118,8 @@ async def change_endpoint(
     topics: Sequence[str],
 ) -> Endpoint:
     """Say anew what an endpoint is. Raises: InvalidRequest, NotFound."""
-    values = _checked(url=url, description=description, events=events, topics=topics)
+    of_application = (await find_endpoint(conn, endpoint_id=endpoint_id)).application_id is not None
+    values = _checked(url=url, description=description, events=events, topics=topics, of_application=of_application)
     await conn.execute(
         """
         UPDATE notify.webhook_endpoints
@@ -141,9 +161,10 @@ async def enable_endpoint(conn: Connection, limits: WebhookSettings, *, endpoint
         """,
         (endpoint_id,),
     )
+    endpoint = await find_endpoint(conn, endpoint_id=endpoint_id)
     if done.rowcount:
-        await _check_room(conn, limits)
-    return await find_endpoint(conn, endpoint_id=endpoint_id)
+        await _check_room(conn, limits, endpoint.application_id)
+    return endpoint
 
 
 async def delete_endpoint(conn: Connection, *, endpoint_id: UUID) -> int:
@@ -236,19 +257,21 @@ async def send_test(conn: Connection, *, endpoint_id: UUID, request_key: str) ->
     return event_id
 
 
-async def find_endpoint(conn: Connection, *, endpoint_id: UUID) -> Endpoint:
-    """One endpoint. Raises: NotFound."""
-    found = await _select(conn, "endpoint_id = %(id)s", {"id": endpoint_id, "limit": 1})
+async def find_endpoint(conn: Connection, *, endpoint_id: UUID, application_id: UUID | None = None) -> Endpoint:
+    """One endpoint; with an application, one of its own. Raises: NotFound."""
+    values = {"id": endpoint_id, "application": application_id, "limit": 1}
+    found = await _select(conn, f"endpoint_id = %(id)s AND {OF_APPLICATION}", values)
     if not found:
         raise NotFound()
     return found[0]
 
 
-async def list_endpoints(conn: Connection, *, limit: int, before: UUID | None = None) -> list[Endpoint]:
-    """Endpoints, the newest first, at most `limit`, and only those before `before`."""
-    return await _select(
-        conn, "(%(before)s::uuid IS NULL OR endpoint_id < %(before)s)", {"before": before, "limit": limit}
-    )
+async def list_endpoints(
+    conn: Connection, *, limit: int, before: UUID | None = None, application_id: UUID | None = None
+) -> list[Endpoint]:
+    """Endpoints, of an application or all, the newest first, at most `limit`, and only those before `before`."""
+    which = f"(%(before)s::uuid IS NULL OR endpoint_id < %(before)s) AND {OF_APPLICATION}"
+    return await _select(conn, which, {"before": before, "application": application_id, "limit": limit})
 
 
 async def secrets_of(conn: Connection, *, endpoint_id: UUID) -> list[str]:
@@ -303,8 +326,16 @@ async def _keys_of(conn: Connection, endpoint_id: UUID) -> Keys:
     return Keys(endpoint, _open(row[0]))
 
 
-async def _check_room(conn: Connection, limits: WebhookSettings) -> None:
-    row = await (await conn.execute("SELECT count(*) FROM notify.webhook_endpoints WHERE state = 'active'")).fetchone()
+async def _check_room(conn: Connection, limits: WebhookSettings, application_id: UUID | None) -> None:
+    """The staff may have so many, and each application."""
+    found = await conn.execute(
+        """
+        SELECT count(*) FROM notify.webhook_endpoints
+        WHERE state = 'active' AND application_id IS NOT DISTINCT FROM %s
+        """,
+        (application_id,),
+    )
+    row = await found.fetchone()
     assert row is not None
     if row[0] > limits.max_active:
         raise EndpointsFull(_("There are as many active endpoints as there may be. Disable one first."))
@@ -318,7 +349,9 @@ def _open(sealed: bytes) -> str:
     return current_sealer().open(bytes(sealed), column=SECRET)
 
 
-def _checked(*, url: str, description: str, events: Sequence[str], topics: Sequence[str]) -> dict[str, Any]:
+def _checked(
+    *, url: str, description: str, events: Sequence[str], topics: Sequence[str], of_application: bool
+) -> dict[str, Any]:
     """What is stored of what was typed. Raises: InvalidRequest."""
     description = description.strip()
     if len(description) > MAX_DESCRIPTION or not description.isprintable():
@@ -329,8 +362,11 @@ def _checked(*, url: str, description: str, events: Sequence[str], topics: Seque
     kinds = sorted(set(events))
     if not kinds or not set(kinds) <= set(WebhookKind):
         raise InvalidRequest(_("Choose at least one kind of event."), field="events")
+    if of_application and not set(kinds) <= set(OF_APPLICATIONS):
+        names = ", ".join(OF_APPLICATIONS)
+        raise InvalidRequest(_("An application can be told of %(names)s.", names=names), field="events")
     named = sorted({topic.strip() for topic in topics if topic.strip()})
-    if len(named) > MAX_TOPICS or not all(_is_topic(topic) for topic in named):
+    if len(named) > MAX_TOPICS or not all(_is_topic(topic, of_application=of_application) for topic in named):
         raise InvalidRequest(
             _("Type one topic a line, such as drop:midnight or collection:lamps, at most %(most)s.", most=MAX_TOPICS),
             field="topics",
@@ -338,6 +374,7 @@ def _checked(*, url: str, description: str, events: Sequence[str], topics: Seque
     return {"url": checked_url(url), "description": description, "events": kinds, "topics": named}
 
 
-def _is_topic(text: str) -> bool:
+def _is_topic(text: str, *, of_application: bool) -> bool:
     kind, colon, key = text.partition(":")
-    return kind in TOPIC_KINDS and bool(colon) and 1 <= len(key) <= 300 and key.isprintable()
+    kinds = (OWN_TOPIC,) if of_application else TOPIC_KINDS
+    return kind in kinds and bool(colon) and 1 <= len(key) <= 300 and key.isprintable()

@@ -43,7 +43,10 @@ def key_create(
     ] = "",
     role: Annotated[
         notify.KeyRole,
-        typer.Option(help="sender: all of an application's; reader: looks only; receipts: a mail provider's."),
+        typer.Option(
+            help="sender: all of an application's; reader: looks only; receipts: a mail provider's; "
+            "operator: all that staff of a shop can do with messages."
+        ),
     ] = notify.KeyRole.SENDER,
     label: Annotated[str, typer.Option(help="What it is for, as `list` shows it.")] = "",
     as_json: AsJson = False,

@@ -28,7 +28,7 @@ from tidegate.notify.mail import id_ending
 from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
 from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
-from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress
+from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress, suppress_late
 from tidegate.notify.pacing import Breather
 from tidegate.notify.quiet import wait_for_morning
 from tidegate.notify.suppressions import withhold
@@ -164,8 +164,9 @@ async def deliver_due(
         return Batch(database, settings, draw, claim, left, sift=awake)
 
     async def awake(conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
+        claimed = await suppress_late(conn, claimed)
         may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
-        kept = await wait_for_morning(conn, settings, may_wait, draw=draw, expires_at=None)
+        kept = await wait_for_morning(conn, settings, may_wait, draw=draw)
         asleep = {each.key for each in may_wait} - {each.key for each in kept}
         return [each for each in claimed if each.key not in asleep]
 

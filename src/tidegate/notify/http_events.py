@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from tidegate.notify.contracts import Channel
 from tidegate.notify.http_keys import FOUND_PROBLEMS, KEY_PROBLEMS, Reader, Sender, database_of
@@ -45,6 +45,9 @@ class EventBody(BaseModel):
         description="What the template takes; `message`: `title`, `body`, and `url` if there is one."
     )
     channels: Annotated[list[Channel], Field(min_length=1, max_length=len(Channel))] = [Channel.EMAIL, Channel.INBOX]
+    expires_at: AwareDatetime | None = Field(
+        None, description="When it does not matter any more: what is not sent by then is suppressed."
+    )
 
 
 class EventTaken(BaseModel):
@@ -111,6 +114,7 @@ async def post_notify_event(
         channels=tuple(sorted(set(body.channels))),
         topic=body.to.topic,
         recipients=tuple(dict.fromkeys(body.to.recipients)),
+        expires_at=body.expires_at,
     )
     async with database_of(request).transaction() as conn:
         taken = await take_event(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from tidegate.notify.sealed_words import open_words
 from tidegate.platform.backoff import backoff_s
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.settings import Settings
 
@@ -20,6 +21,8 @@ Draw = Callable[[], float]
 """A number drawn uniformly from [0, 1)."""
 
 TOO_LATE: Final = "too late to matter"
+EXPIRES: Final = "expires_at"
+"""The variable of a delivery to one person that says when it does not matter any more; a send says so for all its."""
 
 COUNTED: Final = """
 WITH marked AS ({marked} RETURNING d.event_id, d.shard_no, d.state, d.last_error), counted AS (
@@ -63,6 +66,12 @@ class Delivery:
     def said(self) -> dict[str, Any]:
         """All of its variables. Raises: SealBroken."""
         return self.variables | open_words(self.words_sealed)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it does not matter any more, where it says so itself."""
+        text = self.variables.get(EXPIRES)
+        return None if text is None else datetime.fromisoformat(text)
 
     @property
     def key(self) -> tuple[UUID, UUID, str]:
@@ -163,6 +172,24 @@ async def suppress(conn: Connection, *, whom: str, values: dict[str, Any], reaso
         ),
         values | {"reason": reason},
     )
+
+
+async def suppress_late(conn: Connection, claimed: Sequence[Delivery]) -> list[Delivery]:
+    """End the claimed deliveries that do not matter any more, and return the rest."""
+    if not any(each.expires_at for each in claimed):
+        return list(claimed)
+    now = await database_now(conn)
+    late = [each for each in claimed if each.expires_at is not None and each.expires_at <= now]
+    if not late:
+        return list(claimed)
+    events, recipients, channels = columns_of(late)
+    whom = """(d.event_id, d.recipient_id, d.channel) IN (
+        SELECT * FROM unnest(%(events)s::uuid[], %(recipients)s::uuid[], %(channels)s::text[])
+    )"""
+    values = {"events": events, "recipients": recipients, "channels": channels}
+    await suppress(conn, whom=whom, values=values, reason=TOO_LATE)
+    ended = {each.key for each in late}
+    return [each for each in claimed if each.key not in ended]
 
 
 def columns_of(deliveries: Sequence[Delivery]) -> tuple[list[UUID], list[UUID], list[str]]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,10 +19,12 @@ import msgspec
 
 from tidegate.notify.contracts import Channel
 from tidegate.notify.fields import wrong_fields
+from tidegate.notify.outcomes import EXPIRES
 from tidegate.notify.own_topics import OwnTopic, find_own_topic, waiting
 from tidegate.notify.sealed_words import seal_words
 from tidegate.notify.sends import begin_send
 from tidegate.notify.wording import Urgency, check_variables
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.jobs import BULK, WITHIN_1M, WITHIN_10S
@@ -51,6 +53,8 @@ class Asked:
     channels: tuple[Channel, ...]
     topic: str = ""
     recipients: tuple[str, ...] = field(default=())
+    expires_at: datetime | None = None
+    """When it does not matter any more: what is not sent by then is suppressed."""
 
     @property
     def digest(self) -> bytes:
@@ -60,10 +64,12 @@ class Asked:
     @property
     def plain_digest(self) -> bytes:
         """The digest of events that were taken before words were sealed."""
-        said = (
+        said: tuple[Any, ...] = (
             self.urgency.value, self.template, dict(self.variables), [each.value for each in self.channels],
             self.topic, list(self.recipients),
         )  # fmt: skip
+        if self.expires_at is not None:
+            said = (*said, self.expires_at.astimezone(UTC).isoformat())
         return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).digest()
 
 
@@ -90,6 +96,8 @@ async def take_event(
     before = await _asked_before(conn, application_id, request_key, asked)
     if before is not None:
         return before
+    if asked.expires_at is not None and asked.expires_at <= await database_now(conn):
+        raise wrong_fields([("expires_at", _("This time is over. Name one to come until which it matters."))])
     topic = await _topic(conn, application_id, asked)
     event_id = EventId(new_id())
     taken = Taken(event_id, asked.urgency, None if topic is None else topic.topic_id, None, [])
@@ -116,6 +124,7 @@ async def take_event(
             words=variables,
             channels=asked.channels,
             once=False,
+            expires_at=asked.expires_at,
         )
     else:
         taken = await _address(conn, application_id, event_id, asked, variables, topic, bulk_from=bulk_from)
@@ -208,6 +217,8 @@ async def _address(
     shared: dict[str, str] = {}
     if topic is not None:
         shared = {"topic_id": str(topic.topic_id), "topic_title": topic.title, "application": str(application_id)}
+    if asked.expires_at is not None:
+        shared[EXPIRES] = asked.expires_at.isoformat()
     row = await (
         await conn.execute(
             ADDRESSED,

@@ -23,11 +23,12 @@ SPREAD_S: Final = 300.0
 
 
 async def wait_for_morning(
-    conn: Connection, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, expires_at: datetime | None
+    conn: Connection, settings: Settings, claimed: Sequence[Delivery], *, draw: Draw, expires_at: datetime | None = None
 ) -> list[Delivery]:
     """Put back what came in its recipient's quiet hours, and return the rest. It costs no attempt.
 
-    It is due when they are over, or when it does not matter any more (`expires_at`), so that it is counted then.
+    It is due when they are over, or when it does not matter any more (`expires_at`, or what it says itself): it is
+    counted then.
     """
     if not claimed:
         return []
@@ -49,7 +50,12 @@ async def wait_for_morning(
         if end is not None:
             ends[recipient_id] = end
     later = [
-        (each, Failure(QUIET, counts=False, pause_s=_pause_s(now, ends[each.recipient_id], expires_at, draw)))
+        (
+            each,
+            Failure(
+                QUIET, counts=False, pause_s=_pause_s(now, ends[each.recipient_id], expires_at or each.expires_at, draw)
+            ),
+        )
         for each in claimed
         if each.recipient_id in ends
     ]

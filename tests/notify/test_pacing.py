@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -13,16 +16,23 @@ import redis
 from redis.asyncio import Redis
 
 from benchmarks.followers import add_followers
+from tests.notify.applications import client_of, make_application
+from tests.notify.hooking import call, endpoint, orders, with_hooks
+from tests.notify.postbox import Postbox
+from tests.notify.receiver import open_receiver
 from tests.notify.telling import in_shards_of, tell
 from tests.waiting import eventually
 from tidegate import notify
+from tidegate.entrypoints.notify import create_app
+from tidegate.notify import pacing, tasks
 from tidegate.notify.pace_rules import START, Memory
-from tidegate.notify.pacing import Breather, decide_once, read_pace, task_with_rests
+from tidegate.notify.pacing import SENDING, Breather, decide_once, read_pace, task_with_rests
 from tidegate.notify.shards import expand_shard, finish_send, plan_send
-from tidegate.notify.tasks import pace
+from tidegate.notify.tasks import deliver_in_turns, pace
 from tidegate.platform.access_log import note_request
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, new_id
+from tidegate.platform.jobs import BULK, WITHIN_1M, make_app
 from tidegate.platform.latency import LEAST_S, STEP, STEPS_MOST, Waits, quantile_s, step_of, take_counted, together
 from tidegate.platform.latency_sharing import read_latency, sharing_latency
 from tidegate.platform.settings import Settings
@@ -47,9 +57,9 @@ class Counting(Breather):
         super().__init__(share)
         self.naps = 0
 
-    async def nap(self) -> None:
+    async def nap(self, *, until: float = math.inf) -> None:
         self.naps += 1
-        await super().nap()
+        await super().nap(until=until)
 
 
 async def share_of_a_task(valkey: Redis, settings: Settings) -> float:
@@ -180,8 +190,8 @@ async def test_ending_a_send_waits_for_no_worker_that_rests_and_the_counts_close
     small = mailing.model_copy(update={"pacing": mailing.pacing.model_copy(update={"step": 5})})
 
     class Ending(Counting):
-        async def nap(self) -> None:
-            await super().nap()
+        async def nap(self, *, until: float = math.inf) -> None:
+            await super().nap(until=until)
             async with asyncio.timeout(20), database.transaction() as conn:
                 await notify.cancel_send(conn, event_id=event_id, topic_id=topic.topic_id)
 
@@ -234,3 +244,67 @@ async def test_telling_ends_though_a_cancellation_comes_out_as_an_outage() -> No
     valkey = Stubborn()
     async with asyncio.timeout(20), sharing_latency(cast("Redis", valkey)):
         await valkey.asked.wait()
+
+
+async def test_whoever_works_beside_others_begins_nothing_while_a_rest_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        await asyncio.sleep(0)
+        now_s += seconds
+
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(pacing, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    breather = Breather(0.2)
+    now_s += 0.1
+    await asyncio.gather(*(breather.nap() for _ in range(10)))
+    assert now_s == pytest.approx(100.5), "a tenth of a second of work is a fifth of the time"
+    now_s += 5.0
+    until = now_s + 0.15
+    await asyncio.gather(*(breather.nap(until=until) for _ in range(10)))
+    assert now_s == pytest.approx(until, abs=0.002), "none goes on beyond its time"
+
+
+@pytest.mark.parametrize("lane", [BULK, WITHIN_1M])
+@pytest.mark.parametrize(
+    ("task", "arguments"),
+    [(tasks.deliver, [str(new_id())]), (tasks.shard, [str(new_id()), "1"]), (tasks.webhooks, [str(new_id())])],
+)
+async def test_all_that_is_bulk_yields_whatever_the_channel(
+    task: Any, arguments: list[str], lane: str, database: Database, mailing: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_app(mailing)
+    work: list[Any] = []
+    monkeypatch.setattr(tasks, "run_async", work.append)
+    task.apply(args=arguments, routing_key=lane)
+    valkey = valkey_of(database, mailing)
+    await valkey.delete(SENDING)
+    await work[0](database, mailing)
+    assert bool(await valkey.exists(SENDING)) == (lane == BULK)
+
+
+async def test_webhooks_of_bulk_rest_between_calls_and_are_all_made(database: Database, mailing: Settings) -> None:
+    async with open_receiver() as receiver:
+        hooking = with_hooks(mailing, allow_hosts=["127.0.0.1"], connections=4)
+        made = (await endpoint(database, hooking, receiver.url)).endpoint
+        await orders(database, hooking, 20)
+        breather = Counting(0.5)
+        assert await call(database, hooking, made.endpoint_id, breather=breather) == 20
+        assert (len(receiver.ids), breather.naps >= 20) == (20, True)
+
+
+async def test_mails_of_bulk_to_people_who_are_named_rest_too(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    async with client_of(create_app(mailing, moving=False)) as web:
+        crm = await make_application(database, web, "crm")
+        people = [f"p{n}" for n in range(8)]
+        await crm.add(*people)
+        await crm.follow("news", *people)
+        to = {"topic": "news", "recipients": people}
+        told = await crm.tell(urgency="bulk", to=to, channels=["email"])
+        breather = Counting(0.5)
+        event_id = EventId(UUID(told.json()["id"]))
+        done = await deliver_in_turns(database, mailing, event_ids=[event_id], lane=BULK, breather=breather)
+    assert (done, len(postbox.taken), breather.naps > 0) == (8, 8, True)

@@ -148,6 +148,7 @@ async def deliver_due(
     event_ids: Sequence[EventId] | None = None,
     lane: str = WITHIN_1M,
     draw: Draw = random.random,
+    breather: Breather | None = None,
 ) -> Delivered:
     """Deliver up to `limit` messages that are due, of these events or of any, in the turn that a lane's tasks have.
 
@@ -176,7 +177,9 @@ async def deliver_due(
     for bulk in MAILS[lane]:
         mails = batch(f"d.channel = 'email' AND d.bulk = {bulk}", limit - taken)
         left_s = (within_s if lane == RECEIPTS else min(within_s, TURN_S)) - (time.monotonic() - begun_s)
-        wait_s = await deliver_mails(database, settings, draw, mails, within_s=left_s, urgent=not bulk)
+        wait_s = await deliver_mails(
+            database, settings, draw, mails, within_s=left_s, urgent=not bulk, breather=breather
+        )
         taken += mails.taken
         more = more or (mails.taken > 0 and not mails.done and not wait_s)
     return Delivered(taken, more)

@@ -7,6 +7,7 @@ setting `pacing.unknown_share`: slow, but on.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -54,17 +55,22 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Breather:
-    """Rests of a worker process, so that it gives no more than a share of its time; the share is asked for anew."""
+    """Rests of a task, so that it takes no more than a share of its worker's time; the share is asked for anew.
+
+    What goes on beside each other in a task naps in turns: nothing new begins while a rest is owed.
+    """
 
     def __init__(self, share: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
         self.share = share
         self._ask = ask
+        self._turn = asyncio.Lock()
         self._began_s = time.monotonic()
         self._rested_s = 0.0
 
-    async def nap(self) -> None:
-        """Rest for a moment, between two statements."""
-        await self._rest(NAP_MOST_S)
+    async def nap(self, *, until: float = math.inf) -> None:
+        """Rest for a moment, between two statements or two calls, and not beyond `until` (monotonic seconds)."""
+        async with self._turn:
+            await self._rest(min(NAP_MOST_S, until - time.monotonic()))
 
     async def rest(self) -> None:
         """Rest for what is still owed."""
@@ -88,7 +94,7 @@ class Breather:
 
 @asynccontextmanager
 async def task_with_rests(valkey: Redis, settings: Settings) -> AsyncIterator[Breather]:
-    """A task of a bulk send, which rests: says that one is under way, and asks how much of its time it may have."""
+    """A task of bulk, which rests: says that one is under way, and asks how much of its time it may have."""
 
     async def ask() -> float:
         with suppress(*OUTAGE, msgspec.MsgspecError):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 from celery import Task, shared_task
@@ -53,13 +54,40 @@ PLANNED_AT_ONCE = 10
 @shared_task(name=DELIVER_TASK, bind=True)
 def deliver(self: Task[..., int], *event_ids: str) -> int:
     """Deliver what is due of events."""
-    lane = (self.request.delivery_info or {}).get("routing_key") or WITHIN_1M
-    return run_async(partial(deliver_in_turns, event_ids=[EventId(UUID(each)) for each in event_ids], lane=lane))
+    work = partial(deliver_in_turns, event_ids=[EventId(UUID(each)) for each in event_ids], lane=_lane(self))
+    return run_async(partial(in_lane, lane=_lane(self), work=work))
 
 
-async def deliver_in_turns(database: Database, settings: Settings, *, event_ids: Sequence[EventId], lane: str) -> int:
+class Work(Protocol):
+    """What a task of a lane does; with a breather it rests when that says so."""
+
+    async def __call__(self, database: Database, settings: Settings, /, *, breather: Breather | None) -> int:
+        """Do it; how much was done."""
+
+
+async def in_lane(database: Database, settings: Settings, *, lane: str, work: Work) -> int:
+    """What every task of messages goes through: in the lane `bulk` it yields to the shop."""
+    if lane != BULK:
+        return await work(database, settings, breather=None)
+    async with task_with_rests(valkey_of(database, settings), settings) as breather:
+        return await work(database, settings, breather=breather)
+
+
+def _lane(task: Task[..., int]) -> str:
+    return (task.request.delivery_info or {}).get("routing_key") or WITHIN_1M
+
+
+async def deliver_in_turns(
+    database: Database,
+    settings: Settings,
+    *,
+    event_ids: Sequence[EventId],
+    lane: str,
+    breather: Breather | None = None,
+) -> int:
     """Deliver what is due of events; what this turn leaves, another behind the others of its lane takes on."""
-    done = await deliver_due(database, settings, limit=settings.mail.batch, event_ids=event_ids, lane=lane)
+    limit = settings.mail.batch
+    done = await deliver_due(database, settings, limit=limit, event_ids=event_ids, lane=lane, breather=breather)
     if done.more:
         with suppress(OperationalError):  # the broker is away: the sweeper goes on
             await hand_out(event_ids, lane=lane)
@@ -74,15 +102,9 @@ def tell(event_id: str) -> int:
 
 @shared_task(name=SHARD_TASK, bind=True)
 def shard(self: Task[..., int], event_id: str, shard_no: str) -> int:
-    """Work on a shard of a send: expand it, or deliver a batch of it. In the lane `bulk` it yields to the shop."""
-    yields = (self.request.delivery_info or {}).get("routing_key") == BULK
-    work = _shard_with_rests if yields else work_on_shard
-    return run_async(partial(work, event_id=EventId(UUID(event_id)), shard_no=int(shard_no)))
-
-
-async def _shard_with_rests(database: Database, settings: Settings, *, event_id: EventId, shard_no: int) -> int:
-    async with task_with_rests(valkey_of(database, settings), settings) as breather:
-        return await work_on_shard(database, settings, event_id=event_id, shard_no=shard_no, breather=breather)
+    """Work on a shard of a send: expand it, or deliver a batch of it."""
+    work = partial(work_on_shard, event_id=EventId(UUID(event_id)), shard_no=int(shard_no))
+    return run_async(partial(in_lane, lane=_lane(self), work=work))
 
 
 async def tell_followers(database: Database, settings: Settings, *, event_id: EventId) -> int:
@@ -227,14 +249,18 @@ async def hand_out(event_ids: Sequence[EventId], *, lane: str) -> None:
     await asyncio.to_thread(publish, calls)
 
 
-@shared_task(name=WEBHOOKS_TASK)
-def webhooks(*endpoint_ids: str) -> int:
+@shared_task(name=WEBHOOKS_TASK, bind=True)
+def webhooks(self: Task[..., int], *endpoint_ids: str) -> int:
     """Call endpoints with the webhooks that are due."""
-    return run_async(partial(_call_endpoints, endpoint_ids=[UUID(each) for each in endpoint_ids]))
+    work = partial(call_endpoints, endpoint_ids=[UUID(each) for each in endpoint_ids])
+    return run_async(partial(in_lane, lane=_lane(self), work=work))
 
 
-async def _call_endpoints(database: Database, settings: Settings, *, endpoint_ids: Sequence[UUID]) -> int:
-    calls = await work_on_endpoints(database, settings, endpoint_ids=endpoint_ids)
+async def call_endpoints(
+    database: Database, settings: Settings, *, endpoint_ids: Sequence[UUID], breather: Breather | None = None
+) -> int:
+    """Call endpoints for a turn, and hand out what is due next; how many calls."""
+    calls = await work_on_endpoints(database, settings, endpoint_ids=endpoint_ids, breather=breather)
     with suppress(OperationalError):  # the broker is away: the sweeper goes on
         await hand_out_webhooks(database, settings)
     return calls

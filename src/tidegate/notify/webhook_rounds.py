@@ -20,6 +20,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from tidegate.notify.outcomes import Draw
+from tidegate.notify.pacing import Breather
 from tidegate.notify.sealed_words import open_words
 from tidegate.notify.webhook_addresses import AddressRefused, Resolve, find_addresses, resolve_host
 from tidegate.notify.webhook_calls import Answer, Caller, open_caller, write_message
@@ -104,11 +105,12 @@ async def work_on_endpoints(
     endpoint_ids: Sequence[UUID],
     draw: Draw = random.random,
     resolve: Resolve = resolve_host,
+    breather: Breather | None = None,
 ) -> int:
     """Call these endpoints for a turn, all at once; how many calls were made. One that another worker has is left."""
     calls = await asyncio.gather(
         *(
-            work_on_endpoint(database, settings, endpoint_id=endpoint_id, draw=draw, resolve=resolve)
+            work_on_endpoint(database, settings, endpoint_id=endpoint_id, draw=draw, resolve=resolve, breather=breather)
             for endpoint_id in endpoint_ids
         )
     )
@@ -122,8 +124,9 @@ async def work_on_endpoint(
     endpoint_id: UUID,
     draw: Draw = random.random,
     resolve: Resolve = resolve_host,
+    breather: Breather | None = None,
 ) -> int:
-    """Call one endpoint for a turn; how many calls were made."""
+    """Call one endpoint for a turn; how many calls were made. With a breather it rests before each of them."""
     limits = settings.webhooks
     async with database.connection() as conn:
         turn = await _begin_turn(conn, limits, endpoint_id)
@@ -141,7 +144,7 @@ async def work_on_endpoint(
     except OSError as error:
         return await _no_call(database, limits, turn, f"no address: {error.strerror or error}", draw)
     async with open_caller(limits, url=turn.url, secrets=secrets, addresses=addresses) as caller:
-        return await _call_for_a_turn(database, limits, turn, caller, draw)
+        return await _call_for_a_turn(database, limits, turn, caller, draw, breather)
 
 
 async def _secrets(conn: Connection, endpoint_id: UUID) -> list[str]:
@@ -151,7 +154,9 @@ async def _secrets(conn: Connection, endpoint_id: UUID) -> list[str]:
         return []
 
 
-async def _call_for_a_turn(database: Database, limits: WebhookSettings, turn: Turn, caller: Caller, draw: Draw) -> int:
+async def _call_for_a_turn(
+    database: Database, limits: WebhookSettings, turn: Turn, caller: Caller, draw: Draw, breather: Breather | None
+) -> int:
     """Rounds until nothing is due, the time is up or calling on is of no use. While it fails, one call is a trial."""
     end_at, calls, failures = time.monotonic() + limits.turn_s, 0, turn.failures
     while True:
@@ -161,7 +166,7 @@ async def _call_for_a_turn(database: Database, limits: WebhookSettings, turn: Tu
         if not claimed:
             await _end_turn(database, turn)
             return calls
-        this = await _call_all(limits, turn, caller, claimed, until=end_at)
+        this = await _call_all(limits, turn, caller, claimed, until=end_at, breather=breather)
         calls += len(this.answers)
         failures = 0 if this.succeeded else failures + sum(not answer.taken for _, answer in this.answers)
         active = await _end_round(database, limits, turn, this, failures=failures, draw=draw)
@@ -174,12 +179,22 @@ async def _call_for_a_turn(database: Database, limits: WebhookSettings, turn: Tu
 
 
 async def _call_all(
-    limits: WebhookSettings, turn: Turn, caller: Caller, claimed: Sequence[Claimed], *, until: float
+    limits: WebhookSettings,
+    turn: Turn,
+    caller: Caller,
+    claimed: Sequence[Claimed],
+    *,
+    until: float,
+    breather: Breather | None,
 ) -> Round:
     this = Round(deque(claimed))
 
     async def call_some() -> None:
-        while this.waiting and not this.over and time.monotonic() < until:
+        while True:
+            if breather is not None:
+                await breather.nap(until=until)
+            if not this.waiting or this.over or time.monotonic() >= until:
+                return
             each = this.waiting.popleft()
             if each.attempts > limits.max_attempts:
                 this.note(each, Answer(0, WORKER_LOST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
@@ -14,6 +15,7 @@ from tests.notify.conftest import mailing, postbox
 from tests.notify.postbox import Postbox
 from tests.notify.telling import tell
 from tidegate.client import (
+    ClassMandatory,
     Device,
     InvalidRequest,
     KeyReused,
@@ -21,6 +23,7 @@ from tidegate.client import (
     Notify,
     NotSignedIn,
     Pace,
+    Preferences,
     Recipient,
     ShopUnreachable,
 )
@@ -155,3 +158,86 @@ async def test_devices_are_written_listed_and_removed(notify: Notify) -> None:
         await notify.write_devices([("p0001", Device("web_push", "http://push.example"))])
     with pytest.raises(NotFound):
         await notify.devices("p0002")
+
+
+async def test_a_send_is_watched_paused_and_ended(notify: Notify, database: Database, mailing: Settings) -> None:
+    await notify.write(PEOPLE[:3])
+    await notify.put_topic("news", title="News")
+    await notify.follow("news", [each.external_id for each in PEOPLE[:3]])
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    told = await notify.tell(topic="news", title="Hello", body="News.", channels=["email"], expires_at=soon)
+    await tell(database, mailing, EventId(told.id))
+    send = await notify.send(told.id)
+    assert (send.topic, send.state, send.followers, send.expected, send.over) == ("News", "running", 3, 3, False)
+    assert (await notify.pause(told.id)).state == "paused"
+    assert (await notify.resume(told.id)).state == "running"
+    assert (await notify.cancel(told.id)).state == "cancelled"
+    await deliver_shard(database, mailing, event_id=EventId(told.id), shard_no=1)
+    await finish_send(database, event_id=EventId(told.id))
+    assert [(each.event_id, each.suppressed, each.over) async for each in notify.sends()] == [(told.id, 3, True)]
+    named = await notify.tell(["p0000"], title="Code", body="42")
+    with pytest.raises(NotFound):
+        await notify.send(named.id)
+    with pytest.raises(InvalidRequest) as late:
+        await notify.tell(["p0000"], title="Code", body="42", expires_at=soon - timedelta(days=1))
+    assert list(late.value.errors) == ["expires_at"]
+
+
+async def test_what_people_want_is_kept_and_their_inbox_shown(
+    notify: Notify, database: Database, mailing: Settings
+) -> None:
+    await notify.write([Recipient("ann", "ann@post.example", has_inbox=True)])
+    await notify.put_topic("news", title="News")
+    await notify.follow("news", ["ann"])
+    wanted = Preferences(["email"], "Europe/Berlin", "22:00", "07:00")
+    assert await notify.set_preferences("ann", wanted) == wanted == await notify.preferences("ann")
+    assert (await notify.choose_class("ann", "bulk", unwanted=[])).unwanted == []
+    assert [(each.name, each.mandatory) for each in await notify.classes("ann")] == [
+        ("transactional", True),
+        ("bulk", False),
+    ]
+    with pytest.raises(ClassMandatory):
+        await notify.choose_class("ann", "transactional", unwanted=["inbox"])
+    assert (await notify.choose_topic("ann", "news", channels=["inbox"])).channels == ["inbox"]
+    assert [(each.key, each.channels) async for each in notify.topics_of("ann")] == [("news", ["inbox"])]
+    for number in range(2):
+        told = await notify.tell(["ann"], title=f"Code {number}", body="It is 42.", channels=["inbox"])
+        await deliver(database, mailing, str(told.id))
+    inbox = await notify.inbox("ann")
+    assert (inbox.unread, [each.subject for each in inbox.items]) == (2, ["Code 1", "Code 0"])
+    assert [each.id async for each in notify.messages("ann")] == [each.id for each in inbox.items]
+    assert await notify.mark_read("ann", shown_at=inbox.shown_at) == 0
+
+
+async def test_what_failed_is_read_sent_again_and_dropped(
+    notify: Notify, database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    await notify.write(PEOPLE[:3])
+    postbox.refusals.update({each.email: "550 no such mailbox" for each in PEOPLE[:3]})
+    told = await notify.tell(["p0000", "p0001", "p0002"], title="Code", body="42", channels=["email"])
+    await deliver(database, mailing, str(told.id))
+    postbox.refusals.clear()
+    letters = [each async for each in notify.dead_letters(channel="email")]
+    assert [each.event_id for each in letters] == [told.id] * 3
+    opened = await notify.open_letter(letters[0])
+    assert (opened.email, opened.variables["body"]) == ("p2@post.example", "42")
+    await notify.drop_letter(letters[0])
+    await notify.replay_letter(letters[1])
+    (failed,) = [each async for each in notify.deliveries(state="failed")]
+    assert [await notify.replay_delivery(failed) for _ in range(2)] == [True, False]
+    await deliver(database, mailing, str(told.id))
+    outcome = await notify.outcome(told.id)
+    assert (outcome.sent, outcome.failed, outcome.suppressed) == (2, 0, 1)
+
+
+async def test_endpoints_are_made_rotated_disabled_and_deleted(notify: Notify) -> None:
+    made = await notify.make_webhook("https://93.184.216.34/hook", topics=["news"], request_key="one")
+    again = await notify.make_webhook("https://93.184.216.34/hook", topics=["news"], request_key="one")
+    assert (again, made.endpoint.topics) == (made, ["custom:news"])
+    assert (await notify.rotate_secret(made.endpoint.id)).secret != made.secret
+    assert (await notify.set_webhook(made.endpoint.id, active=False)).state == "disabled"
+    assert [each.state async for each in notify.webhooks()] == ["disabled"]
+    await notify.delete_webhook(made.endpoint.id)
+    assert [each.id async for each in notify.webhooks()] == []
+    with pytest.raises(InvalidRequest):
+        await notify.make_webhook("https://93.184.216.34/hook", events=["order.paid"])

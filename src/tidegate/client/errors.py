@@ -99,6 +99,18 @@ class KeyReused(ShopProblem):
     slugs = ("key-reused",)
 
 
+class ClassMandatory(ShopProblem):
+    """What somebody waits for is always sent: this class of messages cannot be switched off."""
+
+    slugs = ("class-mandatory",)
+
+
+class NotReplayable(ShopProblem):
+    """This message cannot be sent again: its send is over for long, or its endpoint is disabled."""
+
+    slugs = ("not-replayable",)
+
+
 class InvalidRequest(ShopProblem):
     """What was sent is wrong; nothing was changed. `errors` names the wrong fields (`recipients[3].email`) and why."""
 

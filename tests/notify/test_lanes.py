@@ -15,9 +15,10 @@ from tests.notify.postbox import Postbox
 from tests.notify.test_deliveries import make_due, order_paid, paid
 from tidegate.entrypoints.notify import create_app
 from tidegate.notify import deliveries
+from tidegate.notify.adapters import MAIL
 from tidegate.notify.dead_letters import replay_event
 from tidegate.notify.own_events import DELIVER_TOPIC, FEW, lanes_of
-from tidegate.notify.providers import bucket_key, provider_of
+from tidegate.notify.providers import provider_of
 from tidegate.notify.tasks import SWEPT_PART, deliver_event, deliver_in_turns, sweep
 from tidegate.notify.wording import Urgency
 from tidegate.platform.database import Database
@@ -159,7 +160,7 @@ async def test_bulk_to_people_who_are_named_leaves_the_quota_of_what_is_waited_f
 ) -> None:
     limited = with_mail(mailing, per_s=0.01, burst=10)
     async with redis.asyncio.Redis.from_url(mailing.require_valkey_url()) as valkey:
-        await valkey.hset(bucket_key(limited.mail), mapping={"tokens": 10, "at": 0})
+        await valkey.hset(MAIL.quota_key(limited), mapping={"tokens": 10, "at": 0})
     many = await lanes.bulk(20)
     await deliver_in_turns(database, limited, event_ids=[many], lane=WITHIN_1M)
     assert len(postbox.taken) == 8, "a fifth is left"

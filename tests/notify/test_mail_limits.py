@@ -23,6 +23,7 @@ from tests.notify.moody_server import Mood, MoodyServer, open_moody_server
 from tests.notify.telling import tell
 from tests.waiting import eventually
 from tidegate import notify
+from tidegate.notify.adapters import MAIL
 from tidegate.notify.deliveries import deliver_shard
 from tidegate.notify.dialogue import stuffed
 from tidegate.notify.outcomes import Delivery, Failure, note_failed
@@ -362,7 +363,7 @@ async def test_workers_share_a_quota_and_leave_some_to_receipts(
     settings: Settings, valkey: redis.asyncio.Redis
 ) -> None:
     limited = quota(settings, per_s=0.01, burst=40)
-    await valkey.hset(bucket_key(limited.mail), mapping={"tokens": 40, "at": 0})
+    await valkey.hset(MAIL.quota_key(limited), mapping={"tokens": 40, "at": 0})
     workers = [Provider(limited) for _ in range(4)]
     grants = await asyncio.gather(*(worker.ask(15, urgent=False) for worker in workers))
     assert sum(grant.mails for grant in grants) == 32
@@ -398,7 +399,7 @@ async def test_a_send_keeps_to_the_quota_and_says_how_long_that_takes(
     begun: Begun, mailing: Settings, moody: MoodyServer, valkey: redis.asyncio.Redis
 ) -> None:
     limited = with_mail(mailing, per_s=0.05, burst=12)
-    await valkey.hset(bucket_key(limited.mail), mapping={"tokens": 12, "at": 0})
+    await valkey.hset(MAIL.quota_key(limited), mapping={"tokens": 12, "at": 0})
     assert await begun.deliver(limited) == 10, "a fifth is left"
     assert moody.taken.total() == 10
     assert {attempts for state, attempts, _ in await begun.rows() if state == "pending"} == {0}, (

@@ -19,7 +19,7 @@ from tidegate.notify.contracts import MessageText, MessageUnfit, TextChanged
 from tidegate.notify.deliveries import deliver_due, on_order_events
 from tidegate.notify.inbox import list_inbox
 from tidegate.notify.mail import compose
-from tidegate.notify.mailing import Writer
+from tidegate.notify.mail_adapter import MailWriter
 from tidegate.notify.message_kinds import KINDS, Kind, variables_of
 from tidegate.notify.message_texts import BUILT_IN, CHECK_S, Texts, current_texts, drop_text, find_text, keep_text
 from tidegate.notify.messages import MessageContext, built_in, values_of, write_inbox, write_mail
@@ -269,7 +269,7 @@ def bulk_delivery(kind: Kind, *, locale: str) -> Delivery:
 
 @pytest.mark.parametrize("kind", BULK, ids=lambda kind: kind.name)
 def test_every_bulk_mail_can_be_ended_by_one_click(kind: Kind, settings: Settings) -> None:
-    mail = Writer(settings, BUILT_IN).mail(bulk_delivery(kind, locale="de_DE"))
+    mail = MailWriter(settings, BUILT_IN).write(bulk_delivery(kind, locale="de_DE"))
     sent = message_from_bytes(compose(mail, sender="shop@shop.example"), policy=default_policy)
     assert sent["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     link = str(sent["List-Unsubscribe"]).strip("<>")
@@ -289,8 +289,8 @@ def test_a_text_is_written_once_for_all_who_share_it(settings: Settings, monkeyp
         return rendered[-1]
 
     monkeypatch.setattr(OwnText, "render", counted)
-    writer = Writer(settings, texts)
-    mails = [writer.mail(bulk_delivery(drop, locale=locale)) for locale in LOCALES * 20]
+    writer = MailWriter(settings, texts)
+    mails = [writer.write(bulk_delivery(drop, locale=locale)) for locale in LOCALES * 20]
     assert len(rendered) == 1
     assert len({mail.words.text for mail in mails}) == len(mails)
     assert {mail.words.subject for mail in mails} == {"Lamps is open", "Lamps ist offen"}

@@ -20,12 +20,14 @@ from uuid import UUID
 from prometheus_client import Counter
 from psycopg.rows import class_row
 
+from tidegate.notify.adapters import ADAPTERS
 from tidegate.notify.addresses import ADDRESS
+from tidegate.notify.channels import Adapter
 from tidegate.notify.contracts import Channel, MessageUnfit
 from tidegate.notify.hints import hint_from_worker
 from tidegate.notify.inbox import Note, add_notes
-from tidegate.notify.mail import id_ending
-from tidegate.notify.mailing import SECRETS, deliver_mails, message_context
+from tidegate.notify.mail_adapter import SECRETS, message_context
+from tidegate.notify.mailing import deliver_mails
 from tidegate.notify.message_texts import current_texts
 from tidegate.notify.messages import write_inbox
 from tidegate.notify.outcomes import TOO_LATE, Delivery, Draw, Failure, mark_failed, mark_sent, suppress, suppress_late
@@ -159,14 +161,15 @@ async def deliver_due(
     within_s = float(settings.mail.lease_s - settings.mail.timeout_s)
     values = {"events": None if event_ids is None else list(event_ids)}
 
-    def batch(channels: str, left: int) -> Batch:
+    def batch(channels: str, left: int, *, ending: str = "", channel: str = "") -> Batch:
         whom = f"{ANY_OF_THEM} AND {NOT_STOPPED} AND {channels}"
-        claim = partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=values)
+        wanted = values | {"channel": channel, "ending": ending}
+        claim = partial(_claim, settings=settings, whom=whom, order="next_attempt_at", values=wanted)
         return Batch(database, settings, draw, claim, left, sift=awake)
 
     async def awake(conn: Connection, claimed: list[Delivery]) -> list[Delivery]:
         claimed = await suppress_late(conn, claimed)
-        may_wait = [each for each in claimed if each.channel == Channel.EMAIL and "topic_id" in each.variables]
+        may_wait = [each for each in claimed if each.channel != Channel.INBOX and "topic_id" in each.variables]
         kept = await wait_for_morning(conn, settings, may_wait, draw=draw)
         asleep = {each.key for each in may_wait} - {each.key for each in kept}
         return [each for each in claimed if each.key not in asleep]
@@ -174,11 +177,12 @@ async def deliver_due(
     inboxes = batch("d.channel = 'inbox'", limit)
     await inboxes.take(limit)
     taken, more = inboxes.taken, False
-    for bulk in MAILS[lane]:
-        mails = batch(f"d.channel = 'email' AND d.bulk = {bulk}", limit - taken)
+    for bulk, adapter in [(bulk, adapter) for bulk in MAILS[lane] for adapter in ADAPTERS.values()]:
+        which = f"d.channel = %(channel)s AND d.bulk = {bulk}"
+        mails = batch(which, limit - taken, ending=adapter.id_ending(settings), channel=adapter.channel)
         left_s = (within_s if lane == RECEIPTS else min(within_s, TURN_S)) - (time.monotonic() - begun_s)
         wait_s = await deliver_mails(
-            database, settings, draw, mails, within_s=left_s, urgent=not bulk, breather=breather
+            database, settings, draw, mails, within_s=left_s, urgent=not bulk, breather=breather, adapter=adapter
         )
         taken += mails.taken
         more = more or (mails.taken > 0 and not mails.done and not wait_s)
@@ -199,19 +203,35 @@ async def deliver_shard(
     Of a cancelled send, and of one that does not matter any more, nothing is sent: what waits is suppressed. To whom it
     is quiet now, it is sent later.
     """
-    shard = _Shard(settings, draw, event_id, shard_no)
-    batch = Batch(database, settings, draw, shard.claim, settings.mail.batch, sift=shard.awake)
     within_s = min(float(settings.mail.lease_s - settings.mail.timeout_s), TURN_S)
-    wait_s = await deliver_mails(database, settings, draw, batch, within_s=within_s, urgent=False, breather=breather)
-    if shard.values is not None:
-        await _look_again(database, shard.values, wait_s=wait_s)
-    return batch.taken
+    begun_s, taken = time.monotonic(), 0
+    values: dict[str, Any] = {}
+    waits_s: list[float] = []
+    for adapter in ADAPTERS.values():
+        shard = _Shard(settings, draw, event_id, shard_no, adapter)
+        batch = Batch(database, settings, draw, shard.claim, settings.mail.batch - taken, sift=shard.awake)
+        left_s = within_s - (time.monotonic() - begun_s)
+        wait_s = await deliver_mails(
+            database, settings, draw, batch, within_s=left_s, urgent=False, breather=breather, adapter=adapter
+        )
+        taken += batch.taken
+        if shard.values is not None:
+            values = shard.values
+        if wait_s or not batch.done:
+            waits_s.append(wait_s)
+    if values:
+        await _look_again(database, values, wait_s=min(waits_s, default=0.0))
+    return taken
 
 
 class _Shard:
-    """What is due of a shard, from one claim to the next; `values` are its bounds once it is known to be at work."""
+    """What a channel is to send of a shard, from one claim to the next.
 
-    def __init__(self, settings: Settings, draw: Draw, event_id: EventId, shard_no: int) -> None:
+    `values` are its bounds once it is known to be at work.
+    """
+
+    def __init__(self, settings: Settings, draw: Draw, event_id: EventId, shard_no: int, adapter: Adapter) -> None:
+        self._adapter = adapter
         self.values: dict[str, Any] | None = None
         self._settings = settings
         self._draw = draw
@@ -227,7 +247,7 @@ class _Shard:
         if self.values is None:
             return []
         values = self.values | {"after": self._beyond or self.values["after"]}
-        whom = f"{OF_SHARD} AND {GOING_ON}"
+        whom = f"{OF_SHARD} AND {GOING_ON} AND d.channel IN (%(channel)s, 'inbox')"
         claimed = await _claim(
             conn, settings=self._settings, whom=whom, order="recipient_id", limit=limit, values=values
         )
@@ -252,6 +272,7 @@ class _Shard:
             return None
         after, upto, over, self._expires_at = row
         values = {"event": self._event_id, "shard": self._shard_no, "after": after, "upto": upto}
+        values |= {"channel": self._adapter.channel, "ending": self._adapter.id_ending(self._settings)}
         if over is not None:
             whom = f"{OF_SHARD} AND {IN_NO_HANDS}"
             await suppress(conn, whom=whom, values=values | {"lease_s": self._settings.mail.lease_s}, reason=over)
@@ -318,7 +339,7 @@ class Batch:
         await mark_failed(self._database, self._settings, self._draw, used_up)
         inbox = [each for each in alive if each.channel == Channel.INBOX]
         await _deliver_inbox(self._database, self._settings, self._draw, inbox)
-        return [each for each in alive if each.channel == Channel.EMAIL]
+        return [each for each in alive if each.channel != Channel.INBOX]
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +408,7 @@ async def _claim(
 ) -> list[Delivery]:
     """Lease due deliveries for which `whom` (SQL about `d`) holds. A send's own words come with each of its mails.
 
-    A mail gets the id that it is about to be handed over under: whoever claims it again knows that it may have been.
+    A message gets the id that it is about to be handed over under: whoever claims it again knows that it may have been.
     """
     async with conn.cursor(row_factory=class_row(Delivery)) as cursor:
         await cursor.execute(
@@ -399,9 +420,9 @@ async def _claim(
             ), claimed AS (
                 UPDATE notify.deliveries d SET attempts = attempts + 1,
                     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease_s)s),
-                    provider_id = CASE WHEN d.channel = 'email' THEN concat(
+                    provider_id = CASE WHEN d.channel <> 'inbox' THEN concat(
                         '<', replace(d.event_id::text, '-', ''), '.', replace(d.recipient_id::text, '-', ''),
-                        %(domain)s::text
+                        %(ending)s::text
                     ) END
                 FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
                 RETURNING d.event_id, d.recipient_id, d.channel, d.template, d.variables, d.words_sealed,
@@ -420,7 +441,7 @@ async def _claim(
             FROM claimed AS c LEFT JOIN notify.send_shards AS h USING (event_id, shard_no)
                 LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
             """,  # noqa: S608 - constants
-            values | {"limit": limit, "lease_s": settings.mail.lease_s, "domain": id_ending(settings.mail.sender)},
+            values | {"limit": limit, "lease_s": settings.mail.lease_s},
         )
         claimed = await cursor.fetchall()
     DOUBTFUL.inc(sum(delivery.provider_id is not None for delivery in claimed))

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPHeloError, SMTPResponseException
 
+from tidegate.notify.channels import FarSideAway, Refusal
 from tidegate.notify.dialogue import CLOSING, Dialogue, Lost, Refused
 from tidegate.notify.messages import Words
 from tidegate.notify.rules import display_name, split_address
@@ -27,38 +28,16 @@ from tidegate.platform.problems import StartupError
 from tidegate.platform.settings_notify import MailSettings
 
 
-class MailServerAway(Exception):
-    """The mail server cannot be reached or does not let us in: no message's fault."""
+class MailServerAway(FarSideAway):
+    """The mail server cannot be reached or does not let us in."""
 
 
 BUSY: Final = frozenset({421, 450, 451, 452})
 """Answers of a server that wants less, or later."""
 
 
-class MailRefused(Exception):
-    """The mail server did not take this message. `final`: it never will. The text names no address.
-
-    `doubtful`: it had all of it and did not answer, so that it may have taken it all the same. `busy`: it wants less,
-    or later. `closing`: it wants nothing at all for now, whatever the message. `silent`: it did not answer.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        final: bool,
-        doubtful: bool = False,
-        busy: bool = False,
-        closing: bool = False,
-        silent: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.final = final
-        self.doubtful = doubtful
-        self.busy = busy
-        self.closing = closing
-        self.silent = silent
+class MailRefused(Refusal):
+    """The mail server did not take this mail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Handing mails to the mail server: a few connections, each of which takes the next mail when it is done with one.
+"""Handing messages of a channel to its far side, mails to the mail server: a few connections, each of which takes the
+next one when it is done with one.
 
 Mails are claimed a few at a time, no more than can be sent soon, and a claim says under which ids they are handed over.
 So whoever takes over from a worker that died knows which mails may have gone out already: no more than `mail.window`.
@@ -14,30 +15,23 @@ import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
-from uuid import UUID
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from jinja2 import TemplateError
 
-from tidegate.notify.addresses import ADDRESS
+from tidegate.notify.adapters import MAIL
+from tidegate.notify.channels import Adapter, FarSideAway, Line, Refusal, Writer
 from tidegate.notify.contracts import MessageUnfit
-from tidegate.notify.follow_links import PREFERENCES_PAGE, UNSUBSCRIBE_PAGE, unsubscribe_link
-from tidegate.notify.mail import Mail, MailRefused, MailServer, MailServerAway
-from tidegate.notify.message_texts import Texts, current_texts
-from tidegate.notify.messages import MessageContext, Words, write_mail
+from tidegate.notify.message_texts import current_texts
 from tidegate.notify.outcomes import Delivery, Draw, Failure, mark_sent, note_failed
 from tidegate.notify.pacing import Breather
 from tidegate.notify.providers import provider_of
-from tidegate.notify.rules import BadAddress, display_name
+from tidegate.notify.rules import BadAddress
 from tidegate.platform.database import OUTAGE, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.problems import Overloaded
-from tidegate.platform.sealing import current_sealer
 from tidegate.platform.settings import Settings
-
-SECRETS: Final = ("link", "address", "billing")
-"""What a mail says besides its variables and an inbox does not: it is kept with the recipient's address."""
 
 NO_TIME: Final = Failure("no time left", counts=False, pause_s=0)
 
@@ -69,13 +63,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of handing a mail over: its Message-ID, or what went wrong and what that says of the server.
+    """What came of handing a message over: its id at the provider, or what went wrong and what that says of the server.
 
     `busy`: it wants less, or later. `silent`: it is not at our service. `answered`: it is, whatever it said.
     """
 
     delivery: Delivery
-    message_id: str = ""
+    provider_id: str = ""
     failure: Failure | None = None
     busy: bool = False
     silent: bool = False
@@ -91,13 +85,16 @@ async def deliver_mails(
     within_s: float,
     urgent: bool,
     breather: Breather | None = None,
+    adapter: Adapter = MAIL,
 ) -> float:
-    """Send the mails of a source, until there are none or for up to `within_s` seconds.
+    """Send the messages of a source, until there are none or for up to `within_s` seconds.
 
     Returns after how many seconds to go on, where the server or a quota wants us to wait for long; short waits are the
     next task's, so that a quota is used up. A server that cannot be reached ends it, and costs no message an attempt.
     """
-    sending = Sending(database, settings, draw, source, within_s=within_s, urgent=urgent, breather=breather)
+    sending = Sending(
+        database, settings, draw, source, within_s=within_s, urgent=urgent, breather=breather, adapter=adapter
+    )
     await sending.run()
     return sending.wait_s if sending.wait_s > LONGEST_WAIT_S else 0.0
 
@@ -118,13 +115,16 @@ class Sending:
         within_s: float,
         urgent: bool,
         breather: Breather | None,
+        adapter: Adapter,
     ) -> None:
         self.wait_s = 0.0
         self._database = database
         self._settings = settings
         self._draw = draw
         self._source = source
-        self._provider = provider_of(database, settings)
+        self._adapter = adapter
+        self._limits = adapter.limits(settings)
+        self._provider = provider_of(database, settings, adapter)
         self._within_s = within_s
         self._urgent = urgent
         self._begun_s = time.monotonic()
@@ -148,7 +148,7 @@ class Sending:
             noting = group.create_task(self._note_on())
             senders = 0
             while await self._claim() or self._in_hand:
-                for _ in range(senders, min(self._settings.mail.connections, self._in_hand)):
+                for _ in range(senders, min(self._limits.connections, self._in_hand)):
                     server = await stack.enter_async_context(self._provider.servers.lend())
                     group.create_task(self._send_on(server))
                     senders += 1
@@ -156,7 +156,7 @@ class Sending:
             for _ in range(senders):
                 self._claimed.put_nowait(None)
             noting.cancel()
-        if self._answered >= self._settings.mail.window:
+        if self._answered >= self._limits.window:
             self._provider.pace = self._pace()
 
     async def _claim(self) -> bool:
@@ -165,7 +165,7 @@ class Sending:
         room = self._room()
         if self._source.done or self._away or self._unrecorded or room is None:
             return False
-        if room < min(self._settings.mail.window // 4, self._in_hand):
+        if room < min(self._limits.window // 4, self._in_hand):
             return True
         grant = await self._provider.ask(room, urgent=self._urgent)
         if not grant.mails:
@@ -174,7 +174,7 @@ class Sending:
         claimed = await self._take(grant.mails)
         self._provider.give_back(grant.mails - len(claimed))
         if claimed and self._writer is None:
-            self._writer = Writer(self._settings, await current_texts(self._database, self._settings))
+            self._writer = self._adapter.writer(self._settings, await current_texts(self._database, self._settings))
         self._in_hand += len(claimed)
         for delivery in claimed:
             self._claimed.put_nowait(delivery)
@@ -192,7 +192,7 @@ class Sending:
 
     def _room(self) -> int | None:
         """How many more may be claimed; None when there is no time for another. A few before the pace is known."""
-        limits = self._settings.mail
+        limits = self._limits
         pace = self._pace() if self._answered else self._provider.pace
         if not pace:
             return min(limits.window, limits.connections) - self._in_hand
@@ -202,34 +202,34 @@ class Sending:
         soon = max(pace * AHEAD_S, limits.connections)
         return int(min(limits.window, soon, before_end)) - self._in_hand
 
-    async def _send_on(self, server: MailServer) -> None:
+    async def _send_on(self, server: Line) -> None:
         """Hand one mail over after the other."""
         while (delivery := await self._claimed.get()) is not None:
             if self._away:
                 outcome = Outcome(delivery, failure=_left_alone(self._away), answered=False)
-            elif self._elapsed_s() > self._within_s and self._handed_over >= self._settings.mail.connections:
+            elif self._elapsed_s() > self._within_s and self._handed_over >= self._limits.connections:
                 outcome = Outcome(delivery, failure=NO_TIME, answered=False)
             else:
                 await self._going.wait()
                 self._handed_over += 1
                 outcome = await self._send(server, delivery)
             self._outcomes.append(outcome)
-            if len(self._outcomes) >= min(self._settings.mail.window // 4, self._in_hand / 2):
+            if len(self._outcomes) >= min(self._limits.window // 4, self._in_hand / 2):
                 self._look.set()
 
-    async def _send(self, server: MailServer, delivery: Delivery) -> Outcome:
+    async def _send(self, server: Line, delivery: Delivery) -> Outcome:
         """One broken message must not hold up the others."""
         assert self._writer is not None, "there is one as soon as a mail is claimed"
         try:
-            return Outcome(delivery, await server.send(self._writer.mail(delivery)))
-        except MailServerAway as error:
+            return Outcome(delivery, await server.send(self._writer.write(delivery)))
+        except FarSideAway as error:
             self._away = self._away or str(error)
             return Outcome(delivery, failure=_left_alone(str(error)), silent=True, answered=False)
         except (BadAddress, MessageUnfit) as error:
             return Outcome(delivery, failure=Failure(str(error), final=True), answered=False)
         except TemplateError as error:  # it is as broken the next time; staff may replay it when it is mended
             return Outcome(delivery, failure=Failure(describe_error(error), final=True), answered=False)
-        except MailRefused as error:
+        except Refusal as error:
             failure = Failure(error.reason, final=error.final, doubtful=error.doubtful, counts=not error.closing)
             away = error.silent or error.closing
             return Outcome(delivery, failure=failure, busy=error.busy, silent=away, answered=not away)
@@ -269,7 +269,7 @@ class Sending:
         """
         try:
             async with self._database.connection() as conn:
-                await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.message_id for each in sent])
+                await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.provider_id for each in sent])
                 await note_failed(conn, self._settings, self._draw, failed)
         except (*OUTAGE, Overloaded):
             if self._elapsed_s() > self._settings.mail.lease_s:
@@ -303,74 +303,3 @@ async def _wait(event: asyncio.Event, most_s: float) -> None:
 
 def _left_alone(why: str) -> Failure:
     return Failure(f"mail server away: {why}", counts=False)
-
-
-LINK_TO_COME: Final = "link.to.come"
-"""Stands in a mail's words for the token of each recipient's own link."""
-
-
-class Writer:
-    """Writes the mails of a batch: what the recipients of a send share is rendered once."""
-
-    def __init__(self, settings: Settings, texts: Texts) -> None:
-        self._settings = settings
-        self._texts = texts
-        self._shared: dict[tuple[UUID, str, str], Words] = {}
-
-    def mail(self, delivery: Delivery) -> Mail:
-        """The mail that a delivery is."""
-        if not delivery.address_sealed:
-            raise BadAddress("no address")
-        address = current_sealer().open_json(bytes(delivery.address_sealed), column=ADDRESS)
-        name = display_name(address["name"])
-        unsubscribe = ""
-        if "topic_id" in delivery.variables:
-            whose = delivery.variables.get("application")
-            unsubscribe = unsubscribe_link(
-                self._settings.base_url,
-                topic_id=UUID(delivery.variables["topic_id"]),
-                email=address["email"],
-                application_id=None if whose is None else UUID(whose),
-            )
-            words = self._shared_words(delivery, unsubscribe)
-        else:
-            words = self._words(delivery, name, {secret: address[secret] for secret in SECRETS if secret in address})
-        return Mail(
-            key=_key(delivery),
-            email=address["email"],
-            name=name,
-            words=words,
-            written_at=delivery.created_at,
-            unsubscribe_url=unsubscribe,
-        )
-
-    def _shared_words(self, delivery: Delivery, unsubscribe: str) -> Words:
-        """The same for all of a language, whose names stand before their addresses only."""
-        page, token = unsubscribe.rsplit("=", 1)
-        key = (delivery.event_id, delivery.variables["topic_id"], str(delivery.variables.get("locale")))
-        words = self._shared.get(key)
-        if words is None:
-            links = {
-                "unsubscribe_url": f"{page}={LINK_TO_COME}",
-                "preferences_url": f"{page.replace(UNSUBSCRIBE_PAGE, PREFERENCES_PAGE)}={LINK_TO_COME}",
-            }
-            words = self._words(delivery, "", links)
-            self._shared[key] = words
-        return replace(
-            words, text=words.text.replace(LINK_TO_COME, token), html=words.html.replace(LINK_TO_COME, token)
-        )
-
-    def _words(self, delivery: Delivery, name: str, own: dict[str, Any]) -> Words:
-        context = message_context(self._settings, delivery, self._texts)
-        return write_mail(delivery.template, delivery.said | own, name=name, context=context)
-
-
-def message_context(settings: Settings, delivery: Delivery, texts: Texts) -> MessageContext:
-    """In the locale that the message's variable `locale` names, if the shop offers it; else in the shop's own."""
-    wanted = str(delivery.variables.get("locale"))
-    locale = wanted if wanted in settings.locales else settings.locale
-    return MessageContext(shop_name=settings.shop_name, locale=locale, texts=texts)
-
-
-def _key(delivery: Delivery) -> str:
-    return f"{delivery.event_id.hex}.{delivery.recipient_id.hex}"

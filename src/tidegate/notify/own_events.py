@@ -191,7 +191,7 @@ WITH named AS MATERIALIZED (
         (event_id, recipient_id, channel, template, variables, words_sealed, address_sealed, bulk, lane)
     SELECT %(event)s, recipient_id, channel, %(template)s,
         %(variables)s::jsonb || jsonb_build_object('locale', locale), %(words)s,
-        CASE WHEN channel = 'email' THEN address_sealed END, %(bulk)s,
+        CASE WHEN channel <> 'inbox' THEN address_sealed END, %(bulk)s,
         CASE WHEN (SELECT count(DISTINCT recipient_id) FROM told) <= %(few)s THEN %(lane)s ELSE %(lane_of_many)s END
     FROM told
     RETURNING recipient_id

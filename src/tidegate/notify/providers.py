@@ -13,23 +13,21 @@ message an attempt. Both are known to each process by itself: it hears the same 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from prometheus_client import Gauge
 
-from tidegate.notify.mail_connections import MailConnections
+from tidegate.notify.adapters import MAIL
+from tidegate.notify.channels import Adapter
 from tidegate.notify.slowing import Bucket, Cap, burst_of, complains
 from tidegate.platform.breaker import Breaker, BreakerState
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
-from tidegate.platform.settings_notify import MailSettings
 from tidegate.platform.valkey import OUTAGE, Script, ScriptLine
 
 RESERVED: Final = 0.2
@@ -53,10 +51,12 @@ return {{granted, math.ceil(math.max(floor + 1 - tokens, 0) / per_s * 1000)}}
 """Takes tokens; answers how many, and in how many milliseconds there is another one."""
 
 SLOWED = Gauge(
-    "tidegate_mail_slowed", "1 while this process sends less mail than it could, since the server asked for it."
+    "tidegate_mail_slowed",
+    "1 while this process sends less than it could, since the far side asked for it.",
+    ["channel"],
 )
 LEFT_ALONE = Gauge(
-    "tidegate_mail_server_left_alone", "1 while this process leaves a mail server alone that was silent."
+    "tidegate_mail_server_left_alone", "1 while this process leaves a far side alone that was silent.", ["channel"]
 )
 
 
@@ -69,13 +69,19 @@ class Grant:
 
 
 class Provider:
-    """A mail server as one process knows it, for one sender. It belongs to one event loop."""
+    """A mail server, or another channel's far side, as one process knows it, for one sender.
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+    It belongs to one event loop.
+    """
+
+    def __init__(
+        self, settings: Settings, adapter: Adapter = MAIL, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.pace = 0.0
         """Mails a second that a task of this process sent last; 0 before there was one."""
-        limits = self._limits = settings.mail
-        self.servers = MailConnections(limits)
+        limits = self._limits = adapter.limits(settings)
+        self.servers = adapter.lines(settings)
+        self._channel = adapter.channel
         self._clock = clock
         self._breaker = Breaker(failures=limits.breaker_failures, pause_s=limits.breaker_pause_s, clock=clock)
         self._cap = Cap()
@@ -83,7 +89,7 @@ class Provider:
         self._share = Bucket()
         self._left = 0
         self._turn = asyncio.Lock()
-        self._key = bucket_key(limits)
+        self._key = adapter.quota_key(settings)
         self._valkey = (
             ScriptLine(
                 settings.require_valkey_url(),
@@ -108,7 +114,7 @@ class Provider:
             wanted = 1
         now_s = self._clock()
         per_s = self._cap.at(now_s)
-        SLOWED.set(per_s < math.inf)
+        SLOWED.labels(self._channel).set(per_s < math.inf)
         wanted = self._capped.take(wanted, per_s=per_s, burst=per_s, now_s=now_s)
         if not wanted:
             return Grant(0, self._capped.wait_s(per_s=per_s))
@@ -143,14 +149,14 @@ class Provider:
         """The server answered about so many mails, at a pace of so many a second; `busy`: so often with "later"."""
         if mails:
             self._breaker.succeeded()
-            LEFT_ALONE.set(0)
+            LEFT_ALONE.labels(self._channel).set(0)
         if complains(taken=max(mails - busy, 0), busy=busy):
             self._cap = self._cap.lowered(now_s=self._clock(), pace=pace)
 
     def silent(self) -> None:
         """The server could not be reached, or did not answer."""
         self._breaker.failed()
-        LEFT_ALONE.set(self.left_alone)
+        LEFT_ALONE.labels(self._channel).set(self.left_alone)
 
     async def close(self) -> None:
         """Close the connections to the mail server and to Valkey."""
@@ -159,21 +165,14 @@ class Provider:
             await self._valkey.close()
 
 
-def bucket_key(limits: MailSettings) -> bytes:
-    """The bucket of a server and a sender: its name tells neither."""
-    url = urlsplit(limits.smtp_url)
-    name = f"{url.username or ''}@{url.hostname}:{url.port} {limits.sender}"
-    return b"notify:quota:mail:" + hashlib.sha256(name.encode()).hexdigest()[:32].encode()
-
-
 _known: WeakKeyDictionary[Database, dict[str, Provider]] = WeakKeyDictionary()
 
 
-def provider_of(database: Database, settings: Settings) -> Provider:
-    """What the process of a database pool knows of the mail server in the settings."""
+def provider_of(database: Database, settings: Settings, adapter: Adapter = MAIL) -> Provider:
+    """What the process of a database pool knows of a channel's far side in the settings."""
     known = _known.setdefault(database, {})
-    name = settings.mail.model_dump_json()
+    name = f"{adapter.channel} {settings.mail.model_dump_json()}"
     if name not in known:
-        known[name] = Provider(settings)
+        known[name] = Provider(settings, adapter)
         database.close_with(known[name].close)
     return known[name]

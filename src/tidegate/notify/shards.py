@@ -79,13 +79,13 @@ MARKED_AS_TOLD: Final = f"""
     UPDATE notify.follows SET told_at = clock_timestamp() WHERE {OF_RANGE} RETURNING recipient_id, channels
 """  # noqa: S608 - constants
 
+WANTED: Final = "CASE WHEN p.channels IS NULL THEN w.word <> ALL (p.unwanted) ELSE w.channel = ANY (p.channels) END"
+
 EXPAND: Final = """
 WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
-    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed,
+    SELECT r.recipient_id, r.has_inbox, r.locale, r.address_sealed, r.unwanted, page.channels,
         CASE WHEN page.channels IS NULL THEN %(no_inbox)s <> ALL (r.unwanted) ELSE 'inbox' = ANY (page.channels) END
             AS by_inbox,
-        CASE WHEN page.channels IS NULL THEN %(no_email)s <> ALL (r.unwanted) ELSE 'email' = ANY (page.channels) END
-            AS by_email,
         CASE WHEN r.former_id IS NOT NULL THEN ARRAY(
             SELECT d.channel FROM notify.deliveries AS d WHERE (d.event_id, d.recipient_id) = (%(event)s, r.former_id)
         ) ELSE '{{}}' END AS told_by
@@ -105,15 +105,17 @@ WITH page AS MATERIALIZED ({page}), people AS MATERIALIZED (
 ), mailed AS (
     INSERT INTO notify.deliveries
         (event_id, recipient_id, channel, template, variables, address_sealed, bulk, shard_no)
-    SELECT %(event)s, recipient_id, 'email', %(template)s,
+    SELECT %(event)s, recipient_id, w.channel, %(template)s,
         jsonb_build_object('locale', locale, 'topic_id', %(topic)s::uuid), address_sealed, true, %(shard)s
-    FROM people WHERE by_email AND %(email)s AND 'email' <> ALL (told_by)
+    FROM people AS p, unnest(%(outward)s::text[], %(no_outward)s::text[]) AS w (channel, word)
+    WHERE {wanted} AND w.channel <> ALL (p.told_by)
     ON CONFLICT (event_id, recipient_id, channel) DO NOTHING RETURNING 1
 )
 SELECT (SELECT count(*) FROM people WHERE told_by = '{{}}'), (SELECT count(*) FROM noted),
-    (SELECT count(*) FROM mailed), (
-        SELECT count(*) FILTER (WHERE has_inbox AND NOT by_inbox AND %(inbox)s AND 'inbox' <> ALL (told_by))
-            + count(*) FILTER (WHERE NOT by_email AND %(email)s AND 'email' <> ALL (told_by)) FROM people
+    (SELECT count(*) FROM mailed),
+    (SELECT count(*) FROM people WHERE has_inbox AND NOT by_inbox AND %(inbox)s AND 'inbox' <> ALL (told_by)) + (
+        SELECT count(*) FROM people AS p, unnest(%(outward)s::text[], %(no_outward)s::text[]) AS w (channel, word)
+        WHERE (p.channels IS NOT NULL OR p.unwanted <> '{{}}') AND NOT {wanted} AND w.channel <> ALL (p.told_by)
     )
 """
 """Whoever does not want a message by a way gets no row, and is counted: another topic of the event may tell them."""
@@ -275,6 +277,7 @@ async def expand_shard(
             await _count_late(conn, event_id, shard_no)
             return Expanded(0, 0, 0)
         locales = await _written_locales(conn, event_id, shard.topic_id)
+        outward = [channel for channel in shard.channels if channel != Channel.INBOX]
         values = {
             "event": event_id,
             "topic": shard.topic_id,
@@ -282,14 +285,14 @@ async def expand_shard(
             "begun": shard.begun,
             "template": shard.template,
             "inbox": "inbox" in shard.channels,
-            "email": "email" in shard.channels,
+            "outward": outward,
+            "no_outward": [f"{shard.kind}.{channel}" for channel in outward],
             "locales": locales,
             "locale": settings.locale if settings.locale in locales else next(iter(locales), ""),
             "no_inbox": unwanted_word(shard.kind, Channel.INBOX),
-            "no_email": unwanted_word(shard.kind, Channel.EMAIL),
         }
         page = MARKED_AS_TOLD if shard.once else ALL_OF_THEM
-        statement = EXPAND.format(page=page.format(whom="= ANY" if shard.moved else "<> ALL"))
+        statement = EXPAND.format(page=page.format(whom="= ANY" if shard.moved else "<> ALL"), wanted=WANTED)
         told = []
         async for after, upto in _pages(conn, settings, shard, breather):
             row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()

@@ -101,7 +101,7 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     staff.go("/admin/customers")
     customers = staff.page.locator("main a[href^='/admin/customers/']")
     known["/admin/customers/{person_id}"] = customers.first.get_attribute("href") or ""
-    known["/posts/{post_id}"] = _written(staff)
+    known |= _written(staff)
     known |= _hooked(staff)
     for path in pages():
         address = known.get(path, path)
@@ -110,16 +110,20 @@ def addresses(shopper: Shopper, staff: Shopper) -> dict[str, str]:
     return {path: known[path] for path in pages()}
 
 
-def _written(staff: Shopper) -> str:
-    """The address of a post to the followers of a collection."""
+def _written(staff: Shopper) -> dict[str, str]:
+    """Addresses of a post to the followers of a collection, and of its send."""
     staff.go("/collections/lights")
     staff.press("Follow")
-    staff.go("/admin/sends")
+    staff.go("/admin/sends/new")
     staff.page.get_by_label("Title").fill("News")
     staff.page.get_by_label("Text").fill("Lamps are here.")
+    staff.press("How many, how long?")
     staff.press("Send it")
+    staff.sees("It is on its way.")
+    send = _path(staff.page)
     staff.go("/posts")
-    return staff.page.locator("main a[href^='/posts/']").first.get_attribute("href") or ""
+    post = staff.page.locator("main a[href^='/posts/']").first.get_attribute("href") or ""
+    return {"/posts/{post_id}": post, "/admin/sends/{event_id}/{topic_id}": send}
 
 
 def _hooked(staff: Shopper) -> dict[str, str]:

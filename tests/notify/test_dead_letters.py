@@ -17,10 +17,14 @@ from tidegate.notify.dead_letters import (
     NEWEST,
     NotReplayable,
     Road,
+    Which,
+    count_dead_letters,
     drop_dead_letter,
+    drop_dead_letters,
     list_dead_letters,
     open_dead_letter,
     replay_dead_letter,
+    replay_dead_letters,
     replay_endpoint,
     replay_event,
 )
@@ -131,6 +135,38 @@ async def test_what_is_dropped_counts_as_suppressed(database: Database, mailing:
             await drop_dead_letter(conn, event_id=event_id, recipient_id=new_id(), channel=Road.EMAIL)
 
 
+async def test_all_that_is_meant_is_sent_again_or_dropped_and_nothing_else(
+    database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    event_id = await sent(database, mailing, postbox, refused=5)
+    async with database.connection() as conn:
+        await conn.execute(
+            """
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, last_error,
+                address_sealed)
+            SELECT uuidv7(), uuidv7(), c, 'order_paid', '{}', 'failed', 'the server was away', ''
+            FROM generate_series(1, 4), unnest('{email,inbox}'::text[]) AS c
+            """
+        )
+        receipts, posts = Which(template="order_paid", channel=Road.EMAIL), Which(template="post")
+        listed = await list_dead_letters(conn, limit=20, template="order_paid", channel=Road.EMAIL)
+        assert [each.template for each in listed] == ["order_paid"] * 4
+        assert [await count_dead_letters(conn, which=each, most=9) for each in (Which(), receipts, posts)] == [9, 4, 5]
+    async with database.transaction() as conn:
+        first = await replay_dead_letters(conn, which=receipts, limit=3)
+        rest = await replay_dead_letters(conn, which=receipts, limit=3)
+    assert (first.count, first.more, rest.count, rest.more) == (3, True, 1, False)
+    async with database.transaction() as conn:
+        assert await drop_dead_letters(conn, which=posts, limit=3) == 3
+    assert await counts(database, event_id) == (SendState.FINISHED, 7, 2, 3, 0)
+    async with database.transaction() as conn:
+        assert (await replay_dead_letters(conn, which=posts)).count == 2
+    assert await counts(database, event_id) == (SendState.RUNNING, 7, 0, 3, 2)
+    async with database.connection() as conn:
+        left = await list_dead_letters(conn, limit=20)
+    assert [(each.channel, each.template, each.topic_id) for each in left] == [(Road.INBOX, "order_paid", None)] * 4
+
+
 async def test_of_an_ended_send_nothing_goes_out_again(database: Database, mailing: Settings, postbox: Postbox) -> None:
     event_id = await sent(database, mailing, postbox, refused=1)
     async with database.connection() as conn:
@@ -176,6 +212,7 @@ async def test_staff_read_to_whom_a_mail_was_and_no_secret(
         with pytest.raises(NotFound):
             await open_dead_letter(conn, event_id=event_id, recipient_id=letter.recipient_id, channel=Road.INBOX)
     assert opened.email == email_of("lamps", 0)
+    assert (opened.variables["title"], opened.variables["body"]) == ("New lamps", "Come and see.")
     assert opened.email not in repr(opened)
 
 

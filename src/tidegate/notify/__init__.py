@@ -35,15 +35,20 @@ from tidegate.notify.contracts import (
 )
 from tidegate.notify.crowds import make_followers
 from tidegate.notify.dead_letters import (
+    AT_ONCE,
     DeadLetter,
     NotReplayable,
     OpenedLetter,
     Replayed,
     Road,
+    Which,
+    count_dead_letters,
     drop_dead_letter,
+    drop_dead_letters,
     list_dead_letters,
     open_dead_letter,
     replay_dead_letter,
+    replay_dead_letters,
     replay_endpoint,
     replay_event,
 )
@@ -55,11 +60,11 @@ from tidegate.notify.follows import follow, forget_follows, list_follows, unfoll
 from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
-from tidegate.notify.message_kinds import Variable, variables_of
+from tidegate.notify.message_kinds import KINDS, Variable, variables_of
 from tidegate.notify.old_words import delete_old_words
 from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.pacing import Pace, read_pace
-from tidegate.notify.posts import MAX_BODY, MAX_TITLE, find_post, list_posts, write_post
+from tidegate.notify.posts import MAX_BODY, MAX_TITLE, check_post, find_post, list_posts, write_post
 from tidegate.notify.preferences import (
     Preferences,
     QuietHours,
@@ -133,6 +138,8 @@ from tidegate.notify.webhooks import (
 )
 
 __all__ = [
+    "AT_ONCE",
+    "KINDS",
     "MAX_BODY",
     "MAX_DESCRIPTION",
     "MAX_REPORT_BYTES",
@@ -193,14 +200,17 @@ __all__ = [
     "WaitingTopic",
     "WebhookDelivery",
     "WebhookKind",
+    "Which",
     "begin_send",
     "bring_built_in_back",
     "cancel_send",
     "change_endpoint",
     "check_address",
     "check_mail_server",
+    "check_post",
     "check_reachable",
     "checked_url",
+    "count_dead_letters",
     "count_request",
     "count_trial",
     "count_unread",
@@ -212,6 +222,7 @@ __all__ = [
     "delete_spent",
     "disable_endpoint",
     "drop_dead_letter",
+    "drop_dead_letters",
     "enable_endpoint",
     "ensure_recipient",
     "erase_messages",
@@ -256,6 +267,7 @@ __all__ = [
     "remove_deleted_endpoints",
     "remove_signer",
     "replay_dead_letter",
+    "replay_dead_letters",
     "replay_endpoint",
     "replay_event",
     "replay_webhook",

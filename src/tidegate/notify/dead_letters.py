@@ -7,6 +7,7 @@ delivered + failed + suppressed + waiting = messages. What is dropped counts as 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,7 +28,9 @@ from tidegate.platform.sealing import SealBroken, current_sealer
 from tidegate.platform.texts import text as _
 
 AT_ONCE: Final = 5_000
-"""Most messages that one call sends again."""
+"""Most messages that one call sends again or drops."""
+HANDED_OUT: Final = 100
+"""Of how many events what is sent again is handed out at once; the sweeper finds the rest within seconds."""
 DROPPED: Final = "dropped by staff"
 BEHIND_ALL: Final = UUID(int=2**128 - 1)
 
@@ -51,7 +54,8 @@ class NotReplayable(Problem):
 class DeadLetter:
     """A message that failed. `about` is what its send tells of, or its order's number, or nothing; times in UTC.
 
-    `template` names its words, or a webhook's kind. `in_send` says that it was one of many.
+    `template` names its words, or a webhook's kind. `in_send` says that it was one of many; `topic_id` is that send's
+    topic, None where the send is no longer kept.
     """
 
     event_id: EventId
@@ -60,6 +64,7 @@ class DeadLetter:
     template: str
     about: str
     in_send: bool
+    topic_id: UUID | None
     attempts: int
     status_code: int | None
     error: str
@@ -69,6 +74,41 @@ class DeadLetter:
     def place(self) -> tuple[EventId, UUID, str]:
         """Where it stands in the list."""
         return self.event_id, self.recipient_id, self.channel
+
+
+OF_APPLICATION: Final = """(
+    %(application)s::uuid IS NULL OR CASE WHEN d.channel = 'webhook'
+        THEN d.recipient_id IN (
+            SELECT e.endpoint_id FROM notify.webhook_endpoints AS e WHERE e.application_id = %(application)s
+        ) ELSE d.event_id IN (SELECT v.event_id FROM notify.events AS v WHERE v.application_id = %(application)s) END
+)"""
+"""Of which an application may know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which dead letters are meant: those that fit all that is said here, so that nothing said is all of them."""
+
+    channel: Road | None = None
+    template: str = ""
+    event_id: EventId | None = None
+    application_id: UUID | None = None
+
+    @property
+    def clause(self) -> str:
+        """As a condition on a delivery `d`, with `values`."""
+        said = {"event_id": self.event_id, "template": self.template, "channel": self.channel}
+        return " AND ".join([*(f"d.{name} = %(only_{name})s" for name, value in said.items() if value), OF_APPLICATION])
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the clause asks for."""
+        return {
+            "only_event_id": self.event_id,
+            "only_template": self.template,
+            "only_channel": self.channel,
+            "application": self.application_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +136,7 @@ COLUMNS: Final = """
 NEWEST: Final = f"""
 SELECT d.event_id, d.recipient_id, d.channel, d.template,
     coalesce(s.variables ->> 'title', s.variables ->> 'topic_title', d.number, '') AS about,
-    d.in_send, d.attempts, d.status_code, d.error, d.created_at
+    d.in_send, s.topic_id, d.attempts, d.status_code, d.error, d.created_at
 FROM unnest(%(channels)s::text[]) AS asked (channel), LATERAL (
     SELECT {COLUMNS} FROM notify.deliveries AS d
     WHERE d.state = 'failed' AND d.channel = asked.channel AND {{which}}
@@ -108,17 +148,21 @@ FROM unnest(%(channels)s::text[]) AS asked (channel), LATERAL (
 ORDER BY d.event_id DESC, d.recipient_id DESC, d.channel DESC LIMIT %(limit)s
 """  # noqa: S608 - constants
 
-REPLAY: Final = """
+REPLAYABLE: Final = """(d.shard_no IS NULL OR EXISTS (
+    SELECT FROM notify.send_shards AS h WHERE (h.event_id, h.shard_no) = (d.event_id, d.shard_no)
+)) AND (d.channel <> 'webhook' OR EXISTS (
+    SELECT FROM notify.webhook_endpoints AS e WHERE e.endpoint_id = d.recipient_id AND e.state = 'active'
+))"""
+"""Of a dead letter `d`: whether somebody could send it."""
+
+OLDEST: Final = """
+SELECT d.event_id, d.recipient_id, d.channel, d.shard_no FROM notify.deliveries AS d
+WHERE d.state = 'failed' AND {which} ORDER BY d.event_id, d.recipient_id, d.channel LIMIT %(limit)s
+"""
+
+REPLAY: Final = f"""
 WITH dead AS MATERIALIZED (
-    SELECT d.event_id, d.recipient_id, d.channel FROM notify.deliveries AS d
-    WHERE d.state = 'failed' AND {which}
-        AND (d.shard_no IS NULL OR EXISTS (
-            SELECT FROM notify.send_shards AS h WHERE (h.event_id, h.shard_no) = (d.event_id, d.shard_no)
-        ))
-        AND (d.channel <> 'webhook' OR EXISTS (
-            SELECT FROM notify.webhook_endpoints AS e WHERE e.endpoint_id = d.recipient_id AND e.state = 'active'
-        ))
-    ORDER BY d.event_id, d.recipient_id, d.channel LIMIT %(limit)s FOR UPDATE
+    {OLDEST} FOR UPDATE
 ), replayed AS (
     UPDATE notify.deliveries AS d
     SET state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), provider_id = NULL
@@ -137,27 +181,21 @@ WITH dead AS MATERIALIZED (
 )
 SELECT event_id, shard_no IS NOT NULL, channel = 'webhook', count(*) FROM replayed
 GROUP BY event_id, shard_no IS NOT NULL, channel = 'webhook'
-"""
+"""  # noqa: S608 - constants
 
-DROP: Final = """
-WITH dropped AS (
+DROP: Final = f"""
+WITH dead AS MATERIALIZED (
+    {OLDEST} FOR UPDATE
+), dropped AS (
     UPDATE notify.deliveries AS d SET state = 'suppressed', last_error = %(reason)s
-    WHERE d.state = 'failed' AND d.event_id = %(event)s AND d.recipient_id = %(recipient)s AND d.channel = %(channel)s
-    RETURNING d.event_id, d.shard_no
+    FROM dead WHERE (d.event_id, d.recipient_id, d.channel) = (dead.event_id, dead.recipient_id, dead.channel)
 ), counted AS (
-    UPDATE notify.send_shards AS h SET failed = h.failed - 1, suppressed = h.suppressed + 1
-    FROM dropped WHERE (h.event_id, h.shard_no) = (dropped.event_id, dropped.shard_no)
+    UPDATE notify.send_shards AS h SET failed = h.failed - c.messages, suppressed = h.suppressed + c.messages
+    FROM (SELECT event_id, shard_no, count(*) AS messages FROM dead GROUP BY event_id, shard_no) AS c
+    WHERE (h.event_id, h.shard_no) = (c.event_id, c.shard_no)
 )
-SELECT FROM dropped
-"""
-
-OF_APPLICATION: Final = """(
-    %(application)s::uuid IS NULL OR CASE WHEN d.channel = 'webhook'
-        THEN d.recipient_id IN (
-            SELECT e.endpoint_id FROM notify.webhook_endpoints AS e WHERE e.application_id = %(application)s
-        ) ELSE d.event_id IN (SELECT v.event_id FROM notify.events AS v WHERE v.application_id = %(application)s) END
-)"""
-"""Of which an application may know."""
+SELECT count(*) FROM dead
+"""  # noqa: S608 - constants
 
 ONE: Final = "d.event_id = %(event)s AND d.recipient_id = %(recipient)s AND d.channel = %(channel)s"
 
@@ -167,23 +205,23 @@ async def list_dead_letters(
     *,
     limit: int,
     channel: Road | None = None,
+    template: str = "",
     event_id: EventId | None = None,
     before: tuple[EventId, UUID, str] | None = None,
     application_id: UUID | None = None,
 ) -> list[DeadLetter]:
-    """Dead letters, those of the newest events first, at most `limit`; of one channel, event, application if asked.
+    """Dead letters, those of the newest events first, at most `limit`; of one channel, kind, event or application if asked.
 
     `before` is the place of the last one seen.
     """
     event, recipient, last_channel = before or (BEHIND_ALL, BEHIND_ALL, "~")
-    which = OF_APPLICATION if event_id is None else f"d.event_id = %(only)s AND {OF_APPLICATION}"
+    which = Which(template=template, event_id=event_id, application_id=application_id)
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
-            NEWEST.format(which=which),
-            {
+            NEWEST.format(which=which.clause),
+            which.values
+            | {
                 "channels": [each.value for each in Road] if channel is None else [channel.value],
-                "only": event_id,
-                "application": application_id,
                 "event": event,
                 "recipient": recipient,
                 "channel": last_channel,
@@ -191,6 +229,18 @@ async def list_dead_letters(
             },
         )
         return [row.letter for row in await cursor.fetchall()]
+
+
+async def count_dead_letters(conn: Connection, *, which: Which, most: int) -> int:
+    """How many there are, counted up to `most`."""
+    found = await conn.execute(
+        f"SELECT count(*) FROM (SELECT FROM notify.deliveries AS d WHERE d.state = 'failed' AND {which.clause}"  # noqa: S608
+        " LIMIT %(most)s) AS dead",
+        which.values | {"most": most},
+    )
+    row = await found.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def open_dead_letter(
@@ -205,7 +255,12 @@ async def open_dead_letter(
         raise NotFound()
     row = await (
         await conn.execute(
-            f"SELECT d.variables, d.address_sealed, d.words_sealed FROM notify.deliveries AS d WHERE {ONE}",  # noqa: S608
+            f"""
+            SELECT coalesce(s.variables, '{{}}') || d.variables, d.address_sealed, d.words_sealed
+            FROM notify.deliveries AS d LEFT JOIN notify.send_shards AS h USING (event_id, shard_no)
+                LEFT JOIN notify.sends AS s ON (s.event_id, s.topic_id) = (h.event_id, h.topic_id)
+            WHERE {ONE}
+            """,  # noqa: S608 - a constant
             {"event": event_id, "recipient": recipient_id, "channel": channel.value},
         )
     ).fetchone()
@@ -222,7 +277,7 @@ async def replay_dead_letter(
     """
     key = {"event": event_id, "recipient": recipient_id, "channel": channel.value, "application": application_id}
     await _check_whose(conn, key)
-    await _lock_sends(conn, event_id)
+    await _lock_sends(conn, [event_id])
     if await _replay(conn, which=ONE, values=key, limit=1):
         return True
     row = await (
@@ -240,10 +295,23 @@ async def replay_event(
     conn: Connection, *, event_id: EventId, limit: int = AT_ONCE, application_id: UUID | None = None
 ) -> Replayed:
     """Have all dead letters of an event sent again, `limit` at a time, in the caller's transaction."""
-    await _lock_sends(conn, event_id)
-    which = f"d.event_id = %(event)s AND {OF_APPLICATION}"
-    count = await _replay(conn, which=which, values={"event": event_id, "application": application_id}, limit=limit)
+    return await replay_dead_letters(conn, which=Which(event_id=event_id, application_id=application_id), limit=limit)
+
+
+async def replay_dead_letters(conn: Connection, *, which: Which, limit: int = AT_ONCE) -> Replayed:
+    """Have all that are meant sent again, the oldest first, `limit` at a time, in the caller's transaction.
+
+    What nobody could send stays where it is.
+    """
+    clause, values = await _locked(conn, f"{which.clause} AND {REPLAYABLE}", which.values, limit)
+    count = await _replay(conn, which=clause, values=values, limit=limit)
     return Replayed(count, count == limit)
+
+
+async def drop_dead_letters(conn: Connection, *, which: Which, limit: int = AT_ONCE) -> int:
+    """Give up all that are meant, the oldest first, `limit` at a time, in the caller's transaction; how many."""
+    clause, values = await _locked(conn, which.clause, which.values, limit)
+    return await _drop(conn, which=clause, values=values, limit=limit)
 
 
 async def replay_endpoint(
@@ -262,7 +330,8 @@ async def drop_dead_letter(
     """Give one up, in the caller's transaction. Doing it again changes nothing. Raises: NotFound."""
     key = {"event": event_id, "recipient": recipient_id, "channel": channel.value, "application": application_id}
     await _check_whose(conn, key)
-    await conn.execute(DROP, key | {"reason": DROPPED})
+    await _lock_sends(conn, [event_id])
+    await _drop(conn, which=ONE, values=key, limit=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +342,7 @@ class _Row:
     template: str
     about: str
     in_send: bool
+    topic_id: UUID | None
     attempts: int
     status_code: int | None
     error: str
@@ -287,6 +357,7 @@ class _Row:
             template=self.template,
             about=self.about,
             in_send=self.in_send,
+            topic_id=self.topic_id,
             attempts=self.attempts,
             status_code=self.status_code,
             error=self.error,
@@ -301,14 +372,25 @@ async def _check_whose(conn: Connection, key: dict[str, Any]) -> None:
         raise NotFound()
 
 
-async def _lock_sends(conn: Connection, event_id: EventId) -> None:
-    """Before its shards: whoever steers a send locks in the same order."""
-    await conn.execute("SELECT FROM notify.sends WHERE event_id = %s ORDER BY topic_id FOR UPDATE", (event_id,))
+async def _lock_sends(conn: Connection, event_ids: Sequence[EventId]) -> None:
+    """Before their shards: whoever steers a send locks in the same order."""
+    await conn.execute(
+        "SELECT FROM notify.sends WHERE event_id = ANY (%s) ORDER BY event_id, topic_id FOR UPDATE", (list(event_ids),)
+    )
+
+
+async def _locked(conn: Connection, which: str, values: dict[str, Any], limit: int) -> tuple[str, dict[str, Any]]:
+    """Lock the sends of the first `limit`; the condition and its values, kept to what is locked."""
+    rows = await (await conn.execute(OLDEST.format(which=which), values | {"limit": limit})).fetchall()
+    event_ids = sorted({EventId(row[0]) for row in rows})
+    await _lock_sends(conn, event_ids)
+    return f"{which} AND d.event_id = ANY (%(locked)s)", values | {"locked": event_ids}
 
 
 async def _replay(conn: Connection, *, which: str, values: dict[str, Any], limit: int) -> int:
     """How many; once this is committed, they are handed out at once."""
-    rows = await (await conn.execute(REPLAY.format(which=which), values | {"limit": limit})).fetchall()
+    clause = f"{which} AND {REPLAYABLE}"
+    rows = await (await conn.execute(REPLAY.format(which=clause), values | {"limit": limit})).fetchall()
     topics = {
         (event_id, SEND_TOPIC if of_send else DELIVER_TOPIC)
         for event_id, of_send, by_webhook, _ in rows
@@ -316,9 +398,18 @@ async def _replay(conn: Connection, *, which: str, values: dict[str, Any], limit
     }
     await write_events(
         conn,
-        [Event(EventId(new_id()), topic, {"event_id": str(event_id)}) for event_id, topic in sorted(topics)],
+        [
+            Event(EventId(new_id()), topic, {"event_id": str(event_id)})
+            for event_id, topic in sorted(topics)[:HANDED_OUT]
+        ],
     )
     return sum(count for *_, count in rows)
+
+
+async def _drop(conn: Connection, *, which: str, values: dict[str, Any], limit: int) -> int:
+    row = await (await conn.execute(DROP.format(which=which), values | {"limit": limit, "reason": DROPPED})).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _words(sealed: bytes | None) -> dict[str, Any]:

@@ -49,8 +49,7 @@ async def write_post(
     Raises: InvalidRequest for words that cannot be sent; NotFound when nobody has ever followed such a topic;
     PostDiffers when this key has written something else.
     """
-    title, body = title.strip(), body.replace("\r\n", "\n").strip()
-    _check(title, body, channels)
+    title, body = check_post(title, body, channels)
     if expires_at is not None and expires_at <= await database_now(conn):
         raise InvalidRequest(_("Choose a time to come until which it matters."), field="expires_at")
     topics = await list_topics(conn, limit=1, kind=kind, key=key)
@@ -99,13 +98,16 @@ async def find_post(conn: Connection, *, post_id: EventId) -> Post:
     return post
 
 
-def _check(title: str, body: str, channels: Sequence[Channel]) -> None:
+def check_post(title: str, body: str, channels: Sequence[Channel]) -> tuple[str, str]:
+    """Title and text as they are sent. Raises: InvalidRequest for words that cannot be sent, or no channel."""
+    title, body = title.strip(), body.replace("\r\n", "\n").strip()
     if not 1 <= len(title) <= MAX_TITLE or not title.isprintable():
         raise InvalidRequest(_("Type a title of 1 to %(most)s characters, in one line.", most=MAX_TITLE), field="title")
     if not 1 <= len(body) <= MAX_BODY or "\0" in body:
         raise InvalidRequest(_("Type a text of 1 to %(most)s characters.", most=MAX_BODY), field="body")
     if not channels:
         raise InvalidRequest(_("Choose at least one way for it to reach people."), field="channels")
+    return title, body
 
 
 async def _written_before(

@@ -13,8 +13,9 @@ from tests.storefront.test_follow_pages import sign_in
 from tidegate import notify
 from tidegate.notify import Channel, Preferences, QuietHours, Topic, TopicKind
 from tidegate.notify.follow_links import unsubscribe_link
+from tidegate.notify.preferences import find_language
 from tidegate.platform.database import Database
-from tidegate.platform.ids import PersonId
+from tidegate.platform.ids import PersonId, new_id
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +64,32 @@ async def test_an_account_chooses_and_sees_what_it_has_chosen(reader: Reader, da
     async with database.connection() as conn:
         (follow,) = await notify.list_follows(conn, person_id=person, email="ada.lovelace@example.com", limit=5)
     assert follow.channels == (Channel.INBOX,)
+
+
+async def test_a_language_is_chosen_and_stays_when_a_page_in_another_is_followed_from(
+    reader: Reader, database: Database
+) -> None:
+    person = await sign_in(reader, database)
+    page = await reader.get("/account/messages")
+    assert re.findall(r'<option value="([a-z_A-Z]+)" lang="[^"]+" selected>', page.text) == ["en_GB"]
+    await reader.send("/account/messages", "/account/messages", **ALL_TICKED, locale="de_DE")
+    page = await reader.get("/account/messages")
+    assert re.findall(r'<option value="([a-z_A-Z]+)" lang="[^"]+" selected>', page.text) == ["de_DE"]
+    await follow_lights(database, "ada.lovelace@example.com", person)
+    await reader.send("/account/messages", "/account/messages", **ALL_TICKED, locale="xx_XX")
+    async with database.connection() as conn:
+        assert await find_language(conn, recipient_id=person) == "de_DE"
+
+
+async def test_news_say_how_to_be_told_of_the_next(reader: Reader, database: Database) -> None:
+    page = await reader.get("/posts")
+    assert "Nothing here yet." in text_of(page)
+    assert "There is no older news." in text_of(await reader.get(f"/posts?before={new_id()}"))
+    await sign_in(reader, database)
+    followed = await reader.send("/posts", "/follow", kind="shop", slug="shop")
+    assert "We tell you whenever a drop opens, and when there is news." in text_of(
+        await reader.get(followed.headers["location"])
+    )
 
 
 @pytest.mark.parametrize(

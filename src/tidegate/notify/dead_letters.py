@@ -210,7 +210,7 @@ async def list_dead_letters(
     before: tuple[EventId, UUID, str] | None = None,
     application_id: UUID | None = None,
 ) -> list[DeadLetter]:
-    """Dead letters, those of the newest events first, at most `limit`; of one channel, kind, event or application if asked.
+    """Dead letters, those of the newest events first, at most `limit`; of a channel, kind, event, application if asked.
 
     `before` is the place of the last one seen.
     """

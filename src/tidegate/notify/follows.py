@@ -23,11 +23,13 @@ INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, 
 VALUES (%(person)s, %(sealed)s, %(fingerprint)s, true, %(locale)s) ON CONFLICT DO NOTHING
 """
 ADDRESS_OF_ACCOUNT: Final = """
-UPDATE notify.recipients SET recipient_id = %(person)s, has_inbox = true, locale = %(locale)s,
+UPDATE notify.recipients
+SET recipient_id = %(person)s, has_inbox = true, locale = coalesce(nullif(locale, ''), %(locale)s),
     former_id = CASE WHEN recipient_id = %(person)s THEN former_id ELSE recipient_id END,
     moved_at = CASE WHEN recipient_id = %(person)s THEN moved_at ELSE clock_timestamp() END
 WHERE email_fingerprint = %(fingerprint)s
 """
+"""A language that is known stays: somebody may have chosen it."""
 
 
 async def follow(
@@ -181,9 +183,9 @@ async def _address(conn: Connection, email: str, locale: str) -> UUID:
     row = await (
         await conn.execute(
             """
-            INSERT INTO notify.recipients (recipient_id, address_sealed, email_fingerprint, has_inbox, locale)
+            INSERT INTO notify.recipients AS r (recipient_id, address_sealed, email_fingerprint, has_inbox, locale)
             VALUES (%s, %s, %s, false, %s)
-            ON CONFLICT (email_fingerprint) DO UPDATE SET locale = excluded.locale
+            ON CONFLICT (email_fingerprint) DO UPDATE SET locale = coalesce(nullif(r.locale, ''), excluded.locale)
             RETURNING recipient_id
             """,
             (new_id(), sealed_address(email), fingerprint(email), locale),

@@ -269,7 +269,9 @@ class Sending:
         """
         try:
             async with self._database.connection() as conn:
-                await mark_sent(conn, [each.delivery for each in sent], provider_ids=[each.provider_id for each in sent])
+                await mark_sent(
+                    conn, [each.delivery for each in sent], provider_ids=[each.provider_id for each in sent]
+                )
                 await note_failed(conn, self._settings, self._draw, failed)
         except (*OUTAGE, Overloaded):
             if self._elapsed_s() > self._settings.mail.lease_s:

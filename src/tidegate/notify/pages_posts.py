@@ -14,7 +14,7 @@ from tidegate.notify.posts import find_post, list_posts
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId, parse_id
 from tidegate.platform.problems import NotFound
-from tidegate.web import render
+from tidegate.web import NOT_KEPT, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,10 +24,14 @@ SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class PostsContext:
-    """Context of `notify/posts.html`. `alone`: one post by itself. `older` is the next page's address, or empty."""
+    """Context of `notify/posts.html`. `alone`: one post by itself.
+
+    `before` is where the page begins, empty for the newest; `older` is the next page's address, or empty.
+    """
 
     posts: tuple[Post, ...]
     alone: bool
+    before: str = ""
     older: str = ""
 
 
@@ -39,7 +43,9 @@ async def show_posts(request: Request, before: str = "") -> Response:
     async with database.connection() as conn:
         posts = await list_posts(conn, limit=SHOWN + 1, before=None if start is None else EventId(start))
     older = f"/posts?{urlencode({'before': posts[SHOWN - 1].post_id})}" if len(posts) > SHOWN else ""
-    return render(request, "notify/posts.html", PostsContext(tuple(posts[:SHOWN]), alone=False, older=older))
+    place = "" if start is None else str(start)
+    context = PostsContext(tuple(posts[:SHOWN]), alone=False, before=place, older=older)
+    return render(request, "notify/posts.html", context, headers=NOT_KEPT)
 
 
 @router.get("/posts/{post_id}")

@@ -25,11 +25,13 @@ from tidegate.notify.preferences import (
     QuietHours,
     ensure_recipient,
     find_account,
+    find_language,
     find_preferences,
     find_recipient,
     list_own_follows,
     offered_zones,
     set_follow_channels,
+    set_language,
     set_preferences,
 )
 from tidegate.platform.database import Connection, Database
@@ -43,6 +45,7 @@ from tidegate.web import (
     SignInFirst,
     blamed,
     current_person,
+    offered_locales,
     read_form,
     render,
     request_locale,
@@ -180,7 +183,8 @@ async def _show(
     if typed is None:
         known = chooser.recipient_id
         preferences = Preferences() if known is None else await find_preferences(conn, recipient_id=known)
-        typed = _fields(preferences, follows)
+        language = request_locale(request) if known is None else await find_language(conn, recipient_id=known)
+        typed = _fields(preferences, follows) | {"locale": _offered(request, language)}
     settings: Settings = request.app.state.settings
     owner_id = None if chooser.token else chooser.recipient_id
     context = PreferencesContext(
@@ -212,6 +216,8 @@ async def _save(request: Request, conn: Connection, chooser: _Chooser, form: Pos
         if "quiet" in errors:
             errors["quiet_until"] = errors.pop("quiet")
         return await _show(request, conn, chooser, typed=dict(form.fields), errors=errors)
+    if (locale := form.get("locale")) in offered_locales(request.app.state.settings):
+        await set_language(conn, recipient_id=chooser.recipient_id, locale=locale)
     for follow in follows:
         wanted = WAYS.get(form.get(f"topic.{follow.topic_id}"))
         if wanted is not None and wanted != (follow.channels or ()):
@@ -228,6 +234,12 @@ WAYS: Final[Mapping[str, tuple[Channel, ...]]] = {
     "both": (Channel.EMAIL, Channel.INBOX),
 }
 """How one followed thing is told of, by the form's words; nothing stands for: as of all of its kind."""
+
+
+def _offered(request: Request, locale: str) -> str:
+    """The locale, or the shop's own where it is not offered."""
+    settings: Settings = request.app.state.settings
+    return locale if locale in offered_locales(settings) else settings.locale
 
 
 def _fields(preferences: Preferences, follows: Sequence[Follow]) -> dict[str, str]:

@@ -167,6 +167,21 @@ async def set_unwanted(
         raise NotFound()
 
 
+async def find_language(conn: Connection, *, recipient_id: UUID) -> str:
+    """The locale in which a recipient is told of what they follow; empty: the shop's own, as for somebody unknown."""
+    found = await conn.execute("SELECT locale FROM notify.recipients WHERE recipient_id = %s", (recipient_id,))
+    row = await found.fetchone()
+    return "" if row is None else str(row[0])
+
+
+async def set_language(conn: Connection, *, recipient_id: UUID, locale: str) -> None:
+    """Tell a recipient in this locale of what they follow, from now on, in the caller's transaction."""
+    await conn.execute(
+        "UPDATE notify.recipients SET locale = %s WHERE recipient_id = %s AND locale <> %s",
+        (locale, recipient_id, locale),
+    )
+
+
 async def set_follow_channels(
     conn: Connection, *, recipient_id: UUID, topic_id: UUID, channels: Sequence[Channel] | None
 ) -> None:

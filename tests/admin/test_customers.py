@@ -87,6 +87,34 @@ async def test_guests_who_ordered_are_listed_with_what_they_spent(
     assert "Sign them out" not in page.text, "a guest has no account to be signed out of"
 
 
+async def test_what_was_written_to_a_customer_and_what_became_of_it_is_shown(
+    client: httpx.AsyncClient, database: Database, sell: Sell
+) -> None:
+    await sell("Lamp", price=1000)
+    ada = await guest(client)
+    await order(client, ada, "ada@example.com")
+    await sign_in(client, database)
+    customer = found_ids(await client.get(CUSTOMERS))[-1]
+    page = f"{CUSTOMERS}/{customer}"
+    async with database.connection() as conn:
+        await conn.execute("DELETE FROM notify.deliveries")
+        assert "None that is still kept." in text_of(await client.get(page))
+        await conn.execute(
+            """
+            INSERT INTO notify.deliveries (event_id, recipient_id, channel, template, variables, state, last_error,
+                address_sealed)
+            VALUES (uuidv7(), %s, 'email', 'order_paid', '{}', 'failed', '550 no such mailbox', '')
+            """,
+            (customer,),
+        )
+    shown = await client.get(page)
+    assert "An order is paid" in text_of(shown)
+    assert "550 no such mailbox" in text_of(shown)
+    letter = re.search(r'href="(/admin/dead-letters/[^"]+)"', shown.text)
+    assert letter is not None
+    assert (await client.get(letter[1])).status_code == 200
+
+
 async def test_an_address_finds_accounts_and_what_guests_ordered_with_it(
     client: httpx.AsyncClient, database: Database, sell: Sell
 ) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Request
 from starlette.responses import Response
 
-from tidegate import accounts, checkout
+from tidegate import accounts, checkout, notify
 from tidegate.accounts import Desk, PersonAccount
 from tidegate.admin.pages_shell import ADMINS, SEE_ADDRESSES, staff_member, staff_router
 from tidegate.checkout import Address, BuyerSums, OrderFilter, OrderPage, Shop
@@ -23,6 +23,8 @@ admin_router = staff_router("/customers", roles=ADMINS)
 
 HOME = "/admin/customers"
 MAX_TYPED = 254
+MESSAGES = 20
+"""Most messages on a customer's page, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,17 @@ class CustomersContext:
 
 @dataclass(frozen=True, slots=True)
 class CustomerContext:
-    """Context of `admin/customer.html`. `addresses` is None for roles that may not see them."""
+    """Context of `admin/customer.html`. `addresses` is None for roles that may not see them.
+
+    `messages` are the newest that were written to them; `kinds` are titles by a message's template.
+    """
 
     customer: CustomerRow
     page: OrderPage
     first_page: bool
     addresses: tuple[Address, ...] | None
+    messages: tuple[notify.Found, ...]
+    kinds: dict[str, str]
     sessions: int
     may_sign_out: bool
     signed_out: bool
@@ -88,12 +95,16 @@ async def show_customer(request: Request, person_id: str, signed_out: str = "") 
             conn, limit=shop.settings.orders.page_size, before=before, wanted=OrderFilter(buyers=[wanted])
         )
         addresses = await checkout.addresses_of_buyer(conn, buyer=wanted) if actor.role in SEE_ADDRESSES else None
+        told = notify.Wanted(application_id=None, recipient_id=wanted)
+        messages = await notify.search_deliveries(conn, wanted=told, limit=MESSAGES)
         sessions = await accounts.list_sessions(conn, person_id=wanted, token=None) if customer.account else []
     context = CustomerContext(
         customer=customer,
         page=page,
         first_page=before is None,
         addresses=addresses,
+        messages=tuple(messages),
+        kinds={kind.name: kind.title for kind in notify.KINDS.values()},
         sessions=len(sessions),
         may_sign_out=actor.role in ADMINS,
         signed_out=bool(signed_out),

@@ -79,6 +79,7 @@ from tidegate.notify.preferences import (
 )
 from tidegate.notify.previews import MAX_SUBJECT, MAX_TEXT, Preview
 from tidegate.notify.receipts import Receipt, ReceiptKind, Recorded, record_receipts
+from tidegate.notify.searches import DeliveryState, Found, Wanted, search_deliveries
 from tidegate.notify.sends import (
     WaitingTopic,
     begin_send,
@@ -154,6 +155,7 @@ __all__ = [
     "CaughtMail",
     "Channel",
     "DeadLetter",
+    "DeliveryState",
     "DisabledWhy",
     "Edited",
     "Endpoint",
@@ -165,6 +167,7 @@ __all__ = [
     "Follow",
     "FollowLinkOver",
     "FollowsFull",
+    "Found",
     "InboxMessage",
     "KeyMade",
     "KeyRole",
@@ -198,6 +201,7 @@ __all__ = [
     "TopicKind",
     "Variable",
     "WaitingTopic",
+    "Wanted",
     "WebhookDelivery",
     "WebhookKind",
     "Which",
@@ -276,6 +280,7 @@ __all__ = [
     "revoke_key",
     "rotate_secret",
     "save_text",
+    "search_deliveries",
     "send_test",
     "set_follow_channels",
     "set_preferences",

@@ -27,7 +27,7 @@ from tidegate.notify.adapters import MAIL
 from tidegate.notify.deliveries import deliver_shard
 from tidegate.notify.dialogue import stuffed
 from tidegate.notify.outcomes import Delivery, Failure, note_failed
-from tidegate.notify.providers import Grant, Provider, bucket_key, provider_of
+from tidegate.notify.providers import Grant, Provider, provider_of
 from tidegate.notify.shards import finish_send
 from tidegate.notify.slowing import FORGOTTEN_S, LEAST_PER_S, Bucket, Cap, complains, estimate_s
 from tidegate.platform.database import Database

@@ -114,6 +114,7 @@ async def test_a_drop_says_when_it_opens_and_what_is_left(reader: Reader, sell: 
         "phase": "open",
         "per_buyer": 2,
         "room": "none",
+        "guests": False,
         "items": [{"sku": "OPEN-LAMP", "quantity": 3, "left": 3}],
     }
 

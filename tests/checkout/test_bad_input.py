@@ -137,7 +137,7 @@ async def stage(own_settings: Settings) -> AsyncIterator[Stage]:
     async with app.app.router.lifespan_context(app.app), client as site:
         database: Database = app.app.state.database
         await put_on_sale(database, "LAMP", stock=500)
-        await put_on_sale(database, "EARLY", stock=5, drop_in_s=3_600)
+        await put_on_sale(database, "EARLY", stock=5, drop_in_s=3_600, guests=True)
         euro, room = (
             await put_on_sale(database, "EURO", stock=5),
             await put_on_sale(database, "ROOM", stock=5, drop_in_s=-1),

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import CHECKOUT, is_available, run, sku_of
 from tests.e2e.test_pages import inspect
-from tests.e2e.waiting_crowd import new_account
+from tests.e2e.waiting_crowd import with_account
 from tests.servers import Shop, wait_until
 from tests.sizes import at_full_size
 
@@ -45,10 +45,8 @@ def test_of_two_who_race_for_the_last_one_the_other_is_told_plainly(shop: Shop, 
 
 def test_a_drop_counts_down_opens_and_sells(shop: Shop, visit: Visit) -> None:
     slug = "natural-slate-heart-chalkboard"
-    early, late, latest = visit(shop), visit(shop), visit(shop, javascript=False)
-    for each in (early, late, latest):
-        session = {"name": "tidegate_session", "value": new_account(shop), "url": shop.base_url}
-        each.page.context.add_cookies([session])  # type: ignore[list-item]
+    visitors = (visit(shop), visit(shop), visit(shop, javascript=False))
+    early, late, latest = (with_account(shop, each) for each in visitors)
     stranger = visit(shop)
     run(
         shop, "drop", "create", "slate-night", "--sku", sku_of(shop, slug), "--stock", "2", "--opens-at", "+10s",

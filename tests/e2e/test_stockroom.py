@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import Visit
 from tests.e2e.shopper import Shopper, run, sku_of
 from tests.e2e.test_pages import administrator, inspect
+from tests.e2e.waiting_crowd import with_account
 from tests.servers import Shop, wait_until
 
 pytestmark = pytest.mark.browser
@@ -83,10 +84,10 @@ def test_a_drop_from_its_making_to_its_end(shop: Shop, visit: Visit) -> None:
     staff.press("Save")
     staff.sees("Open since")
     inspect(staff, "admin-drop-open")
-    guest = visit(shop)
-    guest.go("/drops/bunting-night")
-    guest.press("Buy now")
-    guest.sees("Held for you")
+    buyer = with_account(shop, visit(shop))
+    buyer.go("/drops/bunting-night")
+    buyer.press("Buy now")
+    buyer.sees("Held for you")
     held = page.locator(".figures div", has_text="Held").locator("dd")
     expect(held).to_have_text("1")  # nobody loads the page again: it follows by itself
     page.get_by_role("link", name="Close").click()

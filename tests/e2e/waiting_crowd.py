@@ -10,6 +10,7 @@ import httpx
 import psycopg
 
 from tests.checkout.buying import purchase_body
+from tests.e2e.shopper import Shopper
 from tests.servers import Shop, wait_until
 from tidegate.accounts.sessions import token_hash
 
@@ -49,7 +50,7 @@ def let_join(shop: Shop, slug: str, *, people: int) -> list[Waiter]:
     return [_join(shop, slug) for _ in range(people)]
 
 
-def new_account(shop: Shop) -> str:
+def _new_account(shop: Shop) -> str:
     """Somebody with an account; their session's token."""
     token: str = httpx.post(f"{shop.base_url}/api/v1/guests").json()["token"]
     with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
@@ -62,8 +63,15 @@ def new_account(shop: Shop) -> str:
     return token
 
 
+def with_account(shop: Shop, visitor: Shopper) -> Shopper:
+    """A browser in which somebody with an account is signed in."""
+    session = {"name": "tidegate_session", "value": _new_account(shop), "url": shop.base_url}
+    visitor.page.context.add_cookies([session])  # type: ignore[list-item]
+    return visitor
+
+
 def _join(shop: Shop, slug: str) -> Waiter:
-    session = {"authorization": f"Bearer {new_account(shop)}"}
+    session = {"authorization": f"Bearer {_new_account(shop)}"}
 
     def joined() -> Any:
         answer = httpx.post(f"{shop.base_url}/api/v1/drops/{slug}/places", headers=session)

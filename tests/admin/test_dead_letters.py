@@ -80,9 +80,14 @@ async def test_what_is_dropped_is_asked_about_first(client: httpx.AsyncClient, d
     asked = text_of(await client.get(f"{ROOM}?kind=product_back&drop=1"))
     assert "Drop 2 dead letters?" in asked
     assert "This cannot be undone." in asked
-    answer = await post(client, ROOM, f"{ROOM}/drop", kind="product_back")
+    assert 'name="most" value="2"' in (await client.get(f"{ROOM}?kind=product_back&drop=1")).text
+    await fail(database, "product_back", 1)  # while somebody is asked about two
+    answer = await post(client, ROOM, f"{ROOM}/drop", kind="product_back", most="2")
     assert "2 messages were dropped." in text_of(await client.get(answer.headers["location"]))
-    assert await states(database) == {("product_back", "suppressed"): 2, ("order_paid", "failed"): 1}
+    left = {("product_back", "suppressed"): 2, ("product_back", "failed"): 1, ("order_paid", "failed"): 1}
+    assert await states(database) == left
+    await post(client, ROOM, f"{ROOM}/drop", kind="product_back")
+    assert await states(database) == left, "nobody was asked about any"
     one = re.search(rf'<a href="({ROOM}/[^"]+/email)"', (await client.get(ROOM)).text)
     assert one is not None
     assert "Drop this message?" not in text_of(await client.get(one[1]))

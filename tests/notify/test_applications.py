@@ -312,6 +312,25 @@ async def test_erasing_a_recipient_leaves_nothing_and_sends_nothing(
         assert await found.fetchall() == [(4, 3, 1, False)]
 
 
+async def test_erasing_a_recipient_reaches_months_that_wait_for_their_archive(
+    crm: Application, database: Database, mailing: Settings, postbox: Postbox
+) -> None:
+    await crm.add("ann", has_inbox=True)
+    await deliver(database, mailing, (await crm.tell("ann")).json()["id"])
+    months = {"deliveries": 1, "inbox_messages": 0}
+    async with database.connection() as conn:
+        try:
+            for table in months:
+                await conn.execute(f"CREATE TABLE notify.{table}_2020_03 AS SELECT * FROM notify.{table}")
+            assert (await crm.ask("DELETE", "/recipients/ann")).status_code == 204
+            for table, left in months.items():
+                found = await conn.execute(f"SELECT count(*) FROM notify.{table}_2020_03")
+                assert await found.fetchone() == (left,), "only that there was something in an inbox"
+        finally:
+            for table in months:
+                await conn.execute(f"DROP TABLE IF EXISTS notify.{table}_2020_03")
+
+
 async def test_deliveries_are_found_by_what_is_asked_and_failed_ones_tried_again(
     crm: Application, database: Database, mailing: Settings, postbox: Postbox
 ) -> None:

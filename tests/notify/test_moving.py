@@ -11,6 +11,7 @@ from benchmarks.followers import add_followers, email_of
 from tests.notify.postbox import Postbox
 from tests.notify.telling import in_shards_of
 from tidegate import notify
+from tidegate.notify import shards
 from tidegate.notify.deliveries import deliver_due
 from tidegate.notify.sends import find_stopped
 from tidegate.notify.shards import expand_shard, finish_send, plan_send
@@ -139,6 +140,47 @@ async def test_who_moved_and_stops_is_not_mailed_what_waits(
         await notify.unfollow(conn, kind=LAMPS.kind, key=LAMPS.key, person_id=LAST, email=email_of("lamps", 0))
     await telling.expand(2)
     assert await mailed(database, mailing, postbox) == [0, 1, 1, 1]
+
+
+async def test_many_who_moved_are_told_in_shards_of_a_bounded_size(
+    telling: Telling, database: Database, mailing: Settings, postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOVED_AT_ONCE", 1)
+    await telling.expand(1)
+    await telling.becomes_account(2, FIRST)
+    await telling.becomes_account(3, LAST)
+    await telling.expand(2)
+    assert await telling.shards() == [3, 4]
+    for shard_no in (4, 3):
+        await telling.expand(shard_no)
+    assert await mailed(database, mailing, postbox) == [1, 1, 1, 1]
+    assert [await telling.inbox(FIRST), await telling.inbox(LAST)] == [1, 1]
+
+
+async def test_nobody_is_looked_for_when_a_send_was_ended(telling: Telling, database: Database) -> None:
+    await telling.expand(1)
+    await telling.becomes_account(0, LAST)
+    before = (await telling.progress()).messages
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.sends SET cancelled_at = clock_timestamp()")
+        await conn.execute("UPDATE notify.send_shards SET expanded_at = clock_timestamp()")
+    await finish_send(database, event_id=telling.event_id)
+    assert await telling.shards() == []
+    assert (await telling.progress()).messages == before
+
+
+async def test_a_send_is_not_closed_before_those_who_moved_were_looked_for(
+    telling: Telling, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's last shard may be done just after this one looked whether all are expanded."""
+    async with database.connection() as conn:
+        await conn.execute("UPDATE notify.send_shards SET expanded_at = clock_timestamp(), done_at = clock_timestamp()")
+    with monkeypatch.context() as looked_before:
+        looked_before.setattr(shards, "ALL_TOLD", "false")
+        await finish_send(database, event_id=telling.event_id)
+        assert not (await telling.progress()).over
+    await finish_send(database, event_id=telling.event_id)
+    assert (await telling.progress()).over
 
 
 async def test_a_send_that_nobody_closed_is_found(telling: Telling, database: Database) -> None:

@@ -8,7 +8,7 @@ import io
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -234,8 +234,9 @@ def test_a_damaged_archive_says_so_and_old_ones_are_deleted(conn: psycopg.Connec
             read(tmp_path)
     with pytest.raises(StartupError, match="no archive"):
         find_archive(tmp_path, "notify.deliveries_2020_04")
-    assert delete_old_archives(tmp_path, keep_days=40, now=datetime(2020, 4, 9, tzinfo=UTC)) == []
-    assert delete_old_archives(tmp_path, keep_days=40, now=datetime(2020, 4, 12, tzinfo=UTC)) == [DELIVERIES]
+    now = datetime.now(UTC)  # old messages, whose archive is new
+    assert delete_old_archives(tmp_path, keep_days=40, now=now + timedelta(days=39)) == []
+    assert delete_old_archives(tmp_path, keep_days=40, now=now + timedelta(days=41)) == [DELIVERIES]
     assert list(tmp_path.iterdir()) == []
 
 

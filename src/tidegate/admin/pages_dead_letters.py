@@ -117,7 +117,7 @@ async def post_all(request: Request, wish: str) -> Response:
             case "replay":
                 count = (await notify.replay_dead_letters(conn, which=which)).count
             case "drop":
-                count = await notify.drop_dead_letters(conn, which=which)
+                count = await notify.drop_dead_letters(conn, which=which, limit=_most(form.get("most")))
             case _:
                 raise NotFound()
     log.info("dead letters ended", wish=wish, count=count, which=_fields(which), by=str(person.id))
@@ -181,6 +181,12 @@ def _which(channel: str, kind: str, event: str) -> notify.Which:
         template=kind if kind in dict(_kinds()) else "",
         event_id=None if only is None else EventId(only),
     )
+
+
+def _most(shown: str) -> int:
+    """How many may be dropped: what somebody was asked about, so that nothing goes unseen that failed meanwhile."""
+    asked = int(shown[:9]) if shown.isascii() and shown.isdigit() else 0
+    return min(asked, notify.AT_ONCE)
 
 
 def _fields(which: notify.Which) -> dict[str, str]:

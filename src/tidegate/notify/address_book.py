@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
 
 from tidegate.notify.addresses import ADDRESS, fingerprint, sealed_address
 from tidegate.notify.fields import wrong_fields
@@ -22,6 +23,7 @@ from tidegate.notify.rules import BadAddress, display_name, split_address
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.problems import NotFound
+from tidegate.platform.retention import months_waiting
 from tidegate.platform.sealing import current_sealer
 from tidegate.platform.texts import text as _
 
@@ -213,6 +215,10 @@ async def erase_recipient(conn: Connection, *, application_id: UUID, external_id
         "DELETE FROM notify.recipients WHERE recipient_id = %(recipient)s",
     ):
         await conn.execute(statement, values)
+    for table, which in (("deliveries", whom), ("inbox_messages", "d.recipient_id = %(recipient)s")):
+        for month in await months_waiting(conn, table=f"notify.{table}"):
+            statement = SQL("DELETE FROM {} AS d WHERE {}").format(Identifier("notify", month), SQL(which))
+            await conn.execute(statement, values)
 
 
 async def _one(conn: Connection, which: str, values: dict[str, object]) -> Known:

@@ -78,9 +78,12 @@ class DeadLetter:
 
 OF_APPLICATION: Final = """(
     %(application)s::uuid IS NULL OR CASE WHEN d.channel = 'webhook'
-        THEN d.recipient_id IN (
-            SELECT e.endpoint_id FROM notify.webhook_endpoints AS e WHERE e.application_id = %(application)s
-        ) ELSE d.event_id IN (SELECT v.event_id FROM notify.events AS v WHERE v.application_id = %(application)s) END
+        THEN EXISTS (
+            SELECT FROM notify.webhook_endpoints AS e
+            WHERE e.endpoint_id = d.recipient_id AND e.application_id = %(application)s
+        ) ELSE EXISTS (
+            SELECT FROM notify.events AS v WHERE v.event_id = d.event_id AND v.application_id = %(application)s
+        ) END
 )"""
 """Of which an application may know."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, field_validator
 
 from tidegate.notify.contracts import Channel
 from tidegate.notify.http_keys import FOUND_PROBLEMS, KEY_PROBLEMS, Reader, Sender, database_of
@@ -48,6 +48,15 @@ class EventBody(BaseModel):
     expires_at: AwareDatetime | None = Field(
         None, description="When it does not matter any more: what is not sent by then is suppressed."
     )
+
+    @field_validator("expires_at")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        """Refuse what is beyond the calendar's end in UTC."""
+        try:
+            return None if moment is None else moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("this is beyond the year 9999") from None
 
 
 class EventTaken(BaseModel):

@@ -407,17 +407,27 @@ NONE_LEFT: Final = """
         WHERE h.event_id = s.event_id AND h.topic_id = s.topic_id AND h.done_at IS NULL
 """
 ALL_TOLD: Final = f"{NONE_LEFT} AND h.expanded_at IS NULL)"
-ALL_DONE: Final = f"{NONE_LEFT})"
-"""Of a send `s`: whether all of its shards are expanded, and whether all of their messages have ended."""
+ALL_DONE: Final = f"{NONE_LEFT}) AND s.revisited_at IS NOT NULL"
+"""Of a send `s`: whether all of its shards are expanded, and whether all of their messages have ended, those of
+whoever moved among them."""
+
+MOVED_AT_ONCE: Final = 1_000
+"""Most of those who moved that one shard tells."""
 
 CUT_MOVED: Final = f"""
+WITH moved AS (
+    SELECT f.recipient_id, (row_number() OVER (ORDER BY f.recipient_id) - 1) / %(batch)s AS part
+    FROM notify.follows AS f
+    WHERE f.topic_id = %(topic)s AND f.told_at IS NULL AND f.since <= %(begun)s AND f.recipient_id = ANY ({MOVED})
+), parts AS (
+    SELECT part, (array_agg(recipient_id ORDER BY recipient_id DESC))[1] AS upto_id, count(*) AS followers
+    FROM moved GROUP BY part
+)
 INSERT INTO notify.send_shards (event_id, shard_no, topic_id, after_id, upto_id, followers, moved)
 SELECT %(event)s,
-    (SELECT coalesce(max(h.shard_no), 0) + 1 FROM notify.send_shards AS h WHERE h.event_id = %(event)s),
-    %(topic)s, %(nobody)s, (array_agg(f.recipient_id ORDER BY f.recipient_id DESC))[1], count(*), true
-FROM notify.follows AS f
-WHERE f.topic_id = %(topic)s AND f.told_at IS NULL AND f.since <= %(begun)s AND f.recipient_id = ANY ({MOVED})
-HAVING count(*) > 0
+    (SELECT coalesce(max(h.shard_no), 0) FROM notify.send_shards AS h WHERE h.event_id = %(event)s) + part + 1,
+    %(topic)s, coalesce(lag(upto_id) OVER (ORDER BY part), %(nobody)s), upto_id, followers, true
+FROM parts
 """  # noqa: S608 - constants
 
 
@@ -428,12 +438,15 @@ async def finish_send(database: Database, *, event_id: EventId) -> None:
         done = await conn.execute(
             f"""
             UPDATE notify.sends AS s SET revisited_at = clock_timestamp() WHERE {ALL_TOLD} AND s.revisited_at IS NULL
-            RETURNING s.topic_id, s.created_at
+            RETURNING s.topic_id, s.created_at,
+                s.cancelled_at IS NULL AND coalesce(s.expires_at > clock_timestamp(), true)
             """,  # noqa: S608 - constants
             values,
         )
-        for topic_id, begun in await done.fetchall():
-            await conn.execute(CUT_MOVED, values | {"topic": topic_id, "begun": begun, "nobody": NOBODY})
+        for topic_id, begun, is_on in await done.fetchall():
+            if is_on:
+                cut = {"topic": topic_id, "begun": begun, "nobody": NOBODY, "batch": MOVED_AT_ONCE}
+                await conn.execute(CUT_MOVED, values | cut)
         # Another statement: it sees what another worker, which this one waited for, has cut meanwhile.
         await conn.execute(
             f"UPDATE notify.sends AS s SET finished_at = clock_timestamp() WHERE {ALL_DONE}",  # noqa: S608 - constants

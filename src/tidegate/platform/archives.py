@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -118,14 +118,12 @@ def read_archive(folder: Path, archive: Archive, out: IO[bytes]) -> None:
 
 
 def delete_old_archives(folder: Path, *, keep_days: int, now: datetime) -> list[str]:
-    """Delete archives of months that began more than `keep_days` days ago; returns their names."""
+    """Delete archives that were written more than `keep_days` days ago; returns their names. Raises: ArchiveBroken."""
     deleted = []
     for file in sorted(folder.glob("*.json")):
-        month = NAME.fullmatch(file.stem)
-        if month is None:
+        if not NAME.fullmatch(file.stem):
             continue
-        begun = datetime(int(month["year"]), int(month["month"]), 1, tzinfo=UTC)
-        if (now - begun).days > keep_days:
+        if now - datetime.fromisoformat(_described(file).archived_at) > timedelta(days=keep_days):
             file.with_suffix(".csv.gz").unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             deleted.append(file.stem)

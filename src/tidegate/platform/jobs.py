@@ -36,6 +36,7 @@ from tidegate.platform import lanes
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
+from tidegate.platform.lane_transport import use_own_transport
 from tidegate.platform.lane_turns import LaneTurns
 from tidegate.platform.outbox import Event, handle_events
 from tidegate.platform.settings import Settings
@@ -91,12 +92,12 @@ class Call:
 
 def make_app(settings: Settings) -> Celery:
     """The Celery application of this process, which also becomes the default one of all its threads."""
+    use_own_transport()
     app = Celery("tidegate", set_as_current=True)
     app.set_default()
     jobs = settings.jobs
     app.conf.update(
         broker_url=settings.require_broker_url(),
-        broker_transport=None if _is_amqp(settings) else "tidegate.platform.lane_transport:Transport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=jobs.broker_timeout_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu.transport import redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 
 
 class QoS(redis.QoS):
@@ -28,6 +28,15 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Named in Celery's `broker_transport`."""
+    """What `redis://` and `rediss://` stand for here."""
 
     Channel = Channel
+
+
+def use_own_transport() -> None:
+    """Have brokers at `redis://` and `rediss://` spoken to by this transport.
+
+    By the names, since kombu turns TLS on for a transport that is called `rediss`, and for no other.
+    """
+    for name in ("redis", "rediss"):
+        TRANSPORT_ALIASES[name] = f"{__name__}:{Transport.__name__}"

@@ -26,6 +26,11 @@ NOT_ARCHIVED = Counter(
 
 ARCHIVE_KEY = 7413866180404
 
+DETACHED = """
+SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'r' AND NOT c.relispartition AND c.relname ~ %s ORDER BY c.relname
+"""
+
 FINISHED = ("platform.outbox", "notify.deliveries")
 """Tables whose rows are of no use once they are finished; both say `pending` of those that are not."""
 
@@ -88,17 +93,19 @@ def _drop_detached(conn: psycopg.Connection[Any], tables: tuple[str, ...], archi
         conn.execute("SELECT pg_advisory_unlock(%s)", (ARCHIVE_KEY,))
 
 
+async def months_waiting(conn: Connection, *, table: str) -> list[str]:
+    """Months of a table that are tables of their own until they are archived."""
+    return [row[0] for row in await (await conn.execute(DETACHED, _named(table))).fetchall()]
+
+
 def _detached(conn: psycopg.Connection[Any], table: str) -> list[str]:
-    """Months of a table that are tables of their own."""
+    """The same, at once."""
+    return [row[0] for row in conn.execute(DETACHED, _named(table)).fetchall()]
+
+
+def _named(table: str) -> tuple[str, str]:
     schema, name = table.split(".")
-    rows = conn.execute(
-        """
-        SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = %s AND c.relkind = 'r' AND NOT c.relispartition AND c.relname ~ %s ORDER BY c.relname
-        """,
-        (schema, f"^{name}_[0-9]{{4}}_[0-9]{{2}}$"),
-    ).fetchall()
-    return [row[0] for row in rows]
+    return schema, f"^{name}_[0-9]{{4}}_[0-9]{{2}}$"
 
 
 def _partitions(conn: psycopg.Connection[Any], table: str) -> list[str]:
@@ -123,9 +130,11 @@ def _end_of(partition: str) -> datetime | None:
 
 def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str, *, drop: bool) -> bool:
     """Drop a partition, or make it a table of its own; whether that could be done."""
-    name = sql.Identifier(table.split(".", maxsplit=1)[0], partition)
+    name, parent = sql.Identifier(table.split(".", maxsplit=1)[0], partition), sql.Identifier(*table.split("."))
     try:
         with conn.transaction():
+            # In the order of whoever reads the table.
+            conn.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(parent))
             # Locked before looking, so that nothing becomes pending in between. Old ids are no longer written.
             conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
             if table not in KEPT_LONGER:
@@ -135,7 +144,6 @@ def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: 
             if drop:
                 conn.execute(sql.SQL("DROP TABLE {}").format(name))
             else:
-                parent = sql.Identifier(*table.split("."))
                 conn.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, name))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
         return False

@@ -119,4 +119,4 @@ class ArchiveSettings(BaseModel):
         description="Where archives lie; empty: `archive` in the data folder. Schedulers of several machines need one "
         "that all of them see.",
     )
-    keep_days: Count = Field(1_095, description="Age at which archives are deleted.")
+    keep_days: Count = Field(1_095, description="Age at which archives are deleted, from when they were written.")

@@ -1,8 +1,5 @@
 -- An address that became an account has another id since `moved_at`: what was sent to it before is under `former_id`.
 ALTER TABLE notify.recipients ADD COLUMN former_id uuid, ADD COLUMN moved_at timestamptz;
--- Few rows are in it, and the table is small enough to be read once.
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX recipients_moved ON notify.recipients (moved_at) WHERE moved_at IS NOT NULL;
 
 -- Followers whose id changed during a send are in no shard for certain: its last one, cut when all others are done, is
 -- theirs. `revisited_at` says that they were looked for.

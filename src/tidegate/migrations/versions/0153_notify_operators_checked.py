@@ -1,4 +1,4 @@
-"""Rows keep to the constraints of 0150.
+"""Rows keep to the constraints of 0152.
 
 The statements are in `sql/0153_notify_operators_checked.sql`, where the SQL linter reads them.
 """

@@ -1,6 +1,6 @@
-"""Rows keep to the constraints of 0152.
+"""Channels of sends are words, too.
 
-The statements are in `sql/0155_notify_channels_checked.sql`, where the SQL linter reads them.
+The statements are in `sql/0155_notify_send_channels.sql`, where the SQL linter reads them.
 """
 
 from __future__ import annotations
@@ -13,4 +13,4 @@ down_revision: str | None = "0154"
 
 def upgrade() -> None:
     """Run the statements."""
-    run_sql("0155_notify_channels_checked.sql")
+    run_sql("0155_notify_send_channels.sql")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from tests.catalog.makers import a_voucher
 from tests.checkout.rates import the_rates
 from tests.storefront.conftest import Open, Reader, Sell, sign_in, text_of
 from tidegate.catalog import close_voucher
 from tidegate.platform.database import Database
+from tidegate.platform.problems import Overloaded
+from tidegate.storefront import pages_visit
 
 pytestmark = pytest.mark.anyio
 
@@ -321,8 +325,37 @@ async def test_a_drop_asks_people_to_sign_in_before_they_type_anything(
         assert await hidden() == [False, True]
         led = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
         assert (led.status_code, led.headers["location"]) == (303, "/login?next=/drops/lamp-night")
+        reader.client.cookies.clear()
     await sign_in(reader, database)
     assert await hidden() == [True, False]
+
+
+@pytest.mark.parametrize("away", ["watcher", "sessions"])
+async def test_while_nobody_can_tell_who_asks_the_form_is_shown(
+    app: Any, reader: Reader, sell: Sell, open_drop: Open, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=-1)
+    if away == "watcher":
+        monkeypatch.setattr(type(app.app.state.answers), "connected", property(lambda _: False, lambda *_: None))
+    else:
+        reader.client.cookies.set("tidegate_session", (await reader.client.post("/api/v1/guests")).json()["token"])
+
+        async def refuses(_request: Request) -> None:
+            raise Overloaded()
+
+        monkeypatch.setattr(pages_visit, "current_person", refuses)
+    page = (await reader.get("/drops/lamp-night")).text
+    assert re.search(r'<div class="swap" *>\s*<form class="form" method="post" action="/holds"', page), page
+    assert re.search(r'<div class="stack" hidden *>\s*<p>There is one for each person', page), page
+
+
+async def test_a_stranger_who_is_led_to_sign_in_keeps_the_session(reader: Reader, sell: Sell, open_drop: Open) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=5, in_s=-1)
+    led = await reader.send("/drops/lamp-night", "/holds", sku="NIGHT-LAMP", quantity="1")
+    assert (led.status_code, led.headers["location"]) == (303, "/login?next=/drops/lamp-night")
+    assert "tidegate_session=" in led.headers["set-cookie"], "the guest that was made is theirs"
 
 
 async def test_guests_buy_in_a_drop_where_the_merchant_lets_them(reader: Reader, sell: Sell, open_drop: Open) -> None:

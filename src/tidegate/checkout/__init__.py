@@ -75,6 +75,7 @@ from tidegate.checkout.customers import (
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
 from tidegate.checkout.guessing import with_code
+from tidegate.checkout.guests import takes_guests
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
@@ -190,6 +191,7 @@ __all__ = [
     "sum_buyers",
     "take_over_cart",
     "take_over_purchases",
+    "takes_guests",
     "undo_send",
     "view_cart",
     "with_code",

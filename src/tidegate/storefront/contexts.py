@@ -108,6 +108,8 @@ class DropContext:
     to_strangers: Markup
     """Attribute of what only those see who have not signed in, and the other way round."""
     to_accounts: Markup
+    to_buyers: Markup
+    """Attribute of what those see who have signed in, and those of whom nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

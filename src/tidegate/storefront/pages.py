@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tidegate import catalog, gate
-from tidegate.catalog import CollectionRef, Room, Shelf, Sort
-from tidegate.checkout import Shop, live_hold_in
+from tidegate import catalog
+from tidegate.catalog import CollectionRef, Shelf, Sort
+from tidegate.checkout import Shop, live_hold_in, takes_guests
 from tidegate.platform.database import Connection
 from tidegate.platform.problems import NotFound
 from tidegate.storefront.contexts import (
@@ -69,6 +69,7 @@ LOOK_AT: Final = 10
 KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
 STRANGERS_GAP: Final = Markup(MARKS[Gap.STRANGERS])  # noqa: S704 - the same
 ACCOUNTS_GAP: Final = Markup(MARKS[Gap.ACCOUNTS])  # noqa: S704 - the same
+BUYERS_GAP: Final = Markup(MARKS[Gap.BUYERS])  # noqa: S704 - the same
 
 KEPT_OUT = ("/cart", "/checkout/", "/orders/", "/holds", "/sandbox/", "/inbox", "/admin", "/dev/", "/api/")
 """What search engines should leave alone."""
@@ -178,9 +179,7 @@ async def show_drop(request: Request, slug: str) -> Response:
                 raise NotFound()
             offers = [drop.offer] if drop.offer else []
             source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
-            room = None if drop.drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
-            guests = drop.drop.guests if room is None else room.guests
-            return _drop_context(shop, drop, for_accounts_only=not guests), source
+            return _drop_context(shop, drop, for_accounts_only=not await takes_guests(conn, drop.drop)), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
 
@@ -218,6 +217,7 @@ def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> Dr
         for_accounts_only=for_accounts_only,
         to_strangers=STRANGERS_GAP,
         to_accounts=ACCOUNTS_GAP,
+        to_buyers=BUYERS_GAP,
     )
 
 

@@ -61,7 +61,6 @@ from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
     NOT_KEPT,
     PostedForm,
-    SignInFirst,
     client_address,
     current_person,
     ensure_buyer,
@@ -132,7 +131,7 @@ async def post_hold(request: Request) -> Response:
             address=client_address(request),
         )
     except DropNeedsAccount as problem:
-        raise SignInFirst(then=f"/drops/{problem.extra['drop']}") from None
+        response = see_other(request, f"/login?next=/drops/{problem.extra['drop']}")
     except LimitReached as problem:
         if "hold_id" in problem.extra:
             response = see_other(request, f"/checkout/{problem.extra['hold_id']}")

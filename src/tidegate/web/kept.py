@@ -65,6 +65,8 @@ class Gap(StrEnum):
     """An attribute that hides, from all who have signed in to an account, what is for those who have not."""
     ACCOUNTS = "accounts"
     """The same the other way round."""
+    BUYERS = "buyers"
+    """One that hides what only an account may do from those who have none; whoever is unknown may try it."""
 
 
 _NONCE = secrets.token_hex(16)

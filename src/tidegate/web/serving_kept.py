@@ -37,7 +37,7 @@ TOKEN_HOUR_S: Final = 3_600
 
 INBOX_GAP: Final = Markup(MARKS[Gap.INBOX])  # noqa: S704 - a mark of our own
 
-WHO: Final = frozenset({Gap.STRANGERS, Gap.ACCOUNTS})
+WHO: Final = frozenset({Gap.STRANGERS, Gap.ACCOUNTS, Gap.BUYERS})
 HIDDEN: Final = b"hidden"
 
 JSON_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-cache"))
@@ -179,6 +179,7 @@ def _respond(request: Request, kept: Kept, visit: Visit) -> Answer:
     if kept.gaps & WHO:
         values[Gap.STRANGERS] = b"" if visit.account is False else HIDDEN
         values[Gap.ACCOUNTS] = b"" if visit.account else HIDDEN
+        values[Gap.BUYERS] = HIDDEN if visit.account is False else b""
     if Gap.RELOAD in kept.gaps:
         values[Gap.RELOAD] = b"%d" % (max(0, ceil(kept.made_from.until_s - time.monotonic())) + 1)
     body = fill(kept, values) if kept.gaps else kept.parts[0]

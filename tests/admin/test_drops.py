@@ -67,12 +67,23 @@ async def test_made_changed_closed_and_opened_again(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("guests", ["", "1"])
-async def test_guests_wait_only_where_the_merchant_says_so(client: httpx.AsyncClient, guests: str) -> None:
+async def test_guests_wait_only_where_the_merchant_says_so(
+    client: httpx.AsyncClient, database: Database, guests: str
+) -> None:
     refused = await send_new(client, sku="", guests=guests)
     assert ('name="guests" value="1" checked' in refused.text) == bool(guests), "what was typed is kept"
     assert (await send_new(client, room="arrival", guests=guests)).status_code == 303
     words = text_of(await client.get("/admin/drops/lamp-night/room"))
     assert ("People without an account may wait, too" in words) == bool(guests)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.drops SET guests = NOT guests")  # some were made before drops knew it
+    words = text_of(await client.get("/admin/drops/lamp-night"))
+    assert ("People without an account take part, too." in words) == bool(guests), "the room has the say"
+    assert 'name="guests"' not in (await client.get("/admin/drops/lamp-night/edit")).text
+    rest = {"title": "Lamp day", "quantity": "12", "per_buyer": "3", "opens_at": NEW["opens_at"]}
+    assert (await act(client, "edit", guests="" if guests else "1", **rest)).status_code == 303
+    words = text_of(await client.get("/admin/drops/lamp-night/room"))
+    assert ("People without an account may wait, too" in words) == bool(guests), "people may be waiting already"
 
 
 @pytest.mark.parametrize("guests", ["", "1"])
@@ -83,6 +94,17 @@ async def test_guests_buy_only_where_the_merchant_says_so(client: httpx.AsyncCli
     async with reading(app) as buyers:
         bought = await post(buyers, "/api/v1/purchases", purchase_body(("NIGHT-LAMP", 1)), await guest(buyers))
     assert bought.status_code == (201 if guests else 403)
+
+
+async def test_who_may_buy_can_be_changed_before_the_opening(client: httpx.AsyncClient) -> None:
+    assert (await send_new(client)).status_code == 303
+    rest = {"title": "Lamp day", "quantity": "12", "per_buyer": "3", "opens_at": NEW["opens_at"]}
+    for guests in ("1", ""):
+        assert (await act(client, "edit", guests=guests, **rest)).status_code == 303
+        words = text_of(await client.get("/admin/drops/lamp-night"))
+        assert ("People without an account take part, too." in words) == bool(guests)
+        form = (await client.get("/admin/drops/lamp-night/edit")).text
+        assert ('name="guests" value="1" checked' in form) == bool(guests)
 
 
 async def test_figures_are_the_drops_own(

@@ -54,9 +54,9 @@ async def test_a_drop_from_its_making_to_its_replay(database: Database) -> None:
     assert await terms(database) is None
     later = OPENS + timedelta(days=1)
     async with database.transaction() as conn:
-        again = await reopen_drop(conn, slug="noon", opens_at=later)
+        again = await reopen_drop(conn, slug="noon", opens_at=later, guests=True)
     assert (again.id, again.opens_at, again.closed_at) == (drop.id, later, None)
-    assert await terms(database) == DropTerms(drop.id, "noon", later, 2, Room.NONE)
+    assert await terms(database) == DropTerms(drop.id, "noon", later, 2, Room.NONE, guests=True)
 
 
 async def test_live_drops_are_listed_first(database: Database) -> None:
@@ -101,7 +101,7 @@ async def test_names_and_variants_are_taken_once(database: Database) -> None:
     await create(database, "second", "A")
     async with database.transaction() as conn:
         with pytest.raises(VariantInDrop):
-            await reopen_drop(conn, slug="first", opens_at=OPENS)
+            await reopen_drop(conn, slug="first", opens_at=OPENS, guests=False)
         with pytest.raises(UnknownDrop):
             await close_drop(conn, slug="third")
 

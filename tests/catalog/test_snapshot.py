@@ -132,7 +132,7 @@ async def test_a_drop_is_seen_when_it_opens_closes_and_opens_again(database: Dat
         await close_drop(conn, slug="noon")
     assert await drop() is None
     async with database.transaction() as conn:
-        await reopen_drop(conn, slug="noon", opens_at=OPENS)
+        await reopen_drop(conn, slug="noon", opens_at=OPENS, guests=False)
     assert await drop() == "noon"
 
 

@@ -88,6 +88,15 @@ async def test_wait_be_let_in_and_buy(site: httpx.AsyncClient, database: Databas
     assert (await check_books(database, settings)).broken == ()
 
 
+async def test_where_there_is_a_room_it_says_whether_guests_take_part(
+    site: httpx.AsyncClient, database: Database, settings: Settings
+) -> None:
+    await open_for_guests(database, settings, stock=1)
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.drops SET guests = false")  # as drops have it that were made before
+    assert (await site.get("/api/v1/drops/lamp-drop")).json()["guests"] is True
+
+
 async def test_a_room_follows_its_drop(database: Database, settings: Settings) -> None:
     await put_on_sale(database, "LAMP", stock=0)
     async with database.transaction() as conn:
@@ -98,8 +107,9 @@ async def test_a_room_follows_its_drop(database: Database, settings: Settings) -
         assert room is not None
         assert (room.drop_id, room.mode, room.opens_at, room.guests) == (drop.id, gate.RoomMode.DRAW, opens_at, True)
         assert room.opens_at - room.lobby_opens_at == timedelta(minutes=settings.gate.lobby_minutes)
+        await conn.execute("UPDATE catalog.drops SET guests = false")  # as drops have it that were made before
         later = opens_at + timedelta(hours=1)
-        await change_drop(conn, opens_at=later, by=PersonId(new_id()), **terms)
+        await change_drop(conn, opens_at=later, guests=False, by=PersonId(new_id()), **terms)
         moved = await gate.find_room(conn, slug="lamp-drop")
         assert moved is not None
         assert (moved.id, moved.opens_at, moved.commitment) == (room.id, later, room.commitment)
@@ -117,3 +127,4 @@ async def test_a_room_follows_its_drop(database: Database, settings: Settings) -
         assert again.commitment != room.commitment
         assert again.phase is gate.Phase.SCHEDULED
         assert again.guests, "who may wait stays as it was"
+        assert reopened.guests, "and the drop says the same"

@@ -435,6 +435,7 @@ async def test_an_opening_has_one_event_whoever_tells_of_it(sell: Sell, open_dro
             quantity=2,
             opens_at=await database_now(conn) - timedelta(seconds=1),
             per_buyer=1,
+            guests=False,
         )
         (opening,) = await catalog.opened(conn, slugs=["lamp-night"])
         assert await catalog.opened_lately(conn, within_s=60, limit=5) == (opening,)

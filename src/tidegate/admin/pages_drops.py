@@ -14,8 +14,8 @@ from starlette.responses import Response
 from tidegate import catalog, inventory, ops
 from tidegate.admin.drop_forms import FORM_FIELDS, DropForm, read_drop_form, refusal
 from tidegate.admin.pages_shell import staff_member, staff_router
-from tidegate.catalog import Drop, DropExists, DropRuns, UnknownVariant, VariantInDrop
-from tidegate.checkout import Shop
+from tidegate.catalog import Drop, DropExists, DropRuns, Room, UnknownVariant, VariantInDrop
+from tidegate.checkout import Shop, takes_guests
 from tidegate.ops import DropSample
 from tidegate.platform.charts import Chart, Series, draw_chart
 from tidegate.platform.clock import database_now
@@ -39,10 +39,14 @@ REFUSED = (InvalidRequest, DropExists, DropRuns, UnknownVariant, VariantInDrop)
 
 @dataclass(frozen=True, slots=True)
 class DropView:
-    """A drop and how it stands. `phase`: scheduled, open, sold_out or closed. Items, all of them."""
+    """A drop and how it stands. `phase`: scheduled, open, sold_out or closed. Items, all of them.
+
+    `guests`: whether people without an account take part.
+    """
 
     drop: Drop
     phase: str
+    guests: bool
     skus: tuple[str, ...]
     quantity: int
     held: int
@@ -59,9 +63,10 @@ class DropsContext:
 
 @dataclass(frozen=True, slots=True)
 class DropFormContext:
-    """Context of `admin/drop_form.html`; `slug` is empty for a new drop."""
+    """Context of `admin/drop_form.html`; `slug` is empty for a new drop. `room`: who waits there is settled."""
 
     slug: str
+    room: bool
     typed: dict[str, str]
     errors: dict[str, str]
     error: str
@@ -171,8 +176,9 @@ async def show_edit(request: Request, slug: str) -> Response:
         "quantity": str(view.quantity),
         "per_buyer": str(drop.per_buyer),
         "opens_at": drop.opens_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M"),
+        "guests": "1" if drop.guests else "",
     }
-    return _form(request, drop.slug, typed)
+    return _form(request, drop.slug, typed, room=drop.room is not Room.NONE)
 
 
 @router.post("/{slug}/edit")
@@ -182,9 +188,9 @@ async def edit(request: Request, slug: str) -> Response:
     async with shop.database.connection() as conn:
         view = await _view(conn, slug)
     kept = PostedForm((*posted.fields, ("slug", view.drop.slug), ("sku", ", ".join(view.skus))))
-    form = read_drop_form(kept)
+    form, room = read_drop_form(kept), view.drop.room is not Room.NONE
     if form.errors:
-        return _form(request, view.drop.slug, form.typed, errors=form.errors)
+        return _form(request, view.drop.slug, form.typed, room=room, errors=form.errors)
     try:
         async with shop.database.transaction() as conn:
             await ops.change_drop(
@@ -194,10 +200,11 @@ async def edit(request: Request, slug: str) -> Response:
                 quantity=form.quantity,
                 opens_at=form.opens_at,
                 per_buyer=form.per_buyer,
+                guests=view.guests if room else form.guests,
                 by=PersonId(person.id),
             )
     except REFUSED as problem:
-        return _refused(request, view.drop.slug, form, problem)
+        return _refused(request, view.drop.slug, form, problem, room=room)
     return see_other(request, f"/admin/drops/{view.drop.slug}?changed=1")
 
 
@@ -268,6 +275,7 @@ async def _view(conn: Connection, slug: str) -> DropView:
     return DropView(
         drop=drop,
         phase=_phase(drop, await database_now(conn), left),
+        guests=await takes_guests(conn, drop),
         skus=tuple(item.sku for item in drop.items),
         quantity=sum(item.quantity for item in drop.items),
         held=held,
@@ -310,19 +318,20 @@ def _form(
     slug: str,
     typed: dict[str, str],
     *,
+    room: bool = False,
     errors: dict[str, str] | None = None,
     error: str = "",
     status: int = 422,
 ) -> Response:
-    context = DropFormContext(slug, typed, errors or {}, error)
+    context = DropFormContext(slug, room, typed, errors or {}, error)
     return render(request, "admin/drop_form.html", context, status=status if errors or error else 200, headers=NOT_KEPT)
 
 
-def _refused(request: Request, slug: str, form: DropForm, problem: Problem) -> Response:
+def _refused(request: Request, slug: str, form: DropForm, problem: Problem, *, room: bool = False) -> Response:
     field, words = refusal(problem)
     if field:
-        return _form(request, slug, form.typed, errors={field: words}, status=problem.status)
-    return _form(request, slug, form.typed, error=words, status=problem.status)
+        return _form(request, slug, form.typed, room=room, errors={field: words}, status=problem.status)
+    return _form(request, slug, form.typed, room=room, error=words, status=problem.status)
 
 
 def _shop(request: Request) -> Shop:

@@ -135,6 +135,7 @@ async def open_now(request: Request, slug: str) -> Response:
                 quantity=sum(item.quantity for item in drop.items),
                 opens_at=await database_now(conn),
                 per_buyer=drop.per_buyer,
+                guests=drop.guests,
                 by=PersonId(person.id),
             )
     except DropRuns:

@@ -80,7 +80,7 @@ async def create_drop(
 
 
 async def edit_drop(
-    conn: Connection, *, slug: str, title: str, quantity: int, opens_at: datetime, per_buyer: int
+    conn: Connection, *, slug: str, title: str, quantity: int, opens_at: datetime, per_buyer: int, guests: bool
 ) -> Drop:
     """Change a drop of one variant before it opens. Stock is the caller's to set.
 
@@ -94,20 +94,23 @@ async def edit_drop(
         raise InvalidRequest(_("A drop of several products cannot be changed here. Nothing was changed."))
     _check(slug, title or drop.title, quantity, per_buyer)
     await conn.execute(
-        "UPDATE catalog.drops SET title = %s, opens_at = %s, per_buyer = %s WHERE id = %s",
-        (title or drop.title, opens_at, per_buyer, drop.id),
+        "UPDATE catalog.drops SET title = %s, opens_at = %s, per_buyer = %s, guests = %s WHERE id = %s",
+        (title or drop.title, opens_at, per_buyer, guests, drop.id),
     )
     await conn.execute("UPDATE catalog.drop_items SET quantity = %s WHERE drop_id = %s", (quantity, drop.id))
     return await _existing(conn, slug)
 
 
-async def reopen_drop(conn: Connection, *, slug: str, opens_at: datetime) -> Drop:
+async def reopen_drop(conn: Connection, *, slug: str, opens_at: datetime, guests: bool) -> Drop:
     """Make a drop live again, from `opens_at` on. Stock and buyers' limits are the caller's to set back.
 
     Raises: UnknownDrop; VariantInDrop when another live drop sells one of its variants by now.
     """
     drop = await _existing(conn, slug)
-    await conn.execute("UPDATE catalog.drops SET opens_at = %s, closed_at = NULL WHERE id = %s", (opens_at, drop.id))
+    await conn.execute(
+        "UPDATE catalog.drops SET opens_at = %s, closed_at = NULL, guests = %s WHERE id = %s",
+        (opens_at, guests, drop.id),
+    )
     try:
         async with conn.transaction():
             await conn.execute("UPDATE catalog.drop_items SET live = true WHERE drop_id = %s AND NOT live", (drop.id,))

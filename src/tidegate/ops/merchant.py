@@ -25,6 +25,7 @@ from tidegate.catalog import (
     list_vouchers,
     reopen_drop,
 )
+from tidegate.checkout import takes_guests
 from tidegate.inventory import (
     MoveCause,
     MoveReason,
@@ -127,15 +128,28 @@ async def start_drop(
         guests=guests,
     )
     await _offer(conn, drop, by=by)
-    await _make_room(conn, drop, guests=guests)
+    await _make_room(conn, drop)
     return drop
 
 
 async def change_drop(
-    conn: Connection, *, slug: str, title: str, quantity: int, opens_at: datetime, per_buyer: int, by: PersonId
+    conn: Connection,
+    *,
+    slug: str,
+    title: str,
+    quantity: int,
+    opens_at: datetime,
+    per_buyer: int,
+    guests: bool,
+    by: PersonId,
 ) -> Drop:
-    """Change a drop that has not opened yet; its new quantity becomes available. Raises: as `catalog.edit_drop`."""
-    drop = await edit_drop(conn, slug=slug, title=title, quantity=quantity, opens_at=opens_at, per_buyer=per_buyer)
+    """Change a drop that has not opened yet; its new quantity becomes available. Raises: as `catalog.edit_drop`.
+
+    Who waits in a room that was made is settled: there `guests` is to be what it was.
+    """
+    drop = await edit_drop(
+        conn, slug=slug, title=title, quantity=quantity, opens_at=opens_at, per_buyer=per_buyer, guests=guests
+    )
     await _offer(conn, drop, by=by)
     if drop.room is not Room.NONE:
         await gate.reschedule(conn, slug=slug, opens_at=opens_at)
@@ -151,16 +165,16 @@ async def replay_drop(conn: Connection, *, slug: str, opens_at: datetime, by: Pe
     known = await find_drop(conn, slug=slug)
     if known is not None:
         await clear_limits(conn, rule_id=known.id)
-    drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)))
+    guests = known is not None and await takes_guests(conn, known)
+    drop = await reopen_drop(conn, slug=slug, opens_at=max(opens_at, await database_now(conn)), guests=guests)
     await _offer(conn, drop, by=by)
-    last = None if drop.room is Room.NONE else await gate.find_room(conn, slug=slug)
-    if last is not None:
+    if drop.room is not Room.NONE and await gate.find_room(conn, slug=slug) is not None:
         await gate.close_room(conn, slug=slug)
-    await _make_room(conn, drop, guests=last is not None and last.guests)
+    await _make_room(conn, drop)
     return drop
 
 
-async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
+async def _make_room(conn: Connection, drop: Drop) -> None:
     """Give a drop that asks for one its waiting room."""
     if drop.room is Room.NONE:
         return
@@ -172,7 +186,7 @@ async def _make_room(conn: Connection, drop: Drop, *, guests: bool) -> None:
         mode=gate.RoomMode(drop.room.value),
         opens_at=drop.opens_at,
         lobby_opens_at=drop.opens_at - timedelta(minutes=rooms.lobby_minutes),
-        guests=guests,
+        guests=drop.guests,
         beacon_source=rooms.beacon_url,
     )
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from tidegate import catalog
 from tidegate.catalog import Picture, Sort
-from tidegate.checkout import Shop
+from tidegate.checkout import Shop, takes_guests
 from tidegate.platform.edge.errors import invalid_fields
 from tidegate.platform.edge.hot import Link
 from tidegate.platform.edge.openapi import problems_by_status
@@ -217,12 +217,13 @@ async def get_drop(request: Request, slug: str) -> Response:
             if found is None:
                 raise NotFound(_("There is no such drop."))
             source = await made_from(conn, offers=[found.offer] if found.offer else [], drops=[found.drop])
-        return _drop_answer(found).model_dump_json().encode(), source
+            guests = await takes_guests(conn, found.drop)
+        return _drop_answer(found, guests=guests).model_dump_json().encode(), source
 
     return await kept_answer(request, make, route="/api/v1/drops/{slug}")
 
 
-def _drop_answer(found: DropOffer) -> DropAnswer:
+def _drop_answer(found: DropOffer, *, guests: bool) -> DropAnswer:
     left = {each.variant.id: each.left for each in found.offer.variants} if found.offer else {}
     drop = found.drop
     return DropAnswer(
@@ -232,7 +233,7 @@ def _drop_answer(found: DropOffer) -> DropAnswer:
         phase=found.phase.value,
         per_buyer=drop.per_buyer,
         room=drop.room.value,
-        guests=drop.guests,
+        guests=guests,
         items=[
             DropItemAnswer(sku=item.sku, quantity=item.quantity, left=left.get(item.variant_id, 0))
             for item in drop.items

@@ -35,6 +35,23 @@ async def test_hold_then_order(site: httpx.AsyncClient, sell: Stock) -> None:
     assert "ada@example.com" not in again.text
 
 
+@pytest.mark.parametrize("route", ["/api/v1/holds", "/api/v1/orders", "/api/v1/purchases"])
+async def test_naming_the_shops_currency_or_null_asks_for_the_same(
+    site: httpx.AsyncClient, sell: Stock, route: str
+) -> None:
+    await sell("LAMP", stock=9)
+    who = await guest(site)
+    body = purchase_body()
+    if route == "/api/v1/orders":
+        body = order_body((await held(site, who))["id"])
+    first = await post(site, route, body, who, key="k")
+    assert first.status_code == 201, first.text
+    for currency in ("GBP", None):
+        again = await post(site, route, body | {"currency": currency}, who, key="k")
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["idempotent-replayed"] == "true"
+
+
 def gbp(amount: int) -> dict[str, Any]:
     return {"amount": amount, "currency": "GBP"}
 

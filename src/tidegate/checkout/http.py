@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -274,13 +275,17 @@ async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
     return {}
 
 
-def request_key(request: Request, buyer_id: PersonId, body: object) -> RequestKey:
-    """The request's idempotency key with the fingerprint of what it asks. Raises: KeyMissing."""
+def request_key(request: Request, buyer_id: PersonId, body: HoldBody | OrderBody | PurchaseBody) -> RequestKey:
+    """The request's idempotency key with the fingerprint of what it asks. Raises: KeyMissing.
+
+    A currency says nothing more: there is one, and a request that names another is refused.
+    """
     sent = request.headers.getlist("idempotency-key")
     text = sent[0].strip() if len(sent) == 1 else ""
     if not text or len(text) > MAX_KEY or not text.isascii() or not text.isprintable():
         raise KeyMissing("send one Idempotency-Key header: 1 to 255 visible ASCII characters, new for each purchase")
-    return RequestKey(buyer_id, text, fingerprint(request.scope["path"], body))
+    asked = body if body.currency is msgspec.UNSET else msgspec.structs.replace(body, currency=msgspec.UNSET)
+    return RequestKey(buyer_id, text, fingerprint(request.scope["path"], asked))
 
 
 def _shop(request: Request) -> Shop:

@@ -33,7 +33,9 @@ Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Currency = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
 State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [state.value for state in OrderState]})]
 Quantity = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-Named = Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{3}$"})] | msgspec.UnsetType
+Named = (
+    Annotated[str, msgspec.Meta(max_length=200, extra_json_schema={"pattern": "^[A-Z]{3}$"})] | msgspec.UnsetType | None
+)
 """A currency that a request may name, so that a buyer who reckons in another one is not charged in the shop's."""
 
 OF_ANOTHER_TYPE = re.compile(r"Expected `\w+`, got ")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from tidegate.catalog.contracts import DropTerms, Room, Terms, VoucherTerms
 from tidegate.checkout.address_rules import BILLING, check_address, clean_address
@@ -106,9 +106,9 @@ def check_lines(lines: Sequence[Line], *, max_lines: int, max_quantity: int) -> 
             raise QuantityOutOfRange(words)
 
 
-def check_currency(named: str | UnsetType, currency: str) -> None:
+def check_currency(named: str | UnsetType | None, currency: str) -> None:
     """Refuse a wish that reckons in another currency than the shop's. Raises: CurrencyMismatch."""
-    if named is not UNSET and named != currency:
+    if isinstance(named, str) and named != currency:
         raise CurrencyMismatch(f"this shop sells in {currency}; nothing was held and nothing was charged")
 
 

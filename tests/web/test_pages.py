@@ -15,6 +15,7 @@ import tidegate
 from tests.web.conftest import PAGE, People, browser
 from tidegate.catalog import UnknownProduct
 from tidegate.checkout import LimitReached
+from tidegate.checkout.contracts import QuantityOutOfRange
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, NotFound
 from tidegate.platform.texts import text, translated
@@ -178,6 +179,8 @@ def test_a_page_tells_what_was_written_for_people() -> None:
     for problem in (NotFound("there is no such order"), UnknownProduct()):
         assert words_of(problem) == "It may be mistyped, or what was here is gone. Nothing in your cart changed."
     assert words_of(LimitReached("for programs")) == "You have as many as one person may have"
+    for kind in (InvalidRequest, QuantityOutOfRange):
+        assert words_of(kind("for programs")) == "Something in it is not right"
 
 
 async def test_every_problem_has_its_page(people: People) -> None:

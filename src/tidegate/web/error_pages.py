@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.platform.problems import Problem
+from tidegate.platform.problems import InvalidRequest, Problem
 from tidegate.platform.texts import Text
 from tidegate.platform.texts import text as _
 from tidegate.web.rendering import render, see_other
@@ -96,5 +96,8 @@ def error_page(request: Request, problem: Problem, request_id: str) -> Response:
 
 
 def _calm(problem: Problem) -> tuple[str, str]:
-    slug = problem.slug if problem.slug in CALM_WORDS else LIKE_OTHERS.get(problem.status, "")
+    slug = problem.slug
+    if slug not in CALM_WORDS:
+        is_invalid = isinstance(problem, InvalidRequest)
+        slug = InvalidRequest.slug if is_invalid else LIKE_OTHERS.get(problem.status, "")
     return CALM_WORDS.get(slug, (problem.title, ""))

@@ -84,3 +84,13 @@ async def test_the_rule_asks_the_database_nothing(site: httpx.AsyncClient, sell:
     with statements() as taken:
         await post(site, HOLDS, BODIES[HOLDS], other)
     assert len(refused) <= len(taken)
+
+
+@ROUTES
+async def test_no_twin_is_looked_for_when_a_guest_was_refused(site: httpx.AsyncClient, sell: Stock, route: str) -> None:
+    """The batch has its locks by then, and others wait for them."""
+    await sell("LAMP", stock=5, drop_in_s=-1)
+    who = await guest(site)
+    with statements() as sent:
+        assert problem(await post(site, route, BODIES[route], who)) == (403, "drop-needs-account")
+    assert sum("platform.idempotency_keys" in each for each in sent) == 1

@@ -16,6 +16,7 @@ from tidegate.checkout.contracts import (
     Charges,
     CodeNotValid,
     CodeUsedUp,
+    DropNeedsAccount,
     HoldsOpen,
     LimitReached,
     Line,
@@ -33,6 +34,9 @@ from tidegate.platform.idempotency import Claim, ClaimState, RequestKey, StoredA
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money, total
 from tidegate.platform.problems import KeyInFlight, KeyReused, Problem
+
+NO_TWIN_WON = (KeyInFlight, KeyReused, DropNeedsAccount)
+"""Refusals that a twin cannot have escaped: they are about the key, or about who asks, as it is for the twin."""
 
 
 class Wish(Struct, frozen=True):
@@ -177,7 +181,7 @@ async def claimed_meanwhile(
     """
     unsure: dict[int, RequestKey] = {}
     for place, (key, outcome) in enumerate(zip(keys, outcomes, strict=True)):
-        if key is None or not isinstance(outcome, Problem) or isinstance(outcome, KeyInFlight | KeyReused):
+        if key is None or not isinstance(outcome, Problem) or isinstance(outcome, NO_TWIN_WON):
             continue
         if stored_refusal(outcome) is None:
             unsure[place] = key

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def hold(shop: Shop, buyer: PersonId, sku: str, drop: str | None = None) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, 1)], drop=drop)
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, 1)], drop=drop, guest=False)
 
 
 async def buy(shop: Shop, buyer: PersonId, hold_id: HoldId) -> OrderView:
@@ -87,6 +87,21 @@ async def test_it_waits_for_a_payment_that_settles_instead_of_blocking_it(
         )
     await moving
     assert (await checkout.find_order(shop, buyer_id=person, order_id=ordered.id)).id == ordered.id
+    assert await broken(shop) == {}
+
+
+async def test_nobody_counts_holds_while_two_buyers_become_one(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    """A person who has as many holds as one buyer may have does not get one more by signing in meanwhile."""
+    person = PersonId(new_id())
+    await sell("LAMP", stock=100)
+    for _ in range(shop.settings.holds.max_live_per_buyer):
+        await hold(shop, buyer, "LAMP")
+    async with shop.database.transaction() as conn:
+        await checkout.take_over_purchases(conn, buyer, person)
+        holding = asyncio.create_task(hold(shop, person, "LAMP"))
+        await eventually(lambda: somebody_waits(shop))
+    with pytest.raises(checkout.LimitReached):
+        await holding
     assert await broken(shop) == {}
 
 

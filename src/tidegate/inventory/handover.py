@@ -8,7 +8,7 @@ from tidegate.inventory.contracts import Hold
 from tidegate.inventory.holds import ask_holds, read_holds
 from tidegate.inventory.limits import ask_limits, read_limits
 from tidegate.platform.database import Connection
-from tidegate.platform.ids import ANYONE, HoldId, PersonId
+from tidegate.platform.ids import ANYONE, NO_DROP, HoldId, PersonId
 
 
 async def take_over_holds(
@@ -19,12 +19,16 @@ async def take_over_holds(
     What was used of limits moves along. All holds move or none: none where the person has used one of the same limits
     already, since the sum could be more than a buyer may have. The caller has locked the orders; holds and limits are
     locked here in the order of buying (see `stock`), those of the person also where there are none yet.
+
+    Nobody counts the holds outside drops of either meanwhile. Together they may be more than the bound for one buyer:
+    nothing that was held is taken away, and the person holds nothing more until enough of them ended.
     """
     holds = await read_holds(await ask_holds(conn, {*await _live(conn, guest), *ordered}))
     own = [hold for hold in holds.values() if hold.buyer_id == guest and (hold.live or hold.id in ordered)]
     rules = {rule_id for hold in own for (rule_id, buyer_id), _, _ in hold.taken if buyer_id != ANYONE}
     keys = {(rule_id, each) for rule_id in rules for each in (guest, person)}
-    uses = await read_limits(await ask_limits(conn, keys, may_make=True))
+    counts = [(NO_DROP, guest), (NO_DROP, person)]
+    uses = await read_limits(await ask_limits(conn, keys, may_make=True, alone=counts))
     taken = [use for (_, buyer_id), use in uses.items() if buyer_id == person]
     if any(use.used or use.live_hold_id for use in taken) or set(await _live(conn, guest)) - holds.keys():
         return []  # the person has used one of the limits, or the guest has just now taken something more

@@ -72,6 +72,13 @@ async def test_durability_is_read_from_the_server(settings: Settings) -> None:
     assert "synchronous_commit" in found.says
 
 
+async def test_a_server_with_little_room_for_locks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await findings(settings))["locks"].level is Level.OK
+    monkeypatch.setattr(checkups_live, "LOCKS_PER_TRANSACTION", 100_000)
+    found = (await findings(settings))["locks"]
+    assert (found.level, "100000" in found.advice) == (Level.UNSAFE, True)
+
+
 async def test_an_older_a_newer_and_an_empty_database(settings: Settings) -> None:
     with psycopg.connect(settings.require_database_url(), autocommit=True) as conn:
         for revision, said in (("0001", "tidegate migrate"), ("9999", "install that version")):

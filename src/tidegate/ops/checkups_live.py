@@ -20,6 +20,7 @@ from tidegate.ops.checkups import payment_keys
 from tidegate.ops.findings import Finding, Level, broken, ok, unsafe
 from tidegate.payments import OutcomeUnknown, ProviderRefused, check_stripe
 from tidegate.platform.database import Connection
+from tidegate.platform.embedded.configuration import LOCKS_PER_TRANSACTION
 from tidegate.platform.jobs import broker_depths
 from tidegate.platform.outbox import count_late
 from tidegate.platform.problems import StartupError
@@ -43,7 +44,7 @@ async def database_findings(settings: Settings) -> list[Finding]:
     except psycopg.OperationalError as error:
         return [broken("database", f"no answer: {_line(error)}", "start it, or mend TIDEGATE_DATABASE_URL")]
     async with conn:
-        findings = [_version(conn), await durability(conn), await clock(conn)]
+        findings = [_version(conn), await durability(conn), await locks(conn), await clock(conn)]
         migrated = await migrations(conn)
         findings.insert(1, migrated)
         if migrated.level is Level.OK:
@@ -85,6 +86,16 @@ async def durability(conn: Connection) -> Finding:
     if off:
         return unsafe("durability", f"{' and '.join(off)} off: a crash loses orders that were paid", "switch them on")
     return ok("durability", "commits are on disk before they are answered")
+
+
+async def locks(conn: Connection) -> Finding:
+    """Whether batches of many buyers find room for their locks."""
+    row = await (await conn.execute("SELECT current_setting('max_locks_per_transaction')::int")).fetchone()
+    assert row is not None
+    if row[0] < LOCKS_PER_TRANSACTION:
+        says = f"max_locks_per_transaction is {row[0]}: the batches of a large sale may find no room for theirs"
+        return unsafe("locks", says, f"set it to {LOCKS_PER_TRANSACTION} and restart PostgreSQL")
+    return ok("locks", f"max_locks_per_transaction is {row[0]}")
 
 
 async def clock(conn: Connection) -> Finding:

@@ -57,6 +57,7 @@ def test_commits_are_durable(initialised: EmbeddedPostgres, log: Path) -> None:
             assert ask(initialised, f"SELECT current_setting('{name}')") == "on", name
         assert ask(initialised, "SELECT current_setting('wal_level')") == "replica"
         assert ask(initialised, "SELECT current_setting('max_connections')") == "20"
+        assert ask(initialised, "SELECT current_setting('max_locks_per_transaction')") == "256"
 
 
 def test_the_shops_role_is_no_superuser_and_the_superuser_cannot_log_in(

@@ -9,6 +9,8 @@ import psutil
 MB = 1024 * 1024
 SMALLEST_BUFFERS_MB = 64
 LARGEST_BUFFERS_MB = 2_048
+LOCKS_PER_TRANSACTION = 256
+"""A batch of buyers takes an advisory lock for each limit that it counts, of a table which all transactions share."""
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -37,6 +39,7 @@ def postgres_configuration(
         "hba_file": str(hba_file),
         "password_encryption": "scram-sha-256",
         "max_connections": max_connections,
+        "max_locks_per_transaction": LOCKS_PER_TRANSACTION,
         "shared_buffers": f"{buffers_mb}MB",
         "effective_cache_size": f"{max(memory_mb // 2, buffers_mb)}MB",
         "work_mem": "8MB",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -13,12 +14,14 @@ from tests.catalog.makers import a_voucher
 from tests.checkout.buying import guest, order_body, post, problem
 from tests.checkout.conftest import Stock
 from tidegate import checkout
-from tidegate.checkout import Address, CartLineState, CartShort, CartView, Line, OrderForm, Shop
+from tidegate.catalog import create_drop
+from tidegate.checkout import Address, CartLineState, CartShort, CartView, Line, OrderForm, Shop, cart_checkout
 from tidegate.checkout.cart_contracts import KeptLine
 from tidegate.checkout.cart_rules import merged, without
 from tidegate.entrypoints.site import TAKE_OVER
-from tidegate.inventory import available, set_stock
+from tidegate.inventory import available, live_holds, set_stock
 from tidegate.ops.books import check_books
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import HoldId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money
@@ -88,7 +91,7 @@ class TestCart:
         ]
         assert cart.goods == Money(3400, "GBP")
         with pytest.raises(CartShort):
-            await checkout.check_out(shop, person_id=buyer)
+            await checkout.check_out(shop, person_id=buyer, guest=False)
         assert quantities(await checkout.view_cart(shop, person_id=buyer)) == {"LAMP": 2, "VASE": 2}
         cart = await filled(shop, buyer, LAMP=3, VASE=0)
         assert [(line.before, line.quantity) for line in cart.lines] == [(None, 3)]
@@ -138,12 +141,12 @@ class TestCart:
     ) -> None:
         lamp, vase = await sell("LAMP", stock=2), await sell("VASE", stock=3)
         await filled(shop, buyer, LAMP=2, VASE=1)
-        first, again = await asyncio.gather(*(checkout.check_out(shop, person_id=buyer) for _ in range(2)))
+        first, again = await asyncio.gather(*(checkout.check_out(shop, person_id=buyer, guest=False) for _ in range(2)))
         assert first.id == again.id
         assert {line.sku: line.quantity for line in first.lines} == {"LAMP": 2, "VASE": 1}
         cart = await filled(shop, buyer, VASE=2)
         assert cart.ready, "what the cart's own hold keeps is not missing"
-        second = await checkout.check_out(shop, person_id=buyer)
+        second = await checkout.check_out(shop, person_id=buyer, guest=False)
         assert second.id != first.id
         async with database.connection() as conn:
             assert await available(conn, variant_ids=[lamp, vase]) == {lamp: 0, vase: 1}
@@ -151,11 +154,34 @@ class TestCart:
         assert (await checkout.view_cart(shop, person_id=buyer)).lines == ()
         assert (await check_books(shop.database, shop.settings)).broken == ()
 
+    async def test_a_drop_that_starts_during_the_checkout_is_for_accounts(
+        self, shop: Shop, sell: Stock, buyer: PersonId, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await sell("LAMP", stock=5)
+        await filled(shop, buyer, LAMP=1)
+
+        async def view_then_start(shop: Shop, *, person_id: PersonId) -> CartView:
+            cart = await checkout.view_cart(shop, person_id=person_id)
+            assert cart.ready
+            async with database.transaction() as conn:
+                opens_at = await database_now(conn) - timedelta(seconds=1)
+                await create_drop(
+                    conn, slug="lamp-drop", title="", sku="LAMP", quantity=5, opens_at=opens_at, per_buyer=1
+                )
+            return cart
+
+        monkeypatch.setattr(cart_checkout, "view_cart", view_then_start)
+        with pytest.raises(CartShort):
+            await checkout.check_out(shop, person_id=buyer, guest=True)
+        async with database.connection() as conn:
+            assert await live_holds(conn, buyer_id=buyer) == []
+        assert quantities(await checkout.view_cart(shop, person_id=buyer)) == {"LAMP": 1}
+
     async def test_what_came_after_the_checkout_stays(self, shop: Shop, sell: Stock, buyer: PersonId) -> None:
         await sell("LAMP", stock=9)
         await sell("VASE", stock=3)
         await filled(shop, buyer, LAMP=2)
-        hold = await checkout.check_out(shop, person_id=buyer)
+        hold = await checkout.check_out(shop, person_id=buyer, guest=False)
         await filled(shop, buyer, LAMP=5, VASE=1)
         await order(shop, buyer, hold.id)
         assert quantities(await checkout.view_cart(shop, person_id=buyer)) == {"LAMP": 3, "VASE": 1}
@@ -170,7 +196,7 @@ class TestCart:
         assert (cart.code, cart.discount, cart.total) == ("TEN", Money(200, "GBP"), Money(1800, "GBP"))
         with pytest.raises(checkout.CodeUnknown):
             await checkout.keep_code(shop, person_id=buyer, code="nothing")
-        hold = await checkout.check_out(shop, person_id=buyer)
+        hold = await checkout.check_out(shop, person_id=buyer, guest=False)
         assert (hold.discount, hold.total) == (Money(200, "GBP"), Money(1800, "GBP"))
         async with database.transaction() as conn:
             await conn.execute("UPDATE catalog.vouchers SET closed_at = clock_timestamp()")
@@ -186,7 +212,7 @@ class TestCart:
             await sell(sku, stock=9)
         await filled(shop, person, LAMP=1, BOX=most)
         await filled(shop, buyer, LAMP=2, VASE=1, BOX=3)
-        hold = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("VASE", 1)])
+        hold = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("VASE", 1)], guest=False)
         async with database.transaction() as conn:
             await conn.execute("UPDATE checkout.carts SET hold_id = %s WHERE person_id = %s", (hold.id, buyer))
         async with database.transaction() as conn:

@@ -34,7 +34,7 @@ def form(hold_id: HoldId, method: str = "tok_ok") -> OrderForm:
 
 
 async def hold(shop: Shop, buyer: PersonId, sku: str = "LAMP", quantity: int = 1) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity)])
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity)], guest=False)
 
 
 async def order(shop: Shop, buyer: PersonId, hold_id: HoldId, method: str = "tok_ok") -> OrderView:
@@ -97,7 +97,7 @@ async def test_a_declined_card_keeps_the_hold_and_another_pays(shop: Shop, sell:
 async def test_sold_out_changes_nothing(shop: Shop, sell: Stock, buyer: PersonId) -> None:
     lamp, vase = await sell("LAMP", stock=5), await sell("VASE", stock=0)
     with pytest.raises(checkout.SoldOut) as refused:
-        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1), Line("VASE", 1)])
+        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1), Line("VASE", 1)], guest=False)
     assert refused.value.extra == {"sku": "VASE", "left": 0}
     assert await stock(shop, lamp) == (5, 0, 0)
     assert await stock(shop, vase) == (0, 0, 0)
@@ -110,7 +110,7 @@ async def test_an_unknown_sku_and_strange_lines_are_named(shop: Shop, sell: Stoc
     with pytest.raises(InvalidRequest):
         await hold(shop, buyer, quantity=0)
     with pytest.raises(InvalidRequest, match="does not sell"):
-        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], drop="elsewhere")
+        await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], drop="elsewhere", guest=False)
 
 
 async def test_a_drop_opens_at_its_time_and_keeps_its_limit(shop: Shop, sell: Stock, buyer: PersonId) -> None:

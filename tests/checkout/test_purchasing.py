@@ -355,7 +355,7 @@ async def test_a_twin_in_another_process_does_not_find_its_hold_ordered(
     shop: Shop, sell: Stock, buyer: PersonId
 ) -> None:
     await sell("LAMP", stock=5)
-    held = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)])
+    held = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], guest=False)
     form = OrderForm(held.id, "ada@example.com", ADDRESS, "sandbox", "tok_ok")
     key = RequestKey(buyer, "k", fingerprint("/api/v1/orders", 1))
     async with open_shop(shop.database, shop.settings, shop.providers) as other:

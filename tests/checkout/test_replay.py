@@ -23,7 +23,7 @@ STAFF = Actor(PersonId(new_id()), "staff")
 
 
 async def hold(shop: Shop, buyer: PersonId, quantity: int = 1, code: str | None = None) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("NOW", quantity)], code=code)
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("NOW", quantity)], code=code, guest=False)
 
 
 async def buy(shop: Shop, buyer: PersonId, quantity: int = 1, code: str | None = None) -> OrderView:
@@ -159,7 +159,7 @@ async def test_a_code_is_given_back_whatever_the_drop_has_forgotten(shop: Shop, 
     await cancel(shop, old)
     assert await used(shop, buyer) == 1
     await assert_books(shop)
-    await checkout.open_hold(shop, buyer_id=PersonId(new_id()), lines=[Line("NOW", 1)], code="TENOFF")
+    await checkout.open_hold(shop, buyer_id=PersonId(new_id()), lines=[Line("NOW", 1)], code="TENOFF", guest=False)
     await assert_books(shop)
 
 

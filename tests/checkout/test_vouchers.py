@@ -59,7 +59,7 @@ async def buy(shop: Shop, code: str | None, method: str = "tok_ok", *, quantity:
 
 
 async def hold(shop: Shop, buyer: PersonId, code: str | None = None) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], code=code)
+    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], code=code, guest=False)
 
 
 async def order(shop: Shop, held: HoldView, method: str = "tok_ok") -> OrderView:

@@ -46,7 +46,9 @@ def form(hold_id: HoldId, method: str = "tok_ok") -> OrderForm:
 
 
 async def hold(shop: Shop, buyer: PersonId, *skus: str, quantity: int = 1, code: str | None = None) -> HoldView:
-    return await checkout.open_hold(shop, buyer_id=buyer, lines=[Line(sku, quantity) for sku in skus], code=code)
+    return await checkout.open_hold(
+        shop, buyer_id=buyer, lines=[Line(sku, quantity) for sku in skus], code=code, guest=False
+    )
 
 
 async def buy(

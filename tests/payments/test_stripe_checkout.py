@@ -54,7 +54,7 @@ async def shop(database: Database, settings: Settings, gateway: Gateway) -> Asyn
 
 
 async def order(shop: Shop, buyer: PersonId, method: str = "pm_card_visa") -> OrderView:
-    held = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)])
+    held = await checkout.open_hold(shop, buyer_id=buyer, lines=[Line("LAMP", 1)], guest=False)
     address = Address("Ada Lovelace", "12 St James's Square", "London", "SW1Y 4JH", "GB")
     form = OrderForm(held.id, "ada@example.com", address, "stripe", method)
     placed = await checkout.place_order(shop, buyer_id=buyer, form=form)

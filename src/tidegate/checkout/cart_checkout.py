@@ -22,7 +22,7 @@ AGAIN_S: Final = 0.05
 """How often, in seconds, a checkout that waits asks whether it is its turn."""
 
 
-async def check_out(shop: Shop, *, person_id: PersonId, guest: bool = False) -> HoldView:
+async def check_out(shop: Shop, *, person_id: PersonId, guest: bool) -> HoldView:
     """Hold everything in the cart, or nothing. The hold that an earlier checkout made is used again if it still fits.
 
     The cart stays until its hold is ordered. A person's checkouts at the same moment take turns, so that the later

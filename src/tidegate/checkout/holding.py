@@ -61,10 +61,10 @@ async def open_hold(
     *,
     buyer_id: PersonId,
     lines: Sequence[Line],
+    guest: bool,
     drop: str | None = None,
     admission: str | None = None,
     code: str | None = None,
-    guest: bool = False,
 ) -> HoldView:
     """Hold all of `lines` or none, for a page. In a drop with a room it finds the buyer's own pass, if there is one.
 

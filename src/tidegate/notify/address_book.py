@@ -217,8 +217,8 @@ async def erase_recipient(conn: Connection, *, application_id: UUID, external_id
         await conn.execute(statement, values)
     for table, which in (("deliveries", whom), ("inbox_messages", "d.recipient_id = %(recipient)s")):
         for month in await months_waiting(conn, table=f"notify.{table}"):
-            statement = SQL("DELETE FROM {} AS d WHERE {}").format(Identifier("notify", month), SQL(which))
-            await conn.execute(statement, values)
+            erase = SQL("DELETE FROM {} AS d WHERE {}").format(Identifier("notify", month), SQL(which))
+            await conn.execute(erase, values)
 
 
 async def _one(conn: Connection, which: str, values: dict[str, object]) -> Known:

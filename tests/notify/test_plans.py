@@ -1,4 +1,4 @@
-"""How PostgreSQL works on a shard: never so that each of its followers is compared with each."""
+"""How PostgreSQL finds messages: by their keys, also where it expects few of them and there are many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tidegate.notify import shards
+from tidegate.notify import shards, webhook_rounds
+from tidegate.notify.deliveries import ANY_OF_THEM, _claim
+from tidegate.notify.outcomes import mark_sent
+from tidegate.notify.webhook_endings import Ending, note_endings
+from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import new_id
+from tidegate.platform.settings import Settings
 
 WITHOUT_HASHING = """
 WITH page AS MATERIALIZED (SELECT recipient_id FROM notify.follows WHERE recipient_id > %(after)s)
@@ -63,3 +68,80 @@ def test_no_follower_is_compared_with_each_other_however_few_are_expected(
     of_shards, of_control = (list(compared(row[0][0]["Plan"])) for row in plans if row)
     assert of_shards == []
     assert of_control == ["page for each row"]
+
+
+MANY = 2_000
+FEW = 50
+
+FILL = """
+INSERT INTO notify.deliveries
+    (event_id, recipient_id, channel, address_sealed, template, variables, state, sent_at, shard_no, bulk)
+SELECT uuidv7(), coalesce(%(recipient)s::uuid, uuidv7()), %(channel)s,
+    CASE WHEN %(channel)s = 'email' THEN 'sealed'::bytea END, 'order_paid', '{}', %(state)s,
+    CASE WHEN %(state)s = 'sent' THEN now() END, %(shard)s, true
+FROM generate_series(1, %(count)s)
+"""
+
+
+async def fill(conn: Connection, state: str, channel: str, count: int, **more: object) -> None:
+    """Deliveries, each of an event of its own."""
+    values = {"recipient": None, "shard": None} | more
+    await conn.execute(FILL, values | {"state": state, "channel": channel, "count": count})
+
+
+async def full(conn: Connection, channel: str, **more: object) -> None:
+    """Much was sent, as PostgreSQL knows, and much waits by now, as it does not."""
+    await fill(conn, "sent", "inbox", MANY, shard=1)
+    await conn.execute("ANALYZE notify.deliveries")
+    await fill(conn, "pending", channel, MANY, **more)
+
+
+async def rows_read(conn: Connection) -> int:
+    """Rows of deliveries that this transaction has read so far."""
+    found = await conn.execute(
+        """
+        SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::int FROM pg_stat_xact_user_tables
+        WHERE schemaname = 'notify' AND relname LIKE 'deliveries%'
+        """
+    )
+    row = await found.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.anyio
+async def test_webhooks_are_claimed_and_ended_without_reading_the_others_again(
+    database: Database, settings: Settings
+) -> None:
+    endpoint = new_id()
+    async with database.transaction() as conn:
+        await full(conn, "webhook", recipient=endpoint)
+        before = await rows_read(conn)
+        claimed = await webhook_rounds._claim(conn, settings.webhooks, endpoint, limit=FEW)
+        assert len(claimed) == FEW
+        read = await rows_read(conn)
+        assert read - before <= MANY + 3 * FEW  # all of them may be sorted once
+        await note_endings(
+            conn, endpoint_id=endpoint, endings=[Ending.sent(each.event_id, status_code=200) for each in claimed]
+        )
+        assert await rows_read(conn) - read <= 3 * FEW
+        left = await conn.execute("SELECT count(*) FROM notify.deliveries WHERE state = 'pending'")
+        assert await left.fetchone() == (MANY - FEW,)
+
+
+@pytest.mark.anyio
+async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_others(
+    database: Database, settings: Settings
+) -> None:
+    async with database.transaction() as conn:
+        await full(conn, "email", shard=1)
+        await fill(conn, "pending", "email", 1)
+        found = await conn.execute("SELECT event_id FROM notify.deliveries WHERE shard_no IS NULL")
+        before = await rows_read(conn)
+        values = {"events": [row[0] for row in await found.fetchall()], "ending": "@shop.example"}
+        claimed = await _claim(
+            conn, settings=settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=FEW, values=values
+        )
+        assert len(claimed) == 1
+        await mark_sent(conn, claimed)
+        assert await rows_read(conn) - before <= 5

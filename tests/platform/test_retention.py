@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from tests.commands import run_forked
-from tidegate.notify import erase_messages
+from tidegate.notify import PENDING_MONTHS, erase_messages
 from tidegate.platform.archives import (
     ARCHIVED,
     ArchiveBroken,
@@ -213,13 +213,34 @@ async def test_people_are_erased_from_a_month_that_waits_for_its_archive(databas
     assert str(person) not in {row["recipient_id"] for row in read(tmp_path)}
 
 
+@pytest.mark.parametrize("waits", ["a mail", "a webhook", "a shard"])
 def test_a_month_of_pending_messages_is_neither_archived_nor_taken_out(
-    conn: psycopg.Connection[Any], tmp_path: Path
+    conn: psycopg.Connection[Any], tmp_path: Path, waits: str
 ) -> None:
     make_old_month(conn, "notify.deliveries")
     add_deliveries(conn, 1, state="pending")
-    assert drop_finished_partitions(conn, keep_days=90, archive=tmp_path) == []
+    if waits == "a webhook":
+        conn.execute("UPDATE notify.deliveries SET channel = 'webhook'")
+    if waits == "a shard":
+        conn.execute("UPDATE notify.deliveries SET shard_no = 1, state = 'failed'")
+        conn.execute(
+            """
+            WITH topic AS (
+                INSERT INTO notify.topics (topic_id, kind, key, title, path)
+                SELECT event_id, 'collection', 'lamps', 'Lamps', '/lamps' FROM notify.deliveries
+            ), send AS (
+                INSERT INTO notify.sends (event_id, topic_id, template, variables, channels)
+                SELECT event_id, event_id, 'post', '{}', '{inbox}' FROM notify.deliveries
+            )
+            INSERT INTO notify.send_shards (event_id, shard_no, topic_id, after_id, upto_id, followers)
+            SELECT event_id, 2, event_id, event_id, event_id, 1 FROM notify.deliveries
+            """
+        )
+    assert drop_finished_partitions(conn, keep_days=90, archive=tmp_path, pending=PENDING_MONTHS) == []
     assert conn.execute("SELECT count(*) FROM notify.deliveries").fetchone() == (1,)
+    conn.execute("UPDATE notify.deliveries SET state = 'failed'")
+    conn.execute("DELETE FROM notify.send_shards")
+    assert drop_finished_partitions(conn, keep_days=90, archive=tmp_path, pending=PENDING_MONTHS) == [DELIVERIES]
 
 
 def test_a_damaged_archive_says_so_and_old_ones_are_deleted(conn: psycopg.Connection[Any], tmp_path: Path) -> None:

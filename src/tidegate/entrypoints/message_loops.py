@@ -88,7 +88,10 @@ def _drop_partitions(settings: Settings) -> int:
     kept = ((settings.jobs.retention_days, FINISHED), (settings.jobs.inbox_days, KEPT_LONGER))
     with psycopg.connect(settings.require_database_url(), autocommit=True, connect_timeout=CONNECT_S) as conn:
         dropped = [
-            drop_finished_partitions(conn, keep_days=days, tables=tables, archive=archive) for days, tables in kept
+            drop_finished_partitions(
+                conn, keep_days=days, tables=tables, archive=archive, pending=notify.PENDING_MONTHS
+            )
+            for days, tables in kept
         ]
     old = delete_old_archives(settings.archive_folder, keep_days=settings.archive.keep_days, now=datetime.now(UTC))
     return sum(map(len, dropped)) + len(old)

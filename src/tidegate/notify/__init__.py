@@ -61,7 +61,7 @@ from tidegate.notify.inbox import count_unread, list_inbox, take_over_messages
 from tidegate.notify.live import open_listeners
 from tidegate.notify.mail_check import check_mail_server
 from tidegate.notify.message_kinds import KINDS, Variable, variables_of
-from tidegate.notify.old_words import delete_old_words
+from tidegate.notify.old_words import PENDING_MONTHS, delete_old_words
 from tidegate.notify.own_events import delete_old_events
 from tidegate.notify.pacing import Pace, read_pace
 from tidegate.notify.posts import MAX_BODY, MAX_TITLE, check_post, find_post, list_posts, write_post
@@ -150,6 +150,7 @@ __all__ = [
     "MAX_URL",
     "MAX_WHY",
     "OF_NOBODY",
+    "PENDING_MONTHS",
     "AccessKey",
     "Asked",
     "CaughtMail",

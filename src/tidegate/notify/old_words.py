@@ -1,4 +1,4 @@
-"""What sends said, and posts, leave after the inboxes that show them."""
+"""What is old leaves: what sends said, and posts, after the inboxes that show them; months of messages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from tidegate.platform.database import Connection
 
 MONTH_DAYS: Final = 31
 """An inbox leaves with its whole month."""
+
+
+PENDING_MONTHS: Final = {
+    "notify.deliveries": """
+        SELECT FROM {month} WHERE state = 'pending' AND channel = 'webhook'
+        UNION ALL SELECT FROM {month} WHERE state = 'pending' AND channel <> 'webhook' AND shard_no IS NULL
+        UNION ALL SELECT FROM notify.send_shards AS h
+            WHERE h.done_at IS NULL AND EXISTS (SELECT FROM {month} AS d WHERE d.event_id = h.event_id)
+        LIMIT 1
+    """
+}
+"""Whether something of a month is pending, each part of it by an index. Of messages to many their shards say so."""
 
 
 async def delete_old_words(conn: Connection, *, inbox_days: int, limit: int) -> int:

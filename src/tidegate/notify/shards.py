@@ -120,8 +120,8 @@ SELECT (SELECT count(*) FROM people WHERE told_by = '{{}}'), (SELECT count(*) FR
 """
 """Whoever does not want a message by a way gets no row, and is counted: another topic of the event may tell them.
 
-How this runs must not hang on the planner's guess of how many a range holds: of five thousand among a million it expects
-one, and compares each with each. OFFSET 0 asks for a look-up by key for each of them, IS TRUE for a hashed set.
+How this runs must not hang on PostgreSQL's guess of how many a range holds: of five thousand among a million it expects
+one, and compares each with each. OFFSET 0 has each of them looked up by key, IS TRUE asks for a hashed set.
 """
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from tidegate.notify.outcomes import STILL_WAITS
 from tidegate.notify.webhook_contracts import DisabledWhy
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
@@ -50,12 +51,16 @@ class Ending:
 
 
 async def note_endings(conn: Connection, *, endpoint_id: UUID, endings: Sequence[Ending]) -> None:
-    """Write down what became of an endpoint's claimed webhooks. One given back keeps what was said of it before."""
+    """Write down what became of an endpoint's claimed webhooks. One given back keeps what was said of it before.
+
+    The endpoint comes with each of them, so that each is looked up by its whole key: PostgreSQL expects few webhooks of
+    one endpoint, and would read all that wait for it instead.
+    """
     for outcome in ("sent", "failed"):
         CALLS.labels(outcome).inc(sum(each.state == outcome for each in endings))
     CALLS.labels("repeated").inc(sum(each.state == "pending" and each.error is not None for each in endings))
     await conn.execute(
-        """
+        f"""
         UPDATE notify.deliveries AS d SET state = ended.state,
             attempts = CASE WHEN ended.counts THEN d.attempts ELSE greatest(d.attempts - 1, 0) END,
             sent_at = CASE WHEN ended.state = 'sent' THEN clock_timestamp() END,
@@ -63,18 +68,22 @@ async def note_endings(conn: Connection, *, endpoint_id: UUID, endings: Sequence
             status_code = CASE WHEN ended.state = 'sent' OR ended.error IS NOT NULL
                 THEN ended.status_code ELSE d.status_code END,
             last_error = CASE WHEN ended.state = 'sent' THEN NULL ELSE coalesce(ended.error, d.last_error) END
-        FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::boolean[], %s::float8[])
-            AS ended (event_id, state, status_code, error, counts, pause_s)
-        WHERE d.event_id = ended.event_id AND d.recipient_id = %s AND d.channel = 'webhook' AND d.state = 'pending'
-        """,
+        FROM (
+            SELECT *, %s::uuid AS recipient_id, 'webhook' AS channel
+            FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[], %s::boolean[], %s::float8[])
+                AS each (event_id, state, status_code, error, counts, pause_s) OFFSET 0
+        ) AS ended
+        WHERE (d.event_id, d.recipient_id, d.channel) = (ended.event_id, ended.recipient_id, ended.channel)
+            AND {STILL_WAITS}
+        """,  # noqa: S608 - a constant
         (
+            endpoint_id,
             [each.event_id for each in endings],
             [each.state for each in endings],
             [each.status_code for each in endings],
             [each.error for each in endings],
             [each.counts for each in endings],
             [each.pause_s for each in endings],
-            endpoint_id,
         ),
     )
 
@@ -116,21 +125,21 @@ async def end_waiting(conn: Connection, *, limit: int) -> int:
     `limit` at a time, and not while a worker has the endpoint in hand: what it is told meanwhile counts as told.
     """
     rows = await conn.execute(
-        """
+        f"""
         UPDATE notify.deliveries AS d
         SET state = CASE WHEN waiting.deleted THEN 'suppressed' ELSE 'failed' END,
             last_error = CASE WHEN waiting.deleted THEN %(deleted)s ELSE %(disabled)s END
         FROM (
-            SELECT w.event_id, w.recipient_id, e.deleted_at IS NOT NULL AS deleted
+            SELECT w.event_id, w.recipient_id, w.channel, e.deleted_at IS NOT NULL AS deleted
             FROM notify.webhook_endpoints AS e, LATERAL (
-                SELECT event_id, recipient_id FROM notify.deliveries
+                SELECT event_id, recipient_id, channel FROM notify.deliveries
                 WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = e.endpoint_id LIMIT %(limit)s
             ) AS w WHERE e.state = 'disabled' AND e.busy_until <= clock_timestamp() LIMIT %(limit)s
         ) AS waiting
-        WHERE d.event_id = waiting.event_id AND d.recipient_id = waiting.recipient_id AND d.channel = 'webhook'
-            AND d.state = 'pending'
+        WHERE (d.event_id, d.recipient_id, d.channel) = (waiting.event_id, waiting.recipient_id, waiting.channel)
+            AND {STILL_WAITS}
         RETURNING d.state
-        """,
+        """,  # noqa: S608 - a constant
         {"deleted": DELETED, "disabled": NOT_CALLED, "limit": limit},
     )
     ended = [row[0] for row in await rows.fetchall()]

@@ -298,18 +298,19 @@ async def _end_turn(database: Database, turn: Turn, *, hold_s: float = 0.0, back
 
 
 async def _claim(conn: Connection, limits: WebhookSettings, endpoint_id: UUID, *, limit: int) -> list[Claimed]:
+    """Lease an endpoint's webhooks that are due. They are found again by the whole key, as `note_endings` says."""
     async with conn.cursor(row_factory=class_row(Claimed)) as cursor:
         await cursor.execute(
             """
             WITH due AS MATERIALIZED (
-                SELECT event_id FROM notify.deliveries
+                SELECT event_id, recipient_id, channel FROM notify.deliveries
                 WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = %(endpoint)s
                     AND next_attempt_at <= clock_timestamp()
                 ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE notify.deliveries AS d SET attempts = attempts + 1,
                 next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
-            FROM due WHERE d.event_id = due.event_id AND d.recipient_id = %(endpoint)s AND d.channel = 'webhook'
+            FROM due WHERE (d.event_id, d.recipient_id, d.channel) = (due.event_id, due.recipient_id, due.channel)
             RETURNING d.event_id, d.template AS kind, d.variables AS data, d.attempts, d.created_at,
                 clock_timestamp() AS now, d.words_sealed
             """,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ WHERE n.nspname = %s AND c.relkind = 'r' AND NOT c.relispartition AND c.relname 
 """
 
 FINISHED = ("platform.outbox", "notify.deliveries")
-"""Tables whose rows are of no use once they are finished; both say `pending` of those that are not."""
+"""Tables whose rows are of no use once they are finished."""
+
+PENDING = "SELECT FROM {month} WHERE state = 'pending' LIMIT 1"
+"""Whether something of a month is not finished."""
 
 KEPT_LONGER = ("notify.inbox_messages",)
 """Tables whose rows are people's: they leave by their age alone, after a time of their own."""
@@ -41,13 +45,20 @@ MONTHLY = re.compile(r".+_(?P<year>\d{4})_(?P<month>\d{2})")
 
 
 def drop_finished_partitions(
-    conn: psycopg.Connection[Any], *, keep_days: int, tables: tuple[str, ...] = FINISHED, archive: Path | None = None
+    conn: psycopg.Connection[Any],
+    *,
+    keep_days: int,
+    tables: tuple[str, ...] = FINISHED,
+    archive: Path | None = None,
+    pending: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Drop the monthly partitions that ended more than `keep_days` days ago and in which nothing is pending.
 
     Those of `KEPT_LONGER` know nothing that could be pending. With a folder `archive`, months of `ARCHIVED` tables are
     taken out of their table, archived there, and dropped only then: one in each call, and none in two at once. A month
     that could not be archived stays as a table of its own and is tried again the next time.
+
+    `pending` are questions of tables that have no index for `PENDING`: everybody waits for the answer.
 
     `conn` is in autocommit mode; the clock is the database's. Each partition goes in a transaction of its own that
     gives up after a short wait for its lock, since everybody queues behind it. Returns the names of those dropped.
@@ -63,7 +74,9 @@ def drop_finished_partitions(
                 ended = _end_of(partition)
                 if ended is None or ended > now[0] - timedelta(days=keep_days):
                     continue
-                if _leave_unless_pending(conn, table, partition, drop=not is_archived) and not is_archived:
+                asked = (pending or {}).get(table, PENDING)
+                left = _leave_unless_pending(conn, table, partition, asked=asked, drop=not is_archived)
+                if left and not is_archived:
                     dropped.append(f"{table.split('.')[0]}.{partition}")
     return dropped + _drop_detached(conn, tables, archive)
 
@@ -128,7 +141,7 @@ def _end_of(partition: str) -> datetime | None:
     return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str, *, drop: bool) -> bool:
+def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: str, *, asked: str, drop: bool) -> bool:
     """Drop a partition, or make it a table of its own; whether that could be done."""
     name, parent = sql.Identifier(table.split(".", maxsplit=1)[0], partition), sql.Identifier(*table.split("."))
     try:
@@ -138,7 +151,7 @@ def _leave_unless_pending(conn: psycopg.Connection[Any], table: str, partition: 
             # Locked before looking, so that nothing becomes pending in between. Old ids are no longer written.
             conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
             if table not in KEPT_LONGER:
-                found = conn.execute(sql.SQL("SELECT 1 FROM {} WHERE state = 'pending' LIMIT 1").format(name))
+                found = conn.execute(sql.SQL(asked).format(month=name))
                 if found.fetchone() is not None:
                     return False
             if drop:

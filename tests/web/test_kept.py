@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.waiting import eventually
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
-from tidegate.web.kept import MARKS, PATIENCE_S, Answers, Gap, Kept, MadeFrom, fill, make_kept
+from tidegate.web.kept import AT_ONCE_S, MARKS, PATIENCE_S, Answers, Gap, Kept, MadeFrom, fill, make_kept
 
 pytestmark = pytest.mark.anyio
 
@@ -164,12 +164,55 @@ async def test_what_is_kept_is_shown_for_a_while_only_when_the_database_is_away(
     assert answers.find(("a", b"", "")) is not None
 
 
-async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
+async def test_nobody_waits_for_a_page_whose_stock_changes_all_the_time() -> None:
+    now_s = 10.0
+    answers = Answers(max_bytes=1_000_000, max_variants=10, now_s=lambda: now_s)
+    answers.heard(1)
+    key = ("drop", b"", "")
+    go = asyncio.Event()
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    answers.stock_is({LAMP: (4, 0)})
+    assert answers.at_once(key) is None, "somebody must begin to make another"
+
+    async def makes() -> Kept:
+        await go.wait()
+        return a_kept("4 left", stock={LAMP: (4, None)}, until_s=13.0)
+
+    assert fill(await answers.get(key, makes), {}) == b"5 left"
+    shown = answers.at_once(key)
+    assert shown is not None and fill(shown, {}) == b"5 left"
+    now_s += AT_ONCE_S
+    assert answers.at_once(key) is None, "not for long"
+    go.set()
+    assert fill(await answers.get(key, makes), {}) == b"4 left"
+    now_s = 13.0
+    assert answers.at_once(key) is None
+    opened = asyncio.create_task(answers.get(key, makes, alone=True))
+    await asyncio.sleep(0)
+    assert answers.at_once(key) is None, "a drop opened: that is waited for"
+    await opened
+
+
+async def test_whoever_changes_it_waits_for_the_answer_of_now() -> None:
     answers = some_answers()
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    answers.stock_is({LAMP: (4, 0)})
+    await put(answers, "drop", a_kept("4 left", stock={LAMP: (4, None)}))
+    assert (shown := answers.at_once(("drop", b"", ""))) is not None and fill(shown, {}) == b"4 left"
+    answers.stock_is({LAMP: (3, 0)})
+    answers.heard(2)
+    assert answers.at_once(("drop", b"", "")) is None, "the catalogue changed"
+
+
+async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
+    now_s = 10.0
+    answers = Answers(max_bytes=1_000_000, max_variants=10, now_s=lambda: now_s)
+    answers.heard(1)
     key = ("drop", b"", "")
     await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
     answers.stock_is({LAMP: (4, 0)})
     assert answers.find(key) is None
+    now_s += AT_ONCE_S
 
     async def cannot() -> Kept:
         raise Overloaded()

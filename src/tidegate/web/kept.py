@@ -32,6 +32,9 @@ HIT, MISS = FOUND.labels("yes"), FOUND.labels("no")
 PATIENCE_S = 1.0
 """Longest that a visitor waits for an answer to be made anew, where an older one is at hand."""
 
+AT_ONCE_S = 1.0
+"""For so long after other stock was seen, visitors get the answer from before while another is made."""
+
 AWAY = (*OUTAGE, Overloaded, TimeoutError, OSError)
 """What is raised where an answer cannot be made since the database is away or has too much to do."""
 
@@ -147,7 +150,7 @@ class Answers:
         self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._by_variant: dict[VariantId, set[Key]] = {}
         self._bytes = 0
-        self._last: OrderedDict[Key, Kept] = OrderedDict()
+        self._last: OrderedDict[Key, tuple[Kept, float]] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Kept]] = {}
         self.revision: int | None = None
         """The catalogue's, as it was last heard of; None while it is not known, and then nothing new is kept."""
@@ -184,10 +187,20 @@ class Answers:
         HIT.inc()
         return kept
 
+    def at_once(self, key: Key) -> Kept | None:
+        """The answer for `key` that nobody has to wait for: the one that is true, or was until a moment ago.
+
+        While stock changes all the time, as in a sale, a page would else be waited for all the time.
+        """
+        kept = self.find(key)
+        if kept is None and key in self._making:
+            kept = self._true_just_now(key)
+        return kept
+
     async def get(self, key: Key, make: Callable[[], Awaitable[Kept]], *, alone: bool = False) -> Kept:
         """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
 
-        Where it cannot be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth
+        Nobody else waits while there is one that was true until a moment ago. Where it cannot be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth
         more to a visitor than an error, and what they buy is decided elsewhere. One that a moment ended is waited for
         longer, while the database is there.
         Raises: what `make` raises.
@@ -202,7 +215,9 @@ class Answers:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
-        last = None if alone or self._away_too_long() else self._last.get(key)
+        if not alone and (just_now := self._true_just_now(key)) is not None:
+            return just_now
+        last, _since_s = (None, 0) if alone or self._away_too_long() else self._last.get(key, (None, 0))
         if last is None:
             return await outcome_of(task)
         over = last.made_from.until_s <= self._now_s()  # a drop opened: that is worth waiting for
@@ -260,6 +275,15 @@ class Answers:
         while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
             self._drop(next(iter(self._entries)))
 
+    def _true_just_now(self, key: Key) -> Kept | None:
+        """What was kept for `key` until other stock was seen, for AT_ONCE_S; not what a moment has ended."""
+        kept, since_s = self._last.get(key, (None, 0.0))
+        now_s = self._now_s()
+        if kept is None or now_s - since_s >= AT_ONCE_S or kept.made_from.until_s <= now_s:
+            return None
+        OUTDATED.inc()
+        return kept
+
     def _away_too_long(self) -> bool:
         """Whether the database is away for longer than what is kept may be shown."""
         return self._away_s is not None and self._now_s() - self._away_s > self._stale_s
@@ -269,11 +293,11 @@ class Answers:
         kept = self._entries.get(key)
         self._drop(key)
         if kept is not None:
-            self._last[key] = kept
+            self._last[key] = (kept, self._now_s())
             self._bytes += kept.size
 
     def _forget_last(self, key: Key) -> None:
-        last = self._last.pop(key, None)
+        last, _since_s = self._last.pop(key, (None, 0))
         if last is not None:
             self._bytes -= last.size
 

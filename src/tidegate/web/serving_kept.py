@@ -87,7 +87,7 @@ class ServeKept:
         if scope["method"] == "GET" and answers is not None and len(answers):
             request = HotRequest(scope, receive, send)
             key = _key(request)
-            kept = answers.find(key)
+            kept = answers.at_once(key)
             if kept is not None:
                 visit = await _visit(request)
                 if not (kept.made_from.strangers_only and session_token(request)):

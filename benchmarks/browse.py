@@ -18,8 +18,8 @@ import random
 import statistics
 import time
 import urllib.request
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -117,7 +117,8 @@ async def _measure(
             asked += 0 if target is bare else done
     for target in (pages, api):
         rate = statistics.median(target.rates) * SHARE
-        took_s = await open_loop(target, connections=connections, seconds=seconds * 0.2, rate_per_s=rate)
+        async with crowd(target, connections=connections, rate_per_s=rate) as visitors:
+            took_s = await visitors.during(seconds * 0.2)
         asked += len(took_s)
         target.p99_ms = round(sorted(took_s)[int(len(took_s) * 0.99)] * 1000, 2)
     await asyncio.sleep(STATISTICS_S)
@@ -220,27 +221,60 @@ async def closed(target: Target, *, connections: int, seconds: float) -> int:
     return sum(done)
 
 
-async def open_loop(target: Target, *, connections: int, seconds: float, rate_per_s: float) -> list[float]:
-    """Seconds from when each request was due to its answer, with random arrivals, whether or not others were served."""
-    clients = await _connect(target, connections)
-    requests = target.requests()
-    draw = random.Random(1)
-    began_s = time.perf_counter()
-    due_s = deque([began_s])
-    while due_s[-1] < began_s + seconds:
-        due_s.append(due_s[-1] + draw.expovariate(rate_per_s))
-    took_s: list[float] = []
+class Crowd:
+    """Visitors who come on and on, at random moments, whether or not others were served."""
 
-    async def serve(client: _Client) -> None:
-        while due_s:
-            due = due_s.popleft()
+    def __init__(self, clients: Sequence[_Client], requests: Sequence[bytes], rate_per_s: float) -> None:
+        self._clients = clients
+        self._requests = requests
+        self._rate_per_s = rate_per_s
+        self._draw = random.Random(1)
+        self._due_s = time.perf_counter()
+        self._waiting: dict[int, float] = {}
+        self._answered = 0
+        self._times: list[float] = []
+        self._over = False
+
+    async def during(self, seconds: float) -> list[float]:
+        """Seconds from when each request of the next `seconds` was due to its answer, sorted."""
+        began_s = time.perf_counter()
+        first = len(self._times)
+        await asyncio.sleep(seconds)
+        end_s = time.perf_counter()
+        async with asyncio.timeout(seconds + ANSWER_WITHIN_S):
+            while self._due_s < end_s or any(due < end_s for due in self._waiting.values()):
+                await asyncio.sleep(0.01)
+        pairs = zip(self._times[first::2], self._times[first + 1 :: 2], strict=True)
+        return sorted(took for due, took in pairs if began_s <= due < end_s)
+
+    async def serve(self, place: int) -> None:
+        """What one of the connections does."""
+        client = self._clients[place]
+        while not self._over:
+            due = self._waiting[place] = self._due_s
+            self._due_s += self._draw.expovariate(self._rate_per_s)
             if (early_s := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early_s)
-            await client.ask(requests[len(took_s) % len(requests)])
-            took_s.append(time.perf_counter() - due)
+            await client.ask(self._requests[self._answered % len(self._requests)])
+            self._answered += 1
+            self._times += (due, time.perf_counter() - due)
 
-    async with asyncio.timeout(seconds * 2 + ANSWER_WITHIN_S):
-        await asyncio.gather(*(serve(client) for client in clients))
+    def leave(self) -> None:
+        """Nobody comes any more."""
+        self._over = True
+
+
+@asynccontextmanager
+async def crowd(target: Target, *, connections: int, rate_per_s: float) -> AsyncIterator[Crowd]:
+    """A crowd for the length of a block."""
+    clients = await _connect(target, connections)
+    made = Crowd(clients, target.requests(), rate_per_s)
+    async with asyncio.TaskGroup() as group:
+        for place in range(connections):
+            group.create_task(made.serve(place))
+        try:
+            yield made
+        finally:
+            made.leave()
     for client in clients:
         client.close()
-    return took_s

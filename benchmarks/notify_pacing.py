@@ -9,7 +9,8 @@ leaves `bulk` alone, the scheduler), a mail sink, and the load generator share t
 JSON of the catalogue at a third of what a closed loop of them gets, at random moments; ten purchases a second and
 their receipts go on beside it. Latency counts from the moment a request was due.
 
-Pairs alternate: some seconds without a send, and as many from the beginning of a send, which is then ended.
+The same shoppers come on and on. Pairs alternate: some seconds without a send, and as many from the beginning of a
+send, which is then ended.
 `api_p99_ratio` is the median of the pairs, so is `api_p99_excess_ms`, by which the p99 is above
 max(1.2 x idle, idle + 5 ms). `paced_per_hour` counts followers told in the seconds of the sends.
 """
@@ -174,19 +175,20 @@ async def _pairs(made: Stand, asked: Options) -> Mapping[str, object]:
         storm = await _crowd(made, database, kind=notify.TopicKind.COLLECTION, key="crowd", count=asked.followers)
         rate = await _capacity(made, asked) * SHARE
         say(f"shoppers ask {rate:.0f} times a second")
-        await _feel(made, rate_per_s=rate, seconds=min(LEARN_S, asked.seconds * 2))
-        for _ in range(asked.pairs):
-            await asyncio.sleep(SETTLE_S)
-            pairs.append(await _pair(made, database, storm, rate_per_s=rate, seconds=asked.seconds))
+        async with browse.crowd(made.looks, connections=CONNECTIONS, rate_per_s=rate) as crowd:
+            await _feel(made, crowd, seconds=min(LEARN_S, asked.seconds * 2))
+            for _ in range(asked.pairs):
+                await asyncio.sleep(SETTLE_S)
+                pairs.append(await _pair(made, crowd, database, storm, seconds=asked.seconds))
     return figures_of(pairs, rate) | {"peak_rss_mb": round(made.watch.rss_mb, 1)} | machine(made.these, processes=5)
 
 
-async def _pair(made: Stand, database: Database, storm: Storm, *, rate_per_s: float, seconds: float) -> Pair:
-    idle = await _feel(made, rate_per_s=rate_per_s, seconds=seconds)
+async def _pair(made: Stand, crowd: browse.Crowd, database: Database, storm: Storm, *, seconds: float) -> Pair:
+    idle = await _feel(made, crowd, seconds=seconds)
     async with _buying(made.market, seconds) as bought:
         event_id, topic_id = await storm.begin()
         began_s = time.monotonic()
-        took = await _look_around(made, rate_per_s=rate_per_s, seconds=seconds)
+        took = await crowd.during(seconds)
         sent_s = time.monotonic() - began_s
         told = await _told(database, event_id)
         async with database.transaction() as conn:
@@ -224,10 +226,10 @@ async def _capacity(made: Stand, asked: Options) -> float:
     return done / (time.monotonic() - began_s)
 
 
-async def _feel(made: Stand, *, rate_per_s: float, seconds: float) -> Felt:
-    """Shoppers for some seconds, and what they felt."""
+async def _feel(made: Stand, crowd: browse.Crowd, *, seconds: float) -> Felt:
+    """What shoppers feel for some seconds."""
     async with _buying(made.market, seconds) as bought:
-        took = await _look_around(made, rate_per_s=rate_per_s, seconds=seconds)
+        took = await crowd.during(seconds)
     return _felt(took, await bought)
 
 
@@ -237,10 +239,6 @@ async def _buying(market: Market, seconds: float) -> AsyncIterator[asyncio.Futur
     buying = asyncio.ensure_future(asyncio.to_thread(_buy, market, seconds + START_S))
     await asyncio.sleep(START_S)
     yield buying
-
-
-async def _look_around(made: Stand, *, rate_per_s: float, seconds: float) -> list[float]:
-    return sorted(await browse.open_loop(made.looks, connections=CONNECTIONS, seconds=seconds, rate_per_s=rate_per_s))
 
 
 def _felt(took_s: Sequence[float], bought: Probe) -> Felt:
@@ -300,15 +298,16 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
     async with open_database(current_settings()) as database:
         storm = await _crowd(made, database, kind=notify.TopicKind.DROP, key="lamps", count=asked.followers)
         rate = await _capacity(made, asked) * SHARE
-        idle = await _feel(made, rate_per_s=rate, seconds=min(LEARN_S, asked.seconds * 2))
-        say(f"{rate:.0f} requests a second, p99 {idle.p99_ms} ms; the drop opens")
-        event_id, _ = await storm.begin()
-        paying = asyncio.create_task(pay(database, receipts))
-        telling = asyncio.create_task(_until_over(made, database, event_id))
-        felt: list[Felt] = []
-        while not felt or not telling.done():
-            felt.append(await _feel(made, rate_per_s=rate, seconds=asked.seconds))
-            say(f"told {await _told(database, event_id)}, p99 {felt[-1].p99_ms} ms")
+        async with browse.crowd(made.looks, connections=CONNECTIONS, rate_per_s=rate) as crowd:
+            idle = await _feel(made, crowd, seconds=min(LEARN_S, asked.seconds * 2))
+            say(f"{rate:.0f} requests a second, p99 {idle.p99_ms} ms; the drop opens")
+            event_id, _ = await storm.begin()
+            paying = asyncio.create_task(pay(database, receipts))
+            telling = asyncio.create_task(_until_over(made, database, event_id))
+            felt: list[Felt] = []
+            while not felt or not telling.done():
+                felt.append(await _feel(made, crowd, seconds=asked.seconds))
+                say(f"told {await _told(database, event_id)}, p99 {felt[-1].p99_ms} ms")
         told_s = await telling
         paying.cancel()
         waits_s = await asyncio.to_thread(receipt_waits, made.sink_port, receipts)

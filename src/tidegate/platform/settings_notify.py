@@ -101,7 +101,7 @@ class PacingSettings(BaseModel):
     unknown_share: float = Field(
         0.1, gt=0, le=1, description="The share while nobody knows how long shoppers wait (Valkey or scheduler away)."
     )
-    step: Count = Field(500, description="Followers told in one statement while a bulk send yields.")
+    step: Count = Field(125, description="Followers told in one statement while a bulk send yields.")
     nice: int = Field(10, ge=0, le=19, description="Niceness (CPU priority) of a worker that takes the lane `bulk`.")
     database_nice: int = Field(
         19, ge=0, le=19, description="The same for PostgreSQL's processes behind it, where they run beside it."

@@ -200,9 +200,9 @@ class Answers:
     async def get(self, key: Key, make: Callable[[], Awaitable[Kept]], *, alone: bool = False) -> Kept:
         """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
 
-        Nobody else waits while there is one that was true until a moment ago. Where it cannot be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth
-        more to a visitor than an error, and what they buy is decided elsewhere. One that a moment ended is waited for
-        longer, while the database is there.
+        Nobody else waits while there is one that was true until a moment ago. Where it cannot be made, or not within
+        PATIENCE_S, it is the last one that was true: what a shop has is worth more to a visitor than an error, and what
+        they buy is decided elsewhere. One that a moment ended is waited for longer, while the database is there.
         Raises: what `make` raises.
         """
         if not self._max_bytes or len(key[1]) > MAX_QUERY_BYTES:

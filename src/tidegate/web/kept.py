@@ -33,7 +33,7 @@ PATIENCE_S = 1.0
 """Longest that a visitor waits for an answer to be made anew, where an older one is at hand."""
 
 AT_ONCE_S = 1.0
-"""For so long after other stock was seen, visitors get the answer from before while another is made."""
+"""For so long after other stock was seen, others get the answer from before while it is made anew for one of them."""
 
 AWAY = (*OUTAGE, Overloaded, TimeoutError, OSError)
 """What is raised where an answer cannot be made since the database is away or has too much to do."""
@@ -188,9 +188,9 @@ class Answers:
         return kept
 
     def at_once(self, key: Key) -> Kept | None:
-        """The answer for `key` that nobody has to wait for: the one that is true, or was until a moment ago.
+        """The answer for `key` that nobody has to wait for: the true one, or while that is made, the one before.
 
-        While stock changes all the time, as in a sale, a page would else be waited for all the time.
+        While stock changes all the time, as in a sale, all would else wait for a page again and again.
         """
         kept = self.find(key)
         if kept is None and key in self._making:
@@ -200,9 +200,10 @@ class Answers:
     async def get(self, key: Key, make: Callable[[], Awaitable[Kept]], *, alone: bool = False) -> Kept:
         """The answer for `key`; made once for all who wait for it, or for the caller `alone`.
 
-        Nobody else waits while there is one that was true until a moment ago. Where it cannot be made, or not within
-        PATIENCE_S, it is the last one that was true: what a shop has is worth more to a visitor than an error, and what
-        they buy is decided elsewhere. One that a moment ended is waited for longer, while the database is there.
+        Whoever comes while it is made gets the one that was true until a moment ago, if there is one. Where it cannot
+        be made, or not within PATIENCE_S, it is the last one that was true: what a shop has is worth more to a visitor
+        than an error, and what they buy is decided elsewhere. One that a moment ended is waited for longer, while the
+        database is there.
         Raises: what `make` raises.
         """
         if not self._max_bytes or len(key[1]) > MAX_QUERY_BYTES:
@@ -211,12 +212,12 @@ class Answers:
             return kept
         MISS.inc()
         task = None if alone else self._making.get(key)
+        if task is not None and (just_now := self._true_just_now(key)) is not None:
+            return just_now
         if task is None:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
-        if not alone and (just_now := self._true_just_now(key)) is not None:
-            return just_now
         last, _since_s = (None, 0) if alone or self._away_too_long() else self._last.get(key, (None, 0))
         if last is None:
             return await outcome_of(task)

@@ -195,6 +195,26 @@ async def test_one_waits_for_a_page_whose_stock_changed_and_not_all() -> None:
     await opened
 
 
+async def test_what_may_not_be_shown_while_the_database_is_away_is_not_shown_meanwhile() -> None:
+    answers = Answers(max_bytes=1_000_000, max_variants=10, stale_s=-1)
+    answers.heard(1)
+    key = ("drop", b"", "")
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    answers.stock_is({LAMP: (4, 0)})
+    never = asyncio.Event()
+
+    async def hangs() -> Kept:
+        await never.wait()
+        raise AssertionError("nobody sets it")
+
+    making = asyncio.create_task(answers.get(key, hangs))
+    await asyncio.sleep(0)
+    assert answers.at_once(key) is not None
+    answers.connected = False
+    assert answers.at_once(key) is None
+    making.cancel()
+
+
 async def test_whoever_changes_it_waits_for_the_answer_of_now() -> None:
     answers = some_answers()
     await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))

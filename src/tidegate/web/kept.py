@@ -218,9 +218,9 @@ class Answers:
             task = asyncio.create_task(self._make(key, make))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
-        last, _since_s = (None, 0) if alone or self._away_too_long() else self._last.get(key, (None, 0))
-        if last is None:
+        if alone or self._away_too_long() or key not in self._last:
             return await outcome_of(task)
+        last, _since_s = self._last[key]
         over = last.made_from.until_s <= self._now_s()  # a drop opened: that is worth waiting for
         await asyncio.wait([task], timeout=PATIENCE_S)
         while over and self.connected and not task.done():
@@ -280,7 +280,7 @@ class Answers:
         """What was kept for `key` until other stock was seen, for AT_ONCE_S; not what a moment has ended."""
         kept, since_s = self._last.get(key, (None, 0.0))
         now_s = self._now_s()
-        if kept is None or now_s - since_s >= AT_ONCE_S or kept.made_from.until_s <= now_s:
+        if kept is None or now_s - since_s >= AT_ONCE_S or kept.made_from.until_s <= now_s or self._away_too_long():
             return None
         OUTDATED.inc()
         return kept
@@ -298,8 +298,8 @@ class Answers:
             self._bytes += kept.size
 
     def _forget_last(self, key: Key) -> None:
-        last, _since_s = self._last.pop(key, (None, 0))
-        if last is not None:
+        if key in self._last:
+            last, _since_s = self._last.pop(key)
             self._bytes -= last.size
 
     def _drop(self, key: Key) -> None:

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import permutations
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from tidegate.platform.broken_network import Proxy
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 from tidegate.web import Answers
+from tidegate.web.kept import Kept
 
 pytestmark = pytest.mark.anyio
 
@@ -181,6 +183,61 @@ async def test_stock_is_looked_after(database: Database, app: Any, reader: Reade
             return says and all(f'"available":{str(available).lower()}' in each for each in told)
 
         await eventually(shown, timeout_s=5)
+
+
+@pytest.mark.parametrize("path", [*LOOKED_AT, "/products/tall-lamp", "/drops/lamp-night", "/api/v1/drops/lamp-night"])
+async def test_it_is_made_anew_when_it_would_tell_something_else_of_stock_and_not_before(
+    path: str, settings: Settings, database: Database, app: Any, reader: Reader, sell: Sell, open_drop: Open
+) -> None:
+    """Whatever a page tells of stock: two levels look the same to what is kept where the pages are the same."""
+    await sell("Red Lamp")
+    await sell("Tall Lamp", sizes=("S", "M"), stock=30)
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=20, in_s=-1.0)
+    async with database.connection() as conn:
+        ids = await find_variants(conn, skus=["RED-LAMP", "TALL-LAMP-S", "NIGHT-LAMP"])
+    sku = {"/products/tall-lamp": "TALL-LAMP-S", "/drops/lamp-night": "NIGHT-LAMP"}.get(path, "RED-LAMP")
+    sku = "NIGHT-LAMP" if path in ("/", "/api/v1/drops/lamp-night") else sku
+    answers, kept = answers_of(app), dict[int, Kept]()
+    for left in (0, 1, 4, 5, 6, 7, 9, 10, 11, 20):
+        async with database.transaction() as conn:
+            await set_stock(conn, levels={ids[sku]: left})
+        answers.heard(None)
+        await eventually(lambda: answers.revision is not None)
+        await warm(app, reader.client, path)
+        found = answers.find((path, b"", "" if "/api/" in path else settings.locale))
+        assert found is not None
+        kept[left] = found
+    shown = {left: each.made_from.stock[ids[sku]] for left, each in kept.items()}
+    assert shown[0] != shown[20]
+    for one, other in permutations(kept, 2):
+        if shown[one].looks_like(other, 0):
+            assert kept[one].parts == kept[other].parts, (one, other)
+    assert shown[20].looks_like(11, 0) == (kept[20].parts == kept[11].parts)
+    assert shown[20].looks_like(11, 0) != (path == "/api/v1/drops/lamp-night")
+
+
+@pytest.mark.parametrize("path", ["/", "/drops/lamp-night"])
+async def test_what_is_left_of_a_drop_is_counted_on_the_same_page(
+    path: str, settings: Settings, database: Database, app: Any, reader: Reader, sell: Sell, open_drop: Open
+) -> None:
+    await sell("Night Lamp")
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=2_000, in_s=-1.0)
+    await warm(app, reader.client, path)
+    kept = answers_of(app).find((path, b"", settings.locale))
+    before = await reader.get(path)
+    assert "2,000 of 2,000 left" in text_of(before)
+    async with database.transaction() as conn:
+        await set_stock(conn, levels={(await find_variants(conn, skus=["NIGHT-LAMP"]))["NIGHT-LAMP"]: 1_999})
+    tag = {"if-none-match": before.headers["etag"]}
+
+    async def counted() -> bool:
+        return "1,999 of 2,000 left" in text_of(await reader.client.get(path, headers=tag))
+
+    await eventually(counted, timeout_s=5)
+    assert kept is not None and answers_of(app).find((path, b"", settings.locale)) is kept
+    same = {"if-none-match": (await reader.get(path)).headers["etag"]}
+    assert (await reader.client.get(path, headers=same)).status_code == 304
 
 
 async def test_a_kept_drop_opens_by_itself(app: Any, reader: Reader, sell: Sell, open_drop: Open) -> None:

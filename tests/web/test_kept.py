@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.waiting import eventually
 from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
-from tidegate.web.kept import AT_ONCE_S, MARKS, PATIENCE_S, Answers, Gap, Kept, MadeFrom, fill, make_kept
+from tidegate.web.kept import AT_ONCE_S, MARKS, PATIENCE_S, Answers, Gap, Kept, Level, MadeFrom, fill, make_kept
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ def test_it_never_grows_beyond_its_bounds(puts: list[tuple[int, set[int]]]) -> N
     async def fill_it() -> None:
         answers = some_answers(max_bytes=20_000, max_variants=12)
         for name, (size, variants) in enumerate(puts):
-            stock = {VariantId(UUID(int=each)): (1, None) for each in variants}
+            stock = {VariantId(UUID(int=each)): Level(1) for each in variants}
             await put(answers, str(name), a_kept("x" * size, stock=stock))
             assert answers.bytes <= 20_000
             assert len(answers.watched()) <= 12
@@ -125,8 +125,8 @@ async def test_a_failure_is_told_to_all_and_not_kept() -> None:
 
 async def test_stock_that_changed_is_not_shown() -> None:
     answers = some_answers()
-    await put(answers, "shelf", a_kept(stock={LAMP: (3, None)}))
-    await put(answers, "drop", a_kept(stock={LAMP: (3, 1)}))
+    await put(answers, "shelf", a_kept(stock={LAMP: Level(3)}))
+    await put(answers, "drop", a_kept(stock={LAMP: Level(3, 1)}))
     answers.stock_is({LAMP: (3, 1)})
     assert len(answers) == 2
     answers.stock_is({LAMP: (3, 0)})
@@ -134,6 +134,15 @@ async def test_stock_that_changed_is_not_shown() -> None:
     assert answers.find(("shelf", b"", "")) is not None
     answers.stock_is({LAMP: (2, 0)})
     assert len(answers) == 0
+
+
+@pytest.mark.parametrize(("shown", "now", "stays"), [(40, 39, True), (40, 6, True), (6, 5, False), (5, 4, False)])
+async def test_stock_that_looks_the_same_is_shown_on(shown: int, now: int, stays: bool) -> None:
+    answers = Answers(max_bytes=10_000, max_variants=10)
+    answers.heard(1)
+    await put(answers, "shelf", a_kept(stock={LAMP: Level(shown, up_to=6)}))
+    answers.stock_is({LAMP: (now, 3)})
+    assert (answers.find(("shelf", b"", "")) is not None) == stays
 
 
 async def test_a_moment_ends_it_but_not_while_the_database_is_away() -> None:
@@ -170,13 +179,13 @@ async def test_one_waits_for_a_page_whose_stock_changed_and_not_all() -> None:
     answers.heard(1)
     key = ("drop", b"", "")
     go = asyncio.Event()
-    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: Level(5)}))
     answers.stock_is({LAMP: (4, 0)})
     assert answers.at_once(key) is None, "somebody must begin to make another"
 
     async def makes() -> Kept:
         await go.wait()
-        return a_kept("4 left", stock={LAMP: (4, None)}, until_s=13.0)
+        return a_kept("4 left", stock={LAMP: Level(4)}, until_s=13.0)
 
     first = asyncio.create_task(answers.get(key, makes))
     await asyncio.sleep(0)
@@ -199,7 +208,7 @@ async def test_what_may_not_be_shown_while_the_database_is_away_is_not_shown_mea
     answers = Answers(max_bytes=1_000_000, max_variants=10, stale_s=-1)
     answers.heard(1)
     key = ("drop", b"", "")
-    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: Level(5)}))
     answers.stock_is({LAMP: (4, 0)})
     never = asyncio.Event()
 
@@ -217,9 +226,9 @@ async def test_what_may_not_be_shown_while_the_database_is_away_is_not_shown_mea
 
 async def test_whoever_changes_it_waits_for_the_answer_of_now() -> None:
     answers = some_answers()
-    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: Level(5)}))
     answers.stock_is({LAMP: (4, 0)})
-    await put(answers, "drop", a_kept("4 left", stock={LAMP: (4, None)}))
+    await put(answers, "drop", a_kept("4 left", stock={LAMP: Level(4)}))
     assert (shown := answers.at_once(("drop", b"", ""))) is not None and fill(shown, {}) == b"4 left"
     answers.stock_is({LAMP: (3, 0)})
     answers.heard(2)
@@ -231,7 +240,7 @@ async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
     answers = Answers(max_bytes=1_000_000, max_variants=10, now_s=lambda: now_s)
     answers.heard(1)
     key = ("drop", b"", "")
-    await put(answers, "drop", a_kept("5 left", stock={LAMP: (5, None)}))
+    await put(answers, "drop", a_kept("5 left", stock={LAMP: Level(5)}))
     answers.stock_is({LAMP: (4, 0)})
     assert answers.find(key) is None
     now_s += AT_ONCE_S
@@ -244,7 +253,7 @@ async def test_the_last_answer_is_shown_where_no_other_can_be_made() -> None:
 
     async def hangs() -> Kept:
         await never.wait()
-        return a_kept("4 left", stock={LAMP: (4, None)})
+        return a_kept("4 left", stock={LAMP: Level(4)})
 
     assert fill(await answers.get(key, hangs), {}) == b"5 left", "nobody waits for long"
     never.set()

@@ -67,6 +67,8 @@ class ListingContext:
     collections: tuple[CollectionRef, ...]
     drop: DropOffer | None
     """The drop that leads the first page."""
+    left: Markup
+    """How many items of it are left."""
     keeping: Keeping | Markup | None
     """What the visitor holds; as markup where the page is kept and the strip comes later."""
 
@@ -97,6 +99,8 @@ class DropContext:
     """Context of `storefront/drop.html`."""
 
     drop: DropOffer
+    left: Markup
+    """How many items of it are left."""
     sku: str
     most: int
     hold_minutes: int

@@ -23,10 +23,9 @@ from tidegate.platform.backoff import backoff_s
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
-from tidegate.platform.ids import VariantId
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings
-from tidegate.storefront.offers import DropOffer, Offer
+from tidegate.storefront.offers import FEW_LEFT, DropOffer, DropPhase, Offer
 from tidegate.web import Answers, Level, MadeFrom
 
 log = structlog.get_logger(__name__)
@@ -129,31 +128,39 @@ async def made_from(
     *,
     offers: Sequence[Offer] = (),
     drops: Sequence[Drop] = (),
+    leading: DropOffer | None = None,
     shown: DropOffer | None = None,
+    up_to: int | None = FEW_LEFT + 1,
     soon_s: int = 0,
 ) -> MadeFrom:
     """What an answer that shows these was made from, read in the transaction in which they were.
 
-    `drops` were looked at to choose one, and `shown` is the drop whose page it is: it tells what is held, and tells
-    something else from `soon_s` before its opening on.
+    Of each variant it shows `up_to` items, and the same for all that are more: else it would be made anew at each sale;
+    None where it tells how many there are. `drops` were looked at to choose `leading`, and `shown` is the drop whose
+    page it is: what is left of either may be in the gap for it. The page tells what is held of it when nothing is left,
+    and something else from `soon_s` before its opening on.
     """
     began_s = time.monotonic()
     now = await database_now(conn)
     all_drops = [*drops, *([shown.drop] if shown else [])]
     items = {item.variant_id for drop in all_drops for item in drop.items}
     levels = await inventory.stock_levels(conn, variant_ids=list(items)) if items else {}
-    stock: dict[VariantId, Level] = {each.variant.id: (each.left, None) for offer in offers for each in offer.variants}
+    tells_held = shown is not None and shown.phase == DropPhase.SOLD_OUT
+    stock = {each.variant.id: Level(each.left, up_to=up_to) for offer in offers for each in offer.variants}
     for item in items:
         level = levels.get(item)
-        stock[item] = (level.available, level.held) if level else (0, 0)
+        available, held = (level.available, level.held) if level else (0, 0)
+        stock[item] = Level(available, held if tells_held else None, up_to)
     opens = {each.drop.opens_at for offer in offers for each in offer.variants if each.drop}
     opens |= {drop.opens_at for drop in all_drops if drop.closed_at is None}
     if shown is not None:
         opens.add(shown.drop.opens_at - timedelta(seconds=soon_s))
     waits_s = [(moment - now).total_seconds() for moment in opens if moment > now]
+    counted = leading or shown
     return MadeFrom(
         revision=await catalog.read_revision(conn),
         stock=stock,
+        counted=tuple(item.variant_id for item in counted.drop.items) if counted else (),
         until_s=began_s + min(waits_s) if waits_s else inf,
         strangers_only=shown is not None,
     )

@@ -174,7 +174,7 @@ async def get_products(
                 conn, query=query, collection=collection, sort=sort, after=after, limit=limit, currency=currency
             )
             offers = await offers_of(conn, page.items, currency=currency)
-            source = await made_from(conn, offers=offers)
+            source = await made_from(conn, offers=offers, up_to=1)
         items = [ProductAnswer(**_product(offer)) for offer in offers]
         answer = ProductsAnswer(items=items, next=page.next, corrected=page.corrected or None)
         return answer.model_dump_json().encode(), source
@@ -192,7 +192,7 @@ async def get_product(request: Request, slug: str) -> Response:
             offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
             if offer is None:
                 raise NotFound(_("There is no such product."))
-            source = await made_from(conn, offers=[offer])
+            source = await made_from(conn, offers=[offer], up_to=1)
         product = offer.product
         answer = ProductDetailAnswer(
             **_product(offer),
@@ -216,7 +216,7 @@ async def get_drop(request: Request, slug: str) -> Response:
             found = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
             if found is None:
                 raise NotFound(_("There is no such drop."))
-            source = await made_from(conn, offers=[found.offer] if found.offer else [], drops=[found.drop])
+            source = await made_from(conn, drops=[found.drop], up_to=None)
             guests = await takes_guests(conn, found.drop)
         return _drop_answer(found, guests=guests).model_dump_json().encode(), source
 

@@ -18,6 +18,8 @@ from tidegate.storefront.art import picture_address
 PAGE_WIDTH = 640
 SMALL_WIDTH = 128
 """Pixels of the pictures beside a line: 64 on a dense screen."""
+FEW_LEFT = 5
+"""From so many items down, shoppers are told how many there are."""
 MOST_PICTURES = 10
 """Lines of a cart or hold that get a picture."""
 
@@ -35,6 +37,11 @@ class VariantOffer:
     def available(self) -> bool:
         """Whether a hold of one would be granted at this moment."""
         return self.open and self.left > 0
+
+    @property
+    def few(self) -> bool:
+        """Whether what is left is counted for shoppers; none is not few."""
+        return 0 < self.left <= FEW_LEFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,16 @@ class Offer:
     def left(self) -> int:
         """Items of all variants."""
         return sum(each.left for each in self.variants)
+
+    @property
+    def few(self) -> bool:
+        """Whether what is left is counted for shoppers; none is not few."""
+        return 0 < self.left <= FEW_LEFT
+
+    @property
+    def loose(self) -> Offer:
+        """The same product with what is sold outside of drops only."""
+        return Offer(self.product, tuple(each for each in self.variants if each.drop is None))
 
     @property
     def drop(self) -> DropTerms | None:

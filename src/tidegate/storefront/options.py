@@ -15,7 +15,6 @@ FIELD = "option-"
 MAX_OPTIONS = 10
 MANY = 12
 """Values of one option from which on they are a list in place of buttons."""
-FEW_LEFT = 5
 
 Values = tuple[str, ...]
 
@@ -145,7 +144,7 @@ def _hint(variant: VariantOffer | None, rest: str, *, gone: bool) -> Text | str:
         return _("Not in %(others)s", others=rest)
     if variant.left == 0:
         return _("Sold out in %(others)s", others=rest)
-    return _("Only %(left)s left", left=variant.left) if variant.left <= FEW_LEFT else ""
+    return _("Only %(left)s left", left=variant.left) if variant.few else ""
 
 
 def _told(

@@ -67,6 +67,7 @@ LOOK_AT: Final = 10
 """Of how many drops, the latest to open, the one that leads is chosen."""
 
 KEEPING_GAP: Final = Markup(MARKS[Gap.KEEPING])  # noqa: S704 - a mark of our own
+LEFT_GAP: Final = Markup(MARKS[Gap.LEFT])  # noqa: S704 - the same
 STRANGERS_GAP: Final = Markup(MARKS[Gap.STRANGERS])  # noqa: S704 - the same
 ACCOUNTS_GAP: Final = Markup(MARKS[Gap.ACCOUNTS])  # noqa: S704 - the same
 BUYERS_GAP: Final = Markup(MARKS[Gap.BUYERS])  # noqa: S704 - the same
@@ -89,7 +90,7 @@ async def show_home(request: Request, query: str = "", after: str = "", sort: st
             drops = await catalog.list_drops(conn, limit=LOOK_AT) if leads else ()
             drop = await leading_drop(conn, currency=shop.settings.currency, look_at=LOOK_AT) if leads else None
             context = await _listing(shop, conn, CollectionRef("", ""), asked, drop=drop)
-            return context, await made_from(conn, offers=context.offers, drops=drops)
+            return context, await made_from(conn, offers=context.offers, drops=drops, leading=drop)
 
     return await kept_page(request, "storefront/home.html", make, route="/")
 
@@ -139,7 +140,7 @@ async def show_product(request: Request, slug: str, quantity: str = "1") -> Resp
             offer = await find_offer(conn, slug=slug, currency=shop.settings.currency)
             if offer is None:
                 raise NotFound()
-            loose = Offer(offer.product, tuple(each for each in offer.variants if each.drop is None))
+            loose = offer.loose
             sku, most = choice(loose, at_most=min(MOST_TO_CHOOSE, shop.settings.holds.max_quantity))
             minutes = whole_minutes(shop.settings.holds.ttl_s)
             names = option_names(loose.variants)
@@ -155,7 +156,7 @@ async def show_product(request: Request, slug: str, quantity: str = "1") -> Resp
                 seen=seen_product(offer, base_url=shop.settings.base_url),
                 facts=facts_of(offer, base_url=shop.settings.base_url),
             )
-            return context, await made_from(conn, offers=[offer])
+            return context, await made_from(conn, offers=[offer], up_to=MOST_TO_CHOOSE)
 
     try:
         return await kept_page(request, "storefront/product.html", make, route="/products/{slug}")
@@ -177,8 +178,7 @@ async def show_drop(request: Request, slug: str) -> Response:
             drop = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
             if drop is None:
                 raise NotFound()
-            offers = [drop.offer] if drop.offer else []
-            source = await made_from(conn, offers=offers, shown=drop, soon_s=RELOAD_WITHIN_S)
+            source = await made_from(conn, shown=drop, up_to=MOST_TO_CHOOSE, soon_s=RELOAD_WITHIN_S)
             return _drop_context(shop, drop, for_accounts_only=not await takes_guests(conn, drop.drop)), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
@@ -209,6 +209,7 @@ def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> Dr
     soon = drop.phase == DropPhase.SCHEDULED and drop.seconds_to_open <= RELOAD_WITHIN_S
     return DropContext(
         drop=drop,
+        left=LEFT_GAP,
         sku=sku,
         most=most,
         hold_minutes=whole_minutes(shop.settings.holds.ttl_s),
@@ -273,6 +274,7 @@ async def _listing(
         first=not asked.after,
         collections=await catalog.list_collections(conn),
         drop=drop,
+        left=LEFT_GAP,
         keeping=KEEPING_GAP,
     )
 

@@ -47,8 +47,24 @@ MAX_QUERY_BYTES = 1_000
 Key = tuple[str, bytes, str]
 """Path, query as it was sent, and locale (empty for the API)."""
 
-Level = tuple[int, int | None]
-"""Items available and, where an answer shows them, items held."""
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Stock of a variant as an answer shows it."""
+
+    available: int
+    held: int | None = None
+    """None where the answer does not tell."""
+    up_to: int | None = None
+    """So many items and all that are more look the same; None where each item is counted."""
+
+    def looks_like(self, available: int, held: int) -> bool:
+        """Whether the answer would be the same with this stock."""
+        if self.held is not None and self.held != held:
+            return False
+        if self.up_to is not None:
+            return min(self.available, self.up_to) == min(available, self.up_to)
+        return self.available == available
 
 
 class Gap(StrEnum):
@@ -68,6 +84,8 @@ class Gap(StrEnum):
     """An attribute that hides, from all who have signed in to an account, what is for those who have not."""
     ACCOUNTS = "accounts"
     """The same the other way round."""
+    LEFT = "left"
+    """How many items of a drop are left, which changes all the time while it sells."""
     BUYERS = "buyers"
     """One that hides what only an account may do from those who have none; whoever is unknown may try it."""
 
@@ -86,6 +104,8 @@ class MadeFrom:
     revision: int
     """The catalogue's, as the reads behind the answer saw it."""
     stock: Mapping[VariantId, Level] = field(default_factory=dict)
+    counted: tuple[VariantId, ...] = ()
+    """Of these the items are counted in the gap `LEFT`; they are among `stock`."""
     until_s: float = inf
     """The moment by `time.monotonic` when it changes by itself."""
     strangers_only: bool = False
@@ -149,6 +169,8 @@ class Answers:
         self._now_s = now_s
         self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._by_variant: dict[VariantId, set[Key]] = {}
+        self._available: dict[VariantId, int] = {}
+        """Items of the same variants, as last seen."""
         self._bytes = 0
         self._last: OrderedDict[Key, tuple[Kept, float]] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Kept]] = {}
@@ -235,6 +257,7 @@ class Answers:
         if revision is None or revision != self.revision:
             self._entries.clear()
             self._by_variant.clear()
+            self._available.clear()
             self._last.clear()  # what the catalogue says now may be meant never to be seen again
             self._bytes = 0
             self._making.clear()  # whoever comes now does not join what was begun before
@@ -247,10 +270,16 @@ class Answers:
     def stock_is(self, levels: Mapping[VariantId, tuple[int, int]]) -> None:
         """Forget what shows another stock than this: items available and held."""
         for variant, (available, held) in levels.items():
+            if variant in self._by_variant:
+                self._available[variant] = available
             for key in tuple(self._by_variant.get(variant, ())):
-                shown, shown_held = self._entries[key].made_from.stock[variant]
-                if shown != available or (shown_held is not None and shown_held != held):
+                if not self._entries[key].made_from.stock[variant].looks_like(available, held):
                     self._outdate(key)
+
+    def left_of(self, kept: Kept) -> int:
+        """Items left of what an answer counts, as last seen."""
+        source = kept.made_from
+        return sum(self._available.get(each, source.stock[each].available) for each in source.counted)
 
     async def _make(self, key: Key, make: Callable[[], Awaitable[Kept]]) -> Kept:
         kept = await make()
@@ -269,8 +298,9 @@ class Answers:
         self._forget_last(key)
         self._entries[key] = kept
         self._bytes += kept.size
-        for variant in kept.made_from.stock:
+        for variant, level in kept.made_from.stock.items():
             self._by_variant.setdefault(variant, set()).add(key)
+            self._available[variant] = level.available
         while self._last and self._bytes > self._max_bytes:
             self._forget_last(next(iter(self._last)))
         while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
@@ -312,3 +342,4 @@ class Answers:
             keys.discard(key)
             if not keys:
                 del self._by_variant[variant]
+                self._available.pop(variant, None)

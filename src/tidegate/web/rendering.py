@@ -122,6 +122,12 @@ def own_path(text: str) -> str:
     return text if plain and text.startswith("/") and not text.startswith("//") else ""
 
 
+@lru_cache(maxsize=1_024)
+def decimal(value: int | float, locale: str) -> str:
+    """A number as a locale writes it."""
+    return format_decimal(value, locale=locale)
+
+
 @lru_cache(maxsize=8)
 def environment(locale: str) -> Environment:
     """The templates of all modules, in the language of a locale. A variable that a context lacks is an error."""
@@ -139,7 +145,7 @@ def environment(locale: str) -> Environment:
     made.globals |= {"static": static_url}
     made.filters |= {
         "money": lambda value: _money(value, locale),
-        "number": lambda value: format_decimal(value, locale=locale),
+        "number": lambda value: decimal(value, locale),
         "date": lambda value, form="long": format_date(value, form, locale=locale),
         "time": lambda value, form="short": format_time(value, form, tzinfo=UTC, locale=locale),
         "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),

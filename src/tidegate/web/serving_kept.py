@@ -24,7 +24,7 @@ from tidegate.platform.edge.hot import Answer, HotRequest
 from tidegate.web.forms import binding_header, binding_of, form_token
 from tidegate.web.kept import MARKS, Answers, Gap, Kept, Key, MadeFrom, fill, make_kept
 from tidegate.web.locales import request_locale
-from tidegate.web.rendering import environment, inbox_link, iso, render_text
+from tidegate.web.rendering import decimal, environment, inbox_link, iso, render_text
 from tidegate.web.session import session_token
 from tidegate.web.unread import unread_header
 
@@ -160,13 +160,15 @@ def _key(request: Request) -> Key:
 
 
 def _respond(request: Request, kept: Kept, visit: Visit) -> Answer:
-    etag = _etag(request, kept, visit)
+    answers: Answers = request.app.state.answers
+    left = decimal(answers.left_of(kept), request_locale(request)).encode() if Gap.LEFT in kept.gaps else b""
+    etag = _etag(request, kept, visit, left)
     headers = [*kept.headers, (b"etag", etag)] if etag else list(kept.headers)
     if visit.unread is not None and (count := unread_header(request, visit.unread)) is not None:
         headers.append(count)
     if etag and _same(request.headers.get("if-none-match", ""), etag.decode()):
         return NotModified(headers)
-    values: dict[Gap, bytes] = {}
+    values = {Gap.LEFT: left}
     if Gap.NOW in kept.gaps:
         values[Gap.NOW] = iso(datetime.now(UTC)).encode()
         values[Gap.KEEPING] = visit.keeping
@@ -195,15 +197,17 @@ class NotModified(Answer):
         self.raw_headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
 
 
-def _etag(request: Request, kept: Kept, visit: Visit) -> bytes:
+def _etag(request: Request, kept: Kept, visit: Visit, left: bytes) -> bytes:
     """Weak, since a page's clock differs (RFC 9110, 8.8.3); empty where only a new answer will do."""
     if kept.ticking:
         return b""
-    if visit.inbox and not visit.keeping and not kept.gaps & {Gap.TOKEN, *WHO}:
+    if visit.inbox and not visit.keeping and not kept.gaps & {Gap.TOKEN, Gap.LEFT, *WHO}:
         return b'W/"%s"' % kept.tag.encode()
     own = hashlib.blake2b(visit.keeping, digest_size=6, person=b"" if visit.inbox else b"no inbox")
     if Gap.TOKEN in kept.gaps:
         own.update(f"{binding_of(request)}\0{int(time.time()) // TOKEN_HOUR_S}".encode())
+    if left:
+        own.update(b"\0" + left)
     if kept.gaps & WHO:
         own.update(repr(visit.account).encode())
     return f'W/"{kept.tag}-{own.hexdigest()}"'.encode()

@@ -162,7 +162,7 @@ async def _crowd(made: Stand, database: Database, *, kind: notify.TopicKind, key
     say(f"making {count} followers")
     storm = Storm(database, kind=kind, key=key)
     await storm.make(count)
-    await asyncio.to_thread(made.market.conn.execute, "VACUUM ANALYZE notify.recipients, notify.follows")
+    await asyncio.to_thread(made.market.conn.execute, "VACUUM ANALYZE")
     return storm
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.notify.pace_rules import FAST, SETTLE_S, Facts, Limits, Memory, decide, idle_ms, objective_ms
+from tidegate.notify.pace_rules import GROW, SETTLE_S, STEP, Facts, Limits, Memory, decide, idle_ms, objective_ms
 
 LIMITS = Limits(objective_ms=0.0, guess_ms=10.0, floor=0.01, unknown=0.1)
 
@@ -61,15 +61,17 @@ def test_it_settles_near_what_the_shop_bears_and_does_not_swing(felt_ms: float) 
     assert len(over) < 0.1 * len(shop.waits)
 
 
-def test_a_send_that_nobody_feels_gets_all_of_the_time_within_seconds() -> None:
-    shop = Shop(idle_ms=10.0, felt_ms=0.5).run(60, sending=False).run(20)
+def test_a_send_that_nobody_feels_gets_all_of_the_time_within_half_a_minute() -> None:
+    shop = Shop(idle_ms=10.0, felt_ms=0.5).run(60, sending=False).run(36)
     assert shop.shares[-1] == 1.0
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_shop_whose_waits_jump_by_themselves_does_not_slow_a_send_that_is_hardly_felt(seed: int) -> None:
-    noisy = Shop(idle_ms=15.0, felt_ms=3.0, noise=0.8, draw=random.Random(seed))
-    assert statistics.fmean(noisy.run(60, sending=False).run(60).shares) > 0.3
+def test_a_shop_whose_waits_jump_by_themselves_hardly_slows_a_send_that_is_hardly_felt() -> None:
+    shares = []
+    for seed in range(30):
+        noisy = Shop(idle_ms=15.0, felt_ms=3.0, noise=0.8, draw=random.Random(seed))
+        shares.append(statistics.fmean(noisy.run(60, sending=False).run(60).shares))
+    assert statistics.fmean(shares) > 0.3
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -118,9 +120,9 @@ def test_an_objective_that_is_set_is_kept_to_and_one_slow_request_of_a_quiet_sho
     quiet = Facts(1_000.0, sending=True, told=True, requests=1, p99_ms=900.0)
     assert decide(quiet, Memory(share=0.5), LIMITS).share == 0.5
     calm = Facts(1_000.0, sending=True, told=True, requests=1, p99_ms=1.0)
-    assert decide(calm, Memory(share=0.1), LIMITS).share == pytest.approx(0.1 * FAST)
+    assert decide(calm, Memory(share=0.1), LIMITS).share == pytest.approx(0.1 * GROW + STEP)
     nobody = Facts(1_000.0, sending=True, told=True)
-    assert decide(nobody, Memory(share=0.1, fresh=False), LIMITS).share == 1.0
+    assert decide(nobody, Memory(share=0.1), LIMITS).share == 1.0
 
 
 @settings(max_examples=200)

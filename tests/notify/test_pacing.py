@@ -266,6 +266,28 @@ async def test_whoever_works_beside_others_begins_nothing_while_a_rest_is_owed(m
     assert now_s == pytest.approx(until, abs=0.002), "none goes on beyond its time"
 
 
+async def test_time_without_a_cpu_costs_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, own_s, behind_s = 100.0, 3.0, 7.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(pacing, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    monkeypatch.setattr(pacing, "waited_for_cpu_s", lambda pid=None: own_s if pid is None else behind_s)
+    monkeypatch.setattr(pacing, "backend_beside", lambda _conn: 4711)
+    breather = Breather(0.5)
+    now_s, own_s = now_s + 0.05, own_s + 0.03
+    breather.beside(cast("Any", None))
+    now_s, behind_s = now_s + 0.08, behind_s + 0.06
+    await breather.rest()
+    assert now_s == pytest.approx(100.17), "of 0.13 s it worked 0.04, and has half of the time"
+    now_s, own_s = now_s + 0.05, own_s + 0.05
+    await breather.rest()
+    assert now_s == pytest.approx(100.22), "it did nothing"
+
+
 @pytest.mark.parametrize("lane", [BULK, WITHIN_1M])
 @pytest.mark.parametrize(
     ("task", "arguments"),

@@ -1,9 +1,9 @@
 """How much of their time workers may give to bulk sends: a closed loop, as a pure function of what shoppers wait.
 
 The `share` of a worker's time grows while shoppers are served well within an objective and is cut when they are not
-(additive increase, multiplicative decrease, as TCP shares a line: Chiu and Jain, 1989). A send begins low and grows
-by a seventh a second until the first cut, slower than it is judged; where there are no shoppers, it has all of the
-time. What was measured covers the last seconds, so after a cut the share is left alone until these are over.
+(additive increase, multiplicative decrease, as TCP shares a line: Chiu and Jain, 1989). A send begins with a quarter
+and takes half a minute to all of the time, slower than it is judged; where there are no shoppers, it has all of it at
+once. What was measured covers the last seconds, so after a cut the share is left alone until these are over.
 
 The objective is relative to how long shoppers wait while nothing is sent in bulk, which is learned: then, and while the
 share is at its floor, where a send is hardly felt and a crowd that came meanwhile would else be taken for its doing.
@@ -35,15 +35,12 @@ REQUESTS_LEAST: Final = 30
 SETTLE_S: Final = 4.0
 """After a cut, and after the end of a send, what was measured still tells of the time before for so long."""
 
-START: Final = 0.1
+START: Final = 0.25
 """The share at which a send begins."""
 
-FAST: Final = 1.15
-"""What the share is multiplied by each second until the first cut, ..."""
-
 STEP: Final = 0.01
-GROW: Final = 1.05
-"""... and what it is multiplied by, with `STEP` added, each second after it."""
+GROW: Final = 1.02
+"""What the share is multiplied by, with `STEP` added, each second."""
 
 CUT_MOST: Final = 0.1
 """A cut is by the square of how far the objective is missed, and at most to so much."""
@@ -93,8 +90,6 @@ class Memory(msgspec.Struct, frozen=True):
 
     share: float = START
     idle_ms: tuple[float, ...] = ()
-    fresh: bool = True
-    """Nothing was cut since this send began."""
     cut_s: float = 0.0
     recent_ms: tuple[float, ...] = ()
     """What shoppers waited, since the last cut."""
@@ -131,7 +126,7 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         over = facts.now_s - memory.sent_s > SETTLE_S
         learned = _learned(facts, memory) if over else memory.idle_ms
         share = 1.0 if alone else START
-        return msgspec.structs.replace(memory, share=share, fresh=True, recent_ms=(), idle_ms=learned, at_s=facts.now_s)
+        return msgspec.structs.replace(memory, share=share, recent_ms=(), idle_ms=learned, at_s=facts.now_s)
     now = msgspec.structs.replace(memory, sent_s=facts.now_s, at_s=facts.now_s)
     if alone or not facts.told:
         return msgspec.structs.replace(now, share=1.0 if alone else limits.unknown)
@@ -146,10 +141,10 @@ def decide(facts: Facts, memory: Memory, limits: Limits) -> Memory:
         if len(recent) < RECENT_LEAST or facts.requests < FELT:
             return now
         share = max(memory.share * max(CUT_MOST, load**-2), limits.floor)
-        return msgspec.structs.replace(now, share=share, fresh=False, recent_ms=(), cut_s=facts.now_s)
+        return msgspec.structs.replace(now, share=share, recent_ms=(), cut_s=facts.now_s)
     if load > NEAR:
         return now
-    grown = memory.share * FAST if memory.fresh else memory.share * GROW + STEP
+    grown = memory.share * GROW + STEP
     return msgspec.structs.replace(now, share=min(max(grown, limits.floor), 1.0))
 
 

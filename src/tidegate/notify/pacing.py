@@ -18,6 +18,8 @@ from prometheus_client import Gauge
 from redis.asyncio import Redis
 
 from tidegate.notify.pace_rules import Facts, Limits, Memory, decide, idle_ms, objective_ms
+from tidegate.platform.backends import backend_beside, waited_for_cpu_s
+from tidegate.platform.database import Connection
 from tidegate.platform.latency_sharing import read_latency
 from tidegate.platform.settings import Settings
 from tidegate.platform.valkey import OUTAGE
@@ -35,6 +37,8 @@ NAP_MOST_S: Final = 0.1
 """Longest rest between two statements of one transaction: whoever pauses a send waits for its locks."""
 LEAST_S: Final = 0.001
 ASK_EVERY_S: Final = 0.5
+ASKED_FOR_S: Final = 0.2
+"""What was asked is not asked again for so long."""
 REST_MOST_S: Final = 5.0
 """Longest rest between two tasks: a worker of all lanes is asked for receipts as well."""
 
@@ -57,15 +61,25 @@ class Pace(msgspec.Struct, frozen=True):
 class Breather:
     """Rests of a task, so that it takes no more than a share of its worker's time; the share is asked for anew.
 
-    What goes on beside each other in a task naps in turns: nothing new begins while a rest is owed.
+    What goes on beside each other in a task naps in turns: nothing new begins while a rest is owed. Time that shoppers
+    had the CPU for while the task wanted it is no work, and costs it no rest: else it would yield twice.
     """
 
     def __init__(self, share: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
         self.share = share
         self._ask = ask
+        self._asked_s = -math.inf
         self._turn = asyncio.Lock()
-        self._began_s = time.monotonic()
+        self._backend: int | None = None
+        self._worked_s = 0.0
         self._rested_s = 0.0
+        self._since = self._now()
+
+    def beside(self, conn: Connection) -> None:
+        """The task works through this connection from now on."""
+        self._count()
+        self._backend = backend_beside(conn)
+        self._since = self._now()
 
     async def nap(self, *, until: float = math.inf) -> None:
         """Rest for a moment, between two statements or two calls, and not beyond `until` (monotonic seconds)."""
@@ -80,16 +94,28 @@ class Breather:
 
     async def _rest(self, most_s: float) -> bool:
         """Rest for at most so long; says whether there was something to rest for."""
-        worked_s = time.monotonic() - self._began_s - self._rested_s
-        owed_s = min(worked_s * (1.0 / self.share - 1.0) - self._rested_s, most_s)
+        self._count()
+        owed_s = min(self._worked_s * (1.0 / self.share - 1.0) - self._rested_s, most_s)
         if owed_s <= LEAST_S:
             return False
         began_s = time.monotonic()
         await asyncio.sleep(owed_s)
-        if self._ask is not None:
+        if self._ask is not None and time.monotonic() - self._asked_s >= ASKED_FOR_S:
             self.share = await self._ask()
+            self._asked_s = time.monotonic()
         self._rested_s += time.monotonic() - began_s
+        self._since = self._now()
         return True
+
+    def _count(self) -> None:
+        """Add what was worked since the last rest."""
+        since, self._since = self._since, self._now()
+        self._worked_s += max(self._since - since, 0.0)
+
+    def _now(self) -> float:
+        """Seconds of a clock that stands while the task waits for the CPU."""
+        waited_s = waited_for_cpu_s() + (waited_for_cpu_s(self._backend) if self._backend else 0.0)
+        return time.monotonic() - waited_s
 
 
 @asynccontextmanager

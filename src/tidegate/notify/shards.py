@@ -299,6 +299,7 @@ async def expand_shard(
         page = MARKED_AS_TOLD if shard.once else ALL_OF_THEM
         statement = EXPAND.format(page=page.format(whom="= ANY" if shard.moved else "<> ALL"), wanted=WANTED)
         told = []
+        await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")  # its plan takes longer than a page
         async for after, upto in _pages(conn, settings, shard, breather):
             row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
             assert row is not None
@@ -367,21 +368,21 @@ async def _pages(
 ) -> AsyncIterator[tuple[UUID, UUID]]:
     """A shard's range of followers; where it yields to the shop, in smaller ones, with a rest between two."""
     after = shard.after_id
-    while breather is not None and breather.share < 1.0 and not shard.moved:
+    if breather is not None and breather.share < 1.0 and not shard.moved:
+        breather.beside(conn)
         rows = await conn.execute(
             """
-            SELECT recipient_id FROM notify.follows
-            WHERE topic_id = %s AND told_at IS NULL AND recipient_id > %s AND recipient_id <= %s
-            ORDER BY recipient_id OFFSET %s LIMIT 1
+            SELECT recipient_id FROM (
+                SELECT recipient_id, row_number() OVER (ORDER BY recipient_id) AS place FROM notify.follows
+                WHERE topic_id = %s AND told_at IS NULL AND recipient_id > %s AND recipient_id < %s
+            ) AS f WHERE place %% %s = 0 ORDER BY recipient_id
             """,
-            (shard.topic_id, after, shard.upto_id, settings.pacing.step - 1),
+            (shard.topic_id, after, shard.upto_id, settings.pacing.step),
         )
-        row = await rows.fetchone()
-        if row is None or row[0] == shard.upto_id:
-            break
-        yield after, row[0]
-        after = row[0]
-        await breather.nap()
+        for (upto,) in await rows.fetchall():
+            yield after, upto
+            after = upto
+            await breather.nap()
     yield after, shard.upto_id
 
 

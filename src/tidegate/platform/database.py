@@ -170,4 +170,4 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 async def _configure(conn: Connection, *, backend_nice: int) -> None:
     write_lists_fast(conn)
     if backend_nice:
-        yield_cpu(conn, nice=backend_nice)
+        await yield_cpu(conn, nice=backend_nice)

@@ -33,6 +33,7 @@ from kombu.transport.redis import Channel as RedisChannel
 from prometheus_client import Gauge
 
 from tidegate.platform import lanes
+from tidegate.platform.backends import yield_own_cpu
 from tidegate.platform.backoff import event_policy
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
@@ -343,7 +344,7 @@ def run_worker(settings: Settings, subscriptions: Mapping[str, Subscription], *,
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)  # one line per task would be most of the log
     if BULK in lanes:
-        os.nice(settings.pacing.nice)  # shoppers' requests go first; what is urgent has a worker without bulk
+        yield_own_cpu(nice=settings.pacing.nice)  # what is urgent has a worker without bulk
     else:
         pacing = settings.pacing.model_copy(update={"database_nice": 0})
         settings = settings.model_copy(update={"pacing": pacing})

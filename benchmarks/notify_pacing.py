@@ -47,8 +47,10 @@ PURCHASES_PER_S: Final = 10.0
 CONNECTIONS: Final = 32
 SITE_PROCESSES: Final = 2
 SETTLE_S: Final = 3.0
-START_S: Final = 2.0
+START_S: Final = 4.0
 """A load generator takes so long to start, and is not to be felt as shoppers are."""
+BUYERS_S: Final = 60.0
+"""While a drop's followers are told, the generator of those who buy is started anew this often."""
 LEARN_S: Final = 12.0
 """The pace needs some seconds without a send to know what idle is."""
 CAPACITY_S: Final = 4.0
@@ -242,14 +244,26 @@ async def _buying(market: Market, seconds: float) -> AsyncIterator[asyncio.Futur
 
 
 def _felt(took_s: Sequence[float], bought: Probe) -> Felt:
-    if bought.report.errors:
-        raise RuntimeError(f"{bought.report.errors} purchases failed: {bought.report.problems}")
-    p50_ms, p99_ms = (took_s[int(len(took_s) * share)] * 1000 for share in (0.5, 0.99))
-    return Felt(round(p50_ms, 2), round(p99_ms, 2), bought.report.p99_ms)
+    return Felt(_quantile_ms(took_s, 0.5), _quantile_ms(took_s, 0.99), bought.report.p99_ms)
+
+
+def _quantile_ms(took_s: Sequence[float], share: float) -> float:
+    return round(took_s[int(len(took_s) * share)] * 1000, 2)
 
 
 def _buy(market: Market, seconds: float) -> Probe:
-    return market.run("express", rate_per_s=PURCHASES_PER_S, seconds=seconds)
+    bought = market.run("express", rate_per_s=PURCHASES_PER_S, seconds=seconds)
+    if bought.report.errors:
+        raise RuntimeError(f"{bought.report.errors} purchases failed: {bought.report.problems}")
+    return bought
+
+
+async def _buy_until(market: Market, over: asyncio.Event, *, stretch_s: float) -> list[Probe]:
+    """Purchases on and on; at least one stretch of them."""
+    stretches = []
+    while not over.is_set():
+        stretches.append(await asyncio.to_thread(_buy, market, stretch_s))
+    return stretches
 
 
 def _excess_ms(idle_ms: float, sending_ms: float) -> float:
@@ -300,19 +314,23 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
         rate = await _capacity(made, asked) * SHARE
         async with browse.crowd(made.looks, connections=CONNECTIONS, rate_per_s=rate) as crowd:
             idle = await _feel(made, crowd, seconds=min(LEARN_S, asked.seconds * 2))
+            over = asyncio.Event()
+            buying = asyncio.create_task(_buy_until(made.market, over, stretch_s=min(BUYERS_S, asked.seconds * 6)))
+            paying = asyncio.create_task(pay(database, receipts))
+            await asyncio.sleep(START_S)
             say(f"{rate:.0f} requests a second, p99 {idle.p99_ms} ms; the drop opens")
             event_id, _ = await storm.begin()
-            paying = asyncio.create_task(pay(database, receipts))
             telling = asyncio.create_task(_until_over(made, database, event_id))
-            felt: list[Felt] = []
-            while not felt or not telling.done():
-                felt.append(await _feel(made, crowd, seconds=asked.seconds))
-                say(f"told {await _told(database, event_id)}, p99 {felt[-1].p99_ms} ms")
+            p99s: list[float] = []
+            while not p99s or not telling.done():
+                p99s.append(_quantile_ms(await crowd.during(asked.seconds), 0.99))
+                say(f"told {await _told(database, event_id)}, p99 {p99s[-1]} ms")
+            over.set()
+            bought = await buying
         told_s = await telling
         paying.cancel()
         waits_s = await asyncio.to_thread(receipt_waits, made.sink_port, receipts)
         books = await _account(database, event_id, asked.followers)
-    p99s = [each.p99_ms for each in felt]
     return {
         "told_within_s": round(told_s, 1),
         "followers": asked.followers,
@@ -326,6 +344,8 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
         "api_p99_sending_ms": round(statistics.median(p99s), 2),
         "api_p99_worst_ms": max(p99s),
         "api_p99_excess_ms": round(_excess_ms(idle.p99_ms, statistics.median(p99s)), 2),
+        "order_p99_idle_ms": idle.order_p99_ms,
+        "order_p99_sending_ms": round(statistics.median(each.report.p99_ms for each in bought), 2),
         "peak_rss_mb": round(made.watch.rss_mb, 1),
         "queue_peak": made.watch.queue,
         **machine(made.these, processes=5),

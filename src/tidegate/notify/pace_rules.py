@@ -42,7 +42,7 @@ STEP: Final = 0.01
 GROW: Final = 1.02
 """What the share is multiplied by, with `STEP` added, each second."""
 
-CUT_MOST: Final = 0.1
+CUT_MOST: Final = 0.5
 """A cut is by the square of how far the objective is missed, and at most to so much."""
 
 NEAR: Final = 0.9
@@ -51,8 +51,8 @@ NEAR: Final = 0.9
 RECENT: Final = 5
 """Of so many readings, the last ones, the median is judged; of fewer after a cut and at a beginning, ..."""
 
-RECENT_LEAST: Final = 2
-"""... but not of a single one."""
+RECENT_LEAST: Final = 3
+"""... but not of fewer than these."""
 
 USUAL: Final = 0.8
 """Readings up to this quantile of those without a send are usual."""

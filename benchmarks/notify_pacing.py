@@ -325,10 +325,10 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
             while not p99s or not telling.done():
                 p99s.append(_quantile_ms(await crowd.during(asked.seconds), 0.99))
                 say(f"told {await _told(database, event_id)}, p99 {p99s[-1]} ms")
+            paying.cancel()
             over.set()
             bought = await buying
         told_s = await telling
-        paying.cancel()
         waits_s = await asyncio.to_thread(receipt_waits, made.sink_port, receipts)
         books = await _account(database, event_id, asked.followers)
     return {
@@ -345,7 +345,7 @@ async def _drop(made: Stand, asked: Options) -> Mapping[str, object]:
         "api_p99_worst_ms": max(p99s),
         "api_p99_excess_ms": round(_excess_ms(idle.p99_ms, statistics.median(p99s)), 2),
         "order_p99_idle_ms": idle.order_p99_ms,
-        "order_p99_sending_ms": round(statistics.median(each.report.p99_ms for each in bought), 2),
+        "order_p99_sending_ms": round(statistics.median(each.report.p99_ms for each in bought[:-1] or bought), 2),
         "peak_rss_mb": round(made.watch.rss_mb, 1),
         "queue_peak": made.watch.queue,
         **machine(made.these, processes=5),

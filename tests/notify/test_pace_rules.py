@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,7 +19,7 @@ LIMITS = Limits(objective_ms=0.0, guess_ms=10.0, floor=0.01, unknown=0.1)
 
 @dataclass(slots=True)
 class Shop:
-    """Shoppers wait `idle_ms`, and `felt_ms` more for all of a worker's time; what is measured is of a second."""
+    """Shoppers wait `idle_ms`, and `felt_ms` more for all of a worker's time; what is measured is of three seconds."""
 
     idle_ms: float
     felt_ms: float
@@ -26,6 +27,7 @@ class Shop:
     now_s: float = 1_000.0
     memory: Memory = field(default_factory=Memory)
     draw: random.Random = field(default_factory=lambda: random.Random(3))
+    seen: deque[float] = field(default_factory=lambda: deque(maxlen=3))
     shares: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
@@ -35,8 +37,9 @@ class Shop:
         for _ in range(seconds):
             share = self.memory.share if sending else 0.0
             wait = (self.idle_ms + self.felt_ms * share) * self.draw.lognormvariate(0.0, self.noise)
+            self.seen.append(wait)
             self.now_s += 1.0
-            p99_ms = wait if told else None
+            p99_ms = statistics.fmean(self.seen) if told else None
             facts = Facts(self.now_s, sending, told, requests=600 if told else 0, p99_ms=p99_ms)
             self.memory = decide(facts, self.memory, LIMITS)
             self.shares.append(self.memory.share)

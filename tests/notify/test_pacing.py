@@ -256,6 +256,7 @@ async def test_whoever_works_beside_others_begins_nothing_while_a_rest_is_owed(m
 
     monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now_s))
     monkeypatch.setattr(pacing, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    monkeypatch.setattr(pacing, "waited_for_cpu_s", lambda _pid=None: 0.0)
     breather = Breather(0.2)
     now_s += 0.1
     await asyncio.gather(*(breather.nap() for _ in range(10)))
@@ -286,6 +287,9 @@ async def test_time_without_a_cpu_costs_no_rest(monkeypatch: pytest.MonkeyPatch)
     now_s, own_s = now_s + 0.05, own_s + 0.05
     await breather.rest()
     assert now_s == pytest.approx(100.22), "it did nothing"
+    now_s, behind_s = now_s + 0.02, 0.0
+    await breather.rest()
+    assert now_s == pytest.approx(100.26), "the process behind it has ended, which tells nothing"
 
 
 @pytest.mark.parametrize("lane", [BULK, WITHIN_1M])

@@ -8,10 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.notify.hooking import endpoint, with_hooks
 from tidegate.notify import shards, webhook_rounds
 from tidegate.notify.deliveries import ANY_OF_THEM, _claim
-from tidegate.notify.outcomes import mark_sent
-from tidegate.notify.webhook_endings import Ending, note_endings
+from tidegate.notify.old_words import PENDING_MONTHS
+from tidegate.notify.outcomes import Failure, mark_sent, note_failed
+from tidegate.notify.webhook_endings import Ending, end_waiting, note_endings
+from tidegate.notify.webhooks import disable_endpoint
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import new_id
 from tidegate.platform.settings import Settings
@@ -130,8 +133,38 @@ async def test_webhooks_are_claimed_and_ended_without_reading_the_others_again(
 
 
 @pytest.mark.anyio
-async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_others(
+async def test_what_waits_for_a_disabled_endpoint_ends_without_reading_what_waits_for_others(
     database: Database, settings: Settings
+) -> None:
+    made = (await endpoint(database, with_hooks(settings), "https://shop.example/hook")).endpoint
+    async with database.transaction() as conn:
+        await full(conn, "webhook", recipient=new_id())
+        await fill(conn, "pending", "webhook", FEW, recipient=made.endpoint_id)
+        await disable_endpoint(conn, endpoint_id=made.endpoint_id)
+        before = await rows_read(conn)
+        assert await end_waiting(conn, limit=MANY) == FEW
+        assert await rows_read(conn) - before <= 3 * FEW
+
+
+@pytest.mark.anyio
+async def test_whether_a_month_has_something_that_waits_is_known_without_reading_it(database: Database) -> None:
+    asked = PENDING_MONTHS["notify.deliveries"].format(month="notify.deliveries")
+    async with database.transaction() as conn:
+        await fill(conn, "sent", "inbox", MANY, shard=1)
+        await fill(conn, "sent", "email", MANY)
+        await conn.execute("ANALYZE notify.deliveries")
+        before = await rows_read(conn)
+        assert await (await conn.execute(asked)).fetchone() is None
+        assert await rows_read(conn) == before
+        await fill(conn, "pending", "email", 1)
+        assert await (await conn.execute(asked)).fetchone() is not None
+        assert await rows_read(conn) - before <= 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("outcome", ["sent", "failed"])
+async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_others(
+    outcome: str, database: Database, settings: Settings
 ) -> None:
     async with database.transaction() as conn:
         await full(conn, "email", shard=1)
@@ -143,5 +176,8 @@ async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_ot
             conn, settings=settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=FEW, values=values
         )
         assert len(claimed) == 1
-        await mark_sent(conn, claimed)
+        if outcome == "sent":
+            await mark_sent(conn, claimed)
+        else:
+            await note_failed(conn, settings, lambda: 0.5, [(each, Failure("away")) for each in claimed])
         assert await rows_read(conn) - before <= 5

@@ -204,6 +204,23 @@ async def test_one_waits_for_a_page_whose_stock_changed_and_not_all() -> None:
     await opened
 
 
+async def test_an_answer_from_before_is_shown_with_what_was_seen_last() -> None:
+    answers = Answers(max_bytes=10_000, max_variants=1)
+    answers.heard(1)
+    await put(answers, "drop", a_kept(stock={LAMP: Level(2_000, up_to=10)}, counted=(LAMP,)))
+    kept = answers.find(("drop", b"", ""))
+    assert kept is not None and answers.left_of(kept) == 2_000
+    answers.stock_is({LAMP: (1_500, 0)})
+    assert (answers.find(("drop", b"", "")), answers.left_of(kept)) == (kept, 1_500)
+    answers.stock_is({LAMP: (0, 0)})
+    assert (answers.find(("drop", b"", "")), answers.left_of(kept)) == (None, 0)
+    for number in range(2, 10):
+        await put(answers, f"other-{number}", a_kept(stock={VariantId(UUID(int=number)): Level(1)}))
+    assert len(answers._available) <= 2, "it is bounded by what is watched"
+    answers.heard(2)
+    assert answers._available == {}
+
+
 async def test_what_may_not_be_shown_while_the_database_is_away_is_not_shown_meanwhile() -> None:
     answers = Answers(max_bytes=1_000_000, max_variants=10, stale_s=-1)
     answers.heard(1)

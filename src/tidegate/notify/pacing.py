@@ -61,8 +61,8 @@ class Pace(msgspec.Struct, frozen=True):
 class Breather:
     """Rests of a task, so that it takes no more than a share of its worker's time; the share is asked for anew.
 
-    What goes on beside each other in a task naps in turns: nothing new begins while a rest is owed. Time that shoppers
-    had the CPU for while the task wanted it is no work, and costs it no rest: else it would yield twice.
+    What goes on beside each other in a task naps in turns: nothing new begins while a rest is owed. Time for which
+    others had the CPU while the task wanted it is no work, and costs it no rest: else it would yield twice.
     """
 
     def __init__(self, share: float, ask: Callable[[], Awaitable[float]] | None = None) -> None:
@@ -73,13 +73,13 @@ class Breather:
         self._backend: int | None = None
         self._worked_s = 0.0
         self._rested_s = 0.0
-        self._since = self._now()
+        self._since = self._clocks()
 
     def beside(self, conn: Connection) -> None:
         """The task works through this connection from now on."""
         self._count()
         self._backend = backend_beside(conn)
-        self._since = self._now()
+        self._since = self._clocks()
 
     async def nap(self, *, until: float = math.inf) -> None:
         """Rest for a moment, between two statements or two calls, and not beyond `until` (monotonic seconds)."""
@@ -104,18 +104,20 @@ class Breather:
             self.share = await self._ask()
             self._asked_s = time.monotonic()
         self._rested_s += time.monotonic() - began_s
-        self._since = self._now()
+        self._since = self._clocks()
         return True
 
     def _count(self) -> None:
         """Add what was worked since the last rest."""
-        since, self._since = self._since, self._now()
-        self._worked_s += max(self._since - since, 0.0)
+        (then_s, waited_s), self._since = self._since, self._clocks()
+        passed_s = self._since[0] - then_s
+        waited_s = max(self._since[1] - waited_s, 0.0)  # a process that has ended tells 0
+        self._worked_s += max(passed_s - waited_s, 0.0)
 
-    def _now(self) -> float:
-        """Seconds of a clock that stands while the task waits for the CPU."""
+    def _clocks(self) -> tuple[float, float]:
+        """Seconds that passed, and for how many of them this worker and the process behind it waited for a CPU."""
         waited_s = waited_for_cpu_s() + (waited_for_cpu_s(self._backend) if self._backend else 0.0)
-        return time.monotonic() - waited_s
+        return time.monotonic(), waited_s
 
 
 @asynccontextmanager

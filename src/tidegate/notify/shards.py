@@ -27,7 +27,7 @@ from tidegate.notify.pacing import Breather
 from tidegate.notify.preferences import unwanted_word
 from tidegate.notify.sealed_words import open_words
 from tidegate.notify.sends import end_telling
-from tidegate.platform.database import Connection, Database
+from tidegate.platform.database import Connection, Database, plan_once
 from tidegate.platform.failures import describe_error
 from tidegate.platform.ids import EventId, new_id
 from tidegate.platform.jobs import BULK, WITHIN_1M
@@ -299,7 +299,7 @@ async def expand_shard(
         page = MARKED_AS_TOLD if shard.once else ALL_OF_THEM
         statement = EXPAND.format(page=page.format(whom="= ANY" if shard.moved else "<> ALL"), wanted=WANTED)
         told = []
-        await conn.execute("SET LOCAL plan_cache_mode = force_generic_plan")  # its plan takes longer than a page
+        await plan_once(conn)  # to plan takes longer than to tell a part of them
         async for after, upto in _pages(conn, settings, shard, breather):
             row = await (await conn.execute(statement, values | {"after": after, "upto": upto})).fetchone()
             assert row is not None

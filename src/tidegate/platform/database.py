@@ -167,6 +167,13 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
+async def plan_once(conn: Connection) -> None:
+    """Have the statements of this transaction planned once, and not so that they read a whole table."""
+    await conn.execute(
+        "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
+    )
+
+
 async def _configure(conn: Connection, *, backend_nice: int) -> None:
     write_lists_fast(conn)
     if backend_nice:

@@ -20,7 +20,6 @@ from psycopg import Error
 from tidegate import catalog, inventory
 from tidegate.catalog.contracts import Drop
 from tidegate.platform.backoff import backoff_s
-from tidegate.platform.clock import database_now
 from tidegate.platform.database import OUTAGE, Connection, Database
 from tidegate.platform.failures import describe_error
 from tidegate.platform.problems import Overloaded
@@ -141,7 +140,9 @@ async def made_from(
     and something else from `soon_s` before its opening on.
     """
     began_s = time.monotonic()
-    now = await database_now(conn)
+    row = await (await conn.execute("SELECT transaction_timestamp(), clock_timestamp()")).fetchone()
+    assert row is not None
+    begun, now = row
     all_drops = [*drops, *([shown.drop] if shown else [])]
     items = {item.variant_id for drop in all_drops for item in drop.items}
     levels = await inventory.stock_levels(conn, variant_ids=list(items)) if items else {}
@@ -155,7 +156,7 @@ async def made_from(
     opens |= {drop.opens_at for drop in all_drops if drop.closed_at is None}
     if shown is not None:
         opens.add(shown.drop.opens_at - timedelta(seconds=soon_s))
-    waits_s = [(moment - now).total_seconds() for moment in opens if moment > now]
+    waits_s = [(moment - now).total_seconds() for moment in opens if moment > begun]  # one may have come meanwhile
     counted = leading or shown
     return MadeFrom(
         revision=await catalog.read_revision(conn),

@@ -27,6 +27,7 @@ from tidegate.storefront.contexts import (
 from tidegate.storefront.facts import Seen, facts_of, seen_collection, seen_drop, seen_product
 from tidegate.storefront.freshness import made_from, one_state
 from tidegate.storefront.offers import (
+    FEW_LEFT,
     DropOffer,
     DropPhase,
     Offer,
@@ -178,7 +179,12 @@ async def show_drop(request: Request, slug: str) -> Response:
             drop = await find_drop_offer(conn, slug=slug, currency=shop.settings.currency)
             if drop is None:
                 raise NotFound()
-            source = await made_from(conn, shown=drop, up_to=MOST_TO_CHOOSE, soon_s=RELOAD_WITHIN_S)
+            source = await made_from(
+                conn,
+                shown=drop,
+                up_to=max(_most_of(shop, drop), FEW_LEFT + 1),
+                soon_s=RELOAD_WITHIN_S,
+            )
             return _drop_context(shop, drop, for_accounts_only=not await takes_guests(conn, drop.drop)), source
 
     return await kept_page(request, "storefront/drop.html", make, route="/drops/{slug}")
@@ -202,10 +208,15 @@ def choice(offer: Offer, *, at_most: int) -> tuple[str, int]:
     return left[0].variant.sku, min(at_most, max(each.left for each in left))
 
 
+def _most_of(shop: Shop, drop: DropOffer) -> int:
+    """Largest quantity that a drop's page offers while there is enough."""
+    return min(drop.drop.per_buyer, shop.settings.holds.max_quantity)
+
+
 def _drop_context(shop: Shop, drop: DropOffer, *, for_accounts_only: bool) -> DropContext:
     sku, most = "", 0
     if drop.offer is not None and drop.phase in (DropPhase.SCHEDULED, DropPhase.OPEN):
-        sku, most = choice(drop.offer, at_most=min(drop.drop.per_buyer, shop.settings.holds.max_quantity))
+        sku, most = choice(drop.offer, at_most=_most_of(shop, drop))
     soon = drop.phase == DropPhase.SCHEDULED and drop.seconds_to_open <= RELOAD_WITHIN_S
     return DropContext(
         drop=drop,

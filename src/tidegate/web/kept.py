@@ -170,7 +170,7 @@ class Answers:
         self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._by_variant: dict[VariantId, set[Key]] = {}
         self._available: dict[VariantId, int] = {}
-        """Items of the same variants, as last seen."""
+        """Items of variants, as last seen while they were watched: an answer from before is shown with these."""
         self._bytes = 0
         self._last: OrderedDict[Key, tuple[Kept, float]] = OrderedDict()
         self._making: dict[Key, asyncio.Task[Kept]] = {}
@@ -301,6 +301,8 @@ class Answers:
         for variant, level in kept.made_from.stock.items():
             self._by_variant.setdefault(variant, set()).add(key)
             self._available[variant] = level.available
+        if len(self._available) > 2 * self._max_variants:
+            self._available = {each: self._available[each] for each in self._by_variant}
         while self._last and self._bytes > self._max_bytes:
             self._forget_last(next(iter(self._last)))
         while self._entries and (self._bytes > self._max_bytes or len(self._by_variant) > self._max_variants):
@@ -342,4 +344,3 @@ class Answers:
             keys.discard(key)
             if not keys:
                 del self._by_variant[variant]
-                self._available.pop(variant, None)

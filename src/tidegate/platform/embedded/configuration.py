@@ -57,7 +57,7 @@ def postgres_configuration(
         "random_page_cost": 1.1,
         "jit": "off",
         "autovacuum_naptime": "15s",
-        "autovacuum_vacuum_cost_delay": "10ms",  # by its own measure it has a third of a core and more
+        "autovacuum_vacuum_cost_delay": "10ms",  # at its usual pace one has a third of a core and more
         "autovacuum_vacuum_cost_limit": 50,
         "autovacuum_vacuum_scale_factor": 0.05,
         "autovacuum_vacuum_insert_scale_factor": 0.05,

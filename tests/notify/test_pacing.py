@@ -267,6 +267,29 @@ async def test_whoever_works_beside_others_begins_nothing_while_a_rest_is_owed(m
     assert now_s == pytest.approx(until, abs=0.002), "none goes on beyond its time"
 
 
+async def test_the_share_is_not_asked_for_at_each_nap(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, asked = 100.0, 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    async def ask() -> float:
+        nonlocal asked
+        asked += 1
+        return 0.5
+
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr(pacing, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    monkeypatch.setattr(pacing, "waited_for_cpu_s", lambda _pid=None: 0.0)
+    breather = Breather(0.5, ask)
+    for _ in range(50):
+        now_s += 0.01
+        await breather.nap()
+    assert now_s == pytest.approx(101.0)
+    assert 4 <= asked <= 6, "five times in a second"
+
+
 async def test_time_without_a_cpu_costs_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, own_s, behind_s = 100.0, 3.0, 7.0
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -22,6 +23,7 @@ from tidegate.catalog import find_variants
 from tidegate.entrypoints.site import create_app
 from tidegate.inventory import set_stock
 from tidegate.platform.broken_network import Proxy
+from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 from tidegate.storefront.freshness import made_from, one_state
@@ -246,12 +248,12 @@ async def test_what_began_while_it_was_read_is_read_again(
 ) -> None:
     """Where a drop stands is asked before the moments at which that changes."""
     await sell("Night Lamp")
-    await open_drop("lamp-night", "NIGHT-LAMP", stock=20, in_s=0.5)
+    await open_drop("lamp-night", "NIGHT-LAMP", stock=20, in_s=3_600.0)
     async with one_state(database) as conn:
         shown = await find_drop_offer(conn, slug="lamp-night", currency=settings.currency)
         assert shown is not None and shown.phase == DropPhase.SCHEDULED
-        await conn.execute("SELECT pg_sleep(0.7)")
-        source = await made_from(conn, shown=shown)
+        opened = replace(shown, drop=replace(shown.drop, opens_at=await database_now(conn)))
+        source = await made_from(conn, shown=opened)
     assert source.until_s <= time.monotonic()
 
 

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from redis.asyncio import Redis
 
 from tidegate.notify.pace_rules import Facts, Limits, Memory, decide, idle_ms, objective_ms
-from tidegate.platform.backends import backend_beside, waited_for_cpu_s
+from tidegate.platform.cpu import backend_beside, waited_for_cpu_s
 from tidegate.platform.database import Connection
 from tidegate.platform.latency_sharing import read_latency
 from tidegate.platform.settings import Settings

@@ -16,8 +16,8 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tidegate.platform.arrays import write_lists_fast
-from tidegate.platform.backends import yield_cpu
 from tidegate.platform.breaker import Breaker, BreakerState
+from tidegate.platform.cpu import yield_cpu
 from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.problems import Overloaded
 from tidegate.platform.settings import Settings

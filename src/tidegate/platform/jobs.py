@@ -33,8 +33,8 @@ from kombu.transport.redis import Channel as RedisChannel
 from prometheus_client import Gauge
 
 from tidegate.platform import lanes
-from tidegate.platform.backends import yield_own_cpu
 from tidegate.platform.backoff import event_policy
+from tidegate.platform.cpu import yield_own_cpu
 from tidegate.platform.database import Database
 from tidegate.platform.ids import EventId
 from tidegate.platform.lane_transport import use_own_transport

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from tidegate.platform.backends import backend_beside, waited_for_cpu_s, yield_cpu
+from tests.waiting import eventually
+from tidegate.platform.cpu import backend_beside, waited_for_cpu_s, yield_cpu
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 
@@ -53,7 +54,7 @@ async def test_backends_of_a_pool_yield_where_that_is_wanted(settings: Settings)
 
 @pytest.mark.parametrize("leads", [True, False], ids=["its own session", "that of others"])
 def test_a_process_and_the_session_that_it_leads_yield(leads: bool) -> None:
-    code = f"from tidegate.platform.backends import yield_own_cpu as y; y(nice={NICE}); print(flush=True); input()"
+    code = f"from tidegate.platform.cpu import yield_own_cpu as y; y(nice={NICE}); print(flush=True); input()"
     before = os.getpriority(os.PRIO_PROCESS, 0)
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=leads) as other:
@@ -71,7 +72,7 @@ async def test_the_process_behind_a_connection_is_known_where_it_runs_beside_us(
     assert backend_beside(cast("Any", SimpleNamespace(info=SimpleNamespace(backend_pid=os.getpid())))) is None
 
 
-def test_time_that_others_have_the_cpu_for_is_told() -> None:
+async def test_time_that_others_have_the_cpu_for_is_told() -> None:
     if not Path("/proc/self/schedstat").exists():
         pytest.skip("this system does not count it")
     cpu = min(os.sched_getaffinity(0))
@@ -85,12 +86,12 @@ def test_time_that_others_have_the_cpu_for_is_told() -> None:
             stack.callback(other.kill)
             assert other.stdout is not None
             other.stdout.readline()
-        before = [waited_for_cpu_s(other.pid) for other in others]
+        before_s = sum(waited_for_cpu_s(other.pid) for other in others)
         began_s, own_s = time.monotonic(), waited_for_cpu_s()
-        time.sleep(1.0)
-        waited_s = sum(waited_for_cpu_s(other.pid) for other in others) - sum(before)
+        await eventually(lambda: sum(waited_for_cpu_s(other.pid) for other in others) - before_s > 0.3)
+        waited_s = sum(waited_for_cpu_s(other.pid) for other in others) - before_s
         took_s = time.monotonic() - began_s
-    assert 0.7 * took_s < waited_s < 2.1 * took_s, "one of two waits while the other has the only CPU they may use"
+    assert waited_s < 2.1 * took_s, "one of two waits while the other has the only CPU they may use"
     assert 0.0 <= waited_for_cpu_s() - own_s < took_s
     assert waited_for_cpu_s(others[0].pid) == 0.0, "it has ended"
 

@@ -27,9 +27,12 @@ AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def session_nice(pid: int) -> int:
-    """The niceness of a process's session; 0 where the kernel knows no such thing."""
+    """The niceness of a process's session; 0 where the kernel knows no such thing.
+
+    The file says nothing for a process whose session began before the kernel weighed any.
+    """
     path = Path(f"/proc/{pid}/autogroup")
-    return int(path.read_text().split()[-1]) if AUTOGROUP.exists() else 0
+    return int((path.read_text().split() or ["0"])[-1]) if AUTOGROUP.exists() else 0
 
 
 async def niceness(settings: Settings, *, backend_nice: int) -> tuple[int, int]:

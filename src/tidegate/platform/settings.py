@@ -87,7 +87,7 @@ class JobSettings(BaseModel):
     relay_batch: Count = Field(500, description="Most outbox events taken at once.")
     relay_poll_ms: Count = Field(500, description="Pause between looks into the outbox while nothing says it has more.")
     relay_gap_ms: Count = Field(
-        100, description="Pause after events were handed out: what is written meanwhile goes together."
+        250, description="Pause after events were handed out: what is written meanwhile goes together."
     )
     event_lease_s: Count = Field(60, description="How long a handler has before its event is handed out again.")
     event_max_attempts: Count = Field(12, description="Attempts before an event is set aside as dead.")

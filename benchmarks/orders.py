@@ -89,7 +89,7 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the final rate must hold")
     parser.add_argument("--processes", type=int, choices=(1, 2, 3, 4), default=PROCESSES, help="site processes")
     parser.add_argument("--bound-ms", type=float, default=500.0, help="highest p99 of the last third")
-    parser.add_argument("--connections", type=int, default=256, help="kept-alive connections of the generator")
+    parser.add_argument("--connections", type=int, default=1024, help="kept-alive connections of the generator")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which ways to buy")
     parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
     found = parser.parse_args(list(options))

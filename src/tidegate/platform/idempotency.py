@@ -81,14 +81,18 @@ FROM unnest(%b::uuid[], %b::text[], %b::bytea[], %b::uuid[], %b::int[], %b::text
 FINISH = """
 UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body::json
 FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::text[]) AS a (buyer_id, key, status, body)
-WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state = 'claimed'
+WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state <> 'final'
 """
+"""Not `= 'claimed'`, which the index of claimed keys has: PostgreSQL believes that index to be all but empty and would
+read the whole of it for each batch, with each key that was claimed since the last vacuum."""
 
 FINISH_SUBJECTS = """
-UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body::json
-FROM unnest(%b::uuid[], %b::int[], %b::text[]) AS a (subject_id, status, body)
-WHERE k.subject_id = a.subject_id AND k.state = 'claimed'
+UPDATE platform.idempotency_keys AS k
+SET state = 'final', status = (%b::int[])[array_position(%b::uuid[], k.subject_id)],
+    body = (%b::text[])[array_position(%b::uuid[], k.subject_id)]::json
+WHERE k.subject_id = ANY (%b::uuid[]) AND k.state = 'claimed'
 """
+"""No join, for the same reason: one would begin with the whole of that index."""
 
 PRIMARY_KEY = re.compile(r"idempotency_keys_\d+_pkey")
 
@@ -186,7 +190,13 @@ async def finish_subjects(conn: Connection, answers: Mapping[UUID, StoredAnswer]
     subjects = sorted(answers)
     await conn.execute(
         FINISH_SUBJECTS,
-        (subjects, [answers[each].status for each in subjects], [answers[each].body.decode() for each in subjects]),
+        (
+            [answers[each].status for each in subjects],
+            subjects,
+            [answers[each].body.decode() for each in subjects],
+            subjects,
+            subjects,
+        ),
         binary=True,
     )
 

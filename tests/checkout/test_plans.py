@@ -1,0 +1,112 @@
+"""How PostgreSQL runs what batches of buying say: by keys, also where it expects few rows and there are many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.checkout.conftest import Stock
+from tests.checkout.test_purchase import form, key
+from tests.checkout.test_purchasing import wish
+from tidegate import checkout
+from tidegate.checkout import FreshHold, HoldWish, Line, Shop, open_shop
+from tidegate.payments import make_providers
+from tidegate.platform.database import Database
+from tidegate.platform.ids import PersonId, new_id
+from tidegate.platform.pipelines import PipelinedConnection
+from tidegate.platform.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+BUYERS = 40
+OTHERS = 100
+OF_SETTINGS = ("FROM catalog.revision", "FROM catalog.tax_settings")
+"""What is read whole, and grows with a shop's settings only."""
+
+MANY = """
+INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, status, body)
+SELECT gen_random_uuid(), 'k', sha256('k'), 'final', gen_random_uuid(), 201, '{}' FROM generate_series(1, 5000)
+"""
+"""Keys of a while ago."""
+
+READS_ALL = """
+UPDATE platform.idempotency_keys AS k SET state = 'final' FROM unnest($1::uuid[]) AS a (subject_id)
+WHERE k.subject_id = a.subject_id AND k.state = 'claimed'
+"""
+"""What this test must find, so that it can fail."""
+
+
+class Watched(Database):
+    """A pool that knows the connections which its batches use."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.made: list[PipelinedConnection] = []
+
+    async def connect(self) -> PipelinedConnection:
+        self.made.append(await super().connect())
+        return self.made[-1]
+
+
+@pytest.fixture
+async def watched(settings: Settings) -> AsyncIterator[Watched]:
+    database = Watched(settings)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def unbounded(plan: dict[str, Any]) -> Iterator[str]:
+    """Parts of a plan that read a whole table or a whole index."""
+    if plan["Node Type"] == "Seq Scan" or ("Index" in plan["Node Type"] and "Index Cond" not in plan):
+        yield f"{plan['Node Type']} of {plan.get('Index Name') or plan['Relation Name']}"
+    for part in plan.get("Plans", ()):
+        yield from unbounded(part)
+
+
+async def plan_of(conn: PipelinedConnection, name: str, parameters: int) -> dict[str, Any]:
+    arguments = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    row = await (await conn.execute(f"EXPLAIN (FORMAT JSON) EXECUTE {name}{arguments}")).fetchone()
+    assert row is not None
+    said = row[0][0]
+    return {"Node Type": said} if isinstance(said, str) else said["Plan"]  # BEGIN and COMMIT have no plan
+
+
+async def test_batches_read_no_table_and_no_index_as_a_whole(watched: Watched, settings: Settings, sell: Stock) -> None:
+    demo = settings.model_copy(update={"demo": True})
+    async with open_shop(watched, demo, make_providers(watched, demo)) as shop:
+        for other in range(OTHERS):
+            await sell(f"OTHER-{other}", stock=1)
+        await sell("LAMP", stock=10_000)
+        await sell("NOW", stock=10_000, drop_in_s=-1, per_buyer=5)
+        for _ in range(3):
+            await asyncio.gather(*(live(shop) for _ in range(BUYERS)))
+        async with watched.connection() as conn:
+            await conn.execute(MANY)
+            await conn.execute("ANALYZE")
+        found, seen = {}, 0
+        for own in watched.made:
+            rows = await own.execute("SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements")
+            for name, statement, parameters in await rows.fetchall():
+                seen += 1
+                wrong = list(unbounded(await plan_of(own, name, parameters)))
+                if wrong and not any(each in statement for each in OF_SETTINGS):
+                    found[statement] = wrong
+        await own.execute(f"PREPARE control AS {READS_ALL}")
+        control = list(unbounded(await plan_of(own, "control", 1)))
+    assert seen > 30, "all that batches say is prepared"
+    assert found == {}
+    assert control, "keys that are claimed are few, as PostgreSQL sees it"
+
+
+async def live(shop: Shop) -> None:
+    """Somebody buys at once, in a drop and outside of one, another is declined, and one orders what was held."""
+    for sku, method in (("LAMP", "tok_ok"), ("NOW", "tok_ok"), ("LAMP", "tok_declined")):
+        await checkout.purchase(shop, wish(PersonId(new_id()), (sku, 1), method=method, key="bought"))
+    buyer = PersonId(new_id())
+    held, _ = await checkout.settle_hold(shop, HoldWish(buyer, (Line("NOW", 1),), key=key(buyer, "hold")))
+    assert isinstance(held, FreshHold)
+    await checkout.place_order(shop, buyer_id=buyer, form=form(held.id), key=key(buyer, "order"))

@@ -174,6 +174,11 @@ async def plan_once(conn: Connection) -> None:
     )
 
 
+async def order_by_index(conn: Connection) -> None:
+    """Have the statements of this transaction read the first rows of an index, and not sort all of them for that."""
+    await conn.execute("SELECT set_config('enable_sort', 'off', true)")
+
+
 async def _configure(conn: Connection, *, backend_nice: int) -> None:
     write_lists_fast(conn)
     if backend_nice:

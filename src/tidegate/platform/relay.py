@@ -42,7 +42,7 @@ async def relay_once(database: Database, settings: Settings, subscriptions: Mapp
     limit = min(settings.jobs.relay_batch, room)
     if not limit:
         return 0
-    async with database.connection() as conn:
+    async with database.transaction() as conn:
         claimed = await claim_events(conn, limit=limit, lease_s=settings.jobs.event_lease_s)
     try:
         await asyncio.to_thread(publish, calls_for(claimed, subscriptions))

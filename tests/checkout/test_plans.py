@@ -13,7 +13,8 @@ from tests.checkout.test_purchase import form, key
 from tests.checkout.test_purchasing import wish
 from tidegate import checkout
 from tidegate.checkout import FreshHold, HoldWish, Line, Shop, open_shop
-from tidegate.payments import make_providers
+from tidegate.checkout.orders import UNPAID
+from tidegate.payments import charges, make_providers, refunds, sandbox_webhooks, webhooks
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.pipelines import PipelinedConnection
@@ -100,6 +101,27 @@ async def test_batches_read_no_table_and_no_index_as_a_whole(watched: Watched, s
     assert seen > 30, "all that batches say is prepared"
     assert found == {}
     assert control, "keys that are claimed are few, as PostgreSQL sees it"
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [
+        (UNPAID, ([], 50)),
+        (charges.DUE, (10, 50)),
+        (refunds.DUE, (50,)),
+        (webhooks.UNAPPLIED, (50,)),
+        (sandbox_webhooks.DUE, (3, 50)),
+    ],
+    ids=["orders", "charges", "refunds", "notices", "the sandbox's notices"],
+)
+async def test_what_is_due_is_found_by_its_time(
+    statement: str, arguments: tuple[object, ...], database: Database
+) -> None:
+    async with database.transaction() as conn:
+        await conn.execute("SET LOCAL enable_seqscan = off")  # tables are empty
+        row = await (await conn.execute(f"EXPLAIN (FORMAT JSON) {statement}", arguments)).fetchone()
+    assert row is not None
+    assert list(unbounded(row[0][0]["Plan"])) == []
 
 
 async def live(shop: Shop) -> None:

@@ -93,6 +93,12 @@ INSERT INTO checkout.order_taxes (order_id, line_no, name, rate_bp, base_amount,
 SELECT * FROM unnest(%b::uuid[], %b::int[], %b::text[], %b::int[], %b::bigint[], %b::bigint[])
 """
 
+UNPAID = """
+SELECT id FROM checkout.orders
+WHERE state IN ('awaiting_payment', 'payment_failed') AND pay_until <= statement_timestamp() AND id <> ALL(%s)
+ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s
+"""
+
 MOVE = """
 UPDATE checkout.orders SET state = %b,
     paid_at = CASE WHEN %b = 'paid' THEN coalesce(paid_at, clock_timestamp()) ELSE paid_at END
@@ -239,11 +245,7 @@ async def unpaid_past_their_time(conn: Connection, *, limit: int, but: Sequence[
 
     First those that waited longest since then, or since the last try.
     """
-    rows = await conn.execute(
-        "SELECT id FROM checkout.orders WHERE state IN ('awaiting_payment', 'payment_failed')"
-        " AND pay_until <= clock_timestamp() AND id <> ALL(%s) ORDER BY coalesce(ending_tried_at, pay_until) LIMIT %s",
-        (list(but), limit),
-    )
+    rows = await conn.execute(UNPAID, (list(but), limit))
     return [row[0] for row in await rows.fetchall()]
 
 

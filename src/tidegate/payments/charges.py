@@ -77,7 +77,7 @@ WHERE c.order_id = a.order_id AND c.attempt = a.attempt AND c.state = a.was
 DUE = f"""
 SELECT {CHARGE} FROM payments.charges
 WHERE state IN ('intent', 'requires_action')
-    AND next_ask_at <= clock_timestamp() AND created_at <= clock_timestamp() - make_interval(secs => %s)
+    AND next_ask_at <= statement_timestamp() AND created_at <= statement_timestamp() - make_interval(secs => %s)
 ORDER BY next_ask_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608
 

@@ -42,7 +42,7 @@ WHERE c.order_id = m.order_id AND c.attempt = m.attempt
 
 DUE = """
 SELECT order_id, attempt, reason, amount, currency, asked FROM payments.refunds
-WHERE state = 'intent' AND next_ask_at <= clock_timestamp()
+WHERE state = 'intent' AND next_ask_at <= statement_timestamp()
 ORDER BY next_ask_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 

@@ -34,7 +34,7 @@ SENT = Counter("tidegate_payments_sandbox_webhooks_sent", "Webhooks that the san
 
 DUE = """
 SELECT id, event_id, body, attempts FROM payments.sandbox_webhooks
-WHERE delivered_at IS NULL AND due_at <= clock_timestamp() AND attempts < %s
+WHERE delivered_at IS NULL AND due_at <= statement_timestamp() AND attempts < %s
 ORDER BY due_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 

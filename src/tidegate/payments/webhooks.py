@@ -36,7 +36,7 @@ SEEN = "SELECT applied_at IS NOT NULL FROM payments.webhook_events WHERE provide
 
 UNAPPLIED = """
 SELECT provider, event_id, body, tries FROM payments.webhook_events
-WHERE applied_at IS NULL AND next_try_at <= clock_timestamp()
+WHERE applied_at IS NULL AND next_try_at <= statement_timestamp()
 ORDER BY next_try_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
 

@@ -68,7 +68,7 @@ async def write_and_fail(database: Database, event: Event) -> None:
 
 
 async def claim(database: Database, *, limit: int = 100, lease_s: float = 60) -> list[EventId]:
-    async with database.connection() as conn:
+    async with database.transaction() as conn:
         return [each.id for each in await claim_events(conn, limit=limit, lease_s=lease_s)]
 
 

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 
 MANY = 2_000
 FEW = 50
+ROUNDS = 12
+"""From the eleventh time on a plan may be kept."""
 POLICY = RetryPolicy(max_attempts=3, base_s=1.0, cap_s=10.0, lease_s=60.0)
 
 FILL = """
@@ -47,7 +49,7 @@ async def test_events_are_claimed_and_finished_without_reading_the_others(databa
         await conn.execute(FILL, ("done", MANY))
         await conn.execute("ANALYZE platform.outbox")
         await conn.execute(FILL, ("pending", MANY))
-        for _ in range(7):  # from the sixth time on a plan may be kept
+        for _ in range(ROUNDS):
             before = await rows_read(conn)
             claimed = [each.id for each in await claim_events(conn, limit=FEW, lease_s=60.0)]
             assert len(claimed) == FEW

@@ -32,6 +32,11 @@ OVER = "state = 'held' AND expires_at <= statement_timestamp()"
 """Of holds whose time is over. Not by `clock_timestamp()`, with which no index can be searched: then all that live
 would be read, twice a second, and in a sale these are many."""
 
+THESE_OVER = """
+id = ANY(%s) AND state NOT IN ('ordered', 'confirmed', 'released', 'expired') AND expires_at <= statement_timestamp()
+"""
+"""The same of holds that are known by their ids: in other words, so that PostgreSQL looks for nothing but these."""
+
 AskedStates = AsyncCursor[tuple[Any, ...]]
 """Ids and states of holds as a transaction was asked for them."""
 AskedHolds = AsyncCursor[tuple[Any, ...]]
@@ -176,8 +181,7 @@ async def due_holds(conn: Connection, *, limit: int, but: Sequence[HoldId] = ())
 async def expire_holds(conn: Connection, hold_ids: Sequence[HoldId]) -> int:
     """End those of these holds that are due and that nobody else has in hand; returns how many."""
     rows = await conn.execute(
-        f"SELECT id FROM inventory.holds WHERE id = ANY(%s) AND {OVER} ORDER BY id"  # noqa: S608 - a constant
-        " FOR NO KEY UPDATE SKIP LOCKED",
+        f"SELECT id FROM inventory.holds WHERE {THESE_OVER} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",  # noqa: S608
         (list(hold_ids),),
     )
     due = [row[0] for row in await rows.fetchall()]
@@ -204,8 +208,7 @@ async def lock_own_expired(conn: Connection, hold_ids: Sequence[HoldId]) -> list
     count: LockNotAvailable has the batch done again.
     """
     rows = await conn.execute(
-        f"SELECT id FROM inventory.holds WHERE id = ANY(%s) AND {OVER} ORDER BY id"  # noqa: S608 - a constant
-        " FOR NO KEY UPDATE NOWAIT",
+        f"SELECT id FROM inventory.holds WHERE {THESE_OVER} ORDER BY id FOR NO KEY UPDATE NOWAIT",  # noqa: S608
         (sorted(set(hold_ids)),),
     )
     due = [row[0] for row in await rows.fetchall()]

@@ -33,8 +33,10 @@ WHERE buyer_id = ANY(%b) AND drop_id = %b AND state IN ('held', 'ordered')
 
 REDEEMED = """
 SELECT id FROM inventory.holds
-WHERE buyer_id = ANY(%b) AND voucher_id = ANY(%b) AND state = 'held' AND expires_at <= clock_timestamp()
+WHERE buyer_id = ANY(%b) AND voucher_id = ANY(%b) AND state IN ('held', 'ordered') AND order_id IS NULL
+    AND expires_at <= statement_timestamp()
 """
+"""Held is what no order has. `state = 'held'` would let PostgreSQL look in the index of all that is held."""
 
 HOLDS = """
 INSERT INTO inventory.holds (id, buyer_id, drop_id, voucher_id, discount_amount, state, order_id, expires_at)

@@ -305,7 +305,7 @@ async def _claim(conn: Connection, limits: WebhookSettings, endpoint_id: UUID, *
             WITH due AS MATERIALIZED (
                 SELECT event_id, recipient_id, channel FROM notify.deliveries
                 WHERE state = 'pending' AND channel = 'webhook' AND recipient_id = %(endpoint)s
-                    AND next_attempt_at <= clock_timestamp()
+                    AND next_attempt_at <= statement_timestamp()
                 ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE notify.deliveries AS d SET attempts = attempts + 1,
@@ -341,7 +341,7 @@ async def claim_due_endpoints(conn: Connection, limits: WebhookSettings, *, limi
                     AND EXISTS (
                         SELECT FROM notify.deliveries AS d
                         WHERE d.state = 'pending' AND d.channel = 'webhook' AND d.recipient_id = e.endpoint_id
-                            AND d.next_attempt_at <= clock_timestamp()
+                            AND d.next_attempt_at <= statement_timestamp()
                     )
                 ORDER BY e.due_at LIMIT %s FOR UPDATE SKIP LOCKED
             )

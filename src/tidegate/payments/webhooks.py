@@ -48,10 +48,11 @@ WHERE e.provider = p.provider AND e.event_id = p.event_id
 """
 
 APPLIED = """
-UPDATE payments.webhook_events e SET applied_at = clock_timestamp()
+UPDATE payments.webhook_events e SET applied_at = coalesce(e.applied_at, clock_timestamp())
 FROM unnest(%s::text[], %s::text[]) AS n (provider, event_id)
-WHERE e.provider = n.provider AND e.event_id = n.event_id AND e.applied_at IS NULL
+WHERE e.provider = n.provider AND e.event_id = n.event_id
 """
+"""Not `applied_at IS NULL`: PostgreSQL would read the whole index of what is not applied."""
 
 
 async def receive_webhook(

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from tidegate.platform.arrays import write_lists_fast
@@ -176,6 +177,7 @@ async def plan_once(conn: Connection) -> None:
 
 async def order_by_index(conn: Connection) -> None:
     """Have the statements of this transaction read the first rows of an index, and not sort all of them for that."""
+    assert conn.info.transaction_status == TransactionStatus.INTRANS, "it is a setting of a transaction"
     await conn.execute("SELECT set_config('enable_sort', 'off', true)")
 
 

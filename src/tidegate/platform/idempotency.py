@@ -214,7 +214,7 @@ async def in_flight(conn: Connection, *, buyer_id: UUID) -> bool:
     """Whether a request of this buyer's is still being answered."""
     row = await (
         await conn.execute(
-            "SELECT 1 FROM platform.idempotency_keys WHERE buyer_id = %s AND state = 'claimed' LIMIT 1", (buyer_id,)
+            "SELECT 1 FROM platform.idempotency_keys WHERE buyer_id = %s AND state <> 'final' LIMIT 1", (buyer_id,)
         )
     ).fetchone()
     return row is not None

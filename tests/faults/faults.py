@@ -89,13 +89,15 @@ async def gateway_down(shop: Shop) -> AsyncIterator[None]:
         await conn.rollback()
 
 
-def ledger(shop: Shop, orders: Sequence[str]) -> list[dict[str, Any]]:
-    """The sandbox's payments for orders, as webhooks name them."""
+def ledger(shop: Shop, orders: Sequence[str], *, token: str = "") -> list[dict[str, Any]]:
+    """The sandbox's payments for orders, as webhooks name them; with a `token` those alone that were made with it."""
     found = rows(
         shop,
         "SELECT id, reference, amount, currency FROM payments.sandbox_payments"
-        " WHERE split_part(reference, '.', 1) = ANY(%s)",
+        " WHERE split_part(reference, '.', 1) = ANY(%s) AND (%s = '' OR token = %s)",
         list(orders),
+        token,
+        token,
     )
     return [dict(zip(("id", "reference", "amount", "currency"), row, strict=True)) for row in found]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.rows_read import rows_read
 from tidegate import inventory
 from tidegate.inventory.holds import due_holds, expire_holds
 from tidegate.platform.database import Connection, Database
@@ -11,6 +12,7 @@ from tidegate.platform.ids import NO_DROP, PersonId, VariantId, new_id
 
 pytestmark = pytest.mark.anyio
 
+TABLE = "inventory.holds"
 MANY = 2_000
 FEW = 50
 
@@ -33,19 +35,6 @@ async def fill(conn: Connection, state: str, count: int, *, left_s: float = 300.
     await conn.execute(FILL, values)
 
 
-async def rows_read(conn: Connection) -> int:
-    """Holds that this transaction has read so far."""
-    found = await conn.execute(
-        """
-        SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::int FROM pg_stat_xact_user_tables
-        WHERE schemaname = 'inventory' AND relname LIKE 'holds%'
-        """
-    )
-    row = await found.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 async def test_what_is_over_is_found_and_ended_without_reading_what_lives(database: Database) -> None:
     async with database.transaction() as conn:
         await inventory.set_stock(conn, levels={VARIANT: MANY})
@@ -55,13 +44,13 @@ async def test_what_is_over_is_found_and_ended_without_reading_what_lives(databa
         await fill(conn, "held", MANY)
         await fill(conn, "held", MANY, left_s=-1.0)
         for _ in range(ROUNDS):
-            before = await rows_read(conn)
+            before = await rows_read(conn, TABLE)
             due = await due_holds(conn, limit=FEW)
             assert len(due) == FEW
-            found = await rows_read(conn) - before
+            found = await rows_read(conn, TABLE) - before
             assert await expire_holds(conn, due) == FEW
-            ended = await rows_read(conn) - before - found
+            ended = await rows_read(conn, TABLE) - before - found
             assert found <= MANY + FEW  # all that are over may be sorted once
             assert ended <= 4 * FEW
             assert await inventory.live_holds(conn, buyer_id=PersonId(new_id())) == []
-            assert await rows_read(conn) - before - found - ended <= FEW
+            assert await rows_read(conn, TABLE) - before - found - ended <= FEW

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.notify.hooking import endpoint, with_hooks
+from tests.rows_read import rows_read
 from tidegate.notify import shards, webhook_rounds
 from tidegate.notify.deliveries import ANY_OF_THEM, _claim
 from tidegate.notify.old_words import PENDING_MONTHS
@@ -73,6 +74,7 @@ def test_no_follower_is_compared_with_each_other_however_few_are_expected(
     assert of_control == ["page for each row"]
 
 
+TABLE = "notify.deliveries"
 MANY = 2_000
 FEW = 50
 
@@ -99,19 +101,6 @@ async def full(conn: Connection, channel: str, **more: object) -> None:
     await fill(conn, "pending", channel, MANY, **more)
 
 
-async def rows_read(conn: Connection) -> int:
-    """Rows of deliveries that this transaction has read so far."""
-    found = await conn.execute(
-        """
-        SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::int FROM pg_stat_xact_user_tables
-        WHERE schemaname = 'notify' AND relname LIKE 'deliveries%'
-        """
-    )
-    row = await found.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 @pytest.mark.anyio
 async def test_webhooks_are_claimed_and_ended_without_reading_the_others_again(
     database: Database, settings: Settings
@@ -119,15 +108,15 @@ async def test_webhooks_are_claimed_and_ended_without_reading_the_others_again(
     endpoint = new_id()
     async with database.transaction() as conn:
         await full(conn, "webhook", recipient=endpoint)
-        before = await rows_read(conn)
+        before = await rows_read(conn, TABLE)
         claimed = await webhook_rounds._claim(conn, settings.webhooks, endpoint, limit=FEW)
         assert len(claimed) == FEW
-        read = await rows_read(conn)
+        read = await rows_read(conn, TABLE)
         assert read - before <= MANY + 3 * FEW  # all of them may be sorted once
         await note_endings(
             conn, endpoint_id=endpoint, endings=[Ending.sent(each.event_id, status_code=200) for each in claimed]
         )
-        assert await rows_read(conn) - read <= 3 * FEW
+        assert await rows_read(conn, TABLE) - read <= 3 * FEW
         left = await conn.execute("SELECT count(*) FROM notify.deliveries WHERE state = 'pending'")
         assert await left.fetchone() == (MANY - FEW,)
 
@@ -141,9 +130,9 @@ async def test_what_waits_for_a_disabled_endpoint_ends_without_reading_what_wait
         await full(conn, "webhook", recipient=new_id())
         await fill(conn, "pending", "webhook", FEW, recipient=made.endpoint_id)
         await disable_endpoint(conn, endpoint_id=made.endpoint_id)
-        before = await rows_read(conn)
+        before = await rows_read(conn, TABLE)
         assert await end_waiting(conn, limit=MANY) == FEW
-        assert await rows_read(conn) - before <= 3 * FEW
+        assert await rows_read(conn, TABLE) - before <= 3 * FEW
 
 
 @pytest.mark.anyio
@@ -153,12 +142,12 @@ async def test_whether_a_month_has_something_that_waits_is_known_without_reading
         await fill(conn, "sent", "inbox", MANY, shard=1)
         await fill(conn, "sent", "email", MANY)
         await conn.execute("ANALYZE notify.deliveries")
-        before = await rows_read(conn)
+        before = await rows_read(conn, TABLE)
         assert await (await conn.execute(asked)).fetchone() is None
-        assert await rows_read(conn) == before
+        assert await rows_read(conn, TABLE) == before
         await fill(conn, "pending", "email", 1)
         assert await (await conn.execute(asked)).fetchone() is not None
-        assert await rows_read(conn) - before <= 1
+        assert await rows_read(conn, TABLE) - before <= 1
 
 
 @pytest.mark.anyio
@@ -170,7 +159,7 @@ async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_ot
         await full(conn, "email", shard=1)
         await fill(conn, "pending", "email", 1)
         found = await conn.execute("SELECT event_id FROM notify.deliveries WHERE shard_no IS NULL")
-        before = await rows_read(conn)
+        before = await rows_read(conn, TABLE)
         values = {"events": [row[0] for row in await found.fetchall()], "ending": "@shop.example"}
         claimed = await _claim(
             conn, settings=settings, whom=ANY_OF_THEM, order="next_attempt_at", limit=FEW, values=values
@@ -180,4 +169,4 @@ async def test_a_receipt_is_claimed_and_marked_without_reading_what_waits_for_ot
             await mark_sent(conn, claimed)
         else:
             await note_failed(conn, settings, lambda: 0.5, [(each, Failure("away")) for each in claimed])
-        assert await rows_read(conn) - before <= 5
+        assert await rows_read(conn, TABLE) - before <= 5

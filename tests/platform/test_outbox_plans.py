@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.rows_read import rows_read
 from tidegate.platform.backoff import RetryPolicy
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import EventId
@@ -19,6 +20,7 @@ from tidegate.platform.outbox import (
 
 pytestmark = pytest.mark.anyio
 
+TABLE = "platform.outbox"
 MANY = 2_000
 FEW = 50
 ROUNDS = 12
@@ -31,37 +33,24 @@ SELECT gen_random_uuid(), 'order.paid', '{}', %s FROM generate_series(1, %s)
 """
 
 
-async def rows_read(conn: Connection) -> int:
-    """Rows of the outbox that this transaction has read so far."""
-    found = await conn.execute(
-        """
-        SELECT sum(coalesce(idx_tup_fetch, 0) + seq_tup_read)::int FROM pg_stat_xact_user_tables
-        WHERE schemaname = 'platform' AND relname LIKE 'outbox%'
-        """
-    )
-    row = await found.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 async def test_events_are_claimed_and_finished_without_reading_the_others(database: Database) -> None:
     async with database.transaction() as conn:
         await conn.execute(FILL, ("done", MANY))
         await conn.execute("ANALYZE platform.outbox")
         await conn.execute(FILL, ("pending", MANY))
         for _ in range(ROUNDS):
-            before = await rows_read(conn)
+            before = await rows_read(conn, TABLE)
             claimed = [each.id for each in await claim_events(conn, limit=FEW, lease_s=60.0)]
             assert len(claimed) == FEW
-            read = {"claim": await rows_read(conn) - before}
-            before = await rows_read(conn)
+            read = {"claim": await rows_read(conn, TABLE) - before}
+            before = await rows_read(conn, TABLE)
             assert await any_due(conn)
             assert await count_late(conn, older_than_s=60.0) == 0
-            read["look"] = await rows_read(conn) - before
+            read["look"] = await rows_read(conn, TABLE) - before
             for name, use in (("load", _load), ("release", _release), ("finish", _finish), ("fail", _fail)):
-                before = await rows_read(conn)
+                before = await rows_read(conn, TABLE)
                 await use(conn, claimed)
-                read[name] = await rows_read(conn) - before
+                read[name] = await rows_read(conn, TABLE) - before
             assert max(read.values()) <= 4 * FEW, read
 
 

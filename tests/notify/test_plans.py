@@ -122,6 +122,17 @@ async def test_webhooks_are_claimed_and_ended_without_reading_the_others_again(
 
 
 @pytest.mark.anyio
+async def test_what_an_endpoint_gets_later_is_not_read_before(database: Database, settings: Settings) -> None:
+    made = (await endpoint(database, with_hooks(settings), "https://shop.example/hook")).endpoint
+    async with database.transaction() as conn:
+        await full(conn, "webhook", recipient=made.endpoint_id)
+        await conn.execute("UPDATE notify.deliveries SET next_attempt_at = now() + interval '1 hour'")
+        before = await rows_read(conn, TABLE)
+        assert await webhook_rounds._claim(conn, settings.webhooks, made.endpoint_id, limit=FEW) == []
+        assert await rows_read(conn, TABLE) - before <= FEW
+
+
+@pytest.mark.anyio
 async def test_what_waits_for_a_disabled_endpoint_ends_without_reading_what_waits_for_others(
     database: Database, settings: Settings
 ) -> None:

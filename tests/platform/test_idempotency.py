@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from psycopg.errors import UniqueViolation
 
+from tests.rows_read import rows_read
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import (
     Claim,
@@ -17,6 +18,7 @@ from tidegate.platform.idempotency import (
     fingerprint,
     finish_keys,
     finish_subjects,
+    in_flight,
     is_race,
     look_up,
     record_keys,
@@ -102,3 +104,21 @@ def test_the_fingerprint_ignores_the_order_of_fields() -> None:
 
 async def test_nothing_to_do_is_nothing(database: Database) -> None:
     assert await found(database) == []
+
+
+async def test_what_a_buyer_has_begun_is_known_without_reading_what_others_have(database: Database) -> None:
+    """PostgreSQL knows of the keys that are final, and not of those that were claimed since."""
+    fill = """
+        INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, status, body)
+        SELECT gen_random_uuid(), 'k', sha256('k'), %(state)s, gen_random_uuid(), %(status)s, %(body)s
+        FROM generate_series(1, 2000)
+    """
+    async with database.transaction() as conn:
+        await conn.execute(fill, {"state": "final", "status": 201, "body": "{}"})
+        await conn.execute("ANALYZE platform.idempotency_keys")
+        await conn.execute(fill, {"state": "claimed", "status": None, "body": None})
+        await record_keys(conn, [KeyRecord(key("a"), subject_id=new_id())])
+        before = await rows_read(conn, "platform.idempotency_keys")
+        assert await in_flight(conn, buyer_id=BUYER)
+        assert not await in_flight(conn, buyer_id=PersonId(new_id()))
+        assert await rows_read(conn, "platform.idempotency_keys") - before <= 10

@@ -40,3 +40,28 @@ def test_a_row_finds_its_month_and_one_without_month_the_net(database_url: str) 
         homes = conn.execute("SELECT tableoid::regclass::text FROM platform.outbox ORDER BY id").fetchall()
         now = datetime.now(UTC)
         assert homes == [(f"platform.outbox_{now:%Y_%m}",), ("platform.outbox_default",)]
+
+
+def test_what_nobody_searches_by_is_not_analyzed_in_any_month(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        make_partitions(conn, months_ahead=6)  # two that no migration has made
+        looked_at = conn.execute(
+            "SELECT c.oid::regclass::text, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " JOIN pg_partition_tree('platform.idempotency_keys') AS t ON t.relid = c.oid"
+            " WHERE a.attname = 'body' AND a.attstattarget IS DISTINCT FROM 0"
+        ).fetchall()
+        for table in GROWING:
+            looked_at += conn.execute(
+                "SELECT t.relid::regclass::text, a.attname FROM pg_partition_tree(%s) AS t"
+                " JOIN pg_attribute a ON a.attrelid = t.relid"
+                " WHERE (a.attname LIKE '%%\\_sealed' OR a.atttypid IN ('json'::regtype, 'jsonb'::regtype))"
+                " AND a.attstattarget IS DISTINCT FROM 0",
+                (table,),
+            ).fetchall()
+        assert looked_at == []
+        months_of_orders = conn.execute(
+            "SELECT relid::regclass::text, a.attstattarget FROM pg_partition_tree('checkout.orders')"
+            " JOIN pg_attribute a ON a.attrelid = relid AND a.attname = 'state'"
+        ).fetchall()
+        assert len(months_of_orders) >= 9
+        assert {target for _, target in months_of_orders} == {25}

@@ -29,6 +29,12 @@ GROWING = (
 
 LOCK_KEY = 7413866180403
 
+TARGETS = """
+SELECT attname, attstattarget FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attstattarget >= 0
+"""
+"""How much ANALYZE is to learn of a table's columns, where it is said: a new partition does not take it over."""
+
 
 def months(first: datetime, count: int) -> list[datetime]:
     """The starts of `count` months from the one of `first`, in UTC."""
@@ -67,4 +73,10 @@ def _make_partition(conn: psycopg.Connection[Any], table: str, start: datetime, 
             sql.Literal(str(id_floor(end))),
         )
     )
+    for column, target in conn.execute(TARGETS, (table,)).fetchall():
+        conn.execute(
+            sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET STATISTICS {}").format(
+                sql.Identifier(schema, partition), sql.Identifier(column), sql.Literal(target)
+            )
+        )
     return 1

@@ -1,0 +1,16 @@
+"""Less to learn of its tables each time that PostgreSQL looks at them.
+
+The statements are in `sql/0161_platform_statistics.sql`, where the SQL linter reads them.
+"""
+
+from __future__ import annotations
+
+from tidegate.migrations.statements import run_sql
+
+revision = "0161"
+down_revision: str | None = "0160"
+
+
+def upgrade() -> None:
+    """Run the statements."""
+    run_sql("0161_platform_statistics.sql")

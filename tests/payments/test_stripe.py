@@ -411,3 +411,29 @@ async def test_a_sum_that_stripe_cannot_take_exactly_is_refused(gateway: Gateway
         with pytest.raises(ProviderRefused):
             await payments.call_provider(stripe, altered(wish(), total=total))
     assert gateway.api.requests == {}
+
+
+async def test_calls_go_through_the_proxy_of_the_environment_and_past_it_where_it_says_so(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "")
+        async with open_stripe(gateway) as through:
+            with pytest.raises(OutcomeUnknown):
+                await payments.call_provider(through, wish())
+        assert asked
+        assert all(line.startswith(f"POST {gateway.url}/v1/payment_intents ".encode()) for line in asked)
+        asked.clear()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with open_stripe(gateway) as past:
+            assert (await payments.call_provider(past, wish())).state is ChargeState.CAPTURED
+        assert asked == []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import httpx
 import msgspec
 import stripe
@@ -21,7 +24,6 @@ from tidegate.payments.stripe_objects import (
     Refused,
     Session,
 )
-from tidegate.platform.no_answer import NO_HTTP_ANSWER
 from tidegate.platform.settings import PaymentSettings
 
 if TYPE_CHECKING:
@@ -69,15 +71,16 @@ class Decline(Exception):
 
 
 class HttpClient(stripe.HTTPClient):
-    """What the SDK calls through: httpx, as its own client does, without that one's deprecated use of it."""
+    """What the SDK calls through. In httpx each call looks at all that wait, and at the socket of all that are idle."""
 
-    name = "httpx"
+    name = "aiohttp"
 
-    def __init__(self, timeout: httpx.Timeout) -> None:
+    def __init__(self, base: str, *, timeout_s: float) -> None:
+        """`base` is where the API is: it decides whether a proxy of the environment stands between."""
         super().__init__()
-        self._client = httpx.AsyncClient(
-            timeout=timeout, limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-        )
+        self._base = base
+        self._timeout_s = timeout_s
+        self._opened: aiohttp.ClientSession | None = None
 
     async def request_async(
         self,
@@ -90,12 +93,14 @@ class HttpClient(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One request. Raises: stripe.APIConnectionError."""
         try:
-            answer = await self._client.request(method, url, headers=headers, content=post_data or None)
-        except NO_HTTP_ANSWER as error:
-            again = not isinstance(error, httpx.TimeoutException)
+            async with self._session().request(
+                method, url, headers=headers, data=post_data or None, allow_redirects=False
+            ) as answer:
+                return await answer.read(), answer.status, answer.headers
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            again = not isinstance(error, TimeoutError)
             words = f"no answer: {type(error).__name__}"
             raise stripe.APIConnectionError(words, should_retry=again) from error  # type: ignore[no-untyped-call]
-        return answer.content, answer.status_code, answer.headers
 
     async def sleep_async(self, secs: float) -> None:
         """Pause before another try."""
@@ -103,7 +108,24 @@ class HttpClient(stripe.HTTPClient):
 
     async def close_async(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        """The connections, which belong to the event loop that runs when the first call is made."""
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=AT_ONCE, ssl=httpx.create_ssl_context()),
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    connect=self._timeout_s,  # with the wait for one that is free
+                    sock_connect=self._timeout_s * CONNECT_SHARE,
+                    sock_read=self._timeout_s,
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=_proxy(self._base),
+            )
+        return self._opened
 
 
 class StripeApi:
@@ -111,11 +133,11 @@ class StripeApi:
 
     def __init__(self, limits: PaymentSettings) -> None:
         stripe.enable_telemetry = False  # our timings are no concern of theirs
-        timeout_s = limits.provider_timeout_s
-        self._http = HttpClient(httpx.Timeout(timeout_s, connect=timeout_s * CONNECT_SHARE))
+        base = limits.stripe_api_base.rstrip("/") or stripe.DEFAULT_API_BASE
+        self._http = HttpClient(base, timeout_s=limits.provider_timeout_s)
         self._client = stripe.StripeClient(
             limits.stripe_secret_key.get_secret_value(),
-            base_addresses={"api": limits.stripe_api_base.rstrip("/") or stripe.DEFAULT_API_BASE},
+            base_addresses={"api": base},
             max_network_retries=NETWORK_RETRIES,
             http_client=self._http,
         ).v1
@@ -170,6 +192,12 @@ class StripeApi:
     async def create_refund(self, params: RefundCreateParams, *, key: str) -> GivenBack:
         """Give money back."""
         return await _said(self._client.refunds.create_async(params, {"idempotency_key": key}), GivenBack)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for `url`, asked for once: aiohttp looks for files at each call."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 async def _said(call: Awaitable[object], kind: type[Said]) -> Said:

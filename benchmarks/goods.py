@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
+from redis import Redis
 
 from benchmarks.visits import token_of
-from tidegate.platform.ids import new_id
+from tidegate.accounts.contracts import Person, Role
+from tidegate.accounts.session_cache import SESSION_KEY, kept_record
+from tidegate.accounts.sessions import token_hash
+from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.sealing import current_sealer
 
 DROP = "benchmark-drop"
@@ -20,6 +25,9 @@ PRICE = 1_999
 """Minor units."""
 STOCK = 1_000_000_000
 """More than any run can sell: what is measured is buying, not refusing."""
+KNOWN_S = 900
+"""How long Valkey knows those who have looked around: longer than any stretch of load."""
+KNOWN_AT_ONCE = 2_000
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -71,6 +79,18 @@ def add_buyers(conn: Connection, *, first: int, count: int) -> list[UUID]:
         with cursor.copy(f"COPY accounts.sessions ({columns}) FROM STDIN (FORMAT binary)") as copy:
             copy.set_types(("bytea", "uuid", "timestamptz"))
             for number, person in enumerate(people, start=first):
-                copy.write_row((hashlib.sha256(token_of(number).encode()).digest(), person, row[0]))
+                copy.write_row((token_hash(token_of(number)), person, row[0]))
     conn.execute("ANALYZE accounts.people, accounts.sessions")
     return people
+
+
+def look_around(valkey_url: str, people: Sequence[UUID], *, first: int) -> None:
+    """Leave in Valkey what it knows of those who have opened a page before they buy: their sessions."""
+    with Redis.from_url(valkey_url) as valkey:
+        line = valkey.pipeline(transaction=False)
+        for number, person in enumerate(people):
+            record = kept_record(Person(PersonId(person), Role.CUSTOMER))
+            line.set(SESSION_KEY + token_hash(token_of(first + number)), record, ex=KNOWN_S)
+            if len(line) == KNOWN_AT_ONCE:
+                line.execute()
+        line.execute()

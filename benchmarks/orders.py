@@ -1,11 +1,12 @@
 """Whole purchases over HTTP: the rate that holds for a minute, its latencies, and the books afterwards.
 
-    python -m benchmarks orders [--seconds 60] [--processes 2] [--smoke] --json
+    python -m benchmarks orders [--seconds 60] [--processes 1] [--cold] [--smoke] --json
 
 A durable PostgreSQL, a Valkey, the site processes and the expiry loops of the scheduler run as they do in a shop; the
 load generator shares their cores. Everyone is another buyer, with a session, and may have one piece of one hot product
-in a drop without a room. Payment is captured at once inside the site process, so that no simulated gateway is
-measured; the outbox relay and the worker do not run: events of paid orders pile up unhandled.
+in a drop without a room. They have looked around in the shop before, so that Valkey knows their sessions; with `--cold`
+the database must be asked for each. Payment is captured at once inside the site process, so that no simulated gateway
+is measured; the outbox relay and the worker do not run: events of paid orders pile up unhandled.
 
 Buyers arrive at random whether or not earlier ones were served, and latencies count from the moment they were due.
 `express_per_s` (hold, order and payment in one request) and `two_step_per_s` (two requests) are the highest rates that
@@ -42,7 +43,8 @@ SHARE_S = 15.0
 SMOKE_RATE = 20.0
 PROBE_BOUND_MS = 200.0
 SMOKE_BOUND_MS = 10_000.0
-PROCESSES = 2
+PROCESSES = 1
+"""On two cores: PostgreSQL and the load generator need the other one, and one process has the larger batches."""
 KINDS: tuple[Kind, ...] = ("express", "two_step")
 
 
@@ -55,6 +57,7 @@ class Options:
     bound_ms: float
     connections: int
     kinds: tuple[Kind, ...]
+    cold: bool
     smoke: bool
 
 
@@ -64,9 +67,9 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
     began = time.monotonic()
     with servers() as these, psycopg.connect(these.database_url, autocommit=True) as conn:
         _, variants = sell(conn, variants=1)
-        figures: dict[str, object] = machine(these, processes=asked.processes)
+        figures: dict[str, object] = machine(these, processes=asked.processes) | {"cold": asked.cold}
         with _shop(these, asked) as site:
-            market = Market(these, site, conn, connections=asked.connections)
+            market = Market(these, site, conn, connections=asked.connections, looked_around=not asked.cold)
             before = site.metrics()
             express = None
             if "express" in asked.kinds:
@@ -91,9 +94,13 @@ def parse(options: Sequence[str]) -> Options:
     parser.add_argument("--bound-ms", type=float, default=500.0, help="highest p99 of the last third")
     parser.add_argument("--connections", type=int, default=1024, help="kept-alive connections of the generator")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which ways to buy")
+    parser.add_argument("--cold", action="store_true", help="buyers whose sessions Valkey does not know")
     parser.add_argument("--smoke", action="store_true", help="a few seconds at tiny rates: does it work at all?")
     found = parser.parse_args(list(options))
-    return Options(found.seconds, found.processes, found.bound_ms, found.connections, tuple(found.kinds), found.smoke)
+    kinds = tuple(found.kinds)
+    return Options(
+        found.seconds, found.processes, found.bound_ms, found.connections, kinds, cold=found.cold, smoke=found.smoke
+    )
 
 
 @contextmanager

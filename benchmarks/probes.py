@@ -15,9 +15,10 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from benchmarks.goods import DROP, add_buyers
+from benchmarks.goods import DROP, add_buyers, look_around
 from benchmarks.load import Plan, Report
 from benchmarks.servers import ROOT, Fleet, Servers, busy_s
+from tidegate.platform.settings import current_settings
 
 Kind = Literal["express", "two_step"]
 MOST_BUYERS_PER_S = 12_000
@@ -74,7 +75,10 @@ class Probe:
 
 @dataclass(slots=True)
 class Market:
-    """A shop under test: its servers, its fleet, and the count of buyers who have been there."""
+    """A shop under test: its servers, its fleet, and the count of buyers who have been there.
+
+    With `looked_around` Valkey knows the buyers' sessions, as of whoever has opened a page in the last minute.
+    """
 
     servers: Servers
     fleet: Fleet
@@ -86,6 +90,7 @@ class Market:
     most_per_s: int = MOST_BUYERS_PER_S
     in_time_s: float = 10.0
     core: int | None = None
+    looked_around: bool = False
     buyers: int = 0
     unknown: int = 0
     ids_files: list[Path] = field(default_factory=list)
@@ -98,7 +103,9 @@ class Market:
         if rate_per_s <= 0:
             count = int(self.most_per_s * seconds)
         first = self.buyers
-        add_buyers(self.conn, first=first, count=count)
+        people = add_buyers(self.conn, first=first, count=count)
+        if self.looked_around:
+            look_around(current_settings().require_valkey_url(), people, first=first)
         self.buyers += count
         plan = Plan(
             port=self.fleet.port,

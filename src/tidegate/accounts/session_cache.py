@@ -208,9 +208,8 @@ class Sessions:
         keys += [COUNT_KEY + hashed for hashed in counted]
         arguments = [b"%d" % len(loaded), b"%d" % WINDOW_S]
         for session in loaded.values():
-            person = session.person
             arguments += [
-                person.role.value[0].encode() + person.id.bytes,
+                kept_record(session.person),
                 b"%d" % max(1, min(self._keep_ms, session.left_ms)),
             ]
         await self._line.tell(KEEP, keys, arguments)
@@ -225,6 +224,11 @@ async def open_sessions(database: Database, settings: Settings, *, valkey: Redis
         yield sessions
     finally:
         await sessions.close()
+
+
+def kept_record(person: Person) -> bytes:
+    """What Valkey keeps of a person's session."""
+    return person.role.value[0].encode() + person.id.bytes
 
 
 def _read(record: bytes) -> _Found | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -24,15 +23,13 @@ from tidegate.payments import make_providers
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.edge.lean import Shelf
 from tidegate.platform.edge.server import make_server
+from tidegate.platform.garbage import look_when_calm, spare_what_is_there
 from tidegate.platform.ids import PersonId
 from tidegate.platform.latency_sharing import sharing_latency
 from tidegate.platform.observability import PROCESS_NAME_VARIABLE, configure_logging, start_metrics
 from tidegate.platform.settings import Settings
 from tidegate.storefront import RoomDrops, open_answers
 from tidegate.storefront import pages_visit as storefront_pages_visit
-
-GC_THRESHOLDS = (50_000, 20, 100)
-"""What requests made is freed by reference counts; looking for cycles at Python's pace took an eighth of the time."""
 
 
 @asynccontextmanager
@@ -108,19 +105,22 @@ def serve_app(
     app = create(settings, shelf)
     sockets = listening_sockets(settings)
     start_metrics(settings, process_name=name)
-    gc.collect()
-    gc.freeze()  # code and routes live as long as the process: the collector need not look at them again
-    gc.set_threshold(*GC_THRESHOLDS)
+    spare_what_is_there()
     server = make_server(
         app,
         settings.http,
         shelf=shelf,
         entrance=make_entrance(settings),
-        on_start=say_started,
+        on_start=_started,
         on_stop=partial(on_stop, app),
         beside=sockets_beside(),
     )
     server.run(sockets=sockets)
+
+
+def _started() -> None:
+    look_when_calm()
+    say_started()
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """Whole purchases over HTTP: the rate that holds for a minute, its latencies, and the books afterwards.
 
-    python -m benchmarks orders [--seconds 60] [--processes 1] [--cold] [--smoke] --json
+    python -m benchmarks orders [--seconds 60] [--processes 2] [--cold] [--smoke] --json
 
 A durable PostgreSQL, a Valkey, the site processes and the expiry loops of the scheduler run as they do in a shop; the
 load generator shares their cores. Everyone is another buyer, with a session, and may have one piece of one hot product
@@ -43,8 +43,7 @@ SHARE_S = 15.0
 SMOKE_RATE = 20.0
 PROBE_BOUND_MS = 200.0
 SMOKE_BOUND_MS = 10_000.0
-PROCESSES = 1
-"""On two cores: PostgreSQL and the load generator need the other one, and one process has the larger batches."""
+PROCESSES = 2
 KINDS: tuple[Kind, ...] = ("express", "two_step")
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import hashlib
 import multiprocessing
 import os
@@ -40,9 +39,9 @@ from benchmarks.probes import say
 from benchmarks.servers import Servers, busy_s, machine, servers
 from tidegate.checkout import Line, Shop, SoldOut, open_shop
 from tidegate.checkout.holding import FreshHold, HoldWish, settle_hold
-from tidegate.entrypoints.composing import GC_THRESHOLDS
 from tidegate.payments import make_providers
 from tidegate.platform.database import Connection, open_database
+from tidegate.platform.garbage import spare_what_is_there
 from tidegate.platform.idempotency import RequestKey
 from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.settings import current_settings
@@ -178,9 +177,7 @@ class Crew:
 def _settle_in(barrier: Any) -> None:
     """What a process of the crew does first."""
     _BARRIERS.append(barrier)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    spare_what_is_there()
 
 
 _BARRIERS: list[Any] = []

@@ -188,6 +188,16 @@ async def test_stripe_is_asked(settings: Settings, key: str, level: Level, said:
     assert (finding.level, said in finding.says) == (level, True), finding
 
 
+async def test_a_proxy_that_cannot_be_used_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    monkeypatch.setenv("NO_PROXY", "")
+    secrets = {"stripe_secret_key": SecretStr("sk_live_a"), "stripe_webhook_secrets": SecretStr("whsec_abc")}
+    shop = changed(settings, "payments", stripe_api_base="https://api.stripe.example", **secrets)
+    finding = await checkups_live.payments(shop, online=True)
+    assert finding.level is Level.BROKEN
+    assert "does not speak HTTP" in finding.says
+
+
 async def test_a_stripe_that_is_away_breaks_nothing(settings: Settings) -> None:
     secrets = {"stripe_secret_key": SecretStr("sk_live_a"), "stripe_webhook_secrets": SecretStr("whsec_abc")}
     shop = changed(settings, "payments", stripe_api_base="http://127.0.0.1:9", provider_timeout_s=2.0, **secrets)

@@ -31,15 +31,23 @@ def no_looks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.enable()
 
 
-async def test_what_refers_to_itself_is_found_when_it_is_calm_and_not_before() -> None:
+async def test_what_refers_to_itself_is_found_when_it_is_calm_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "MOST_PUT_OFF", 1_000_000)
     left = weakref.ref(Node())
     garbage.look_when_calm()
-    under_way = [[number] for number in range(garbage.CALM + 1)]
+    under_way = [[number] for number in range(2 * garbage.CALM)]
     await asyncio.sleep(0.1)
     assert left() is not None
-    assert gc.get_count()[0] > garbage.CALM
     under_way.clear()
     await eventually(lambda: left() is None)
+
+
+async def test_it_is_found_after_a_while_also_where_much_that_is_new_stays() -> None:
+    left = weakref.ref(Node())
+    garbage.look_when_calm()
+    connections = [[number] for number in range(2 * garbage.CALM)]
+    await eventually(lambda: left() is None)
+    assert len(connections) == 2 * garbage.CALM
 
 
 @pytest.mark.parametrize(("every", "generation"), [("OLDER_EVERY", 1), ("OLDEST_EVERY", 2)])
@@ -56,3 +64,10 @@ async def test_what_outlived_a_look_is_found_by_a_later_one(
     monkeypatch.setattr(garbage, every, 3)
     garbage.look_when_calm()
     await eventually(lambda: left() is None)
+
+
+def test_looks_go_deeper_now_and_then() -> None:
+    looks = [garbage.depth(look) for look in range(1, garbage.OLDEST_EVERY + 1)]
+    assert looks.count(2) == 1
+    assert looks.count(1) == garbage.OLDEST_EVERY // garbage.OLDER_EVERY - 1
+    assert looks[-1] == 2

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-import threading
 
 import httpx
 import uvloop
 
+from tests.resets import resetting
 from tidegate.platform.no_answer import NO_HTTP_ANSWER
 
 ROUNDS, AT_ONCE = 15, 32
-
-
-def reset_all(listener: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
 
 
 async def ask(port: int) -> list[BaseException | httpx.Response]:
@@ -34,9 +22,7 @@ async def ask(port: int) -> list[BaseException | httpx.Response]:
 
 
 def test_a_reset_is_no_answer() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        threading.Thread(target=reset_all, args=(listener,), daemon=True).start()
-        said = uvloop.run(ask(listener.getsockname()[1]))
-        listener.shutdown(socket.SHUT_RDWR)
+    with resetting() as port:
+        said = uvloop.run(ask(port))
     assert len(said) == ROUNDS * AT_ONCE
     assert [each for each in said if not isinstance(each, NO_HTTP_ANSWER)] == []

@@ -192,6 +192,8 @@ async def payments(settings: Settings, *, online: bool) -> Finding:
         return finding
     try:
         live = await check_stripe(settings.payments)
+    except StartupError as error:
+        return broken("payment keys", str(error), "mend HTTPS_PROXY or NO_PROXY")
     except ProviderRefused as error:
         return broken("payment keys", f"Stripe refuses the key: {_line(error)}", "make a new one in its dashboard")
     except OutcomeUnknown as error:

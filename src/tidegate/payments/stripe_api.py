@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
-import aiohttp
-import httpx
 import msgspec
 import stripe
 
 from tidegate.payments.contracts import OutcomeUnknown, ProviderRefused
+from tidegate.payments.stripe_http import HttpClient
 from tidegate.payments.stripe_objects import (
     REFERENCE,
     Balance,
@@ -32,10 +28,6 @@ if TYPE_CHECKING:
 
 NETWORK_RETRIES = 1
 """Repeats of a call whose connection broke, by the SDK, under the same key. The reconciler has more patience."""
-CONNECT_SHARE = 0.4
-"""Share of the time for a call that may pass before there is a connection: leaves time to try again."""
-AT_ONCE = 32
-"""Connections of a process: more only cost time in the pool, and Stripe takes some 100 calls a second of a shop."""
 MOST_FOUND = 10
 MOST_REFUNDS = 100
 
@@ -68,64 +60,6 @@ class Decline(Exception):
     def __init__(self, told: Refused) -> None:
         super().__init__(told.word)
         self.told = told
-
-
-class HttpClient(stripe.HTTPClient):
-    """What the SDK calls through. In httpx each call looks at all that wait, and at the socket of all that are idle."""
-
-    name = "aiohttp"
-
-    def __init__(self, base: str, *, timeout_s: float) -> None:
-        """`base` is where the API is: it decides whether a proxy of the environment stands between."""
-        super().__init__()
-        self._base = base
-        self._timeout_s = timeout_s
-        self._opened: aiohttp.ClientSession | None = None
-
-    async def request_async(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        post_data: Any = None,
-        *,
-        _usage: list[str] | None = None,
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        """One request. Raises: stripe.APIConnectionError."""
-        try:
-            async with self._session().request(
-                method, url, headers=headers, data=post_data or None, allow_redirects=False
-            ) as answer:
-                return await answer.read(), answer.status, answer.headers
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            again = not isinstance(error, TimeoutError)
-            words = f"no answer: {type(error).__name__}"
-            raise stripe.APIConnectionError(words, should_retry=again) from error  # type: ignore[no-untyped-call]
-
-    async def sleep_async(self, secs: float) -> None:
-        """Pause before another try."""
-        await asyncio.sleep(secs)
-
-    async def close_async(self) -> None:
-        """Close the connections."""
-        if self._opened is not None:
-            await self._opened.close()
-
-    def _session(self) -> aiohttp.ClientSession:
-        """The connections, which belong to the event loop that runs when the first call is made."""
-        if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=AT_ONCE, ssl=httpx.create_ssl_context()),
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    connect=self._timeout_s,  # with the wait for one that is free
-                    sock_connect=self._timeout_s * CONNECT_SHARE,
-                    sock_read=self._timeout_s,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=_proxy(self._base),
-            )
-        return self._opened
 
 
 class StripeApi:
@@ -192,12 +126,6 @@ class StripeApi:
     async def create_refund(self, params: RefundCreateParams, *, key: str) -> GivenBack:
         """Give money back."""
         return await _said(self._client.refunds.create_async(params, {"idempotency_key": key}), GivenBack)
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for `url`, asked for once: aiohttp looks for files at each call."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 async def _said(call: Awaitable[object], kind: type[Said]) -> Said:

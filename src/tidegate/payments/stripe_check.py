@@ -11,7 +11,8 @@ NOT_PERMITTED = "403"
 async def check_stripe(limits: PaymentSettings) -> bool | None:
     """Whether the key is of Stripe's live mode; None where a restricted key may not ask, but is known.
 
-    Raises: ProviderRefused when Stripe does not take the key, OutcomeUnknown when it could not be asked.
+    Raises: ProviderRefused when Stripe does not take the key; OutcomeUnknown when it could not be asked; StartupError
+    when the environment names a proxy that cannot be used.
     """
     from tidegate.payments.stripe_api import Refusal, StripeApi  # the SDK takes a while to import
 

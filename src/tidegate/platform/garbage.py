@@ -16,7 +16,10 @@ THRESHOLDS: Final = (250_000, 20, 100)
 
 LOOK_S: Final = 2.0
 CALM: Final = 25_000
-"""New objects that may be looked at in between: some 10 ms."""
+"""With fewer new objects than these it is calm: to look at them takes some 10 ms."""
+
+MOST_PUT_OFF: Final = 10
+"""Looks that are put off before there is one all the same: connections that stay open are new objects, too."""
 
 OLDER_EVERY: Final = 30
 OLDEST_EVERY: Final = 300
@@ -30,13 +33,33 @@ def spare_what_is_there() -> None:
     gc.set_threshold(*THRESHOLDS)
 
 
-def look_when_calm(looks: int = 0) -> None:
-    """Look every LOOK_S from now on, when it is calm; `looks` were done before. Call inside the event loop."""
-    asyncio.get_running_loop().call_later(LOOK_S, _look, looks)
+def look_when_calm() -> None:
+    """Look every LOOK_S from now on, when it is calm. Call inside the event loop, whose end is the end of it."""
+    _Looks().wait()
 
 
-def _look(looks: int) -> None:
-    if gc.get_count()[0] < CALM:
-        looks += 1
-        gc.collect(2 if looks % OLDEST_EVERY == 0 else 1 if looks % OLDER_EVERY == 0 else 0)
-    look_when_calm(looks)
+class _Looks:
+    """How often this process has looked, and put it off."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._put_off = 0
+
+    def wait(self) -> None:
+        asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        if gc.get_count()[0] < CALM or self._put_off >= MOST_PUT_OFF:
+            self._done += 1
+            self._put_off = 0
+            gc.collect(depth(self._done))
+        else:
+            self._put_off += 1
+        self.wait()
+
+
+def depth(look: int) -> int:
+    """Which generations the `look`-th look (from 1) is at: those up to this one."""
+    if look % OLDEST_EVERY == 0:
+        return 2
+    return 1 if look % OLDER_EVERY == 0 else 0

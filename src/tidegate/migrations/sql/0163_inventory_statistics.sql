@@ -1,4 +1,4 @@
--- As for the events and keys (0161): less to learn each time that ANALYZE comes.
+-- As for the events and keys (0161): less to learn each time that ANALYZE comes, of what plans depend on.
 ALTER TABLE inventory.holds
     ALTER COLUMN id SET STATISTICS 25,
     ALTER COLUMN buyer_id SET STATISTICS 25,

@@ -1,4 +1,4 @@
--- As for the events and keys (0161): less to learn each time that ANALYZE comes.
+-- As for the events and keys (0161): less to learn each time that ANALYZE comes, of what plans depend on.
 ALTER TABLE payments.charges
     ALTER COLUMN return_url SET STATISTICS 0,
     ALTER COLUMN description SET STATISTICS 0,

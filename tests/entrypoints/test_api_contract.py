@@ -51,7 +51,7 @@ SERVE = (
 )
 HARDLY_EVER_FIT = ("drop", "code", "currency", "shipping_method")
 """Parts that may be any text by the document, of which a shop knows a few."""
-CHAIN_ROUNDS = 12
+CHAIN_ROUNDS = 24
 REACHED = {
     "post_hold": {201, 409},
     "post_purchase": {201, 409},

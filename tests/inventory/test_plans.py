@@ -6,7 +6,8 @@ import pytest
 
 from tests.rows_read import rows_read
 from tidegate import inventory
-from tidegate.inventory.holds import due_holds, expire_holds
+from tidegate.inventory import HoldState
+from tidegate.inventory.holds import THESE_OVER, due_holds, expire_holds
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.ids import NO_DROP, PersonId, VariantId, new_id
 
@@ -33,6 +34,10 @@ VARIANT = VariantId(new_id())
 async def fill(conn: Connection, state: str, count: int, *, left_s: float = 300.0) -> None:
     values = {"drop": NO_DROP, "variant": VARIANT, "state": state, "count": count, "left_s": left_s}
     await conn.execute(FILL, values)
+
+
+def test_what_is_held_is_named_by_all_that_it_is_not() -> None:
+    assert [state for state in HoldState if f"'{state.value}'" not in THESE_OVER] == [HoldState.HELD]
 
 
 async def test_what_is_over_is_found_and_ended_without_reading_what_lives(database: Database) -> None:

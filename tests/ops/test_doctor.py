@@ -189,8 +189,8 @@ async def test_stripe_is_asked(settings: Settings, key: str, level: Level, said:
 
 
 async def test_a_proxy_that_cannot_be_used_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
-    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("https_proxy", "socks5://proxy:1080")
+    monkeypatch.setenv("no_proxy", "")
     secrets = {"stripe_secret_key": SecretStr("sk_live_a"), "stripe_webhook_secrets": SecretStr("whsec_abc")}
     shop = changed(settings, "payments", stripe_api_base="https://api.stripe.example", **secrets)
     finding = await checkups_live.payments(shop, online=True)

@@ -73,10 +73,12 @@ def _make_partition(conn: psycopg.Connection[Any], table: str, start: datetime, 
             sql.Literal(str(id_floor(end))),
         )
     )
-    for column, target in conn.execute(TARGETS, (table,)).fetchall():
+    targets = [
+        sql.SQL("ALTER COLUMN {} SET STATISTICS {}").format(sql.Identifier(column), sql.Literal(target))
+        for column, target in conn.execute(TARGETS, (table,)).fetchall()
+    ]
+    if targets:
         conn.execute(
-            sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET STATISTICS {}").format(
-                sql.Identifier(schema, partition), sql.Identifier(column), sql.Literal(target)
-            )
+            sql.SQL("ALTER TABLE {} {}").format(sql.Identifier(schema, partition), sql.SQL(", ").join(targets))
         )
     return 1

@@ -35,16 +35,21 @@ async def proxy(entries_url: str) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture(params=[False, True], ids=["locks until the disk", "locks released early"])
+def release_early(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-async def transactions(entries_url: str) -> AsyncIterator[PostgresTransactions]:
-    transactions = PostgresTransactions(connector(entries_url))
+async def transactions(entries_url: str, release_early: bool) -> AsyncIterator[PostgresTransactions]:
+    transactions = PostgresTransactions(connector(entries_url), release_early=release_early)
     yield transactions
     await transactions.close()
 
 
 @pytest.fixture
-async def through(proxy: Proxy) -> AsyncIterator[PostgresTransactions]:
+async def through(proxy: Proxy, release_early: bool) -> AsyncIterator[PostgresTransactions]:
     """Transactions through the proxy."""
-    transactions = PostgresTransactions(connector(proxy.url))
+    transactions = PostgresTransactions(connector(proxy.url), release_early=release_early)
     yield transactions
     await transactions.close()

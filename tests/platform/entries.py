@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tests.waiting import eventually
 from tidegate.platform.database import Connection
 from tidegate.platform.ids import new_id
 from tidegate.platform.pipelines import PipelinedConnection
-from tidegate.platform.transactions import NAME_IT, Mark, PostgresTransactions, Work
+from tidegate.platform.transactions import MAKE_DURABLE, NAME_IT, Mark, PostgresTransactions, Work
 
 TABLES = """
 CREATE TABLE public.entries (
@@ -41,6 +43,34 @@ def connector(*urls: str, options: str = "") -> Connect:
         return await PipelinedConnection.connect(url, autocommit=True, options=options, connect_timeout=5)
 
     return connect
+
+
+class HeldBack(PipelinedConnection):
+    """A connection that commits, and asks for the disk only when `go` is set."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.committed = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def execute(self, query: Any, *args: Any, **options: Any) -> Any:
+        """As the connection's; `committed` is set once COMMIT has been answered."""
+        if query == MAKE_DURABLE:
+            assert self._pipeline is not None
+            await self.wait(self._pipeline._fetch_gen(flush=True))
+            self.committed.set()
+            await self.go.wait()
+        return await super().execute(query, *args, **options)
+
+
+async def held_back(url: str) -> tuple[HeldBack, PostgresTransactions]:
+    """Transactions that release their locks early, and their connection."""
+    conn = await HeldBack.connect(url, autocommit=True)
+
+    async def connect() -> PipelinedConnection:
+        return conn
+
+    return conn, PostgresTransactions(connect, release_early=True)
 
 
 async def value(conn: Connection, query: str) -> object:

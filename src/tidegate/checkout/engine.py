@@ -47,7 +47,7 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     stock = asyncio.Lock()  # whoever changes stock would wait for the same hot rows
 
     def group(settle: Settle[Request, Result], name: str, turn: asyncio.Lock | None) -> GroupCommit[Request, Result]:
-        transactions = PostgresTransactions(database.connect, is_race=_is_race)
+        transactions = PostgresTransactions(database.connect, is_race=_is_race, release_early=True)
         return GroupCommit(transactions, settle, name=name, limits=settings.engine, turn=turn)
 
     batches = Batches(

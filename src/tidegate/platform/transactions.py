@@ -58,6 +58,13 @@ NAME_IT = """
 INSERT INTO platform.commits (id, happened) VALUES (%s, true) RETURNING pg_current_xact_id()::text, pg_backend_pid()
 """
 
+RELEASE_EARLY = f"{NAME_IT.rstrip()}, set_config('synchronous_commit', 'off', true)"
+"""The same, and COMMIT will not wait for the disk: its locks are free at once. `MAKE_DURABLE` has to follow."""
+
+MAKE_DURABLE = "SELECT pg_logical_emit_message(true, 'tidegate', '')"
+"""A transaction of its own that writes next to nothing: its COMMIT waits, as long as the session's `synchronous_commit`
+says, until all that was committed before is where it belongs, since the log is written in order."""
+
 END_IT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid = %s::xid8::xid
 """
@@ -127,6 +134,11 @@ class PostgresTransactions:
     nobody could ask later.
 
     A transaction that takes longer than `longest_s` loses its connection, so that a silent network holds up nobody.
+
+    With `release_early` the locks of a transaction are free before its COMMIT is on the disk: whoever waits for the same
+    rows does not wait for the disk as well. `run` returns when it is there all the same. Meanwhile others may see what a
+    crash of the server would undo, together with whatever they had written on top of it: what they only read they may
+    show, and must not act upon.
     """
 
     def __init__(
@@ -135,6 +147,7 @@ class PostgresTransactions:
         *,
         is_race: Callable[[str], bool] = lambda _: False,
         longest_s: float = LONGEST_S,
+        release_early: bool = False,
     ) -> None:
         """`connect` makes a connection in autocommit mode.
 
@@ -144,12 +157,13 @@ class PostgresTransactions:
         self._connect = connect
         self._is_race = is_race
         self._longest_s = longest_s
+        self._release_early = release_early
         self._conn: PipelinedConnection | None = None
 
     async def run(self, work: Work[T]) -> T:
         """See `Transactions.run`."""
         conn = await self._connection()
-        attempt = _Attempt[T]()
+        attempt = _Attempt[T](release_early=self._release_early)
         try:
             with silence_ends(conn, after_s=self._longest_s):
                 await attempt.run(conn, work)
@@ -227,26 +241,34 @@ class _Attempt(Generic[T]):
     result: T
     committing = False
 
+    def __init__(self, *, release_early: bool) -> None:
+        self._release_early = release_early
+        self._commit: AsyncCursor[tuple[Any, ...]] | None = None
+
     async def run(self, conn: PipelinedConnection, work: Work[T]) -> None:
         async with conn.together():
-            done = await self._send(conn, work)
-        if done.statusmessage != "COMMIT":
-            raise _RolledBack(f"COMMIT was answered with {done.statusmessage}")
+            self._commit = await self._send(conn, work)
+            if self._release_early:
+                await conn.execute(MAKE_DURABLE)
+        if self._commit.statusmessage != "COMMIT":
+            raise _RolledBack(f"COMMIT was answered with {self._commit.statusmessage}")
 
     async def _send(self, conn: Connection, work: Work[T]) -> AsyncCursor[tuple[Any, ...]]:
         """Everything up to COMMIT, whose answer comes when the pipeline ends."""
         await conn.execute("BEGIN")
         mark_id = new_id()
-        named = await conn.execute(NAME_IT, (mark_id,))
+        named = await conn.execute(RELEASE_EARLY if self._release_early else NAME_IT, (mark_id,))
         self.result = await work(conn)
         row = await named.fetchone()
         assert row is not None, "INSERT ... RETURNING returns its row"
-        self.mark = Mark(mark_id, *row)
+        self.mark = Mark(mark_id, *row[:2])
         self.committing = True
         return await conn.execute("COMMIT")
 
     def was_refused(self, error: Exception) -> bool:
         """Whether the server itself said that this transaction, whose COMMIT was sent, was not committed."""
+        if self._commit is not None and self._commit.statusmessage == "COMMIT":
+            return False  # it is what followed that failed
         if isinstance(error, (_RolledBack, pg.PipelineAborted)):
             return True
         return _sqlstate(error) != "" and not _sqlstate(error).startswith(GOODBYE)

@@ -135,10 +135,10 @@ class PostgresTransactions:
 
     A transaction that takes longer than `longest_s` loses its connection, so that a silent network holds up nobody.
 
-    With `release_early` the locks of a transaction are free before its COMMIT is on the disk: whoever waits for the same
-    rows does not wait for the disk as well. `run` returns when it is there all the same. Meanwhile others may see what a
-    crash of the server would undo, together with whatever they had written on top of it: what they only read they may
-    show, and must not act upon.
+    With `release_early` the locks of a transaction are free before its COMMIT is on the disk: whoever waits for the
+    same rows does not wait for the disk as well. `run` returns when it is there all the same. Meanwhile others may see
+    what a crash of the server would undo, together with whatever they had written on top of it: what they only read
+    they may show, and must not act upon.
     """
 
     def __init__(

@@ -53,6 +53,11 @@ class HeldBack(PipelinedConnection):
         self.committed = asyncio.Event()
         self.go = asyncio.Event()
 
+    async def until_committed(self) -> None:
+        """Until others see what it wrote. Raises: TimeoutError."""
+        async with asyncio.timeout(10):
+            await self.committed.wait()
+
     async def execute(self, query: Any, *args: Any, **options: Any) -> Any:
         """As the connection's; `committed` is set once COMMIT has been answered."""
         if query == MAKE_DURABLE:

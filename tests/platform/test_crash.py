@@ -70,7 +70,7 @@ async def test_what_a_crash_left_of_a_commit_that_was_not_on_the_disk_is_told_as
         with running(server, log=log) as process:
             held, transactions = await held_back(server.url())
             writing = asyncio.create_task(transactions.run(write(request)))
-            await held.committed.wait()
+            await held.until_committed()
             stop(process, with_signal=signal.SIGQUIT)
             held.go.set()
             with pytest.raises(CommitUnknown) as caught:

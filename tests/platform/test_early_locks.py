@@ -14,10 +14,10 @@ from tidegate.platform.pipelines import PipelinedConnection
 from tidegate.platform.transactions import MAKE_DURABLE, CommitUnknown, PostgresTransactions
 
 
-async def test_locks_that_are_released_early_do_not_wait_for_the_disk(entries_url: str, direct: Connection) -> None:
+async def test_locks_are_free_before_the_disk_is_asked_for(entries_url: str, direct: Connection) -> None:
     conn, transactions = await held_back(entries_url)
     running = asyncio.create_task(transactions.run(look_then_write))
-    await conn.committed.wait()
+    await conn.until_committed()
     assert await value(direct, "SELECT free FROM public.stock WHERE id = 1 FOR NO KEY UPDATE NOWAIT") == 9
     assert not running.done()
     conn.go.set()
@@ -37,7 +37,7 @@ async def test_only_the_transaction_itself_does_not_wait_for_the_disk(entries_ur
 async def test_a_backend_that_is_ended_before_the_disk_leaves_it_unknown(entries_url: str, direct: Connection) -> None:
     conn, transactions = await held_back(entries_url)
     running = asyncio.create_task(transactions.run(write(1)))
-    await conn.committed.wait()
+    await conn.until_committed()
     await direct.execute("SELECT pg_terminate_backend(%s, 5000)", (conn.info.backend_pid,))
     conn.go.set()
     with pytest.raises(CommitUnknown) as caught:

@@ -17,6 +17,7 @@ from tidegate.platform.ids import OrderId
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
 from tidegate.platform.texts import text as _
+from tidegate.platform.transactions import wait_until_durable
 
 KEY = "cancelled"
 """A cancelled order is given back once."""
@@ -55,6 +56,8 @@ async def _end_payment(shop: Shop, order_id: OrderId) -> None:
     """End open attempts at the provider, with no transaction open, and settle what it says."""
     async with shop.database.connection() as conn:
         charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ())
+        if any(charge.state in OPEN for charge in charges):
+            await wait_until_durable(conn)
     for charge in charges:
         if charge.state in OPEN:
             try:

@@ -59,6 +59,7 @@ from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
 from tidegate.platform.texts import text as _
+from tidegate.platform.transactions import wait_until_durable
 
 log = structlog.get_logger()
 TWIN_POLL_S = 0.05
@@ -174,9 +175,11 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
             raise NotFound("there is no such order")
         asked = ask or order.state in PAYABLE
         charges = (await payments.load_charges(conn, order_ids=[order_id])).get(order_id, ()) if asked else ()
+        unsettled = [charge for charge in charges if charge.state in OPEN] if ask else []
+        if unsettled:
+            await wait_until_durable(conn)  # to ask may be to charge
     view = view_order(order, standing(charges))
-    unsettled = [charge for charge in charges if charge.state in OPEN]
-    if not ask or not unsettled:
+    if not unsettled:
         return view
     try:
         answers = {charge.ref: await payments.ask_provider(shop.providers, charge) for charge in unsettled}

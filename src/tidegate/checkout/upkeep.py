@@ -22,6 +22,7 @@ from tidegate.checkout.views import OPEN
 from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, Refund, UnknownProvider
 from tidegate.platform.ids import HoldId, OrderId
 from tidegate.platform.set_aside import SetAside
+from tidegate.platform.transactions import wait_until_durable
 
 log = structlog.get_logger()
 
@@ -96,6 +97,7 @@ async def expire_orders_once(shop: Shop, aside: SetAside[OrderId] | None = None)
     if unsettled:
         async with shop.database.transaction() as conn:
             await put_last(conn, [charge.ref.order_id for charge in unsettled])
+            await wait_until_durable(conn)
         await _ask_all(shop, unsettled, partial(payments.end_attempt, shop.providers))
         cancelled += await aside.run(due, partial(_cancel_unpaid, shop))
     return cancelled

@@ -220,6 +220,8 @@ class PipelinedConnection(AsyncConnection[Row]):
         pipeline.result_queue.append(None)
         yield from send(self.pgconn)
         yield from pipeline._fetch_gen(flush=False)
+        if pipeline.result_queue:
+            raise pg.OperationalError("the pipeline ended before all of it was answered")
 
     def _leave_pipeline_mode(self) -> None:
         """Connections that are not done with a pipeline are good for nothing else."""

@@ -90,6 +90,11 @@ class Mark:
     pid: int
 
 
+async def wait_until_durable(conn: Connection) -> None:
+    """Wait until all that was read on this connection is on the disk (in a transaction: at its COMMIT)."""
+    await conn.execute(MAKE_DURABLE)
+
+
 class Refused(Exception):
     """The work cannot be done as it is (bad data, a broken constraint, a bug); nothing was changed."""
 
@@ -137,8 +142,8 @@ class PostgresTransactions:
 
     With `release_early` the locks of a transaction are free before its COMMIT is on the disk: whoever waits for the
     same rows does not wait for the disk as well. `run` returns when it is there all the same. Meanwhile others may see
-    what a crash of the server would undo, together with whatever they had written on top of it: what they only read
-    they may show, and must not act upon.
+    what a crash of the server would undo, together with whatever they had written to it on top of that. Who only reads
+    and then acts elsewhere, at a provider say, calls `wait_until_durable` first.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import AsyncPipeline
 from psycopg import errors as pg
 
 from tidegate.platform import pipelines
@@ -139,3 +140,13 @@ async def test_an_error_at_the_end_leaves_a_connection_that_can_be_used(conn: Pi
     async with conn.together():
         assert await fetched(conn, "SELECT 1") == [(1,)]
     assert await fetched(conn, "SELECT 2") == [(2,)]
+
+
+async def test_an_end_that_was_not_answered_is_no_end(
+    conn: PipelinedConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AsyncPipeline, "_fetch_gen", lambda pipeline, *, flush: iter(()))
+    with pytest.raises(pg.OperationalError, match="before all of it was answered"):
+        async with conn.together():
+            await conn.execute("SELECT 1")
+    assert conn.closed

@@ -16,6 +16,7 @@ from tests.logs import CaughtLogs, caught_logs
 from tests.waiting import eventually
 from tidegate import accounts
 from tidegate.accounts import Role, Sessions, SignedIn
+from tidegate.platform.attempts import Bucket, Limit
 from tidegate.platform.database import Database, open_database
 from tidegate.platform.embedded.ports import free_port
 from tidegate.platform.problems import Overloaded, TooManyRequests
@@ -192,7 +193,7 @@ async def test_without_valkey_everything_works_and_one_line_says_so(
         made = await guest(database)
         for _ in range(3):
             assert await sessions.find(made.token) == made.person
-            assert await sessions.find_buyer(made.token) == made.person  # the limit fails open
+            assert await sessions.find_buyer(made.token, most(0, "any")) == made.person  # the limits fail open
         await sessions.end(made.token)
         assert await sessions.find(made.token) is None
         assert len(logs.events("valkey_is_away")) == 1
@@ -277,6 +278,41 @@ async def test_too_many_purchases_of_one_session_are_refused_until_the_window_en
         assert 0 < valkey.ttl(key) <= 60
     valkey.delete(*valkey.keys("session-requests:*"))  # as the end of the window does
     assert await sessions.find_buyer(greedy.token) == greedy.person
+
+
+def most(number: int, *names: str) -> Limit:
+    return Limit(tuple(Bucket(name, number) for name in names), words=lambda seconds: f"full for {seconds} s")
+
+
+async def test_a_full_bucket_refuses_those_alone_who_asked_for_it_and_counts_nothing(
+    database: Database, settings: Settings, open_sessions: OpenSessions, valkey: redis.Redis
+) -> None:
+    sessions = await open_sessions(settings=changed(settings, purchase_requests_per_minute=100))
+    valkey.set("full", 3, ex=20_000)  # more seconds than four digits hold
+    valkey.set("fuller", 9, ex=30_000)
+    valkey.set("nonsense", "x")
+    made = [await guest(database) for _ in range(6)]
+    limits = (most(3, "full"), most(4, "full"), None, most(3, "empty", "fuller"), most(1, "nonsense"), most(1, "none"))
+    for _ in range(2):  # sessions that Valkey does not know, and then such that it does
+        answers = await asyncio.gather(
+            *(sessions.find_buyer(one.token, limit) for one, limit in zip(made, limits, strict=True)),
+            sessions.find_buyer("x" * 43, most(3, "full")),
+            sessions.find(made[0].token),
+            return_exceptions=True,
+        )
+        refused = {place: answer for place, answer in enumerate(answers) if isinstance(answer, TooManyRequests)}
+        assert sorted(refused) == [0, 3]
+        for place, seconds in ((0, 20_000), (3, 30_000)):
+            wait_s = refused[place].retry_after_s
+            assert wait_s is not None
+            assert seconds - 60 <= wait_s <= seconds
+            assert str(refused[place].detail) == f"full for {wait_s} s"
+        expected = [one.person for one in made] + [None, made[0].person]
+        assert [found for place, found in enumerate(answers) if place not in refused] == [
+            person for place, person in enumerate(expected) if place not in refused
+        ]
+    assert valkey.get("full") == b"3"
+    assert valkey.exists("empty", "none") == 0
 
 
 async def test_no_limit_counts_nothing(

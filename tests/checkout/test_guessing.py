@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from tests.catalog.makers import a_voucher
 from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import Stock
+from tests.statements import statements
 from tidegate.entrypoints.site import create_app
+from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 
@@ -98,6 +100,44 @@ async def test_a_right_code_that_many_of_a_network_send_at_once_counts_for_nothi
         for n in range(3):
             assert (await buys(client, people[0], f"GUESS{n}")).status_code == (429 if n else 422)
         assert problem(await buys(client, people[1], "SPRING")) == (429, "too-many-requests")
+
+
+async def test_a_right_code_costs_no_question_of_its_own(
+    settings: Settings, sell: Stock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sell("LAMP", stock=50)
+    await a_voucher(database, "SPRING", total=50, per_buyer=20)
+    lifespan, client = running(settings)
+    asked: list[str] = []
+    ask = Attempts._ask
+
+    async def noted(self: Attempts, script: str, *args: Any) -> int:
+        asked.append(script)
+        return await ask(self, script, *args)
+
+    monkeypatch.setattr(Attempts, "_ask", noted)
+    async with lifespan, client:
+        who = await guest(client)
+        assert (await buys(client, who, "SPRING")).status_code == 201  # from now on the process knows it
+        codes = client._transport.app.app.state.shop.codes  # type: ignore[attr-defined]
+        monkeypatch.setattr(codes, "submit", None)
+        answers = await asyncio.gather(*(buys(client, who, "SPRING") for _ in range(5)))
+        assert [each.status_code for each in answers] == [201] * 5
+        hold = {"lines": [{"sku": "LAMP", "quantity": 1}], "code": "SPRING"}
+        assert (await post(client, "/api/v1/holds", hold, who)).status_code == 201
+    assert asked == []
+
+
+async def test_codes_that_come_together_are_looked_for_together(settings: Settings, sell: Stock) -> None:
+    await sell("LAMP", stock=50)
+    lifespan, client = running(settings, code_guesses=100, code_guesses_per_network=100)
+    async with lifespan, client:
+        people = [await guest(client) for _ in range(30)]
+        with statements() as sent:
+            answers = await asyncio.gather(*(buys(client, who, f"GUESS{n}") for n, who in enumerate(people)))
+        assert [problem(each) for each in answers] == [(422, "code-unknown")] * 30
+        looked = [each for each in sent if "FROM catalog.vouchers" in each]
+    assert 1 <= len(looked) <= 10, "one a batch, here and in the transactions of buying"
 
 
 async def test_the_cart_says_it_in_plain_words(settings: Settings, sell: Stock) -> None:

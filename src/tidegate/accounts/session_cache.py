@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 
 from tidegate.accounts.contracts import Person, Role
 from tidegate.accounts.sessions import LiveSession, end_sessions, find_sessions, token_hash
+from tidegate.platform.attempts import Bucket, Limit
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId
@@ -47,11 +48,13 @@ ROLES = {role.value[0].encode(): role for role in Role}
 
 RECORD = 17
 WAIT_DIGITS = 4
+FULL_DIGITS = 10
 
 ASK = Script("""
--- KEYS: sessions, those whose request counts first; then a counter for each of these.
--- ARGV: how many sessions, how many count, requests allowed in a window, seconds of a window.
--- Answers 21 bytes a session: what is kept of it (or ?), and how many seconds its next request must wait.
+-- KEYS: sessions, those whose request counts first; then a counter for each of these; then buckets of other limits.
+-- ARGV: how many sessions, how many count, requests allowed in a window, seconds of a window; what each bucket holds.
+-- Answers 21 bytes a session: what is kept of it (or ?), and how many seconds its next request must wait; then
+-- 10 a bucket: for how many seconds it is full.
 local sessions, counted, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found = redis.call('MGET', unpack(KEYS, 1, sessions))
 local answer = {}
@@ -64,6 +67,13 @@ for i = 1, sessions do
         if count > allowed then wait = math.max(redis.call('TTL', KEYS[sessions + i]), 1) end
     end
     answer[i] = kept .. string.format('%04d', wait)
+end
+for i = sessions + counted + 1, #KEYS do
+    local wait = 0
+    if (tonumber(redis.call('GET', KEYS[i]) or '0') or 0) >= tonumber(ARGV[i - sessions - counted + 4]) then
+        wait = math.max(redis.call('TTL', KEYS[i]), 1)
+    end
+    answer[#answer + 1] = string.format('%010d', wait)
 end
 return table.concat(answer)
 """)
@@ -85,14 +95,19 @@ return 0
 class _Asked(NamedTuple):
     hash: bytes
     counts: bool
+    buckets: tuple[Bucket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Whose session it is, None for nobody's; and how long the request must wait, 0 s if not at all."""
+    """Whose session it is, None for nobody's; and how long the request must wait, 0 s if not at all.
+
+    `full_s`: for how long one of the buckets that were asked for is full.
+    """
 
     person: Person | None
     wait_s: int = 0
+    full_s: int = 0
 
 
 NOBODY = _Found(None)
@@ -130,12 +145,14 @@ class Sessions:
         """Whose session this is, or None. Raises: Overloaded; what the database raises when it is away."""
         return (await self._batches.submit(_Asked(token_hash(token), counts=False))).person
 
-    async def find_buyer(self, token: str) -> Person | None:
+    async def find_buyer(self, token: str, within: Limit | None = None) -> Person | None:
         """The same for a request that buys, which counts towards `accounts.purchase_requests_per_minute`.
 
-        Raises: TooManyRequests. The limit fails open: while Valkey is away, requests are not counted.
+        `within` is looked at in the same round trip; nothing is counted towards it.
+        Raises: TooManyRequests. The limits fail open: while Valkey is away, requests are not counted.
         """
-        found = await self._batches.submit(_Asked(token_hash(token), counts=self._allowed > 0))
+        buckets = () if within is None else within.buckets
+        found = await self._batches.submit(_Asked(token_hash(token), self._allowed > 0, buckets))
         if found.wait_s:
             raise TooManyRequests(
                 _(
@@ -144,6 +161,8 @@ class Sessions:
                 ),
                 retry_after_s=found.wait_s,
             )
+        if within is not None and found.person is not None:
+            within.refuse(found.full_s)
         return found.person
 
     async def end(self, token: str) -> None:
@@ -167,7 +186,16 @@ class Sessions:
             await end_sessions(conn, token_hashes=token_hashes)
 
     async def _run(self, batch: Sequence[_Asked]) -> list[_Found | Exception]:
-        known = await self._ask_valkey(batch)
+        known, full_s = await self._ask_valkey(batch)
+        answers = await self._complete(batch, known)
+        for place, seconds in full_s.items():
+            answer = answers[place]
+            if isinstance(answer, _Found):
+                answers[place] = replace(answer, full_s=seconds)
+        return answers
+
+    async def _complete(self, batch: Sequence[_Asked], known: Sequence[_Found | None]) -> list[_Found | Exception]:
+        """What Valkey knew, and what the database says of the others."""
         missing = {asked.hash for asked, found in zip(batch, known, strict=True) if found is None}
         if not missing:
             return [found or NOBODY for found in known]
@@ -185,22 +213,32 @@ class Sessions:
             for asked, found in zip(batch, known, strict=True)
         ]
 
-    async def _ask_valkey(self, batch: Sequence[_Asked]) -> list[_Found | None]:
-        """What Valkey knows of each; None for those that the database must be asked for."""
+    async def _ask_valkey(self, batch: Sequence[_Asked]) -> tuple[list[_Found | None], dict[int, int]]:
+        """What Valkey knows of each, None for those that the database must be asked for.
+
+        And where a bucket is full: for how many seconds, by place.
+        """
         order = sorted(range(len(batch)), key=lambda place: not batch[place].counts)
         counted = sum(asked.counts for asked in batch)
         keys = [SESSION_KEY + batch[place].hash for place in order]
         keys += [COUNT_KEY + batch[place].hash for place in order[:counted]]
-        numbers = (len(batch), counted, self._allowed, WINDOW_S)
+        buckets = [(place, bucket) for place in order for bucket in batch[place].buckets]
+        keys += [bucket.key.encode() for place, bucket in buckets]
+        numbers = (len(batch), counted, self._allowed, WINDOW_S, *(bucket.most for place, bucket in buckets))
         try:
             answer: bytes = await self._line.ask(ASK, keys, [b"%d" % number for number in numbers])
         except OUTAGE:
-            return [None] * len(batch)
+            return [None] * len(batch), {}
         found: list[_Found | None] = [None] * len(batch)
         width = RECORD + WAIT_DIGITS
         for number, place in enumerate(order):
             found[place] = _read(answer[number * width : (number + 1) * width])
-        return found
+        full_s: dict[int, int] = {}
+        for number, (place, _bucket) in enumerate(buckets):
+            began = len(batch) * width + number * FULL_DIGITS
+            if seconds := int(answer[began : began + FULL_DIGITS]):
+                full_s[place] = max(seconds, full_s.get(place, 0))
+        return found, full_s
 
     async def _keep(self, loaded: Mapping[bytes, LiveSession], counted: Iterable[bytes]) -> None:
         """Let Valkey know what was loaded, without waiting for it, and count the requests that it did not know."""

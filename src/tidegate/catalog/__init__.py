@@ -140,7 +140,7 @@ from tidegate.catalog.views import (
     sitemap_starts,
     variant_terms,
 )
-from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers
+from tidegate.catalog.vouchers import close_voucher, create_voucher, find_voucher, list_vouchers, voucher_terms
 
 __all__ = [
     "CHANGED",
@@ -298,5 +298,6 @@ __all__ = [
     "unusual_tax_classes",
     "variant_terms",
     "variants_to_edit",
+    "voucher_terms",
     "write_products",
 ]

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tidegate import inventory
 from tidegate.catalog import Snapshot
+from tidegate.checkout.guessing import make_codes
 from tidegate.checkout.holding import settle_holds
 from tidegate.checkout.ordering import settle_orders
 from tidegate.checkout.orders import number_key
@@ -56,13 +57,14 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         purchases=group(partial(settle_purchases, desk=desk), "purchases", stock),
         settlements=group(partial(settle_answers, desk=desk), "settlements", stock),
     )
-    takers = (batches.holds, batches.orders, batches.purchases)
+    codes = make_codes(database, settings)
+    takers = (codes, batches.holds, batches.orders, batches.purchases)
     for each in (*takers, batches.settlements):
         each.start()
     twins = Twins()
     attempts = Attempts(settings)
     try:
-        yield Shop(database, settings, providers, desk, batches, twins, attempts)
+        yield Shop(database, settings, providers, desk, batches, twins, attempts, codes)
     finally:
         await asyncio.gather(*(each.drain() for each in takers))
         await twins.finish(within_s=settings.http.shutdown_grace_s)

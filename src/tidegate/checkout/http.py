@@ -33,7 +33,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.documents import hold_document, order_body
-from tidegate.checkout.guessing import with_code
+from tidegate.checkout.guessing import code_limit, with_code
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
 from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody, kind_of
 from tidegate.checkout.ordering import Replay, answer_with, find_order, place_order
@@ -43,6 +43,7 @@ from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.payments.contracts import BadSignature, StaleSignature, UnknownProvider, UnknownToken
+from tidegate.platform.attempts import Limit
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, hot_route
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
@@ -57,7 +58,7 @@ from tidegate.platform.problems import (
     Problem,
     TooManyRequests,
 )
-from tidegate.web import client_address, is_guest, require_buyer, require_person
+from tidegate.web import client_address, is_guest, require_buyer, require_person, session_token
 
 MAX_KEY = 255
 IDEMPOTENCY_KEY = HeaderParameter(
@@ -121,7 +122,9 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
 )
 async def post_hold(request: Request, body: HoldBody) -> Response:
     """Take goods out of everyone's reach for some minutes: all lines or none."""
-    person = await require_buyer(request)
+    shop = _shop(request)
+    limit = _code_limit(request, shop, body.code)
+    person = await require_buyer(request, within=limit)
     buyer_id = person.id
     wish = HoldWish(
         buyer_id=buyer_id,
@@ -132,11 +135,8 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         code=body.code,
         guest=is_guest(person),
     )
-    shop = _shop(request)
     check_currency(body.currency, shop.settings.currency)
-    outcome, repeat = await with_code(
-        shop, lambda: settle_hold(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
-    )
+    outcome, repeat = await with_code(shop, lambda: settle_hold(shop, wish), code=wish.code, limit=limit)
     answer = outcome if isinstance(outcome, StoredAnswer) else outcome.answer
     return _stored(answer) if repeat else _answer(answer)
 
@@ -233,18 +233,15 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     A declined card gives an order in state `payment_failed`, whose goods stay yours until `pay_until`: send its
     `hold_id` to `/api/v1/orders` with another token and a new key.
     """
-    person = await require_buyer(request)
+    shop = _shop(request)
+    limit = _code_limit(request, shop, body.code)
+    person = await require_buyer(request, within=limit)
     buyer_id = person.id
     key = request_key(request, buyer_id, body)
     admission = request.headers.get("tidegate-pass")
     wish = body.wish(buyer_id=buyer_id, admission=admission, key=key, guest=is_guest(person))
-    shop = _shop(request)
     check_currency(body.currency, shop.settings.currency)
-    return _placed(
-        await with_code(
-            shop, lambda: purchase(shop, wish), code=wish.code, buyer_id=buyer_id, address=client_address(request)
-        )
-    )
+    return _placed(await with_code(shop, lambda: purchase(shop, wish), code=wish.code, limit=limit))
 
 
 @hot_route(
@@ -273,6 +270,12 @@ async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
     """Take a payment provider's webhook. It is answered 200 also when it was seen before."""
     await take_webhook(_shop(request), provider=provider, headers=request.headers, body=await request.body())
     return {}
+
+
+def _code_limit(request: Request, shop: Shop, code: str | None) -> Limit | None:
+    if not code:
+        return None
+    return code_limit(shop, code, session=session_token(request) or "", address=client_address(request))
 
 
 def request_key(request: Request, buyer_id: PersonId, body: HoldBody | OrderBody | PurchaseBody) -> RequestKey:

@@ -11,6 +11,7 @@ from tidegate.checkout.twins import Twins
 from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.attempts import Attempts
+from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.settings import Settings
@@ -46,7 +47,7 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """The database, the settings, the ways to pay, and the batches. `open_shop` makes one."""
+    """The database, the settings, the ways to pay, the batches, and which codes exist. `open_shop` makes one."""
 
     database: Database
     settings: Settings
@@ -55,3 +56,4 @@ class Shop:
     batches: Batches
     twins: Twins
     attempts: Attempts
+    codes: Batcher[str, bool]

@@ -73,6 +73,18 @@ class Bucket:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Buckets none of which may be full, and how to say that one is, for so many seconds."""
+
+    buckets: tuple[Bucket, ...]
+    words: Callable[[int], str]
+
+    def refuse(self, wait_s: int) -> None:
+        """Raises: TooManyRequests, unless `wait_s` is 0."""
+        _refuse(wait_s, self.words)
+
+
 def buckets_of(purpose: str, *, who: str, address: str, most: int, most_per_network: int = 0) -> tuple[Bucket, ...]:
     """The buckets of somebody and of the network of an address (empty: none); `most_per_network` 0: as many as `most`.
 

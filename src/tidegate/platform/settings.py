@@ -147,7 +147,7 @@ class CartSettings(BaseModel):
 
     keep_days: Count = Field(90, description="How long a cart is kept that nobody touches.")
     code_guesses: Count = Field(
-        10, description="Discount codes that do not exist, per buyer in code_window_s, before none is taken any more."
+        10, description="Discount codes that do not exist, per session in code_window_s, before none is taken any more."
     )
     code_guesses_per_network: Count = Field(
         60, description="The same per network address, behind which many buyers may be. Both fail open without Valkey."

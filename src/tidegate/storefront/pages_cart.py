@@ -36,6 +36,7 @@ from tidegate.web import (
     read_form,
     render,
     see_other,
+    session_token,
     set_session,
     words_of,
 )
@@ -147,11 +148,11 @@ async def post_code(request: Request) -> Response:
 async def _keep_code(request: Request, person_id: PersonId, code: str) -> None:
     """Keep a code, or none; guessing is limited. Raises: CodeUnknown, CodeNotValid, TooManyRequests."""
     shop = _shop(request)
-    await checkout.with_code(
+    await checkout.with_checked_code(
         shop,
         lambda: checkout.keep_code(shop, person_id=person_id, code=code or None),
         code=code,
-        buyer_id=person_id,
+        session=session_token(request) or "",
         address=client_address(request),
     )
 

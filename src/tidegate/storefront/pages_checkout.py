@@ -46,7 +46,7 @@ from tidegate.checkout import (
     save_address,
     see_aftermath,
     view_cart,
-    with_code,
+    with_checked_code,
 )
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.inventory.contracts import HoldState
@@ -69,6 +69,7 @@ from tidegate.web import (
     render,
     request_locale,
     see_other,
+    session_token,
     set_session,
     words_of,
 )
@@ -123,11 +124,11 @@ async def post_hold(request: Request) -> Response:
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:
-        hold = await with_code(
+        hold = await with_checked_code(
             shop,
             lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code, guest=is_guest(person)),
             code=code,
-            buyer_id=person.id,
+            session=token or session_token(request) or "",
             address=client_address(request),
         )
     except DropNeedsAccount as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from tidegate.platform.attempts import Limit
 from tidegate.platform.ids import PersonId
 
 
@@ -33,9 +34,12 @@ class NewSession(Protocol):
 
 
 ResolvePerson = Callable[[str], Awaitable[Visitor | None]]
-"""Finds whose session a token is; `app.state.resolve_person`, put there by the site's entry point.
+"""Finds whose session a token is; `app.state.resolve_person`, put there by the site's entry point."""
 
-`app.state.resolve_buyer` also counts the request, and raises TooManyRequests when there were too many.
+ResolveBuyer = Callable[[str, Limit | None], Awaitable[Visitor | None]]
+"""The same for a request that buys; `app.state.resolve_buyer`.
+
+It counts the request, and raises TooManyRequests when there were too many, or when a bucket of the limit is full.
 """
 
 MakeGuest = Callable[[], Awaitable[NewSession]]

@@ -12,10 +12,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tidegate.platform.attempts import Limit
 from tidegate.platform.problems import NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-from tidegate.web.contracts import MakeGuest, ResolvePerson, Visitor
+from tidegate.web.contracts import MakeGuest, ResolveBuyer, ResolvePerson, Visitor
 from tidegate.web.unread import LIVE_COOKIE
 
 SESSION_COOKIE: Final = "tidegate_session"
@@ -95,14 +96,14 @@ async def require_staff(request: Request) -> Visitor:
     return person
 
 
-async def require_buyer(request: Request) -> Visitor:
+async def require_buyer(request: Request, *, within: Limit | None = None) -> Visitor:
     """The same for a request that buys, which counts towards the limit of its session; ask for it once a request.
 
-    Raises: NotSignedIn, TooManyRequests.
+    `within` is looked at along with it, for nothing more. Raises: NotSignedIn, TooManyRequests.
     """
     token = session_token(request)
-    resolve: ResolvePerson = request.app.state.resolve_buyer
-    person = None if token is None else await resolve(token)
+    resolve: ResolveBuyer = request.app.state.resolve_buyer
+    person = None if token is None else await resolve(token, within)
     request.scope[PERSON_KEY] = person
     if person is None:
         raise NotSignedIn()

@@ -52,7 +52,7 @@ async def browser(
     app = FastAPI()
     for router in (http.router, http_account.router, pages.router, pages_account.router):
         app.include_router(router)
-    transport = httpx.ASGITransport(make_app(app, settings, error_page=error_page))
+    transport = httpx.ASGITransport(make_app(app, settings, hot=http.ROUTES, error_page=error_page))
     headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
     async with (
         Redis.from_url(settings.require_valkey_url()) as valkey,
@@ -60,7 +60,8 @@ async def browser(
         httpx.AsyncClient(transport=transport, base_url=settings.base_url, headers=headers) as client,
     ):
         app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
-        app.state.resolve_person, app.state.take_over = sessions.find, (take,)
+        app.state.resolve_person, app.state.make_guest = sessions.find, sessions.make_guest
+        app.state.take_over = (take,)
         app.state.forget_person = ()
         yield client
 

@@ -28,14 +28,14 @@ async def client(database: Database, settings: Settings) -> AsyncIterator[httpx.
     app = FastAPI()
     app.include_router(http.router)
     app.include_router(pages.router)
-    transport = httpx.ASGITransport(make_app(app, settings, error_page=error_page))
+    transport = httpx.ASGITransport(make_app(app, settings, hot=http.ROUTES, error_page=error_page))
     async with (
         Redis.from_url(settings.require_valkey_url()) as valkey,
         accounts.open_sessions(database, settings, valkey=valkey) as sessions,
         httpx.AsyncClient(transport=transport, base_url=settings.base_url) as client,
     ):
         app.state.settings, app.state.database, app.state.sessions = settings, database, sessions
-        app.state.resolve_person = sessions.find
+        app.state.resolve_person, app.state.make_guest = sessions.find, sessions.make_guest
         yield client
 
 

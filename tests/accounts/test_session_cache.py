@@ -13,6 +13,7 @@ import redis
 from pydantic import SecretStr
 
 from tests.logs import CaughtLogs, caught_logs
+from tests.statements import statements
 from tests.waiting import eventually
 from tidegate import accounts
 from tidegate.accounts import Role, Sessions, SignedIn
@@ -194,9 +195,11 @@ async def test_without_valkey_everything_works_and_one_line_says_so(
         for _ in range(3):
             assert await sessions.find(made.token) == made.person
             assert await sessions.find_buyer(made.token, most(0, "any")) == made.person  # the limits fail open
+            new = await sessions.make_guest()
+            assert await sessions.find(new.token) == new.person
         await sessions.end(made.token)
         assert await sessions.find(made.token) is None
-        assert len(logs.events("valkey_is_away")) == 1
+        assert [line["use"] for line in logs.events("valkey_is_away")] == ["sessions", "guests"]
 
 
 async def test_a_valkey_that_hangs_is_not_waited_for(
@@ -278,6 +281,45 @@ async def test_too_many_purchases_of_one_session_are_refused_until_the_window_en
         assert 0 < valkey.ttl(key) <= 60
     valkey.delete(*valkey.keys("session-requests:*"))  # as the end of the window does
     assert await sessions.find_buyer(greedy.token) == greedy.person
+
+
+async def test_guests_who_come_together_are_made_together(
+    database: Database, sessions: Sessions, open_sessions: OpenSessions
+) -> None:
+    with statements() as sent:
+        made = await asyncio.gather(*(sessions.make_guest() for _ in range(200)))
+    assert len([each for each in sent if "INTO accounts.people" in each]) <= 3, "the first, and the rest"
+    assert {one.person.role for one in made} == {Role.GUEST}
+    assert len({one.token for one in made}) == len({one.person.id for one in made}) == 200
+    other_process = await open_sessions()
+    with statements() as sent:
+        assert await asyncio.gather(*(other_process.find(one.token) for one in made)) == [one.person for one in made]
+    assert sent == [], "Valkey knows them at once"
+    async with database.connection() as conn:
+        found = [await accounts.find_person(conn, token=one.token) for one in made[:5]]
+    assert found == [one.person for one in made[:5]]
+
+
+async def test_a_guest_who_has_ended_the_session_is_not_known_any_more(sessions: Sessions) -> None:
+    made = await sessions.make_guest()
+    await sessions.end(made.token)
+    assert await sessions.find(made.token) is None
+
+
+async def test_guests_whom_the_database_cannot_keep_are_not_told_of(
+    database: Database, sessions: Sessions, valkey: redis.Redis
+) -> None:
+    await execute(database, "ALTER TABLE accounts.sessions RENAME TO gone")
+    try:
+        made = await asyncio.gather(*(sessions.make_guest() for _ in range(3)), return_exceptions=True)
+    finally:
+        await execute(database, "ALTER TABLE accounts.gone RENAME TO sessions")
+    assert [type(each) for each in made] == [psycopg.errors.UndefinedTable] * 3
+    assert valkey.keys("session:*") == []
+    async with database.connection() as conn:
+        assert await (await conn.execute("SELECT count(*) FROM accounts.people")).fetchone() == (0,)
+    made_later = await sessions.make_guest()
+    assert await sessions.find(made_later.token) == made_later.person
 
 
 def most(number: int, *names: str) -> Limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
@@ -11,12 +12,13 @@ from tidegate.accounts.account import Desk
 from tidegate.accounts.contracts import SignInBusy, WrongCredentials
 from tidegate.accounts.rules import MAX_EMAIL, MAX_PASSWORD
 from tidegate.accounts.session_cache import Sessions
-from tidegate.accounts.sessions import make_guest, sign_in
+from tidegate.accounts.sessions import sign_in
 from tidegate.platform.database import Database
+from tidegate.platform.edge.hot import answer, hot_route
 from tidegate.platform.edge.openapi import SIGNED_IN, problems_by_status
-from tidegate.platform.problems import NotSignedIn, TooManyRequests
+from tidegate.platform.problems import NotSignedIn, Overloaded, TooManyRequests
 from tidegate.platform.settings import Settings
-from tidegate.web import client_address, require_person, session_token
+from tidegate.web import client_address, make_guest, require_person, session_token
 
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
 
@@ -34,13 +36,19 @@ class SessionAnswer(BaseModel):
     token: str
 
 
-@router.post("/guests", status_code=201)
-async def post_guest(request: Request) -> SessionAnswer:
+class GuestAnswer(msgspec.Struct, frozen=True):
+    """A guest's session: send its token as `Authorization: Bearer TOKEN`. It is told only here."""
+
+    token: str
+
+
+@hot_route("POST", "/api/v1/guests", returns=(201, GuestAnswer), problems=(Overloaded,), tag="sessions")
+async def post_guest(request: Request) -> Response:
     """Become a guest, who can buy without an account."""
-    database, settings = _database(request), _settings(request)
-    async with database.transaction() as conn:
-        made = await make_guest(conn, session_days=settings.accounts.session_days)
-    return SessionAnswer(token=made.token)
+    return answer(GuestAnswer((await make_guest(request)).token), status=201)
+
+
+ROUTES = (post_guest,)
 
 
 @router.post(

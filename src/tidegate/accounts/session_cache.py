@@ -1,7 +1,10 @@
-"""Sessions as a process looks them up: many at a time, in Valkey first and then in the database.
+"""Sessions as a process looks them up, many at a time, in Valkey first and then in the database; and new guests'.
 
 Requests that arrive while the previous look-up runs form the next one: one round trip to Valkey for all of them, and
 one query for those that Valkey does not know, however cold it is. Valkey keeps the hash of a token, never the token.
+
+Guests are made many at a time as well, in one transaction: when a sale begins, most who come are new. Valkey knows them
+at once.
 
 PostgreSQL is the record. While Valkey is away every batch asks the database, and nobody's requests are counted. A
 session that is ended while Valkey is away may be used for up to `accounts.session_cache_s` if Valkey comes back with
@@ -11,7 +14,7 @@ its memory.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import UUID
@@ -19,8 +22,8 @@ from uuid import UUID
 import structlog
 from redis.asyncio import Redis
 
-from tidegate.accounts.contracts import Person, Role
-from tidegate.accounts.sessions import LiveSession, end_sessions, find_sessions, token_hash
+from tidegate.accounts.contracts import Person, Role, SignedIn
+from tidegate.accounts.sessions import LiveSession, end_sessions, find_sessions, make_guests, token_hash
 from tidegate.platform.attempts import Bucket, Limit
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
@@ -121,25 +124,30 @@ class Sessions:
         self._valkey = valkey
         self._keep_ms = settings.accounts.session_cache_s * 1000
         self._allowed = settings.accounts.purchase_requests_per_minute
-        self._line = ScriptLine(
-            settings.require_valkey_url(),
-            scripts=(ASK, KEEP),
-            timeout_s=settings.accounts.session_cache_timeout_ms / 1000,
-            name="sessions",
-        )
+        self._line = _open_line(settings, "sessions", ASK, KEEP)
         limits = settings.engine
         self._batches: Batcher[_Asked, _Found] = Batcher(
             self._run, name="sessions", limits=limits, apart_ms=limits.lookups_apart_ms
         )
+        self._session_days = settings.accounts.session_days
+        self._guests: Batcher[None, SignedIn] = Batcher(self._make_guests, name="guests", limits=limits)
+        self._guest_line = _open_line(settings, "guests", KEEP)
 
     def start(self) -> None:
         """Begin to look up. Call inside the event loop."""
         self._batches.start()
+        self._guests.start()
 
     async def close(self) -> None:
         """Answer those who wait, and end."""
+        await self._guests.drain()
         await self._batches.drain()
+        await self._guest_line.close()
         await self._line.close()
+
+    async def make_guest(self) -> SignedIn:
+        """A new guest with a session. Raises: Overloaded; what the database raises when it is away."""
+        return await self._guests.submit(None)
 
     async def find(self, token: str) -> Person | None:
         """Whose session this is, or None. Raises: Overloaded; what the database raises when it is away."""
@@ -184,6 +192,16 @@ class Sessions:
             log.warning("session_end_not_marked", error=type(error).__name__)
         async with self._database.transaction() as conn:
             await end_sessions(conn, token_hashes=token_hashes)
+
+    async def _make_guests(self, batch: Sequence[None]) -> list[SignedIn]:
+        async with self._database.transaction() as conn:
+            made = await make_guests(conn, count=len(batch), session_days=self._session_days)
+        with suppress(*OUTAGE):
+            arguments = [b"%d" % len(made), b"%d" % WINDOW_S]
+            for each in made:
+                arguments += [kept_record(each.person), b"%d" % self._keep_ms]
+            await self._guest_line.ask(KEEP, [SESSION_KEY + token_hash(each.token) for each in made], arguments)
+        return made
 
     async def _run(self, batch: Sequence[_Asked]) -> list[_Found | Exception]:
         known, full_s = await self._ask_valkey(batch)
@@ -262,6 +280,11 @@ async def open_sessions(database: Database, settings: Settings, *, valkey: Redis
         yield sessions
     finally:
         await sessions.close()
+
+
+def _open_line(settings: Settings, name: str, *scripts: Script) -> ScriptLine:
+    timeout_s = settings.accounts.session_cache_timeout_ms / 1000
+    return ScriptLine(settings.require_valkey_url(), scripts=scripts, timeout_s=timeout_s, name=name)
 
 
 def kept_record(person: Person) -> bytes:

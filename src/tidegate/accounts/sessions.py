@@ -38,9 +38,26 @@ class LiveSession:
 
 async def make_guest(conn: Connection, *, session_days: int) -> SignedIn:
     """A new guest with a session of `session_days` days."""
-    person = Person(PersonId(new_id()), Role.GUEST)
-    await conn.execute("INSERT INTO accounts.people (id, role) VALUES (%s, %s)", (person.id, person.role))
-    return await _start_session(conn, person, session_days=session_days)
+    (made,) = await make_guests(conn, count=1, session_days=session_days)
+    return made
+
+
+async def make_guests(conn: Connection, *, count: int, session_days: int) -> list[SignedIn]:
+    """New guests with a session of `session_days` days each."""
+    made = [SignedIn(_new_token(), Person(PersonId(new_id()), Role.GUEST)) for _ in range(count)]
+    people = [each.person.id for each in made]
+    await conn.execute(
+        "INSERT INTO accounts.people (id, role) SELECT id, 'guest' FROM unnest(%s::uuid[]) AS id", (people,)
+    )
+    await conn.execute(
+        """
+        INSERT INTO accounts.sessions (token_hash, person_id, expires_at)
+        SELECT token_hash, person_id, clock_timestamp() + make_interval(days => %s)
+        FROM unnest(%s::bytea[], %s::uuid[]) AS s (token_hash, person_id)
+        """,
+        (session_days, [token_hash(each.token) for each in made], people),
+    )
+    return made
 
 
 async def sign_in(
@@ -210,7 +227,7 @@ async def delete_ended_sessions(conn: Connection, *, limit: int) -> int:
 
 
 async def _start_session(conn: Connection, person: Person, *, session_days: int) -> SignedIn:
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = _new_token()
     await conn.execute(
         """
         INSERT INTO accounts.sessions (token_hash, person_id, expires_at)
@@ -238,3 +255,7 @@ async def _note_use(conn: Connection, token_hashes: Sequence[bytes]) -> None:
 def token_hash(token: str) -> bytes:
     """SHA-256: a token is random, so nothing slower is needed. Any text will do, lone surrogates too."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 from tidegate import accounts
-from tidegate.accounts import SignedIn
 from tidegate.checkout import open_shop
 from tidegate.entrypoints.serving import listening_sockets, make_entrance, say_started, sockets_beside, stop_on
 from tidegate.gate import http as gate_http
@@ -48,7 +47,7 @@ async def open_people(app: FastAPI) -> AsyncIterator[None]:
         app.state.resolve_person = sessions.find
         app.state.resolve_buyer = sessions.find_buyer
         app.state.address_of = partial(_address_of, database)
-        app.state.make_guest = partial(_make_guest, database, settings)
+        app.state.make_guest = sessions.make_guest
         yield
 
 
@@ -133,11 +132,6 @@ async def _open_valkey(settings: Settings) -> AsyncIterator[Redis]:
         yield valkey
     finally:
         await valkey.aclose()
-
-
-async def _make_guest(database: Database, settings: Settings) -> SignedIn:
-    async with database.transaction() as conn:
-        return await accounts.make_guest(conn, session_days=settings.accounts.session_days)
 
 
 async def _address_of(database: Database, person_id: PersonId) -> str | None:

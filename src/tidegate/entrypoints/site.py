@@ -108,7 +108,7 @@ TAKE_OVER: tuple[TakeOver, ...] = (
 )
 """What becomes an account's when a guest signs in, in one transaction. A module that keeps things of guests is here."""
 
-HOT_ROUTES = (*checkout_http.ROUTES, *gate_http.ROUTES)
+HOT_ROUTES = (*checkout_http.ROUTES, *gate_http.ROUTES, *accounts_http.ROUTES)
 
 PICTURE_UPLOADS = re.compile(r"/admin/(?:products|collections)/[a-z0-9-]{1,200}/pictures?/new")
 """Where staff upload pictures. Files up to twice the size allowed are read, so that a page can say so."""

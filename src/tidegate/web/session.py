@@ -16,7 +16,7 @@ from tidegate.platform.attempts import Limit
 from tidegate.platform.problems import NotFound, NotSignedIn
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import text as _
-from tidegate.web.contracts import MakeGuest, ResolveBuyer, ResolvePerson, Visitor
+from tidegate.web.contracts import MakeGuest, NewSession, ResolveBuyer, ResolvePerson, Visitor
 from tidegate.web.unread import LIVE_COOKIE
 
 SESSION_COOKIE: Final = "tidegate_session"
@@ -110,13 +110,18 @@ async def require_buyer(request: Request, *, within: Limit | None = None) -> Vis
     return person
 
 
+async def make_guest(request: Request) -> NewSession:
+    """A new guest with a session, whoever is asking."""
+    make: MakeGuest = request.app.state.make_guest
+    return await make()
+
+
 async def ensure_buyer(request: Request) -> tuple[Visitor, str | None]:
     """Whose session it is; a stranger becomes a guest, whose token the caller must `set_session` on its response."""
     person = await current_person(request)
     if person is not None:
         return person, None
-    make_guest: MakeGuest = request.app.state.make_guest
-    made = await make_guest()
+    made = await make_guest(request)
     request.scope[PERSON_KEY] = made.person
     return made.person, made.token
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -20,7 +20,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from tidegate.platform.countries import country_name
+from tidegate.platform.countries import countries, country_name
 from tidegate.platform.edge.exchange import exchange_of
 from tidegate.platform.money import Money
 from tidegate.platform.settings import Settings
@@ -150,10 +150,31 @@ def environment(locale: str) -> Environment:
         "time": lambda value, form="short": format_time(value, form, tzinfo=UTC, locale=locale),
         "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),
         "country": partial(country_name, locale=locale),
+        "options": partial(_options, locale=locale),
         "iso": iso,
         "json_text": json.dumps,
     }
     return made
+
+
+def _options(choices: Iterable[tuple[str, str]], value: str, *, locale: str) -> Markup:
+    """The options of a list to choose from. Those of all countries are written once: they are half of a checkout."""
+    if choices is countries(locale):
+        shown = _country_options(locale)
+    else:
+        shown = _written(choices, locale)
+    plain, chosen = (Markup(each).format(value) for each in ('<option value="{}">', '<option value="{}" selected>'))
+    return Markup(str.replace(shown, plain, chosen, 1))
+
+
+@lru_cache(maxsize=8)
+def _country_options(locale: str) -> Markup:
+    return _written(countries(locale), locale)
+
+
+def _written(choices: Iterable[tuple[str, str]], locale: str) -> Markup:
+    option = Markup('<option value="{}">{}</option>')
+    return Markup("\n").join(option.format(choice, translated(text, locale)) for choice, text in choices)
 
 
 def _load(name: str) -> str | None:

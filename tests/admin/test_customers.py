@@ -49,16 +49,14 @@ def found_ids(response: httpx.Response) -> list[str]:
 
 async def staff_of(client: httpx.AsyncClient, database: Database) -> dict[str, str]:
     """Headers of somebody of the staff who is no administrator."""
-    who = await guest(client)
     async with database.transaction() as conn:
-        person = await accounts.find_person(conn, token=who["authorization"].removeprefix("Bearer "))
-        assert person is not None
+        made = await accounts.make_guest(conn, session_days=1)
         await conn.execute(
             "UPDATE accounts.people SET role = 'staff', email_fingerprint = sha256('staff'),"
             " email_sealed = (SELECT email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1) WHERE id = %s",
-            (person.id,),
+            (made.person.id,),
         )
-    return who
+    return {"authorization": f"Bearer {made.token}"}
 
 
 async def test_guests_who_ordered_are_listed_with_what_they_spent(
@@ -176,22 +174,21 @@ async def test_staff_see_no_addresses_and_end_no_sessions(
 
 async def test_an_administrator_signs_somebody_out(client: httpx.AsyncClient, database: Database) -> None:
     await sign_in(client, database)
-    other = await guest(client)
     async with database.transaction() as conn:
-        person = await accounts.find_person(conn, token=other["authorization"].removeprefix("Bearer "))
-        assert person is not None
+        made = await accounts.make_guest(conn, session_days=1)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_fingerprint = sha256('x'),"
             " email_sealed = (SELECT email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1) WHERE id = %s",
-            (person.id,),
+            (made.person.id,),
         )
-    page = f"{CUSTOMERS}/{person.id}"
+    other = {"authorization": f"Bearer {made.token}"}
+    page = f"{CUSTOMERS}/{made.person.id}"
     assert "Signed in on 1 device." in text_of(await client.get(page))
     done = await send_form(client, page, f"{page}/sign-out", ME)
     assert done.status_code == 303
     assert (await client.get("/api/v1/sessions", headers=other)).status_code == 401
     assert "Signed in on 0 devices." in text_of(await client.get(done.headers["location"]))
-    assert "Signed out everywhere" in text_of(await client.get(f"/admin/people/{person.id}"))
+    assert "Signed out everywhere" in text_of(await client.get(f"/admin/people/{made.person.id}"))
     form = re.search(r'name="form_token" value="([^"]+)"', (await client.get(page)).text)
     assert form is not None
     nobody = f"{CUSTOMERS}/0192a000-0000-7000-8000-000000000000"

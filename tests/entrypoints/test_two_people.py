@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.checkout.buying import ADDRESS, guest, held, order_body, post, purchase_body
+from tests.checkout.buying import ADDRESS, held, order_body, post, purchase_body
 from tests.checkout.conftest import put_on_sale
 from tests.entrypoints.test_roles import TABLE, site
 from tidegate import accounts
@@ -86,18 +86,16 @@ def test_every_route_with_an_id_says_whose_it_is() -> None:
 
 async def customer(client: httpx.AsyncClient, database: Database, name: str) -> dict[str, str]:
     """Headers of somebody with an account and two sessions."""
-    who = await guest(client)
     sealed = current_sealer().seal(f"{name}@example.com", column=EMAIL)
     async with database.transaction() as conn:
-        person = await accounts.find_person(conn, token=who["authorization"].removeprefix("Bearer "))
-        assert person is not None
+        made = await accounts.make_guest(conn, session_days=1)
         await conn.execute(
             """
             UPDATE accounts.people SET role = %s, email_sealed = %s, email_fingerprint = sha256(%s) WHERE id = %s
             """,
-            (Role.CUSTOMER, sealed, name.encode(), person.id),
+            (Role.CUSTOMER, sealed, name.encode(), made.person.id),
         )
-    return who
+    return {"authorization": f"Bearer {made.token}"}
 
 
 async def ids_of(client: httpx.AsyncClient, who: dict[str, str]) -> dict[str, str]:

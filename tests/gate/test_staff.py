@@ -11,6 +11,7 @@ from tests.checkout.buying import guest, problem
 from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import a_key, a_room, database_url
 from tests.waiting import eventually
+from tidegate import accounts
 from tidegate.entrypoints.admission import Admission, shop_admission
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
@@ -27,9 +28,9 @@ ROOM = "/api/v1/admin/rooms/lamp-drop"
 @pytest.fixture
 async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]:
     """A staff member's session, beside a room with six people and three lamps."""
-    who = await guest(site)
     await put_on_sale(database, "LAMP", stock=3, drop_in_s=-5)
     async with database.transaction() as conn:
+        made = await accounts.make_guest(conn, session_days=1)
         sealed = current_sealer().seal("staff@post.example", column="accounts.people.email_sealed")
         await conn.execute(
             "UPDATE accounts.people SET role = 'staff', email_sealed = %s, email_fingerprint = sha256('staff')",
@@ -37,7 +38,7 @@ async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]:
         )
         await a_key(conn)
         await a_room(conn, slug="lamp-drop", buyers=[PersonId(new_id()) for _ in range(6)])
-    return who
+    return {"authorization": f"Bearer {made.token}"}
 
 
 async def test_the_room_by_the_api(

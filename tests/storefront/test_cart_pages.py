@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.statements import statements
 from tests.storefront.conftest import Open, Reader, Sell, text_of
 from tests.storefront.test_pages import order
 from tidegate.catalog import find_variants
@@ -97,3 +98,22 @@ async def test_guessing_codes_ends_in_plain_words(reader: Reader, sell: Sell) ->
     assert bought.status_code == 429
     assert "Nothing was held" in text_of(bought)
     assert (await reader.send(f"/products/{slug}", "/holds", sku="RED-LAMP", quantity="1")).status_code == 303
+
+
+async def test_a_checkout_asks_the_database_little_and_knows_what_has_changed(
+    reader: Reader, sell: Sell, database: Database
+) -> None:
+    await sell("Blue Lamp")
+    taken = await reader.send("/products/blue-lamp", "/holds", sku="BLUE-LAMP", quantity="1")
+    checkout = taken.headers["location"]
+    assert "Blue Lamp" in text_of(await reader.get(checkout))
+    with statements() as seen:
+        shown = await reader.get(checkout)
+    assert len(seen) <= 5, seen  # the hold, the catalogue's revision twice, the picture; the session at most
+    assert "/art/blue-lamp.svg" in shown.text
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.products SET title = 'Azure Lamp'")
+    assert "Azure Lamp" in text_of(await reader.get(checkout)), "another title is another revision"
+    async with database.transaction() as conn:
+        await conn.execute("UPDATE catalog.products SET status = 'archived'")
+    assert "Azure Lamp" in text_of(await reader.get(checkout)), "what is held stays to be ordered"

@@ -96,6 +96,15 @@ class Snapshot:
         edition = await self._current(asked)
         return await self._variants_in(conn, edition, variant_ids), await _rates_in(conn, edition)
 
+    async def variants(self, conn: Connection, variant_ids: Collection[VariantId]) -> dict[VariantId, Terms]:
+        """The terms of these variants as they stand, whatever the product's status; unknown variants are absent."""
+        edition = await self._current(await self.ask(conn))
+        return await self._variants_in(conn, edition, variant_ids)
+
+    async def rates(self, conn: Connection) -> Rates:
+        """What is added to goods, as it stands."""
+        return await _rates_in(conn, await self._current(await self.ask(conn)))
+
     async def vouchers(self, conn: Connection, codes: Sequence[str]) -> dict[str, VoucherTerms]:
         """What `voucher_terms` says in this transaction of cleaned codes; unknown codes are absent."""
         edition = await self._current(await self.ask(conn))

@@ -113,6 +113,34 @@ async def find_product(conn: Connection, *, slug: str, currency: str) -> Product
     return products[0] if products else None
 
 
+async def pictures_by_slug(conn: Connection, *, slugs: Sequence[str]) -> dict[str, tuple[Picture | None, str]]:
+    """Of active products: the main picture, if there is one, and the slug of the first collection, else nothing.
+
+    Products that are not active are absent.
+    """
+    rows = await conn.execute(
+        """
+        SELECT p.slug, coalesce(o.slug, ''), i.digest, i.width, i.height, i.widths, i.alt
+        FROM catalog.products AS p
+        LEFT JOIN LATERAL (
+            SELECT o.slug FROM catalog.product_collections AS m JOIN catalog.collections AS o ON o.id = m.collection_id
+            WHERE m.product_id = p.id ORDER BY o.title, o.slug LIMIT 1
+        ) AS o ON true
+        LEFT JOIN LATERAL (
+            SELECT i.digest, i.width, i.height, i.widths, m.alt
+            FROM catalog.product_pictures AS m JOIN catalog.images AS i ON i.digest = m.digest
+            WHERE m.product_id = p.id ORDER BY m.position, m.id LIMIT 1
+        ) AS i ON true
+        WHERE p.slug = ANY(%s) AND p.status = 'active'
+        """,
+        (list(slugs),),
+    )
+    return {
+        row[0]: (Picture(row[2], row[3], row[4], tuple(row[5]), row[6]) if row[2] else None, row[1])
+        for row in await rows.fetchall()
+    }
+
+
 async def list_collections(conn: Connection) -> tuple[CollectionRef, ...]:
     """Collections with at least one active product, by title."""
     rows = await conn.execute(

@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidegate import catalog, inventory
+from tidegate import inventory
 from tidegate.checkout.contracts import AlreadyOrdered, BoughtLine, HoldView, Line
 from tidegate.checkout.documents import hold_body
 from tidegate.checkout.rules import check_lines, to_pay
@@ -157,9 +157,7 @@ async def give_up(shop: Shop, *, buyer_id: PersonId, hold_id: HoldId) -> None:
 
 async def view_hold(conn: Connection, shop: Shop, hold: Hold) -> HoldView:
     """The hold with its goods' names."""
-    terms = await catalog.variant_terms(
-        conn, variant_ids=[line.variant_id for line in hold.lines], currency=shop.settings.currency
-    )
+    terms = await shop.desk.snapshot.variants(conn, [line.variant_id for line in hold.lines])
     slugs = {each.drop.id: each.drop.slug for each in terms.values() if each.drop}
     lines = tuple(
         BoughtLine(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tidegate import catalog
 from tidegate.checkout.charge_rules import charges_of, offered_methods
 from tidegate.checkout.contracts import NO_CHARGES, HoldView, NotShippedThere, Quote, ShippingUnknown
 from tidegate.checkout.rules import to_pay
@@ -15,7 +14,7 @@ async def quote(shop: Shop, *, hold: HoldView, country: str, method: str | None 
     Nothing is promised by it: an order reckons anew.
     """
     async with shop.database.connection() as conn:
-        rates = await catalog.load_rates(conn)
+        rates = await shop.desk.snapshot.rates(conn)
     goods = hold.total  # the lines less the discount
     methods = offered_methods(rates, country=country, goods=goods)
     reachable = True

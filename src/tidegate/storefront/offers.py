@@ -154,13 +154,15 @@ async def find_offer(conn: Connection, *, slug: str, currency: str) -> Offer | N
     return (await offers_of(conn, [product], currency=currency))[0] if product else None
 
 
-async def pictures_of(conn: Connection, slugs: Sequence[str], *, currency: str) -> dict[str, str]:
+async def pictures_of(conn: Connection, slugs: Sequence[str]) -> dict[str, str]:
     """Addresses of small pictures of products, by slug, as their pages show them; the first few of them."""
-    found = {}
-    for slug in list(dict.fromkeys(slugs))[:MOST_PICTURES]:
-        product = await catalog.find_product(conn, slug=slug, currency=currency)
-        found[slug] = Offer(product, ()).picture_of(SMALL_WIDTH) if product else picture_address(slug, "")
-    return found
+    wanted = list(dict.fromkeys(slugs))[:MOST_PICTURES]
+    found = await catalog.pictures_by_slug(conn, slugs=wanted)
+    addresses = {}
+    for slug in wanted:
+        photo, collection = found.get(slug, (None, ""))
+        addresses[slug] = picture_address(slug, collection) if photo is None else photo.address(SMALL_WIDTH)
+    return addresses
 
 
 async def find_drop_offer(conn: Connection, *, slug: str, currency: str) -> DropOffer | None:

@@ -200,7 +200,7 @@ async def _page(request: Request, slip: Slip = NO_SLIP, *, status: int = 200) ->
     cart = await checkout.view_cart(shop, person_id=person.id) if person else checkout.empty_view(shop)
     async with shop.database.connection() as conn:
         slugs = [line.product_slug for line in cart.lines]
-        pictures = await pictures_of(conn, slugs, currency=shop.settings.currency)
+        pictures = await pictures_of(conn, slugs)
     context = CartContext(cart, pictures, slip)
     response = render(request, "storefront/cart.html", context, status=status, headers=NOT_KEPT)
     return with_count(request, response, cart.items)

@@ -390,7 +390,7 @@ def _hold_over(request: Request, hold: HoldView) -> Response:
 
 async def _pictures(shop: Shop, hold: HoldView) -> dict[str, str]:
     async with shop.database.connection() as conn:
-        return await pictures_of(conn, [line.product_slug for line in hold.lines], currency=shop.settings.currency)
+        return await pictures_of(conn, [line.product_slug for line in hold.lines])
 
 
 def _country(typed: dict[str, str], locale: str) -> str:

@@ -41,6 +41,8 @@ PACKAGE = Path(__file__).parent.parent
 NOT_KEPT = {"cache-control": "no-store"}
 """Headers of a page that must not come back from a cache: what it says is one person's, or of this moment."""
 
+OPTION, CHOSEN_OPTION = Markup('<option value="{}">'), Markup('<option value="{}" selected>')
+
 MAX_PATH_CHARACTERS = 500
 """Longest path that somebody is sent on to."""
 
@@ -159,12 +161,8 @@ def environment(locale: str) -> Environment:
 
 def _options(choices: Iterable[tuple[str, str]], value: str, *, locale: str) -> Markup:
     """The options of a list to choose from. Those of all countries are written once: they are half of a checkout."""
-    if choices is countries(locale):
-        shown = _country_options(locale)
-    else:
-        shown = _written(choices, locale)
-    plain, chosen = (Markup(each).format(value) for each in ('<option value="{}">', '<option value="{}" selected>'))
-    return Markup(str.replace(shown, plain, chosen, 1))
+    shown = _country_options(locale) if choices is countries(locale) else _written(choices, locale)
+    return shown.replace(OPTION.format(value), CHOSEN_OPTION.format(value), 1)
 
 
 @lru_cache(maxsize=8)
@@ -173,7 +171,7 @@ def _country_options(locale: str) -> Markup:
 
 
 def _written(choices: Iterable[tuple[str, str]], locale: str) -> Markup:
-    option = Markup('<option value="{}">{}</option>')
+    option = OPTION + Markup("{}</option>")
     return Markup("\n").join(option.format(choice, translated(text, locale)) for choice, text in choices)
 
 

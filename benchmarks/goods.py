@@ -19,6 +19,7 @@ from tidegate.platform.ids import PersonId, new_id
 from tidegate.platform.sealing import current_sealer
 
 DROP = "benchmark-drop"
+CODE = "BENCHMARK"
 SKU_FORMAT = "HOT-%06d"
 CURRENCY = "GBP"
 PRICE = 1_999
@@ -42,8 +43,8 @@ def sell(conn: Connection, *, variants: int, on_hand: int = STOCK) -> tuple[UUID
             (product,),
         )
         cursor.execute(
-            "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room)"
-            " VALUES (%s, %s, 'The benchmark drop', clock_timestamp() - interval '1 minute', 1, 'none')",
+            "INSERT INTO catalog.drops (id, slug, title, opens_at, per_buyer, room, guests)"
+            " VALUES (%s, %s, 'The benchmark drop', clock_timestamp() - interval '1 minute', 1, 'none', true)",
             (drop, DROP),
         )
         with cursor.copy("COPY catalog.variants (id, product_id, sku, options, position) FROM STDIN") as copy:
@@ -60,6 +61,16 @@ def sell(conn: Connection, *, variants: int, on_hand: int = STOCK) -> tuple[UUID
                 copy.write_row((variant, on_hand))
     conn.execute("ANALYZE catalog.products, catalog.variants, catalog.prices, catalog.drop_items, inventory.stock")
     return drop, ids
+
+
+def add_code(conn: Connection) -> str:
+    """A voucher that each buyer may use once: ten percent off. Returns its code."""
+    conn.execute(
+        "INSERT INTO catalog.vouchers (id, code, percent_off, total, per_buyer, starts_at)"
+        " VALUES (%s, %s, 10, 999999999, 1, clock_timestamp() - interval '1 minute')",
+        (new_id(), CODE),
+    )
+    return CODE
 
 
 def add_buyers(conn: Connection, *, first: int, count: int) -> list[UUID]:

@@ -41,13 +41,14 @@ SLUGS_KEPT = 5
 class Plan(msgspec.Struct, frozen=True):
     """What to do. `rate_per_s` buyers a second for `seconds`; numbers of buyers count from `first_buyer`.
 
+    With the kind `guest` strangers become guests first, each with a session of their own, and then buy in one request.
     With the kind `ask` each sends one `request` (see `visits.Asks`), filled from the lines of `fills_file`; an answer
     below 400 counts as paid. Who is paid later than `in_time_s` after they were due is not counted as `in_time`.
     `core` is the only core that the generator runs on; None: any.
     """
 
     port: int
-    kind: Literal["express", "two_step", "ask"]
+    kind: Literal["express", "two_step", "guest", "ask"]
     rate_per_s: float
     seconds: float
     first_buyer: int
@@ -58,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True):
     drop: str | None = None
     provider: str = "instant"
     token: str = "tok_ok"  # noqa: S105 - a way to pay, no secret
+    code: str | None = None
     answer_timeout_s: float = 10.0
     ids_file: str = ""
     request: str = ""
@@ -65,6 +67,12 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int = 1
     in_time_s: float = 10.0
     core: int | None = None
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """What a new guest is told."""
+
+    token: str
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -114,7 +122,12 @@ class Crowd:
         self.plan = plan
         self._loop = asyncio.get_running_loop()
         self._wording = Wording(
-            port=plan.port, drop=plan.drop, provider=plan.provider, token=plan.token, sku_format=plan.sku_format
+            port=plan.port,
+            drop=plan.drop,
+            provider=plan.provider,
+            token=plan.token,
+            sku_format=plan.sku_format,
+            code=plan.code,
         )
         fills = Path(plan.fills_file).read_bytes().splitlines() if plan.fills_file else ()
         self._asks = Asks(plan.request, fills=fills)
@@ -213,6 +226,8 @@ class Crowd:
             request = self._asks.request(visit.number)
         elif self.plan.kind == "express":
             request = self._wording.purchase(visit.number, sku)
+        elif self.plan.kind == "guest":
+            request = self._wording.guest
         else:
             request = self._wording.hold(visit.number, sku)
         self.requests += 1
@@ -221,17 +236,17 @@ class Crowd:
     # --- being answered
 
     def answered(self, connection: Connection[Visit], visit: Visit, answer: Answer) -> None:
-        """Take note of an answer; a hold leads to its order on the same connection."""
+        """Take note of an answer; a hold leads to its order on the same connection, a guest to a purchase."""
         now_s = time.perf_counter()
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         if self.plan.kind == "ask" and answer.status < 400:
             self._note_paid(visit, answer, now_s)
         elif answer.status == 201:
-            if self.plan.kind == "two_step" and not visit.holding:
-                visit.holding = True
+            if self.plan.kind != "express" and not visit.halfway:
+                visit.halfway = True
                 self.first_took_s.append(now_s - visit.due_s)
                 self.requests += 1
-                connection.send(visit, self._wording.order(visit.number, answer.identity()))
+                connection.send(visit, self._second(visit, answer))
                 return
             if answer.is_paid():
                 self._note_paid(visit, answer, now_s)
@@ -245,6 +260,12 @@ class Crowd:
         self.took_s.append(now_s - visit.due_s)
         self._leave(now_s)
         self._free(connection)
+
+    def _second(self, visit: Visit, answer: Answer) -> bytes:
+        if self.plan.kind == "two_step":
+            return self._wording.order(visit.number, answer.identity())
+        token = msgspec.json.decode(answer.body(), type=Guest).token
+        return self._wording.guest_purchase(visit.number, visit.number % self.plan.skus, token.encode())
 
     def _note_paid(self, visit: Visit, answer: Answer, now_s: float) -> None:
         self.ids.append(answer.identity())

@@ -20,7 +20,7 @@ from benchmarks.load import Plan, Report
 from benchmarks.servers import ROOT, Fleet, Servers, busy_s
 from tidegate.platform.settings import current_settings
 
-Kind = Literal["express", "two_step"]
+Kind = Literal["express", "two_step", "guest"]
 MOST_BUYERS_PER_S = 12_000
 """More than a closed loop can serve here; buyers for it are made ahead."""
 ARRIVALS_MARGIN = 6.0
@@ -77,7 +77,8 @@ class Probe:
 class Market:
     """A shop under test: its servers, its fleet, and the count of buyers who have been there.
 
-    With `looked_around` Valkey knows the buyers' sessions, as of whoever has opened a page in the last minute.
+    With `looked_around` Valkey knows the buyers' sessions, as of whoever has opened a page in the last minute; with a
+    `code` each of them uses it.
     """
 
     servers: Servers
@@ -91,6 +92,7 @@ class Market:
     in_time_s: float = 10.0
     core: int | None = None
     looked_around: bool = False
+    code: str | None = None
     buyers: int = 0
     unknown: int = 0
     ids_files: list[Path] = field(default_factory=list)
@@ -103,9 +105,10 @@ class Market:
         if rate_per_s <= 0:
             count = int(self.most_per_s * seconds)
         first = self.buyers
-        people = add_buyers(self.conn, first=first, count=count)
-        if self.looked_around:
-            look_around(current_settings().require_valkey_url(), people, first=first)
+        if kind != "guest":
+            people = add_buyers(self.conn, first=first, count=count)
+            if self.looked_around:
+                look_around(current_settings().require_valkey_url(), people, first=first)
         self.buyers += count
         plan = Plan(
             port=self.fleet.port,
@@ -119,6 +122,7 @@ class Market:
             drop=DROP,
             provider=self.provider,
             token=self.token,
+            code=self.code,
             ids_file=str(self.servers.home / f"ids-{first}"),
             seed=first + 1,
             in_time_s=self.in_time_s,

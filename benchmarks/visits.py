@@ -20,22 +20,28 @@ def token_of(number: int) -> str:
 
 
 class Visit:
-    """One buyer's purchase: who, when they were due (seconds of perf_counter), and whether they hold something."""
+    """One buyer's purchase: who, when they were due (seconds of perf_counter), and whether they are half-way.
 
-    __slots__ = ("due_s", "holding", "number")
+    Half-way is who holds something, or has become a guest.
+    """
+
+    __slots__ = ("due_s", "halfway", "number")
 
     def __init__(self, number: int, due_s: float) -> None:
         self.number = number
         self.due_s = due_s
-        self.holding = False
+        self.halfway = False
 
 
 class Wording:
     """Requests of buyers by number: all bytes but the numbers are made once."""
 
-    def __init__(self, *, port: int, drop: str | None, provider: str, token: str, sku_format: str) -> None:
+    def __init__(
+        self, *, port: int, drop: str | None, provider: str, token: str, sku_format: str, code: str | None = None
+    ) -> None:
         lines = [{"sku": sku_format.replace("%06d", SKU_PLACE), "quantity": 1}]
         goods: dict[str, object] = {"lines": lines} | ({"drop": drop} if drop else {})
+        goods |= {"code": code} if code else {}
         form: dict[str, object] = {
             "email": f"buyer-{NUMBER_PLACE}@example.com",
             "shipping_address": {
@@ -50,11 +56,19 @@ class Wording:
         self._hold = _template(port, "/api/v1/holds", "hold", goods)
         self._order = _template(port, "/api/v1/orders", "order", {"hold_id": HOLD_PLACE} | form)
         self._purchase = _template(port, "/api/v1/purchases", "purchase", goods | form)
+        self.guest = f"POST /api/v1/guests HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-length: 0\r\n\r\n".encode()
+        """Become a guest."""
+        self._guest_purchase = _template(port, "/api/v1/purchases", "purchase", goods | form, token="%b")  # noqa: S106
 
     def purchase(self, number: int, sku: int) -> bytes:
         """Hold, order and payment in one request."""
         digits = b"%010d" % number
         return self._purchase % (digits, digits, b"%06d" % sku, digits)
+
+    def guest_purchase(self, number: int, sku: int, token: bytes) -> bytes:
+        """The same by whoever has a session's token."""
+        digits = b"%010d" % number
+        return self._guest_purchase % (token, digits, b"%06d" % sku, digits)
 
     def hold(self, number: int, sku: int) -> bytes:
         """The first of two requests."""
@@ -83,12 +97,14 @@ class Asks:
         return self._shape % (b"%010d" % number,) if self._differ else self._shape
 
 
-def _template(port: int, path: str, key: str, document: dict[str, object]) -> bytes:
+def _template(
+    port: int, path: str, key: str, document: dict[str, object], *, token: str = TOKEN_FORMAT.replace("%010d", "%b")
+) -> bytes:
     """A request with places for the buyer's number (token, key), then what the body needs; lengths are fixed."""
     body = msgspec.json.encode(document)
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
-        f"authorization: Bearer {TOKEN_FORMAT.replace('%010d', '%b')}\r\nidempotency-key: {key}-%b\r\n"
+        f"authorization: Bearer {token}\r\nidempotency-key: {key}-%b\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     shape = body.decode().replace("%", "%%")

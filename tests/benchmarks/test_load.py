@@ -49,10 +49,10 @@ class Shop(threading.Thread):
                 while (line := lines.readline().strip()) != b"":
                     name, _, value = line.decode().partition(":")
                     headers[name.lower()] = value.strip()
-                body: dict[str, Any] = msgspec.json.decode(lines.read(int(headers["content-length"])))
+                body: dict[str, Any] = msgspec.json.decode(lines.read(int(headers["content-length"])) or b"{}")
                 path = request.split()[1].decode()
                 with self.lock:
-                    self.seen.append((path, body, headers["authorization"]))
+                    self.seen.append((path, body, headers.get("authorization", "")))
                     self._left -= 1
                     if self._left < 0:
                         return
@@ -130,6 +130,22 @@ def test_two_steps_carry_the_hold_along(crowd: Callable[..., Report]) -> None:
     assert {body["hold_id"] for body in orders} == {HOLD}
     assert {body["drop"] for body in holds} == {"the-drop"}
     assert {body["lines"][0]["sku"] for body in holds} == {"HOT-000000", "HOT-000001", "HOT-000002"}
+    assert report.first_step_p99_ms is not None
+
+
+def test_strangers_become_guests_and_buy_as_these(crowd: Callable[..., Report]) -> None:
+    tokens = iter(range(10**6))
+
+    def reply(path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return (201, {"token": f"session-{next(tokens)}"}) if path == "/api/v1/guests" else paid(path, body)
+
+    with shop(reply) as server:
+        report = crowd(server.port, kind="guest", seconds=0.5, code="SPRING")
+    assert report.requests == 2 * report.paid == len(server.seen)
+    bought = [(body, who) for path, body, who in server.seen if path == "/api/v1/purchases"]
+    assert {body["code"] for body, _ in bought} == {"SPRING"}
+    assert len({who for _, who in bought}) == report.paid
+    assert all(who.startswith("Bearer session-") for _, who in bought)
     assert report.first_step_p99_ms is not None
 
 

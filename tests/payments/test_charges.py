@@ -12,7 +12,7 @@ from psycopg.sql import SQL
 from tests.payments.makers import applied, intent, loaded, recorded
 from tidegate import payments
 from tidegate.payments import Answer, Applied, ChargeRef, ChargeState, PaymentInProgress
-from tidegate.payments.rules import CAPTURED_TWICE
+from tidegate.payments.rules import CAPTURED_TWICE, may_be_method
 from tidegate.platform.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +93,17 @@ async def test_the_database_itself_allows_one(database: Database, index: str, ch
 
 async def test_the_database_keeps_no_card_number(database: Database) -> None:
     for method in ("4242424242424242", "tok_4242_4242_4242_4242", "4242 4242", ""):
+        with pytest.raises(CheckViolation):
+            await recorded(database, intent(method))
+
+
+async def test_the_database_takes_the_methods_that_the_rules_take(database: Database) -> None:
+    good = ("hosted", "a", "Z_9", "a" * 128, "tok_12345678901", "tok_1234_5678_901_x_2")
+    bad = ("a" * 129, "1a", "_a", "tok-ok", "tok ok", "tok_ok\n", "\ntok_ok", "tök", "tok_٣", "tok_123456789012")
+    assert [may_be_method(method) for method in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
+    for method in good:
+        await recorded(database, intent(method))
+    for method in bad:
         with pytest.raises(CheckViolation):
             await recorded(database, intent(method))
 

@@ -120,7 +120,7 @@ async def post_hold(request: Request) -> Response:
         return see_other(request, chosen.way)
     line, code = _line(form, chosen.sku), form.get("code")[:MAX_TYPED_CODE] or None
     person, token = await ensure_buyer(request)
-    known = await _same_hold(shop, person.id, line, code)
+    known = await _same_hold(shop, person.id, line, code) if token is None else None  # who is new holds nothing yet
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:

@@ -91,6 +91,9 @@ async def test_it_is_ready_when_its_servers_are(http: httpx.AsyncClient, databas
         "parts": {"database": "ok", "migrations": "ok", "valkey": "ok"},
     }
     async with database.transaction() as conn:
+        await conn.execute("UPDATE public.alembic_version SET version_num = '9999'")
+    assert (await http.get("/readyz")).status_code == 200, "a newer program's migrations came first, as they must"
+    async with database.transaction() as conn:
         await conn.execute("UPDATE public.alembic_version SET version_num = '0001'")
     response = await http.get("/readyz")
     assert response.status_code == 503

@@ -19,7 +19,7 @@ from tidegate import gate
 from tidegate.gate import ForeignRoom, Gate, Joined, JoinWish, Phase, Place, PlaceQuestion, PlaceState, Room
 from tidegate.platform.problems import Problem
 from tidegate.platform.settings import Settings
-from tidegate.storefront.room_line import GUEST, LineContext, stage_of
+from tidegate.storefront.room_line import GUEST, LineContext, own_of, stage_of
 from tidegate.web import (
     NOT_KEPT,
     Visitor,
@@ -27,6 +27,7 @@ from tidegate.web import (
     ensure_buyer,
     read_form,
     render,
+    request_locale,
     see_other,
     set_session,
     words_of,
@@ -159,8 +160,8 @@ async def _page(request: Request, room: Room, foreign: ForeignRoom, *, problem: 
         slug=room.slug,
         title=foreign.title,
         room=room,
-        joined=joined,
-        ring=_gate(request).ring,
+        place=place,
+        own=own_of(room, joined, _gate(request).ring, locale=request_locale(request)),
         known=_known(room, person),
         problem=words_of(problem) if problem else "",
         shop_name=urlsplit(foreign.shop).netloc,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -14,7 +15,7 @@ from tidegate.storefront.contexts import whole_minutes
 from tidegate.storefront.offers import DropOffer, find_drop_offer
 from tidegate.storefront.pages import choice
 from tidegate.storefront.room_drops import RoomDrops
-from tidegate.storefront.room_line import GUEST, LineContext
+from tidegate.storefront.room_line import GUEST, NOBODYS, LineContext, own_of, place_alike, room_alike
 from tidegate.web import (
     NOT_KEPT,
     SignInFirst,
@@ -23,11 +24,17 @@ from tidegate.web import (
     ensure_buyer,
     read_form,
     render,
+    render_moulded,
+    request_locale,
     see_other,
     words_of,
 )
 
 router = APIRouter(include_in_schema=False)
+
+ROOM: Final = "storefront/room.html"
+CROWDED: Final = ("before", "join", "line")
+"""Stages in which everybody sees the same, but for what is their own, until they have numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +102,13 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
             offer = await find_drop_offer(conn, slug=slug, currency=rooms.settings.currency)
         if offer is not None and offer.offer is not None:
             sku, most = choice(offer.offer, at_most=min(drop.per_buyer, rooms.settings.holds.max_quantity))
+    own = own_of(room, joined, rooms.ring, locale=request_locale(request))
     context = RoomContext(
         slug=slug,
         title=drop.title,
         room=room,
-        joined=joined,
-        ring=rooms.ring,
+        place=place,
+        own=own,
         known=_known(room, person),
         problem=words_of(problem) if problem else "",
         drop=offer,
@@ -109,8 +117,12 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
         hold_minutes=whole_minutes(rooms.settings.holds.ttl_s),
         has_account=_has_account(person),
     )
-    status = problem.status if problem else 200
-    return render(request, "storefront/room.html", context, status=status, headers=NOT_KEPT)
+    if problem is None and context.stage in CROWDED and (place is None or place.number is None):
+        alike = replace(context, room=room_alike(room), place=place_alike(place), own=NOBODYS)
+        return render_moulded(
+            request, ROOM, same=alike, make=lambda own: replace(alike, own=own), own=own, headers=NOT_KEPT
+        )
+    return render(request, ROOM, context, status=problem.status if problem else 200, headers=NOT_KEPT)
 
 
 def _known(room: Room, person: Visitor | None) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import structs
 
 from tidegate import gate
 from tidegate.gate import Joined, KeyRing, Phase, Place, PlaceState, Room
+from tidegate.platform.ids import ANYONE, NO_DROP, PlaceId
 from tidegate.storefront.contexts import whole_minutes
+from tidegate.web import decimal
 
 GUEST: Final = "guest"
 LOOK_AGAIN_S: Final = 10
@@ -16,20 +20,36 @@ SLOWEST_PER_S: Final = 0.001
 """Below this pace no time is told: nobody is being let in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the page says of one visitor alone, or that changes with everybody who comes, as it is shown.
+
+    `taken` counts the places of the room; the rest is empty for those without a place.
+    """
+
+    taken: str
+    place: str = ""
+    index: str = ""
+    ticket: str = ""
+    receipt: str = ""
+
+
+NOBODYS: Final = Own("")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineContext:
-    """What `storefront/room.html` shows of a room to its visitor, whose place `joined` is."""
+    """What `storefront/room.html` shows of a room to its visitor, whose place `place` is."""
 
     slug: str
     title: str
     room: Room
-    joined: InitVar[Joined | None]
-    ring: InitVar[KeyRing]
+    place: Place | None
+    own: Own
     known: bool
     """Whether the visitor may take a place here and now."""
     problem: str
     look_again_s: int = LOOK_AGAIN_S
-    place: Place | None = field(init=False)
     stage: str = field(init=False)
     """See `stage_of`."""
     ahead: int | None = field(init=False)
@@ -40,26 +60,42 @@ class LineContext:
     """See `prospect_of`."""
     part: str = field(init=False)
     """What is said to those in line: lobby, drawing, number or sold_out."""
-    ticket: str = field(init=False)
-    receipt: str = field(init=False)
-    """Both are the visitor's own, empty for those without a place."""
 
-    def __post_init__(self, joined: Joined | None, ring: KeyRing) -> None:
+    def __post_init__(self) -> None:
         """Find what follows from the room and the place."""
-        place = joined.place if joined else None
+        place = self.place
         ahead = ahead_of(self.room, place)
         found = {
-            "place": place,
             "stage": stage_of(self.room, place),
             "ahead": ahead,
             "minutes": minutes_until(self.room, ahead),
             "prospect": prospect_of(self.room, ahead),
             "part": part_of(self.room, place),
-            "ticket": gate.ticket_of(ring, joined.place) if joined else "",
-            "receipt": gate.receipt_text(ring, joined.receipt) if joined else "",
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
+
+
+def own_of(room: Room, joined: Joined | None, ring: KeyRing, *, locale: str) -> Own:
+    """What is a visitor's own whose place is `joined`."""
+    taken = decimal(room.size, locale)
+    if joined is None:
+        return Own(taken)
+    place = joined.place
+    ticket, receipt = gate.ticket_of(ring, place), gate.receipt_text(ring, joined.receipt)
+    return Own(taken, str(place.id), str(place.index), ticket, receipt)
+
+
+def room_alike(room: Room) -> Room:
+    """The room without what changes with everybody who comes, none of which its page shows but in `Own`."""
+    return structs.replace(room, size=0, root=b"", pace_per_s=0.0)
+
+
+def place_alike(place: Place | None) -> Place | None:
+    """The place without whose it is."""
+    if place is None:
+        return None
+    return structs.replace(place, id=PlaceId(NO_DROP), buyer_id=ANYONE, index=0, joins=0)
 
 
 def stage_of(room: Room, place: Place | None) -> str:

@@ -9,7 +9,8 @@ from tidegate.web.forms import PostedForm, form_key, read_form, read_upload
 from tidegate.web.frames import FRAMING, framed, framed_document
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
-from tidegate.web.rendering import NOT_KEPT, environment, own_path, render, see_other
+from tidegate.web.moulds import render_moulded
+from tidegate.web.rendering import NOT_KEPT, decimal, environment, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, away, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -57,6 +58,7 @@ __all__ = [
     "busy_pages",
     "client_address",
     "current_person",
+    "decimal",
     "ensure_buyer",
     "environment",
     "error_page",
@@ -76,6 +78,7 @@ __all__ = [
     "read_form",
     "read_upload",
     "render",
+    "render_moulded",
     "rendered",
     "request_locale",
     "require_account",

@@ -80,8 +80,15 @@ def render(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """The page as a response; sets the cookie that its forms are bound to, if it has any."""
+    """The page as a response."""
     body = render_text(request, template, context, token=partial(form_token, request), now=datetime.now(UTC))
+    return page_response(request, body, status=status, headers=headers)
+
+
+def page_response(
+    request: Request, body: str, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    """A page's text as a response; sets the cookie that its forms are bound to, if it has any."""
     locale = request_locale(request)
     response = HTMLResponse(body, status_code=status, headers=headers)
     response.headers.setdefault("Content-Language", locale.replace("_", "-"))

@@ -1,8 +1,10 @@
-"""Guessing discount codes has an end: per buyer and per network, over the API and in the cart; buying goes on."""
+"""Guessing discount codes has an end: per session and per network, over the API and in the cart; buying goes on."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -13,8 +15,8 @@ from tests.catalog.makers import a_voucher
 from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import Stock
 from tests.statements import statements
+from tidegate.checkout.guessing import Codes, Guess
 from tidegate.entrypoints.site import create_app
-from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 
@@ -102,30 +104,73 @@ async def test_a_right_code_that_many_of_a_network_send_at_once_counts_for_nothi
         assert problem(await buys(client, people[1], "SPRING")) == (429, "too-many-requests")
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["unseen", "seen"])
+@pytest.mark.parametrize("guests", [1, 20])
+async def test_a_right_code_among_many_wrong_ones_at_once_is_refused_like_these(
+    settings: Settings, sell: Stock, database: Database, *, known: bool, guests: int
+) -> None:
+    await sell("LAMP", stock=50)
+    await a_voucher(database, "SPRING", total=50, per_buyer=20)
+    lifespan, client = running(settings)
+    async with lifespan, client:
+        if known:
+            assert (await buys(client, await guest(client), "SPRING")).status_code == 201
+        people = [await guest(client) for _ in range(guests)]
+        codes = [f"GUESS{n}" for n in range(5 * PER_NETWORK)] + ["SPRING"]
+        answers = await asyncio.gather(*(buys(client, people[n % guests], code) for n, code in enumerate(codes)))
+        judged = [each.status_code for each in answers if each.status_code != 429]
+        assert judged == [422] * (GUESSES if guests == 1 else PER_NETWORK)
+        assert answers[-1].status_code == 429
+
+
+async def test_the_cart_tells_no_right_code_among_many_wrong_ones(
+    settings: Settings, sell: Stock, database: Database
+) -> None:
+    await sell("LAMP", stock=50)
+    await a_voucher(database, "SPRING", total=50, per_buyer=20)
+    lifespan, client = running(settings)
+    async with lifespan, client:
+        who = await guest(client)
+        codes = [f"GUESS{n}" for n in range(40)] + ["SPRING"]
+        answers = await asyncio.gather(
+            *(client.put("/api/v1/cart/code", json={"code": code}, headers=who) for code in codes)
+        )
+        assert [each.status_code for each in answers if each.status_code != 429] == [422] * GUESSES
+        assert answers[-1].status_code == 429
+
+
+async def test_thousands_at_once_are_all_counted(settings: Settings, sell: Stock) -> None:
+    await sell("LAMP", stock=50)
+    lifespan, client = running(settings)
+    async with lifespan, client:
+        people = [await guest(client) for _ in range(60)]
+        answers = await asyncio.gather(*(buys(client, people[n % 60], f"GUESS{n}") for n in range(3_000)))
+        assert Counter(each.status_code for each in answers) == {422: PER_NETWORK, 429: 3_000 - PER_NETWORK}
+
+
 async def test_a_right_code_costs_no_question_of_its_own(
     settings: Settings, sell: Stock, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sell("LAMP", stock=50)
     await a_voucher(database, "SPRING", total=50, per_buyer=20)
     lifespan, client = running(settings)
-    asked: list[str] = []
-    ask = Attempts._ask
+    judged: list[str] = []
+    judge = Codes._judge
 
-    async def noted(self: Attempts, script: str, *args: Any) -> int:
-        asked.append(script)
-        return await ask(self, script, *args)
+    async def noted(self: Codes, guesses: Sequence[Guess]) -> list[int]:
+        judged.extend(guess.code for guess in guesses)
+        return await judge(self, guesses)
 
-    monkeypatch.setattr(Attempts, "_ask", noted)
+    monkeypatch.setattr(Codes, "_judge", noted)
     async with lifespan, client:
         who = await guest(client)
-        assert (await buys(client, who, "SPRING")).status_code == 201  # from now on the process knows it
-        codes = client._transport.app.app.state.shop.codes  # type: ignore[attr-defined]
-        monkeypatch.setattr(codes, "submit", None)
+        assert (await buys(client, who, "SPRING")).status_code == 201
+        assert judged == ["SPRING"], "from now on the process knows it"
         answers = await asyncio.gather(*(buys(client, who, "SPRING") for _ in range(5)))
         assert [each.status_code for each in answers] == [201] * 5
         hold = {"lines": [{"sku": "LAMP", "quantity": 1}], "code": "SPRING"}
         assert (await post(client, "/api/v1/holds", hold, who)).status_code == 201
-    assert asked == []
+    assert judged == ["SPRING"]
 
 
 async def test_codes_that_come_together_are_looked_for_together(settings: Settings, sell: Stock) -> None:

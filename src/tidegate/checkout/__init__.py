@@ -74,7 +74,7 @@ from tidegate.checkout.customers import (
 )
 from tidegate.checkout.engine import open_shop
 from tidegate.checkout.erasing import erase_orders, forget_buyers, forget_variants, ordered_variants
-from tidegate.checkout.guessing import with_checked_code
+from tidegate.checkout.guessing import guess_of
 from tidegate.checkout.guests import takes_guests
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
@@ -166,6 +166,7 @@ __all__ = [
     "forget_variants",
     "give_back",
     "give_up",
+    "guess_of",
     "keep_code",
     "last_emails",
     "list_addresses",
@@ -194,5 +195,4 @@ __all__ = [
     "takes_guests",
     "undo_send",
     "view_cart",
-    "with_checked_code",
 ]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tidegate import inventory
 from tidegate.catalog import Snapshot
-from tidegate.checkout.guessing import make_codes
+from tidegate.checkout.guessing import Codes
 from tidegate.checkout.holding import settle_holds
 from tidegate.checkout.ordering import settle_orders
 from tidegate.checkout.orders import number_key
@@ -20,7 +20,6 @@ from tidegate.checkout.shop import Batches, Desk, Shop
 from tidegate.checkout.twins import Twins
 from tidegate.gate import PassDesk
 from tidegate.payments import Providers
-from tidegate.platform.attempts import Attempts
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit, Settle
 from tidegate.platform.idempotency import is_race as is_key_race
@@ -57,20 +56,19 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         purchases=group(partial(settle_purchases, desk=desk), "purchases", stock),
         settlements=group(partial(settle_answers, desk=desk), "settlements", stock),
     )
-    codes = make_codes(database, settings)
-    takers = (codes, batches.holds, batches.orders, batches.purchases)
+    takers = (batches.holds, batches.orders, batches.purchases)
     for each in (*takers, batches.settlements):
         each.start()
-    twins = Twins()
-    attempts = Attempts(settings)
+    twins, codes = Twins(), Codes(database, settings, desk.snapshot)
+    codes.start()
     try:
-        yield Shop(database, settings, providers, desk, batches, twins, attempts, codes)
+        yield Shop(database, settings, providers, desk, batches, twins, codes)
     finally:
+        await codes.close()
         await asyncio.gather(*(each.drain() for each in takers))
         await twins.finish(within_s=settings.http.shutdown_grace_s)
         await batches.settlements.drain()
         await providers.close()
-        await attempts.close()
 
 
 def _is_race(constraint: str) -> bool:

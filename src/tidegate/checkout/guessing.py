@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tidegate import catalog
-from tidegate.catalog import clean_code
+from tidegate.catalog import Snapshot, clean_code
 from tidegate.checkout.shop import Shop
 from tidegate.platform.attempts import Limit, buckets_of
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import plural
+from tidegate.platform.valkey import OUTAGE, Script, ScriptLine
 
-Result = TypeVar("Result")
+JUDGE = Script("""
+-- KEYS: the buckets of all guesses, in order of arrival.
+-- ARGV: how many guesses, seconds of a window; then of each guess: how many buckets, 1 if it is wrong, what each holds.
+-- Answers for how many seconds each is refused, 0 for not at all. What is refused is not counted.
+local answer, bucket, at = {}, 0, 3
+for guess = 1, tonumber(ARGV[1]) do
+    local buckets, wait = tonumber(ARGV[at]), 0
+    for i = 1, buckets do
+        local key = KEYS[bucket + i]
+        if (tonumber(redis.call('GET', key) or '0') or 0) >= tonumber(ARGV[at + 1 + i]) then
+            wait = math.max(wait, redis.call('TTL', key), 1)
+        end
+    end
+    if wait == 0 and ARGV[at + 1] == '1' then
+        for i = 1, buckets do
+            local key = KEYS[bucket + i]
+            if redis.call('INCR', key) == 1 then redis.call('EXPIRE', key, ARGV[2]) end
+        end
+    end
+    answer[guess], bucket, at = wait, bucket + buckets, at + 2 + buckets
+end
+return answer
+""")
 
 
-def code_limit(shop: Shop, code: str | None, *, session: str, address: str) -> Limit | None:
-    """What a request with a code is held to: of its session (the token) and of its network; None without a code.
+class Guess(NamedTuple):
+    """A code as it was sent, cleaned, and what its sender is held to."""
 
-    While it is full, right codes are refused as well, so that nobody learns which they are; buying without a code goes
-    on. A hot route hands it to `require_buyer`, which looks at it in the round trip that finds the session.
+    code: str
+    limit: Limit
+
+
+def guess_of(shop: Shop, code: str | None, *, session: str, address: str) -> Guess | None:
+    """What came with a request; None without a code. `session` is its token, `address` its network address.
+
+    While a bucket of the limit is full, right codes are refused as well, so that nobody learns which they are; buying
+    without a code goes on. Hot routes hand the limit to `require_buyer`, which looks at it in the round trip that finds
+    the session.
     """
     if not code:
         return None
@@ -33,48 +65,74 @@ def code_limit(shop: Shop, code: str | None, *, session: str, address: str) -> L
         most=limits.code_guesses,
         most_per_network=limits.code_guesses_per_network,
     )
-    return Limit(buckets, _words)
+    return Guess(clean_code(code), Limit(buckets, _words))
 
 
-async def with_code(
-    shop: Shop, work: Callable[[], Awaitable[Result]], *, code: str | None, limit: Limit | None
-) -> Result:
-    """Do what needs a code, within the limit that `code_limit` gave, which the caller has looked at.
+class Codes:
+    """Judges codes in one process, many at a time: one query and one round trip to Valkey for all that came meanwhile.
 
-    A code that does not exist is counted first. Whether it does is known here beforehand, so that codes sent at once
-    cannot slip past together, and right ones, which everybody may send at once when a sale begins, count for nothing.
-    Fails open without Valkey. Raises: TooManyRequests; what `work` raises.
+    They are judged in order of arrival, so that codes sent at once cannot slip past together: beyond the limit a right
+    one is refused like the wrong ones around it. Right codes, which everybody may send at once when a sale begins,
+    count for nothing. Fails open while Valkey is away.
     """
-    if code and limit is not None and not await _exists(shop, code):
-        await shop.attempts.count(limit.buckets, window_s=shop.settings.carts.code_window_s, words=limit.words)
-    return await work()
 
+    def __init__(self, database: Database, settings: Settings, snapshot: Snapshot) -> None:
+        self._database = database
+        self._snapshot = snapshot
+        self._window_s = settings.carts.code_window_s
+        self._line = ScriptLine(
+            settings.require_valkey_url(), scripts=(JUDGE,), timeout_s=settings.cache.timeout_ms / 1000, name="codes"
+        )
+        self._batches: Batcher[Guess, int] = Batcher(self._judge, name="codes", limits=settings.engine)
+        self._unjudged: Counter[str] = Counter()
+        """Guesses that wait, by the keys of their buckets."""
 
-async def with_checked_code(
-    shop: Shop, work: Callable[[], Awaitable[Result]], *, code: str | None, session: str, address: str
-) -> Result:
-    """The same where nobody has looked at the limit. Raises: TooManyRequests; what `work` raises."""
-    limit = code_limit(shop, code, session=session, address=address)
-    if limit is not None:
-        await shop.attempts.check(limit.buckets, words=limit.words)
-    return await with_code(shop, work, code=code, limit=limit)
+    def start(self) -> None:
+        """Begin to judge. Call inside the event loop."""
+        self._batches.start()
 
+    async def close(self) -> None:
+        """Answer those who wait, and end."""
+        await self._batches.drain()
+        await self._line.close()
 
-def make_codes(database: Database, settings: Settings) -> Batcher[str, bool]:
-    """Whether codes exist, by the database: many are asked for at once, as when a sale with a code begins."""
+    async def admit(self, guess: Guess | None, *, looked: bool = False) -> None:
+        """Count a code that does not exist. Raises: TooManyRequests, also for right ones once too many were wrong.
 
-    async def exist(codes: Sequence[str]) -> list[bool]:
-        async with database.connection() as conn:
-            found = await catalog.voucher_terms(conn, codes=codes)
-        return [code in found for code in codes]
+        With `looked` the caller has just looked at the limit: then a code that this process has seen lately costs no
+        question, unless codes of the same session or network are still to be judged.
+        """
+        if guess is None:
+            return
+        keys = [bucket.key for bucket in guess.limit.buckets]
+        if looked and self._snapshot.knows_code(guess.code) and not any(self._unjudged[key] for key in keys):
+            return
+        self._unjudged.update(keys)
+        try:
+            wait_s = await self._batches.submit(guess)
+        finally:
+            self._unjudged.subtract(keys)
+            for key in keys:
+                if not self._unjudged[key]:
+                    del self._unjudged[key]
+        guess.limit.refuse(wait_s)
 
-    return Batcher(exist, name="codes", limits=settings.engine)
-
-
-async def _exists(shop: Shop, code: str) -> bool:
-    """Whether there is such a code; what this process has seen lately costs no question to the database."""
-    cleaned = clean_code(code)
-    return shop.desk.snapshot.knows_code(cleaned) or await shop.codes.submit(cleaned)
+    async def _judge(self, guesses: Sequence[Guess]) -> list[int]:
+        unseen = {guess.code for guess in guesses if not self._snapshot.knows_code(guess.code)}
+        if unseen:
+            async with self._database.connection() as conn:
+                unseen -= (await catalog.voucher_terms(conn, codes=list(unseen))).keys()
+        keys: list[bytes] = []
+        arguments = [b"%d" % len(guesses), b"%d" % self._window_s]
+        for guess in guesses:
+            buckets = guess.limit.buckets
+            keys += [bucket.key.encode() for bucket in buckets]
+            arguments += [b"%d" % number for number in (len(buckets), guess.code in unseen)]
+            arguments += [b"%d" % bucket.most for bucket in buckets]
+        try:
+            return list(await self._line.ask(JUDGE, keys, arguments))
+        except OUTAGE:
+            return [0] * len(guesses)
 
 
 def _words(seconds: int) -> str:

@@ -33,7 +33,7 @@ from tidegate.checkout.contracts import (
     UnknownSku,
 )
 from tidegate.checkout.documents import hold_document, order_body
-from tidegate.checkout.guessing import code_limit, with_code
+from tidegate.checkout.guessing import Guess, guess_of
 from tidegate.checkout.holding import HoldWish, find_hold, give_up, settle_hold
 from tidegate.checkout.messages import HoldAnswer, HoldBody, OrderAnswer, OrderBody, PurchaseBody, kind_of
 from tidegate.checkout.ordering import Replay, answer_with, find_order, place_order
@@ -43,7 +43,6 @@ from tidegate.checkout.shop import Shop
 from tidegate.checkout.webhooks import take_webhook
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.payments.contracts import BadSignature, StaleSignature, UnknownProvider, UnknownToken
-from tidegate.platform.attempts import Limit
 from tidegate.platform.edge.hot import Answer, HeaderParameter, Link, hot_route
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
@@ -123,8 +122,8 @@ CODE_PROBLEMS: tuple[type[Problem], ...] = (CodeUnknown, CodeNotValid, CodeUsedU
 async def post_hold(request: Request, body: HoldBody) -> Response:
     """Take goods out of everyone's reach for some minutes: all lines or none."""
     shop = _shop(request)
-    limit = _code_limit(request, shop, body.code)
-    person = await require_buyer(request, within=limit)
+    guess = _guess(request, shop, body.code)
+    person = await require_buyer(request, within=guess and guess.limit)
     buyer_id = person.id
     wish = HoldWish(
         buyer_id=buyer_id,
@@ -136,7 +135,8 @@ async def post_hold(request: Request, body: HoldBody) -> Response:
         guest=is_guest(person),
     )
     check_currency(body.currency, shop.settings.currency)
-    outcome, repeat = await with_code(shop, lambda: settle_hold(shop, wish), code=wish.code, limit=limit)
+    await shop.codes.admit(guess, looked=True)
+    outcome, repeat = await settle_hold(shop, wish)
     answer = outcome if isinstance(outcome, StoredAnswer) else outcome.answer
     return _stored(answer) if repeat else _answer(answer)
 
@@ -234,14 +234,15 @@ async def post_purchase(request: Request, body: PurchaseBody) -> Response:
     `hold_id` to `/api/v1/orders` with another token and a new key.
     """
     shop = _shop(request)
-    limit = _code_limit(request, shop, body.code)
-    person = await require_buyer(request, within=limit)
+    guess = _guess(request, shop, body.code)
+    person = await require_buyer(request, within=guess and guess.limit)
     buyer_id = person.id
     key = request_key(request, buyer_id, body)
     admission = request.headers.get("tidegate-pass")
     wish = body.wish(buyer_id=buyer_id, admission=admission, key=key, guest=is_guest(person))
     check_currency(body.currency, shop.settings.currency)
-    return _placed(await with_code(shop, lambda: purchase(shop, wish), code=wish.code, limit=limit))
+    await shop.codes.admit(guess, looked=True)
+    return _placed(await purchase(shop, wish))
 
 
 @hot_route(
@@ -272,10 +273,10 @@ async def post_webhook(provider: str, request: Request) -> dict[str, Any]:
     return {}
 
 
-def _code_limit(request: Request, shop: Shop, code: str | None) -> Limit | None:
+def _guess(request: Request, shop: Shop, code: str | None) -> Guess | None:
     if not code:
-        return None
-    return code_limit(shop, code, session=session_token(request) or "", address=client_address(request))
+        return None  # most have none, and need no token looked for
+    return guess_of(shop, code, session=session_token(request) or "", address=client_address(request))
 
 
 def request_key(request: Request, buyer_id: PersonId, body: HoldBody | OrderBody | PurchaseBody) -> RequestKey:

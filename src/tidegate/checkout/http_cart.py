@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from tidegate.checkout.cart import empty_cart, keep_code, set_line, view_cart
 from tidegate.checkout.cart_contracts import CartLine, CartLineState, CartProblem, CartView
 from tidegate.checkout.contracts import CodeNotValid, CodeUnknown, UnknownSku
-from tidegate.checkout.guessing import with_checked_code
+from tidegate.checkout.guessing import guess_of
 from tidegate.checkout.shop import Shop
 from tidegate.platform.edge.openapi import problems_by_status
 from tidegate.platform.money import Money
@@ -121,13 +121,9 @@ async def put_cart_code(request: Request, body: CartCodeBody) -> CartAnswer:
     """Keep a code for the checkout, or none."""
     person = await require_person(request)
     shop = _shop(request)
-    cart = await with_checked_code(
-        shop,
-        lambda: keep_code(shop, person_id=person.id, code=body.code),
-        code=body.code,
-        session=session_token(request) or "",
-        address=client_address(request),
-    )
+    guess = guess_of(shop, body.code, session=session_token(request) or "", address=client_address(request))
+    await shop.codes.admit(guess)
+    cart = await keep_code(shop, person_id=person.id, code=body.code)
     return CartAnswer.of(cart)
 
 

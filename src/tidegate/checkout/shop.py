@@ -10,14 +10,13 @@ from tidegate.catalog import Snapshot
 from tidegate.checkout.twins import Twins
 from tidegate.gate import PassDesk
 from tidegate.payments import Providers
-from tidegate.platform.attempts import Attempts
-from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit
 from tidegate.platform.settings import Settings
 
 if TYPE_CHECKING:
     from tidegate.checkout.contracts import OrderView
+    from tidegate.checkout.guessing import Codes
     from tidegate.checkout.holding import FreshHold, HoldWish
     from tidegate.checkout.ordering import OrderWish, Started
     from tidegate.checkout.purchasing import PurchaseWish
@@ -47,7 +46,7 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """The database, the settings, the ways to pay, the batches, and which codes exist. `open_shop` makes one."""
+    """The database, the settings, the ways to pay, the batches, and who may use codes. `open_shop` makes one."""
 
     database: Database
     settings: Settings
@@ -55,5 +54,4 @@ class Shop:
     desk: Desk
     batches: Batches
     twins: Twins
-    attempts: Attempts
-    codes: Batcher[str, bool]
+    codes: Codes

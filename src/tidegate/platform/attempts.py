@@ -41,8 +41,6 @@ end
 """
 """Seconds until the buckets that are full are empty again."""
 
-CHECK = f"{FULL} return wait"
-
 COUNT = f"""
 {FULL}
 if wait > 0 then return wait end
@@ -154,10 +152,6 @@ class Attempts:
     async def count(self, buckets: Sequence[Bucket], *, window_s: int, words: Callable[[int], str]) -> None:
         """Add one to each bucket. Raises: TooManyRequests with `words(seconds)` when one is full; then to none."""
         _refuse(await self._ask(COUNT, buckets, *(bucket.most for bucket in buckets), window_s), words)
-
-    async def check(self, buckets: Sequence[Bucket], *, words: Callable[[int], str]) -> None:
-        """Count nothing. Raises: TooManyRequests with `words(seconds)` when a bucket is full."""
-        _refuse(await self._ask(CHECK, buckets, *(bucket.most for bucket in buckets)), words)
 
     async def close(self) -> None:
         """Close the connections."""

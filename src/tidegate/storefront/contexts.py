@@ -132,10 +132,20 @@ WAYS = {
 
 
 @dataclass(frozen=True, slots=True)
+class CheckoutOwn:
+    """What a checkout's page says of one hold alone, as it is shown: its id, and until when it lives."""
+
+    hold: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckoutContext:
-    """Context of `storefront/checkout.html`."""
+    """Context of `storefront/checkout.html`. `minutes`: how long the hold lives on, about."""
 
     hold: HoldView
+    own: CheckoutOwn
+    minutes: int
     pictures: dict[str, str]
     """Address of the picture by the product's slug."""
     countries: tuple[tuple[str, str], ...]

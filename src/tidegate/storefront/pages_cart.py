@@ -148,13 +148,9 @@ async def post_code(request: Request) -> Response:
 async def _keep_code(request: Request, person_id: PersonId, code: str) -> None:
     """Keep a code, or none; guessing is limited. Raises: CodeUnknown, CodeNotValid, TooManyRequests."""
     shop = _shop(request)
-    await checkout.with_checked_code(
-        shop,
-        lambda: checkout.keep_code(shop, person_id=person_id, code=code or None),
-        code=code,
-        session=session_token(request) or "",
-        address=client_address(request),
-    )
+    guess = checkout.guess_of(shop, code, session=session_token(request) or "", address=client_address(request))
+    await shop.codes.admit(guess)
+    await checkout.keep_code(shop, person_id=person_id, code=code or None)
 
 
 @router.post("/cart/checkout")

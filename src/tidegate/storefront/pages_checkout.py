@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
 
 from babel import Locale
 from fastapi import APIRouter, Request
+from msgspec import structs
 from starlette.responses import Response
 
 from tidegate import catalog, inventory
@@ -37,6 +41,7 @@ from tidegate.checkout import (
     find_hold,
     find_order,
     give_up,
+    guess_of,
     list_addresses,
     may_cancel,
     open_hold,
@@ -46,16 +51,23 @@ from tidegate.checkout import (
     save_address,
     see_aftermath,
     view_cart,
-    with_checked_code,
 )
 from tidegate.gate.contracts import PassExpired, PassForeign, PassRequired, PassSpent
 from tidegate.inventory.contracts import HoldState
 from tidegate.platform.countries import countries, country_name
-from tidegate.platform.ids import NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
+from tidegate.platform.ids import ANYONE, NO_DROP, NO_VOUCHER, HoldId, OrderId, PersonId, parse_id
 from tidegate.platform.problems import InvalidRequest, NotFound, TooManyRequests
 from tidegate.platform.texts import text as _
 from tidegate.storefront.chosen import chosen_in
-from tidegate.storefront.contexts import WAYS, CheckoutContext, DeadEnd, DeadEndContext, OrderContext, WayToPay
+from tidegate.storefront.contexts import (
+    WAYS,
+    CheckoutContext,
+    CheckoutOwn,
+    DeadEnd,
+    DeadEndContext,
+    OrderContext,
+    WayToPay,
+)
 from tidegate.storefront.offers import pictures_of
 from tidegate.storefront.pages_cart_count import COUNT_COOKIE, with_count
 from tidegate.web import (
@@ -65,8 +77,10 @@ from tidegate.web import (
     current_person,
     ensure_buyer,
     is_guest,
+    iso,
     read_form,
     render,
+    render_moulded,
     request_locale,
     see_other,
     session_token,
@@ -75,6 +89,9 @@ from tidegate.web import (
 )
 
 router = APIRouter(include_in_schema=False)
+
+CHECKOUT: Final = "storefront/checkout.html"
+SOME_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 FIELDS = ("email", *ADDRESS_FIELDS)
 BILLING_FIELDS = tuple(f"{BILLING}{field}" for field in ADDRESS_FIELDS)
@@ -124,13 +141,9 @@ async def post_hold(request: Request) -> Response:
     if known is not None:
         return see_other(request, f"/checkout/{known}", session_token=token)
     try:
-        hold = await with_checked_code(
-            shop,
-            lambda: open_hold(shop, buyer_id=person.id, lines=[line], code=code, guest=is_guest(person)),
-            code=code,
-            session=token or session_token(request) or "",
-            address=client_address(request),
-        )
+        session = token or session_token(request) or ""
+        await shop.codes.admit(guess_of(shop, code, session=session, address=client_address(request)))
+        hold = await open_hold(shop, buyer_id=person.id, lines=[line], code=code, guest=is_guest(person))
     except DropNeedsAccount as problem:
         response = see_other(request, f"/login?next=/drops/{problem.extra['drop']}")
     except LimitReached as problem:
@@ -335,8 +348,11 @@ async def _checkout_page(
     shop = _shop(request)
     locale = request_locale(request)
     country = _country(typed, locale)
+    own = CheckoutOwn(str(hold.id), iso(hold.expires_at))
     page = CheckoutContext(
         hold=hold,
+        own=own,
+        minutes=(hold.seconds_left + 30) // 60 or 1,
         pictures=await _pictures(shop, hold),
         countries=countries(locale),
         typed=_all_fields(country) | typed | {"country": country},
@@ -350,8 +366,29 @@ async def _checkout_page(
         has_account=await _has_account(request),
         phone_required=shop.settings.orders.phone_required,
     )
+    if not (typed or errors or changed or page.addresses):
+        page = replace(page, hold=_hold_alike(hold))
+        return render_moulded(
+            request,
+            CHECKOUT,
+            same=_all_but_own(page),
+            make=lambda own: replace(page, own=own),
+            own=own,
+            headers=NOT_KEPT,
+        )
     status = 422 if errors else 409 if changed else 200
-    return render(request, "storefront/checkout.html", page, status=status, headers=NOT_KEPT)
+    return render(request, CHECKOUT, page, status=status, headers=NOT_KEPT)
+
+
+def _hold_alike(hold: HoldView) -> HoldView:
+    """The hold without what is one buyer's own."""
+    return structs.replace(hold, id=HoldId(NO_DROP), buyer_id=ANYONE, expires_at=SOME_TIME, seconds_left=0)
+
+
+def _all_but_own(page: CheckoutContext) -> Hashable:
+    """What a page shows of a hold that is like others, before anybody has typed anything: no personal data."""
+    shared = (page.hold, page.minutes, page.ways, page.quote, page.country_name, page.has_account, page.phone_required)
+    return (*shared, *page.pictures.items(), *page.typed.items())
 
 
 def _all_fields(country: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from tidegate.web.frames import FRAMING, framed, framed_document
 from tidegate.web.kept import MARKS, Answers, Gap, Level, MadeFrom
 from tidegate.web.locales import LOCALE_COOKIE, offered_locales, request_locale
 from tidegate.web.moulds import render_moulded
-from tidegate.web.rendering import NOT_KEPT, decimal, environment, own_path, render, see_other
+from tidegate.web.rendering import NOT_KEPT, decimal, environment, iso, own_path, render, see_other
 from tidegate.web.serving_kept import ServeKept, Visit, away, kept_answer, kept_page
 from tidegate.web.session import (
     SESSION_COOKIE,
@@ -67,6 +67,7 @@ __all__ = [
     "framed",
     "framed_document",
     "is_guest",
+    "iso",
     "kept_answer",
     "kept_page",
     "language_of",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOST: Final = 100
 """Pages that a process keeps; the one that was not asked for the longest goes first."""
 
-TOKEN, NOW = "form token", "now"
+TOKEN, NOW, PATH = "form token", "now", "path"
 
 _NONCE = secrets.token_hex(16)
 _MARK = re.compile(f"own-{_NONCE}-([a-z_ ]+)-")
@@ -82,20 +82,20 @@ def render_moulded(
     else:
         moulds.move_to_end(key)
     shown = {name: str(escape(value)) for name, value in values.items()}
-    shown[NOW] = iso(datetime.now(UTC))
+    shown |= {NOW: iso(datetime.now(UTC)), PATH: str(escape(request.url.path))}
     if TOKEN in mould.names:
         shown[TOKEN] = form_token(request)
     return page_response(request, mould.filled(shown), headers=headers)
 
 
 def _around(request: Request) -> tuple[Hashable, ...]:
-    """What the layout says of a request."""
-    return (request_locale(request), request.url.path, known_role(request), inboxes_left_alone(request))
+    """What the layout says of a request, but for its path."""
+    return (request_locale(request), known_role(request), inboxes_left_alone(request))
 
 
 def _made(request: Request, template: str, context: DataclassInstance) -> Mould:
     now = datetime.now(UTC)
-    text = render_text(request, template, context, token=lambda: _mark(TOKEN), now=now)
+    text = render_text(request, template, context, token=lambda: _mark(TOKEN), now=now, path=_mark(PATH))
     text = text.replace(f'data-server-time="{iso(now)}"', f'data-server-time="{_mark(NOW)}"', 1)
     cut = _MARK.split(text)
     return Mould(tuple(cut[::2]), tuple(cut[1::2]))

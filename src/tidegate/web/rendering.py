@@ -105,12 +105,16 @@ def render_text(
     token: Callable[[], str],
     now: datetime,
     inbox: Markup | None = None,
+    path: str | None = None,
 ) -> str:
-    """The page as text, with `token` in its forms, as it is at `now`; `inbox` in place of the link to messages."""
+    """The page as text, with `token` in its forms, as it is at `now`.
+
+    `inbox` stands in place of the link to messages, `path` in place of the page's own.
+    """
     settings: Settings = request.app.state.settings
     values = {} if context is None else {field.name: getattr(context, field.name) for field in fields(context)}
     locale = request_locale(request)
-    frame = _frame(request, settings, locale, now, inbox)
+    frame = _frame(request, settings, locale, now, inbox, path)
     return environment(locale).get_template(template).render(values, frame=frame, token_field=partial(_field, token))
 
 
@@ -160,7 +164,7 @@ def environment(locale: str) -> Environment:
         "datetime": lambda value, form="medium": format_datetime(value, form, tzinfo=UTC, locale=locale),
         "country": partial(country_name, locale=locale),
         "options": partial(_options, locale=locale),
-        "iso": iso,
+        "iso": lambda value: value if isinstance(value, str) else iso(value),
         "json_text": json.dumps,
     }
     return made
@@ -195,7 +199,9 @@ def inbox_link(locale: str, *, here: bool = False) -> Markup:
     return Markup(link.strip())  # noqa: S704 - a template of our own
 
 
-def _frame(request: Request, settings: Settings, locale: str, now: datetime, inbox: Markup | None) -> Frame:
+def _frame(
+    request: Request, settings: Settings, locale: str, now: datetime, inbox: Markup | None, path: str | None
+) -> Frame:
     if inbox is None:
         inbox = Markup() if inboxes_left_alone(request) else inbox_link(locale, here=request.url.path == "/inbox")
     return Frame(
@@ -203,7 +209,7 @@ def _frame(request: Request, settings: Settings, locale: str, now: datetime, inb
         lang=locale.replace("_", "-"),
         locale=locale,
         languages=language_choices(offered_locales(settings)),
-        path=request.url.path,
+        path=request.url.path if path is None else path,
         pages=PAGES,
         demo=settings.demo,
         request_id=exchange_of(request.scope).request_id,

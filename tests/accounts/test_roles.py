@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.accounts.visitor import EMAIL, PASSWORD, newest_link, post, register
+from tests.guests import make_guest
 from tidegate import accounts
 from tidegate.accounts import Desk, LastAdmin, Role
 from tidegate.accounts.account import erase_account
@@ -76,7 +77,7 @@ async def test_only_administrators_change_roles(desk: Desk, database: Database, 
 async def test_guests_and_unknown_people_get_no_role(desk: Desk, database: Database, add: Add) -> None:
     boss = await add("boss@post.example", Role.ADMIN)
     async with database.transaction() as conn:
-        guest = (await accounts.make_guest(conn, session_days=1)).person.id
+        guest = (await make_guest(conn)).person.id
     for target in (guest, PersonId(new_id())):
         with pytest.raises(NotFound):
             await accounts.change_role(desk, actor=boss, person_id=target, role=Role.STAFF)
@@ -154,7 +155,7 @@ async def test_invitations_end_with_their_sender_or_when_withdrawn_or_when_the_r
 async def test_people_come_in_pages_the_newest_first(database: Database, add: Add) -> None:
     made = [await add(f"person{number}@post.example", Role.CUSTOMER) for number in range(5)]
     async with database.transaction() as conn:
-        await accounts.make_guest(conn, session_days=1)
+        await make_guest(conn)
     seen: list[PersonId] = []
     before: PersonId | None = None
     async with database.connection() as conn:

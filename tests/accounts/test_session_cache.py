@@ -12,6 +12,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from tests.guests import make_guest
 from tests.logs import CaughtLogs, caught_logs
 from tests.statements import statements
 from tests.waiting import eventually
@@ -60,7 +61,7 @@ def changed(settings: Settings, **update: Any) -> Settings:
 
 async def guest(database: Database) -> SignedIn:
     async with database.transaction() as conn:
-        return await accounts.make_guest(conn, session_days=30)
+        return await make_guest(conn)
 
 
 async def execute(database: Database, statement: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.guests import make_guest
 from tidegate import accounts
 from tidegate.accounts import Role, SignedIn
 from tidegate.platform.database import Database
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def guest(database: Database) -> SignedIn:
     async with database.transaction() as conn:
-        return await accounts.make_guest(conn, session_days=30)
+        return await make_guest(conn)
 
 
 async def person_of(database: Database, token: str) -> accounts.Person | None:

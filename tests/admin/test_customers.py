@@ -12,6 +12,7 @@ import pytest
 from tests.admin.test_orders import SAME_SITE, send_form
 from tests.admin.test_pages import sign_in
 from tests.checkout.buying import guest, post, purchase_body
+from tests.guests import make_guest
 from tests.storefront.conftest import Sell, app, reading, sell, text_of
 from tidegate import accounts, checkout
 from tidegate.accounts import Role
@@ -50,7 +51,7 @@ def found_ids(response: httpx.Response) -> list[str]:
 async def staff_of(client: httpx.AsyncClient, database: Database) -> dict[str, str]:
     """Headers of somebody of the staff who is no administrator."""
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'staff', email_fingerprint = sha256('staff'),"
             " email_sealed = (SELECT email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1) WHERE id = %s",
@@ -175,7 +176,7 @@ async def test_staff_see_no_addresses_and_end_no_sessions(
 async def test_an_administrator_signs_somebody_out(client: httpx.AsyncClient, database: Database) -> None:
     await sign_in(client, database)
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_fingerprint = sha256('x'),"
             " email_sealed = (SELECT email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1) WHERE id = %s",

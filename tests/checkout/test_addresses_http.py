@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.checkout.buying import ADDRESS, guest, problem
-from tidegate import accounts
+from tests.guests import make_guest
 from tidegate.checkout.address_book import MAX_ADDRESSES
 from tidegate.checkout.address_rules import address_document, check_address, clean_address
 from tidegate.checkout.contracts import Address
@@ -25,7 +25,7 @@ NEW_YORK = ADDRESS | {"city": "New York", "country": "US", "region": "NY", "phon
 async def customer(site: httpx.AsyncClient, database: Database, name: str) -> dict[str, str]:
     """Headers of somebody with an account."""
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_sealed = %s, email_fingerprint = sha256(%s)"
             " WHERE id = %s",

@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from tests.checkout.buying import order_body, purchase_body
-from tidegate import accounts
+from tests.guests import make_guest
 from tidegate.entrypoints.site import HOT_ROUTES, create_app
 from tidegate.platform.database import Database
 from tidegate.platform.ids import new_id
@@ -374,7 +374,7 @@ async def tokens(site: Any, database: Database) -> dict[str, str]:
     made = {}
     for role in ROLES[1:]:
         async with database.transaction() as conn:
-            signed_in = await accounts.make_guest(conn, session_days=1)
+            signed_in = await make_guest(conn)
             sealed = current_sealer().seal(f"{role}@post.example", column="accounts.people.email_sealed")
             await conn.execute(
                 """

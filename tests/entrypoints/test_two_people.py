@@ -14,7 +14,7 @@ import pytest
 from tests.checkout.buying import ADDRESS, held, order_body, post, purchase_body
 from tests.checkout.conftest import put_on_sale
 from tests.entrypoints.test_roles import TABLE, site
-from tidegate import accounts
+from tests.guests import make_guest
 from tidegate.accounts import Role
 from tidegate.accounts.people import EMAIL
 from tidegate.platform.database import Database
@@ -88,7 +88,7 @@ async def customer(client: httpx.AsyncClient, database: Database, name: str) -> 
     """Headers of somebody with an account and two sessions."""
     sealed = current_sealer().seal(f"{name}@example.com", column=EMAIL)
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             """
             UPDATE accounts.people SET role = %s, email_sealed = %s, email_fingerprint = sha256(%s) WHERE id = %s

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.emptying import empty
+from tests.guests import make_guest
 from tests.servers import TestCluster
-from tidegate import accounts
 from tidegate.entrypoints.site import create_app
 from tidegate.gate import Gate, Joined, JoinWish, Room, RoomMode, create_room, find_room, open_gate, open_rooms_once
 from tidegate.platform.database import Database
@@ -114,7 +114,7 @@ async def site_of(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def account(database: Database) -> dict[str, str]:
     """Headers of somebody with an account."""
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256(%s)"
             " WHERE id = %s",

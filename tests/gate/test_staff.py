@@ -10,8 +10,8 @@ import pytest
 from tests.checkout.buying import guest, problem
 from tests.checkout.conftest import put_on_sale
 from tests.gate.rooms import a_key, a_room, database_url
+from tests.guests import make_guest
 from tests.waiting import eventually
-from tidegate import accounts
 from tidegate.entrypoints.admission import Admission, shop_admission
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId, new_id
@@ -30,7 +30,7 @@ async def staff(site: httpx.AsyncClient, database: Database) -> dict[str, str]:
     """A staff member's session, beside a room with six people and three lamps."""
     await put_on_sale(database, "LAMP", stock=3, drop_in_s=-5)
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         sealed = current_sealer().seal("staff@post.example", column="accounts.people.email_sealed")
         await conn.execute(
             "UPDATE accounts.people SET role = 'staff', email_sealed = %s, email_fingerprint = sha256('staff')",

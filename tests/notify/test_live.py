@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from benchmarks.followers import add_followers
+from tests.guests import make_guest
 from tests.notify.listening import Process, hearing, running
 from tests.notify.telling import in_shards_of, tell
 from tests.notify.test_fairness import begin
@@ -45,7 +46,7 @@ async def pair(database: Database, settings: Settings) -> AsyncIterator[tuple[Pr
 
 async def somebody(database: Database) -> SignedIn:
     async with database.transaction() as conn:
-        return await accounts.make_guest(conn, session_days=1)
+        return await make_guest(conn)
 
 
 async def note(conn: Connection, person: PersonId, subject: str) -> None:

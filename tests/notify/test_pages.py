@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from tests.guests import make_guest
 from tidegate import accounts, notify
 from tidegate.notify import pages
 from tidegate.notify.inbox import Note, add_notes
@@ -51,7 +52,7 @@ async def test_a_person_reads_their_own_messages(
     browser: httpx.AsyncClient, database: Database, settings: Settings
 ) -> None:
     async with database.transaction() as conn:
-        ada, eve = [await accounts.make_guest(conn, session_days=1) for _ in range(2)]
+        ada, eve = [await make_guest(conn) for _ in range(2)]
     link = f"{settings.base_url}/orders/1?returned=1"
     await write_to(database, ada.person.id, subject="For <b>Ada</b>", text="Paid & packed", link=link)
     await write_to(database, ada.person.id, subject="Later", link="https://elsewhere.example/orders/2")
@@ -94,7 +95,7 @@ async def test_messages_are_marked_as_read_one_by_one_and_all_at_once(
     browser: httpx.AsyncClient, database: Database
 ) -> None:
     async with database.transaction() as conn:
-        ada, eve = [await accounts.make_guest(conn, session_days=1) for _ in range(2)]
+        ada, eve = [await make_guest(conn) for _ in range(2)]
     for subject in ("First", "Second", "Third"):
         await write_to(database, ada.person.id, subject=subject)
     await write_to(database, eve.person.id, subject="For Eve")
@@ -125,7 +126,7 @@ async def test_messages_are_marked_as_read_one_by_one_and_all_at_once(
 
 async def test_nobody_marks_what_is_not_theirs(browser: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as conn:
-        ada, eve = [await accounts.make_guest(conn, session_days=1) for _ in range(2)]
+        ada, eve = [await make_guest(conn) for _ in range(2)]
     await write_to(database, ada.person.id)
     await write_to(database, eve.person.id)
     async with database.connection() as conn:
@@ -139,7 +140,7 @@ async def test_nobody_marks_what_is_not_theirs(browser: httpx.AsyncClient, datab
 
 async def test_older_messages_are_on_pages_of_their_own(browser: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as conn:
-        ada = await accounts.make_guest(conn, session_days=1)
+        ada = await make_guest(conn)
     for number in range(pages.SHOWN + 2):
         await write_to(database, ada.person.id, subject=f"Message {number:03}")
     browser.cookies.set(SESSION_COOKIE, ada.token)

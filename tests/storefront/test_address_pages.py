@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from tests.guests import make_guest
 from tests.storefront.conftest import Reader, Sell, text_of
 from tests.storefront.test_pages import FORM, hold, order
-from tidegate import accounts
 from tidegate.platform.database import Database
 from tidegate.platform.sealing import current_sealer
 
@@ -20,7 +20,7 @@ ADDRESS = {name: value for name, value in FORM.items() if name != "email"}
 async def sign_in(reader: Reader, database: Database, email: str) -> None:
     """Give a reader the session of an account."""
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         sealed = current_sealer().seal(email, column="accounts.people.email_sealed")
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_sealed = %s, email_fingerprint = sha256(%s)"

@@ -11,10 +11,11 @@ from uuid import UUID
 import httpx
 import pytest
 
+from tests.guests import make_guest
 from tests.notify.telling import tell
 from tests.storefront.conftest import BASE_URL, Open, Reader, Sell, reading, text_of
 from tests.storefront.test_options import tees
-from tidegate import accounts, catalog, notify
+from tidegate import catalog, notify
 from tidegate.inventory import set_stock
 from tidegate.notify.follow_links import unsubscribe_link
 from tidegate.platform.clock import database_now
@@ -36,7 +37,7 @@ async def sign_in(reader: Reader, database: Database, email: str = ADA) -> Perso
     """Give the reader an account."""
     sealer = current_sealer()
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_sealed = %s, email_fingerprint = %s WHERE id = %s",
             (

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gate.rooms import a_room
+from tests.guests import make_guest
 from tests.statements import statements
 from tests.storefront.conftest import Open, Reader, Sell, open_drop, other, reader, sell, text_of
 from tests.storefront.test_kept import answers_of, app
@@ -118,7 +119,7 @@ def wait_for(database: Database) -> WaitFor:
 async def account_of(database: Database) -> accounts.SignedIn:
     """Somebody who has signed in."""
     async with database.transaction() as conn:
-        made = await accounts.make_guest(conn, session_days=1)
+        made = await make_guest(conn)
         await conn.execute(
             "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
             " WHERE id = %s",

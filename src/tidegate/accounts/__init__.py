@@ -33,7 +33,7 @@ from tidegate.accounts.sessions import (
     delete_ended_sessions,
     find_person,
     list_sessions,
-    make_guest,
+    make_guests,
     sign_in,
     sign_out,
 )
@@ -68,7 +68,7 @@ __all__ = [
     "list_role_changes",
     "list_sessions",
     "make_crowd",
-    "make_guest",
+    "make_guests",
     "make_links",
     "make_members",
     "open_sessions",

@@ -36,12 +36,6 @@ class LiveSession:
     left_ms: int
 
 
-async def make_guest(conn: Connection, *, session_days: int) -> SignedIn:
-    """A new guest with a session of `session_days` days."""
-    (made,) = await make_guests(conn, count=1, session_days=session_days)
-    return made
-
-
 async def make_guests(conn: Connection, *, count: int, session_days: int) -> list[SignedIn]:
     """New guests with a session of `session_days` days each."""
     made = [SignedIn(_new_token(), Person(PersonId(new_id()), Role.GUEST)) for _ in range(count)]

@@ -39,8 +39,8 @@ from tidegate.platform.embedded.ports import free_port
 EXPRESS_LIMIT_S = 185.0
 TWO_STEP_LIMIT_S = 290.0
 GUEST_LIMIT_S = 395.0
-"""Seconds from the start until which higher rates are tried for each way to buy; the whole run stays below 6 minutes
-unless rates have to be lowered."""
+"""Seconds from the start until which higher rates are tried for each way to buy; a run without `guest` stays below 6
+minutes unless rates have to be lowered."""
 SHARE = 0.7
 SHARE_S = 15.0
 SMOKE_RATE = 20.0

@@ -48,7 +48,7 @@ class Snapshot:
     """The terms that this process knows: at most `max_entries` by SKU, by variant and by code, and unknown ones each.
 
     It takes two steps, for transactions in pipeline mode: `ask` queues the statement, and `answer_with_rates` or
-    `by_variant_with_rates` fetches its result after the caller has queued others.
+    `by_variant_with_rates` fetches its result after the caller has queued others. `variants` and `rates` are for pages.
     """
 
     def __init__(self, *, currency: str, max_entries: int) -> None:

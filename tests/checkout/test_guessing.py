@@ -15,9 +15,10 @@ from tests.catalog.makers import a_voucher
 from tests.checkout.buying import guest, post, problem, purchase_body
 from tests.checkout.conftest import Stock
 from tests.statements import statements
-from tidegate.checkout.guessing import Codes, Guess
+from tidegate.checkout.guessing import Codes, Guess, guess_of
 from tidegate.entrypoints.site import create_app
 from tidegate.platform.database import Database
+from tidegate.platform.problems import TooManyRequests
 from tidegate.platform.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -139,6 +140,31 @@ async def test_the_cart_tells_no_right_code_among_many_wrong_ones(
         assert answers[-1].status_code == 429
 
 
+async def test_a_database_that_is_away_fails_only_codes_that_are_not_known(
+    settings: Settings, sell: Stock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sell("LAMP", stock=50)
+    await a_voucher(database, "SPRING", total=50, per_buyer=20)
+    lifespan, client = running(settings)
+    async with lifespan, client:
+        assert (await buys(client, await guest(client), "SPRING")).status_code == 201
+        shop = client._transport.app.app.state.shop  # type: ignore[attr-defined]
+
+        async def away(*_args: object, **_options: object) -> None:
+            raise OSError("away")
+
+        guesses = [guess_of(shop, code, session="x" * 20, address="192.0.2.1") for code in ("WRONG", "SPRING", "OTHER")]
+        with monkeypatch.context() as patch:
+            patch.setattr("tidegate.catalog.voucher_terms", away)
+            answers = await asyncio.gather(*(shop.codes.admit(each) for each in guesses), return_exceptions=True)
+        assert [type(each) for each in answers] == [OSError, type(None), OSError]
+        for _ in range(GUESSES):
+            await shop.codes.admit(guesses[0])
+        with pytest.raises(TooManyRequests):
+            await shop.codes.admit(guesses[1])
+        assert not shop.codes._unjudged
+
+
 async def test_thousands_at_once_are_all_counted(settings: Settings, sell: Stock) -> None:
     await sell("LAMP", stock=50)
     lifespan, client = running(settings)
@@ -157,7 +183,7 @@ async def test_a_right_code_costs_no_question_of_its_own(
     judged: list[str] = []
     judge = Codes._judge
 
-    async def noted(self: Codes, guesses: Sequence[Guess]) -> list[int]:
+    async def noted(self: Codes, guesses: Sequence[Guess]) -> list[int | Exception]:
         judged.extend(guess.code for guess in guesses)
         return await judge(self, guesses)
 

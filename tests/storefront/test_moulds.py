@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tests.guests import make_guest
 from tests.storefront.conftest import Reader, Sell, reading
@@ -18,6 +20,8 @@ from tidegate.gate import open_rooms_once
 from tidegate.ops import start_drop
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
+from tidegate.storefront import pages_checkout, pages_room
+from tidegate.web import moulds, render
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +37,29 @@ async def crowd(app: Any) -> AsyncIterator[list[Reader]]:
     """Four who read, each with cookies of their own."""
     async with AsyncExitStack() as stack:
         yield [Reader(await stack.enter_async_context(reading(app))) for _ in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each page that is filled in is compared with the one that is rendered for that visitor; the paths of these."""
+    paths: list[str] = []
+
+    def both(
+        request: Request, template: str, *, same: Any, make: Callable[[Any], Any], own: Any, headers: Any
+    ) -> Response:
+        filled = moulds.render_moulded(request, template, same=same, make=make, own=own, headers=headers)
+        plain = render(request, template, make(own), headers=headers)
+        assert VARYING.sub("", bytes(filled.body).decode()) == VARYING.sub("", bytes(plain.body).decode())
+        assert [pair for pair in filled.raw_headers if pair[0] != b"set-cookie"] == [
+            pair for pair in plain.raw_headers if pair[0] != b"set-cookie"
+        ]
+        assert ("set-cookie" in filled.headers) == ("set-cookie" in plain.headers)
+        paths.append(request.url.path)
+        return filled
+
+    for page in (pages_room, pages_checkout):
+        monkeypatch.setattr(page, "render_moulded", both)
+    return paths
 
 
 async def seen(reader: Reader, path: str) -> str:
@@ -123,6 +150,9 @@ async def test_everybody_in_a_room_gets_their_own_page(
         assert '<dd class="num" data-show="joined">3</dd>' in page
     for name, page in (("account", pages[3]), ("browser", pages[1])):
         assert ("kept with your account, and is here" in page) == (name == "account")
+    for reader in crowd:
+        await seen(reader, ROOM)
+    assert len(moulds_of(app)) == 3, "strangers, guests and people with an account"
     text = "".join("".join(each.texts) for each in moulds_of(app).values())
     for found in (*own, *receipts):
         assert found is not None
@@ -144,7 +174,9 @@ async def test_a_room_page_follows_what_is_said_and_done(
     assert "Waiting room: Lamp &lt;Night&gt;" in await seen(crowd[1], ROOM)
 
 
-async def test_everybody_gets_a_checkout_of_their_own(app: Any, crowd: list[Reader], sell: Sell) -> None:
+async def test_everybody_gets_a_checkout_of_their_own(
+    app: Any, crowd: list[Reader], sell: Sell, compared: list[str]
+) -> None:
     await sell("Red Lamp", stock=50)
     await sell("Blue Lamp", stock=50, price=700)
     wishes = (("red-lamp", "1"), ("red-lamp", "1"), ("red-lamp", "2"), ("blue-lamp", "1"))
@@ -153,6 +185,7 @@ async def test_everybody_gets_a_checkout_of_their_own(app: Any, crowd: list[Read
         held = await reader.send(f"/products/{slug}", "/holds", sku=slug.upper(), quantity=quantity)
         paths.append(held.headers["location"])
     pages = await check_all(app, crowd, paths)
+    assert compared == 2 * paths + paths
     assert len(set(paths)) == 4
     for path, page in zip(paths, pages, strict=True):
         assert set(re.findall(r"/checkout/[0-9a-f-]{36}", page)) == {path}

@@ -56,11 +56,10 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         purchases=group(partial(settle_purchases, desk=desk), "purchases", stock),
         settlements=group(partial(settle_answers, desk=desk), "settlements", stock),
     )
-    takers = (batches.holds, batches.orders, batches.purchases)
-    for each in (*takers, batches.settlements):
-        each.start()
     twins, codes = Twins(), Codes(database, settings, desk.snapshot)
-    codes.start()
+    takers = (batches.holds, batches.orders, batches.purchases)
+    for each in (codes, *takers, batches.settlements):
+        each.start()
     try:
         yield Shop(database, settings, providers, desk, batches, twins, codes)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tidegate import catalog
@@ -100,7 +100,8 @@ class Codes:
         """Count a code that does not exist. Raises: TooManyRequests, also for right ones once too many were wrong.
 
         With `looked` the caller has just looked at the limit: then a code that this process has seen lately costs no
-        question, unless codes of the same session or network are still to be judged.
+        question, unless codes of the same session or network are still to be judged. That look may be older than what
+        another process has counted since, by the time that a session takes to be found.
         """
         if guess is None:
             return
@@ -117,17 +118,30 @@ class Codes:
                     del self._unjudged[key]
         guess.limit.refuse(wait_s)
 
-    async def _judge(self, guesses: Sequence[Guess]) -> list[int]:
+    async def _judge(self, guesses: Sequence[Guess]) -> list[int | Exception]:
         unseen = {guess.code for guess in guesses if not self._snapshot.knows_code(guess.code)}
+        wrong: Collection[str] = ()
+        failed: Exception | None = None  # for those alone whose codes this process does not know
         if unseen:
-            async with self._database.connection() as conn:
-                unseen -= (await catalog.voucher_terms(conn, codes=list(unseen))).keys()
+            try:
+                async with self._database.connection() as conn:
+                    wrong = unseen - (await catalog.voucher_terms(conn, codes=list(unseen))).keys()
+            except Exception as error:
+                failed = error
+        to_judge = [guess for guess in guesses if failed is None or guess.code not in unseen]
+        waits = iter(await self._waits(to_judge, wrong))
+        return [failed if failed is not None and guess.code in unseen else next(waits) for guess in guesses]
+
+    async def _waits(self, guesses: Sequence[Guess], wrong: Collection[str]) -> list[int]:
+        """For how many seconds each is refused, 0 for not at all; `wrong` ones are counted."""
+        if not guesses:
+            return []
         keys: list[bytes] = []
         arguments = [b"%d" % len(guesses), b"%d" % self._window_s]
         for guess in guesses:
             buckets = guess.limit.buckets
             keys += [bucket.key.encode() for bucket in buckets]
-            arguments += [b"%d" % number for number in (len(buckets), guess.code in unseen)]
+            arguments += [b"%d" % number for number in (len(buckets), guess.code in wrong)]
             arguments += [b"%d" % bucket.most for bucket in buckets]
         try:
             return list(await self._line.ask(JUDGE, keys, arguments))

@@ -21,7 +21,7 @@ def known_revisions() -> list[str]:
 def pending(database_url: str) -> bool:
     """Whether the database lacks revisions.
 
-    Raises: StartupError when a newer Tidegate has been here, since older code must not write to it.
+    Raises: StartupError when a newer Tidegate has been here, which older code is not to be started on.
     """
     revisions = known_revisions()
     with psycopg.connect(database_url, autocommit=True) as conn:

@@ -31,18 +31,13 @@ IPV6_PREFIX = 64
 MAX_CONNECTIONS = 16
 """Most exchanges with Valkey at once; others wait for their turn as long as for an answer."""
 
-FULL = """
+COUNT = """
 local wait = 0
 for place, bucket in ipairs(KEYS) do
     if tonumber(redis.call('GET', bucket) or '0') >= tonumber(ARGV[place]) then
         wait = math.max(wait, redis.call('TTL', bucket), 1)
     end
 end
-"""
-"""Seconds until the buckets that are full are empty again."""
-
-COUNT = f"""
-{FULL}
 if wait > 0 then return wait end
 for _, bucket in ipairs(KEYS) do
     if redis.call('INCR', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[#KEYS + 1]) end

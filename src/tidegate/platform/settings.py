@@ -110,7 +110,7 @@ class JobSettings(BaseModel):
 
 
 class BatchSettings(BaseModel):
-    """Batches of buying, and of sessions, guests and codes: what arrives while the last batch runs forms the next one."""
+    """Batches of buying, and of sessions, guests and codes: what arrives while one runs forms the next."""
 
     batch_max: Count = Field(512, description="Most requests settled in one transaction.")
     queue_max: Count = Field(10_000, description="Most requests that wait for a batch, per kind; more get 503.")

@@ -118,7 +118,7 @@ async def _page(request: Request, slug: str, *, problem: Problem | None = None) 
         has_account=_has_account(person),
     )
     if problem is None and context.stage in CROWDED and (place is None or place.number is None):
-        alike = replace(context, room=room_alike(room), place=place_alike(place), own=NOBODYS)
+        alike = replace(context, room=room_alike(room, place), place=place_alike(place), own=NOBODYS)
         return render_moulded(
             request, ROOM, same=alike, make=lambda own: replace(alike, own=own), own=own, headers=NOT_KEPT
         )

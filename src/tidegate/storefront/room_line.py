@@ -86,9 +86,12 @@ def own_of(room: Room, joined: Joined | None, ring: KeyRing, *, locale: str) -> 
     return Own(taken, str(place.id), str(place.index), ticket, receipt)
 
 
-def room_alike(room: Room) -> Room:
-    """The room without what changes with everybody who comes, none of which its page shows but in `Own`."""
-    return structs.replace(room, size=0, root=b"", pace_per_s=0.0)
+def room_alike(room: Room, place: Place | None) -> Room:
+    """The room without what changes with everybody who comes or is let in, as far as its page shows it in `Own` alone.
+
+    To those without a place it says nothing of how far the line has come.
+    """
+    return structs.replace(room, size=0, root=b"", pace_per_s=0.0, serving=room.serving if place else 0)
 
 
 def place_alike(place: Place | None) -> Place | None:

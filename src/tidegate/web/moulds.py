@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 MOST: Final = 100
 """Pages that a process keeps; the one that was not asked for the longest goes first."""
 
-TOKEN, NOW, PATH = "form token", "now", "path"
+TOKEN, NOW, PATH = "form token", "the time", "the path"
+"""Names that no field can have."""
 
 _NONCE = secrets.token_hex(16)
-_MARK = re.compile(f"own-{_NONCE}-([a-z_ ]+)-")
+_MARK = re.compile(f"own-{_NONCE}-([^-]+)-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ minutes unless rates have to be lowered."""
 SHARE = 0.7
 SHARE_S = 15.0
 SMOKE_RATE = 20.0
-PROBE_BOUND_MS = 200.0
+PROBE_SHARE = 0.7
+"""A probe is too short for a queue to grow long: its p99 may be so much of what that of a rate that holds may be."""
 SMOKE_BOUND_MS = 10_000.0
 PROCESSES = 2
 KINDS: tuple[Kind, ...] = ("express", "two_step", "guest")
@@ -78,12 +79,12 @@ def run(options: Sequence[str]) -> Mapping[str, object]:
             before = site.metrics()
             express = None
             if "express" in asked.kinds:
-                express = _express(market, asked, _search(asked, "express", deadline=began + EXPRESS_LIMIT_S), figures)
+                express = _express(market, asked, _search(asked, deadline=began + EXPRESS_LIMIT_S), figures)
             if "two_step" in asked.kinds:
-                search = _search(asked, "two_step", deadline=began + TWO_STEP_LIMIT_S)
+                search = _search(asked, deadline=began + TWO_STEP_LIMIT_S)
                 figures |= _two_requests_figures("two_step", _find(market, "two_step", asked, search))
             if "guest" in asked.kinds:
-                search = _search(asked, "guest", deadline=began + GUEST_LIMIT_S)
+                search = _search(asked, deadline=began + GUEST_LIMIT_S)
                 figures |= _two_requests_figures("guest", _find(market, "guest", asked, search))
             figures["batch_sizes"] = batch_sizes(before, site.metrics())
         figures |= _over_gateway(market, asked)
@@ -128,15 +129,15 @@ def _shop(these: Servers, asked: Options) -> Iterator[Fleet]:
         yield site
 
 
-def _search(asked: Options, kind: Kind, *, deadline: float) -> Search:
-    """A visit of two requests may take a probe's bound for each."""
+def _search(asked: Options, *, deadline: float) -> Search:
+    """What a search needs to know."""
     return Search(
         saturate_s=5.0,
         probe_s=6.0,
         hold_s=asked.seconds,
         bound_ms=asked.bound_ms,
         deadline=deadline,
-        probe_bound_ms=PROBE_BOUND_MS * (1 if kind == "express" else 2),
+        probe_bound_ms=asked.bound_ms * PROBE_SHARE,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from tests.checkout.buying import purchase_body
 from tests.e2e.shopper import Shopper
 from tests.servers import Shop, wait_until
 from tidegate.accounts.sessions import token_hash
+from tidegate.platform.ids import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,18 @@ def let_join(shop: Shop, slug: str, *, people: int) -> list[Waiter]:
 
 
 def _new_account(shop: Shop) -> str:
-    """Somebody with an account; their session's token."""
-    token: str = httpx.post(f"{shop.base_url}/api/v1/guests").json()["token"]
+    """Somebody with an account, whose session no process has seen yet; its token."""
+    token, person = secrets.token_urlsafe(32), new_id()
     with psycopg.connect(shop.endpoints()["database_url"], autocommit=True) as conn:
         conn.execute(
-            "UPDATE accounts.people SET role = 'customer', email_fingerprint = %(hash)s,"
-            " email_sealed = (SELECT email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1)"
-            " WHERE id = (SELECT person_id FROM accounts.sessions WHERE token_hash = %(hash)s)",
-            {"hash": token_hash(token)},
+            "INSERT INTO accounts.people (id, role, email_fingerprint, email_sealed)"
+            " SELECT %s, 'customer', %s, email_sealed FROM accounts.people WHERE role = 'admin' LIMIT 1",
+            (person, token_hash(token)),
+        )
+        conn.execute(
+            "INSERT INTO accounts.sessions (token_hash, person_id, expires_at)"
+            " VALUES (%s, %s, clock_timestamp() + interval '1 day')",
+            (token_hash(token), person),
         )
     return token
 

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 
 from tidegate.accounts.contracts import Person, Role, SignedIn
 from tidegate.accounts.sessions import LiveSession, end_sessions, find_sessions, make_guests, token_hash
-from tidegate.platform.attempts import Bucket, Limit
+from tidegate.platform.attempts import FULL_FOR, Bucket, Limit
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.ids import PersonId
@@ -53,14 +53,14 @@ RECORD = 17
 WAIT_DIGITS = 4
 FULL_DIGITS = 10
 
-ASK = Script("""
+ASK = Script(f"""{FULL_FOR}
 -- KEYS: sessions, those whose request counts first; then a counter for each of these; then buckets of other limits.
 -- ARGV: how many sessions, how many count, requests allowed in a window, seconds of a window; what each bucket holds.
 -- Answers 21 bytes a session: what is kept of it (or ?), and how many seconds its next request must wait; then
 -- 10 a bucket: for how many seconds it is full.
 local sessions, counted, allowed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found = redis.call('MGET', unpack(KEYS, 1, sessions))
-local answer = {}
+local answer = {{}}
 for i = 1, sessions do
     local kept, wait = found[i], 0
     if not kept or #kept ~= 17 then kept = string.rep('?', 17) end
@@ -72,11 +72,7 @@ for i = 1, sessions do
     answer[i] = kept .. string.format('%04d', wait)
 end
 for i = sessions + counted + 1, #KEYS do
-    local wait = 0
-    if (tonumber(redis.call('GET', KEYS[i]) or '0') or 0) >= tonumber(ARGV[i - sessions - counted + 4]) then
-        wait = math.max(redis.call('TTL', KEYS[i]), 1)
-    end
-    answer[#answer + 1] = string.format('%010d', wait)
+    answer[#answer + 1] = string.format('%010d', full_for(KEYS[i], ARGV[i - sessions - counted + 4]))
 end
 return table.concat(answer)
 """)

@@ -9,26 +9,21 @@ from typing import NamedTuple
 from tidegate import catalog
 from tidegate.catalog import Snapshot, clean_code
 from tidegate.checkout.shop import Shop
-from tidegate.platform.attempts import Limit, buckets_of
+from tidegate.platform.attempts import FULL_FOR, Limit, buckets_of
 from tidegate.platform.batcher import Batcher
 from tidegate.platform.database import Database
 from tidegate.platform.settings import Settings
 from tidegate.platform.texts import plural
 from tidegate.platform.valkey import OUTAGE, Script, ScriptLine
 
-JUDGE = Script("""
+JUDGE = Script(f"""{FULL_FOR}
 -- KEYS: the buckets of all guesses, in order of arrival.
 -- ARGV: how many guesses, seconds of a window; then of each guess: how many buckets, 1 if it is wrong, what each holds.
 -- Answers for how many seconds each is refused, 0 for not at all. What is refused is not counted.
-local answer, bucket, at = {}, 0, 3
+local answer, bucket, at = {{}}, 0, 3
 for guess = 1, tonumber(ARGV[1]) do
     local buckets, wait = tonumber(ARGV[at]), 0
-    for i = 1, buckets do
-        local key = KEYS[bucket + i]
-        if (tonumber(redis.call('GET', key) or '0') or 0) >= tonumber(ARGV[at + 1 + i]) then
-            wait = math.max(wait, redis.call('TTL', key), 1)
-        end
-    end
+    for i = 1, buckets do wait = math.max(wait, full_for(KEYS[bucket + i], ARGV[at + 1 + i])) end
     if wait == 0 and ARGV[at + 1] == '1' then
         for i = 1, buckets do
             local key = KEYS[bucket + i]

@@ -31,13 +31,17 @@ IPV6_PREFIX = 64
 MAX_CONNECTIONS = 16
 """Most exchanges with Valkey at once; others wait for their turn as long as for an answer."""
 
-COUNT = """
-local wait = 0
-for place, bucket in ipairs(KEYS) do
-    if tonumber(redis.call('GET', bucket) or '0') >= tonumber(ARGV[place]) then
-        wait = math.max(wait, redis.call('TTL', bucket), 1)
-    end
+FULL_FOR = """
+local function full_for(bucket, most)
+    if (tonumber(redis.call('GET', bucket) or '0') or 0) < tonumber(most) then return 0 end
+    return math.max(redis.call('TTL', bucket), 1)
 end
+"""
+"""For scripts: for how many seconds a bucket is full that holds so many, 0 for not at all."""
+
+COUNT = f"""{FULL_FOR}
+local wait = 0
+for place, bucket in ipairs(KEYS) do wait = math.max(wait, full_for(bucket, ARGV[place])) end
 if wait > 0 then return wait end
 for _, bucket in ipairs(KEYS) do
     if redis.call('INCR', bucket) == 1 then redis.call('EXPIRE', bucket, ARGV[#KEYS + 1]) end

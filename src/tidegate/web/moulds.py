@@ -95,9 +95,7 @@ def _around(request: Request) -> tuple[Hashable, ...]:
 
 
 def _made(request: Request, template: str, context: DataclassInstance) -> Mould:
-    now = datetime.now(UTC)
-    text = render_text(request, template, context, token=lambda: _mark(TOKEN), now=now, path=_mark(PATH))
-    text = text.replace(f'data-server-time="{iso(now)}"', f'data-server-time="{_mark(NOW)}"', 1)
+    text = render_text(request, template, context, token=lambda: _mark(TOKEN), now=_mark(NOW), path=_mark(PATH))
     cut = _MARK.split(text)
     return Mould(tuple(cut[::2]), tuple(cut[1::2]))
 

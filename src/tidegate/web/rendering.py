@@ -62,8 +62,8 @@ class Frame:
     """Slug and title of what the shop says of itself."""
     demo: bool
     request_id: str
-    now: datetime
-    """The server's clock, which countdowns follow."""
+    now: datetime | str
+    """The server's clock, which countdowns follow; a text is shown as it is."""
     bare: bool
     """Whether there is no shop around the page: a gate on its own has no search, cart or account."""
     role: str
@@ -103,11 +103,11 @@ def render_text(
     context: DataclassInstance | None,
     *,
     token: Callable[[], str],
-    now: datetime,
+    now: datetime | str,
     inbox: Markup | None = None,
     path: str | None = None,
 ) -> str:
-    """The page as text, with `token` in its forms, as it is at `now`.
+    """The page as text, with `token` in its forms, as it is at `now`, or with a text in place of the moment.
 
     `inbox` stands in place of the link to messages, `path` in place of the page's own.
     """
@@ -200,7 +200,7 @@ def inbox_link(locale: str, *, here: bool = False) -> Markup:
 
 
 def _frame(
-    request: Request, settings: Settings, locale: str, now: datetime, inbox: Markup | None, path: str | None
+    request: Request, settings: Settings, locale: str, now: datetime | str, inbox: Markup | None, path: str | None
 ) -> Frame:
     if inbox is None:
         inbox = Markup() if inboxes_left_alone(request) else inbox_link(locale, here=request.url.path == "/inbox")

@@ -104,9 +104,9 @@ async def kept_page(request: Request, template: str, make: Callable[[], Awaitabl
 
     async def build() -> Kept:
         context, made_from = await make()
-        now = datetime.now(UTC)
-        text = render_text(request, template, context, token=lambda: MARKS[Gap.TOKEN], now=now, inbox=INBOX_GAP)
-        text = text.replace(f'data-server-time="{iso(now)}"', f'data-server-time="{MARKS[Gap.NOW]}"', 1)
+        text = render_text(
+            request, template, context, token=lambda: MARKS[Gap.TOKEN], now=MARKS[Gap.NOW], inbox=INBOX_GAP
+        )
         language = request_locale(request).replace("_", "-").encode()
         headers = (
             (b"content-type", b"text/html; charset=utf-8"),

@@ -12,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tidegate.accounts import make_crowd
+from tests.guests import make_guest
+from tidegate.accounts import SignedIn, make_crowd
 from tidegate.catalog import NewProduct, NewVariant, Status, create_drop, find_variants, write_products
+from tidegate.catalog import Room as Choice
 from tidegate.entrypoints.site import create_app
 from tidegate.inventory import set_stock
+from tidegate.ops import start_drop
 from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.money import Money
@@ -26,6 +29,7 @@ TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 Sell = Callable[..., Awaitable[str]]
 Open = Callable[..., Awaitable[None]]
+WaitFor = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +146,37 @@ def open_drop(database: Database) -> Open:
             await set_stock(conn, levels={ids[sku]: stock})
 
     return put
+
+
+@pytest.fixture
+def wait_for(database: Database) -> WaitFor:
+    """A drop with a room before a product; opens in `in_s` seconds."""
+
+    async def make(sku: str, *, in_s: float, guests: bool = False, title: str = "") -> None:
+        async with database.transaction() as conn:
+            opens_at = await database_now(conn) + timedelta(seconds=in_s)
+            await start_drop(
+                conn,
+                slug="lamp-night",
+                title=title,
+                sku=sku,
+                quantity=3,
+                opens_at=opens_at,
+                per_buyer=1,
+                room=Choice.DRAW,
+                guests=guests,
+            )
+
+    return make
+
+
+async def account_of(database: Database) -> SignedIn:
+    """Somebody who has signed in."""
+    async with database.transaction() as conn:
+        made = await make_guest(conn)
+        await conn.execute(
+            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
+            " WHERE id = %s",
+            (made.person.id,),
+        )
+    return made

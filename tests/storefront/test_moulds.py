@@ -5,20 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.guests import make_guest
-from tests.storefront.conftest import Reader, Sell, reading
+from tests.storefront.conftest import Reader, Sell, WaitFor, account_of, reading
 from tests.waiting import eventually
-from tidegate.catalog import Room as Choice
-from tidegate.gate import open_rooms_once
-from tidegate.ops import start_drop
-from tidegate.platform.clock import database_now
+from tidegate.gate import Gate, Phase, open_rooms_once
 from tidegate.platform.database import Database
 from tidegate.storefront import pages_checkout, pages_room
 from tidegate.web import moulds, render
@@ -92,38 +87,22 @@ async def check_all(app: Any, crowd: list[Reader], paths: list[str]) -> list[str
     return pages
 
 
-async def a_room(database: Database, sku: str, *, in_s: float) -> None:
-    async with database.transaction() as conn:
-        opens_at = await database_now(conn) + timedelta(seconds=in_s)
-        await start_drop(
-            conn,
-            slug="lamp-night",
-            title="Lamp <Night>",
-            sku=sku,
-            quantity=9,
-            opens_at=opens_at,
-            per_buyer=1,
-            room=Choice.DRAW,
-            guests=True,
-        )
+@pytest.fixture
+async def lobby(app: Any, sell: Sell, wait_for: WaitFor, database: Database) -> Gate:
+    """The gate, with a room whose lobby is open."""
+    await sell("Lamp", stock=9)
+    await wait_for("LAMP", in_s=600, guests=True, title="Lamp <Night>")
     await open_rooms_once(database)
+    gate: Gate = app.app.state.gate
+    await eventually(lambda: "lamp-night" in gate.statuses and gate.kept("lamp-night").room.phase is Phase.LOBBY)
+    return gate
 
 
 async def test_everybody_in_a_room_gets_their_own_page(
-    app: Any, crowd: list[Reader], sell: Sell, database: Database
+    app: Any, crowd: list[Reader], lobby: Gate, database: Database
 ) -> None:
-    await sell("Lamp", stock=9)
-    await a_room(database, "LAMP", in_s=600)
-    gate = app.app.state.gate
-    await eventually(lambda: "lamp-night" in gate.statuses and gate.kept("lamp-night").room.phase.value == "lobby")
     ada, tom, mia = crowd[1:]
-    async with database.transaction() as conn:
-        made = await make_guest(conn)
-        await conn.execute(
-            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
-            " WHERE id = %s",
-            (made.person.id,),
-        )
+    made = await account_of(database)
     mia.client.cookies.set("tidegate_session", made.token)
     before = await check_all(app, crowd, [ROOM] * 4)
     assert len({VARYING.sub("", page) for page in before}) == 2, "those with an account, and the others"
@@ -133,7 +112,7 @@ async def test_everybody_in_a_room_gets_their_own_page(
         assert joined.headers["location"] == ROOM
 
     async def counted() -> bool:
-        return bool(gate.kept("lamp-night").room.size == 3)
+        return bool(lobby.kept("lamp-night").room.size == 3)
 
     await eventually(counted)
     pages = await check_all(app, crowd, [ROOM] * 4)
@@ -159,17 +138,11 @@ async def test_everybody_in_a_room_gets_their_own_page(
         assert not any(value in text for value in found.groups() if len(value) > 5), "nobody's own is kept"
 
 
-async def test_a_room_page_follows_what_is_said_and_done(
-    app: Any, crowd: list[Reader], sell: Sell, database: Database
-) -> None:
-    await sell("Lamp", stock=9)
-    await a_room(database, "LAMP", in_s=600)
-    gate = app.app.state.gate
-    await eventually(lambda: "lamp-night" in gate.statuses and gate.kept("lamp-night").room.phase.value == "lobby")
+async def test_a_room_page_follows_what_is_said_and_done(crowd: list[Reader], lobby: Gate, database: Database) -> None:
     assert "Soon" not in await seen(crowd[0], ROOM)
     async with database.transaction() as conn:
         await conn.execute("UPDATE gate.rooms SET message = 'Soon <b>now</b>'")
-    await eventually(lambda: gate.kept("lamp-night").room.message != "")
+    await eventually(lambda: lobby.kept("lamp-night").room.message != "")
     assert "Soon &lt;b&gt;now&lt;/b&gt;" in await seen(crowd[0], ROOM)
     assert "Waiting room: Lamp &lt;Night&gt;" in await seen(crowd[1], ROOM)
 

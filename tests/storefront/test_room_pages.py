@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,18 +10,24 @@ import httpx
 import pytest
 
 from tests.gate.rooms import a_room
-from tests.guests import make_guest
 from tests.statements import statements
-from tests.storefront.conftest import Open, Reader, Sell, open_drop, other, reader, sell, text_of
+from tests.storefront.conftest import (
+    Open,
+    Reader,
+    Sell,
+    WaitFor,
+    account_of,
+    open_drop,
+    other,
+    reader,
+    sell,
+    text_of,
+)
 from tests.storefront.test_kept import answers_of, app
 from tests.waiting import eventually
-from tidegate import accounts
-from tidegate.catalog import Room as Choice
 from tidegate.entrypoints.admission import shop_admission
 from tidegate.gate import Phase, Place, PlaceState, Room, RoomMode, open_rooms_once
 from tidegate.gate.status import status_of
-from tidegate.ops import start_drop
-from tidegate.platform.clock import database_now
 from tidegate.platform.database import Database
 from tidegate.platform.ids import DropId, PersonId, PlaceId, RoomId, new_id
 from tidegate.platform.settings import Settings
@@ -31,7 +36,6 @@ from tidegate.storefront.room_line import ahead_of, minutes_until, part_of, pros
 
 __all__ = ["app", "open_drop", "other", "reader", "sell"]
 
-WaitFor = Callable[..., Awaitable[None]]
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ROOM = Room(
@@ -92,40 +96,6 @@ async def test_a_crowd_reads_next_to_nothing(
     draw = await reader.get("/drops/lamp-night/draw")
     assert "tgr1." in draw.text
     assert "Order of arrival" in text_of(draw)
-
-
-@pytest.fixture
-def wait_for(database: Database) -> WaitFor:
-    """A drop with a room before a product; opens in `in_s` seconds."""
-
-    async def make(sku: str, *, in_s: float, guests: bool = False) -> None:
-        async with database.transaction() as conn:
-            opens_at = await database_now(conn) + timedelta(seconds=in_s)
-            await start_drop(
-                conn,
-                slug="lamp-night",
-                title="",
-                sku=sku,
-                quantity=3,
-                opens_at=opens_at,
-                per_buyer=1,
-                room=Choice.DRAW,
-                guests=guests,
-            )
-
-    return make
-
-
-async def account_of(database: Database) -> accounts.SignedIn:
-    """Somebody who has signed in."""
-    async with database.transaction() as conn:
-        made = await make_guest(conn)
-        await conn.execute(
-            "UPDATE accounts.people SET role = 'customer', email_sealed = '.', email_fingerprint = sha256('x')"
-            " WHERE id = %s",
-            (made.person.id,),
-        )
-    return made
 
 
 @pytest.mark.anyio

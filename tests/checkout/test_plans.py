@@ -49,7 +49,7 @@ SAID = (
     "UPDATE payments.webhook_events",
     "voucher_id = ANY",
     "FOR NO KEY UPDATE NOWAIT",
-    "UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status",
+    "UPDATE platform.idempotency_keys AS k\nSET state = 'final', status = a.status",
 )
 """Parts of statements that must be among those looked at: seldom ones, and what was wrong before."""
 

@@ -18,6 +18,7 @@ from tidegate.checkout.documents import hold_document, order_body
 from tidegate.checkout.holding import HoldWish, settle_hold
 from tidegate.checkout.ordering import OrderWish, Replay, Started, charge, settle_orders
 from tidegate.checkout.orders import lock_orders
+from tidegate.checkout.pending import take_up
 from tidegate.checkout.settlement import settle
 from tidegate.payments.contracts import Answer, ChargeRef, ChargeState
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, fingerprint
@@ -471,6 +472,7 @@ async def test_a_request_that_was_overtaken_answers_what_its_key_does(shop: Shop
     wish = OrderWish(buyer, form(held.id), key(buyer))
     begun = await shop.batches.orders.submit(wish)
     assert isinstance(begun, Started)
+    assert await take_up(shop.database, [begun.known.order.id]) == 1
     await run_out(shop, begun.known.order.id)
     await checkout.expire_orders_once(shop)
     answered = await charge(shop, begun)

@@ -446,9 +446,9 @@ async def test_a_charge_that_cannot_be_settled_in_time_is_not_denied(shop: Shop,
     async with open_shop(shop.database, settings, make_providers(shop.database, settings)) as busy:
         wanted = wish(buyer, method="tok_slow", key="k")
         buying = asyncio.create_task(checkout.purchase(busy, wanted))
-        await eventually(lambda: states(shop.database))
+        await eventually(lambda: rows(shop.database, "SELECT 1 FROM platform.idempotency_keys"))
         async with shop.database.transaction() as conn:
-            await conn.execute("SELECT FROM checkout.orders FOR UPDATE")
+            await conn.execute("SELECT FROM platform.idempotency_keys FOR UPDATE")
             unsure = await buying
         assert isinstance(unsure, OrderView)
         assert (unsure.state, unsure.processing) == (OrderState.AWAITING_PAYMENT, True)

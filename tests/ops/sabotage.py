@@ -248,4 +248,14 @@ SABOTAGE: dict[str, dict[str, str]] = {
             SET state = 'claimed', status = NULL, body = NULL, claimed_at = now() - interval '1 day' WHERE {A_KEY}
         """,
     },
+    "pending-order-is-held": {
+        "written as well": f"""
+            UPDATE platform.idempotency_keys
+            SET state = 'claimed', status = NULL, body = NULL, claimed_at = now(), pending_sealed = '1' WHERE {A_KEY}
+        """,
+        "by nothing": """
+            INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, pending_sealed)
+            VALUES (gen_random_uuid(), 'k', sha256('k'), 'claimed', gen_random_uuid(), '1')
+        """,
+    },
 }

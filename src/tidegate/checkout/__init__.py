@@ -81,6 +81,7 @@ from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, l
 from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import count_paid
+from tidegate.checkout.pending import take_up_all
 from tidegate.checkout.purchasing import PurchaseWish, purchase
 from tidegate.checkout.quoting import quote
 from tidegate.checkout.refunding import give_back
@@ -192,6 +193,7 @@ __all__ = [
     "sum_buyers",
     "take_over_cart",
     "take_over_purchases",
+    "take_up_all",
     "takes_guests",
     "undo_send",
     "view_cart",

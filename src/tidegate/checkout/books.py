@@ -99,13 +99,20 @@ ORDER_DISCOUNT_WAS_PROMISED = Invariant(
 
 ORDER_HAS_HOLD = Invariant(
     name="order-has-hold",
-    says="An order and its hold name each other and belong to the same buyer, and no two share one.",
+    says="An order and its hold name each other and belong to the same buyer, and no two share one. Of an order that is"
+    " pending its request's key tells.",
     sql="""
     SELECT o.id AS order_id, o.hold_id AS order_names, h.id AS hold_id, h.order_id AS hold_names
     FROM checkout.orders AS o
     FULL JOIN (SELECT id, buyer_id, order_id FROM inventory.holds WHERE order_id IS NOT NULL) AS h
         ON h.id = o.hold_id AND h.order_id = o.id AND h.buyer_id = o.buyer_id
-    WHERE o.id IS NULL OR h.id IS NULL
+    WHERE h.id IS NULL OR (
+        o.id IS NULL AND NOT EXISTS (
+            SELECT FROM platform.idempotency_keys AS k
+            WHERE k.subject_id = h.order_id AND k.buyer_id = h.buyer_id AND k.state = 'claimed'
+                AND k.pending_sealed IS NOT NULL
+        )
+    )
     """,
 )
 
@@ -118,7 +125,13 @@ ORDER_LINES_ARE_HELD = Invariant(
     FROM (
         SELECT h.order_id, l.variant_id, l.quantity, l.unit_amount, l.currency
         FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
-        WHERE h.state IN ('ordered', 'confirmed')
+        WHERE h.state = 'confirmed' OR (
+            h.state = 'ordered' AND NOT EXISTS (
+                SELECT FROM platform.idempotency_keys AS k
+                WHERE k.subject_id = h.order_id AND k.buyer_id = h.buyer_id AND k.state = 'claimed'
+                AND k.pending_sealed IS NOT NULL
+            )
+        )
     ) AS h
     FULL JOIN (
         SELECT o.id AS order_id, l.variant_id, l.quantity, l.unit_amount, o.currency
@@ -234,6 +247,20 @@ KEY_IS_ANSWERED = Invariant(
     """,
 )
 
+PENDING_ORDER_IS_HELD = Invariant(
+    name="pending-order-is-held",
+    says="An order that is pending is written nowhere else, and a hold keeps its stock.",
+    sql="""
+    SELECT k.subject_id AS order_id, k.buyer_id, k.claimed_at, o.state AS written_as, h.id AS hold_id,
+        h.state AS hold_state
+    FROM platform.idempotency_keys AS k
+    LEFT JOIN inventory.holds AS h ON h.order_id = k.subject_id AND h.buyer_id = k.buyer_id
+    LEFT JOIN checkout.orders AS o ON o.id = k.subject_id
+    WHERE k.state = 'claimed' AND k.pending_sealed IS NOT NULL
+        AND (o.id IS NOT NULL OR h.state IS DISTINCT FROM 'ordered')
+    """,
+)
+
 INVARIANTS = (
     STOCK_SOLD,
     ORDER_TOTAL,
@@ -248,4 +275,5 @@ INVARIANTS = (
     REFUNDED_ORDER_IS_TOLD,
     KEY_AGREES_WITH_ORDER,
     KEY_IS_ANSWERED,
+    PENDING_ORDER_IS_HELD,
 )

@@ -6,6 +6,7 @@ from tidegate import inventory, payments
 from tidegate.checkout.contracts import Actor, NotCancellable, OrderState
 from tidegate.checkout.history import load_aftermath, note
 from tidegate.checkout.orders import Order, load_orders, lock_orders, move_orders
+from tidegate.checkout.pending import take_up
 from tidegate.checkout.refunding import reason_of, tell, try_to_carry_out
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
@@ -47,6 +48,8 @@ async def cancel(shop: Shop, *, order_id: OrderId, by: Actor) -> None:
 async def _own(shop: Shop, order_id: OrderId, by: Actor) -> Order:
     async with shop.database.connection() as conn:
         order = (await load_orders(conn, [order_id])).get(order_id)
+    if order is None and await take_up(shop.database, [order_id]):
+        return await _own(shop, order_id, by)
     if order is None or (by.role == "buyer" and order.buyer_id != by.id):
         raise NotFound("there is no such order")
     return order

@@ -14,6 +14,7 @@ from tidegate.checkout.guessing import Codes
 from tidegate.checkout.holding import settle_holds
 from tidegate.checkout.ordering import settle_orders
 from tidegate.checkout.orders import number_key
+from tidegate.checkout.pending import is_race as is_order_race
 from tidegate.checkout.purchasing import settle_purchases
 from tidegate.checkout.settlement import settle_answers
 from tidegate.checkout.shop import Batches, Desk, Shop
@@ -71,4 +72,8 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
 
 
 def _is_race(constraint: str) -> bool:
-    return constraint in (inventory.LIMIT_RACE, inventory.STOCK_RACE) or is_key_race(constraint)
+    return (
+        constraint in (inventory.LIMIT_RACE, inventory.STOCK_RACE)
+        or is_key_race(constraint)
+        or is_order_race(constraint)
+    )

@@ -30,13 +30,14 @@ from tidegate.checkout.documents import order_body
 from tidegate.checkout.orders import (
     Order,
     ask_numbers,
-    insert_orders,
     load_orders,
     lock_orders,
     move_orders,
     read_numbers,
+    there_already,
     try_lock_order,
 )
+from tidegate.checkout.pending import Begun, PendingOrder, seal_pending, take_up, write_pending
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form, to_pay
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
@@ -149,6 +150,7 @@ async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provid
     Raises: NotFound, NotPayable, UnknownProvider.
     """
     payments.check_method(shop.providers, provider=provider, method=method)
+    await take_up(shop.database, [order_id])
     async with shop.database.transaction() as conn:
         order = (await lock_orders(conn, [order_id])).get(order_id)
         if order is None or order.buyer_id != buyer_id:
@@ -169,6 +171,15 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
     A return from the provider's page proves nothing by itself, so it leads here with `ask`.
     Raises: NotFound, also for another buyer's.
     """
+    try:
+        return await _find_written(shop, buyer_id, order_id, ask=ask)
+    except NotFound:
+        if not await take_up(shop.database, [order_id]):
+            raise
+    return await _find_written(shop, buyer_id, order_id, ask=ask)
+
+
+async def _find_written(shop: Shop, buyer_id: PersonId, order_id: OrderId, *, ask: bool) -> OrderView:
     async with shop.database.connection() as conn:
         order = (await load_orders(conn, [order_id])).get(order_id)
         if order is None or order.buyer_id != buyer_id:
@@ -284,8 +295,6 @@ class _NewOrders:
         ordered = replace(hold, state=HoldState.ORDERED, order_id=order.id)
         started = start(self.desk, order, ordered, wish.key, provider=wish.form.provider, method=wish.form.method)
         self._started.append(started)
-        if wish.key:
-            self._keys.append(KeyRecord(wish.key, subject_id=order.id))
         return started
 
     def _sum(self, hold: Hold, *, country: str, method: str | None) -> _Sum:
@@ -310,7 +319,7 @@ class _NewOrders:
     async def record(self, conn: Connection, holds: dict[HoldId, Hold]) -> None:
         if self._started:
             await inventory.attach_holds(conn, self.attached, holds=holds, ends_at=self.ends_at)
-            await record_started(conn, self._started)
+            self._keys += await record_started(conn, self._started)
         await record_keys(conn, self._keys)
 
 
@@ -326,15 +335,27 @@ def start(
         return_url=f"{desk.settings.base_url}/orders/{order.id}?returned=1",
         description=order.number,
     )
-    return Started(Known(order, hold, key), intent)
+    begun = Begun(_pending(order, hold, intent)) if key is not None and attempt == 1 else None
+    return Started(Known(order, hold, key, begun), intent)
 
 
-async def record_started(conn: Connection, started: Sequence[Started]) -> None:
-    """Write new orders and the intents to pay them."""
-    orders = [each.known.order for each in started]
-    variants = [[line.variant_id for line in each.known.hold.lines] for each in started]
-    await insert_orders(conn, orders, variants)
-    await payments.record_first_intents(conn, [each.intent for each in started])
+def _pending(order: Order, hold: Hold, intent: ChargeIntent) -> PendingOrder:
+    return PendingOrder(order, tuple(line.variant_id for line in hold.lines), intent)
+
+
+async def record_started(conn: Connection, started: Sequence[Started]) -> list[KeyRecord]:
+    """Keep new orders and the intents to pay them: in the keys that this returns, for the caller to write.
+
+    Orders whose request has no key are written at once.
+    """
+    keys = [
+        KeyRecord(each.known.key, subject_id=each.known.order.id, pending_sealed=seal_pending(each.known.begun.pending))
+        for each in started
+        if each.known.key is not None and each.known.begun is not None
+    ]
+    at_once = [each for each in started if each.known.begun is None]
+    await write_pending(conn, [_pending(each.known.order, each.known.hold, each.intent) for each in at_once])
+    return keys
 
 
 async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: OrderWish) -> Started:
@@ -345,6 +366,8 @@ async def _order_again(conn: Connection, desk: Desk, order_id: OrderId, wish: Or
     """
     order = await try_lock_order(conn, order_id)
     if order is None:
+        if not await there_already(conn, [order_id]):  # pending: its first card is being asked for just now
+            raise AlreadyOrdered(order_id=str(order_id))
         raise KeyInFlight(
             _("This order is being worked on just now. Nothing was changed: send the request again in a second.")
         )

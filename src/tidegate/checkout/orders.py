@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -61,12 +61,12 @@ class Order(Struct, frozen=True):
 
 INSERT = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
-    pay_until, created_at
-FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at, paid_at)
+SELECT id, number, buyer_id, hold_id, state, amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at, CASE WHEN state = 'paid' THEN clock_timestamp() END
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::text[], %b::bigint[], %b::bigint[], %b::text[],
+    %b::bytea[], %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[])
+    AS o (id, number, buyer_id, hold_id, state, amount, discount, currency, email, shipping, fingerprint, pay_until,
         created_at)
 """
 
@@ -77,14 +77,14 @@ SELECT * FROM unnest(%b::uuid[], %b::int[], %b::uuid[], %b::text[], %b::text[], 
 
 INSERT_CHARGED = """
 INSERT INTO checkout.orders (id, number, buyer_id, hold_id, state, total_amount, discount_amount, currency,
-    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at, shipping_code, shipping_name,
+    email_sealed, shipping_sealed, email_fingerprint, pay_until, created_at, paid_at, shipping_code, shipping_name,
     shipping_amount, tax_amount, tax_included)
-SELECT id, number, buyer_id, hold_id, 'awaiting_payment', amount, discount, currency, email, shipping, fingerprint,
-    pay_until, created_at, code, name, sent, tax, included
-FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], %b::text[], %b::bytea[],
-    %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[], %b::bigint[],
-    %b::bool[])
-    AS o (id, number, buyer_id, hold_id, amount, discount, currency, email, shipping, fingerprint, pay_until,
+SELECT id, number, buyer_id, hold_id, state, amount, discount, currency, email, shipping, fingerprint,
+    pay_until, created_at, CASE WHEN state = 'paid' THEN clock_timestamp() END, code, name, sent, tax, included
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::uuid[], %b::text[], %b::bigint[], %b::bigint[], %b::text[],
+    %b::bytea[], %b::bytea[], %b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[], %b::bigint[],
+    %b::bigint[], %b::bool[])
+    AS o (id, number, buyer_id, hold_id, state, amount, discount, currency, email, shipping, fingerprint, pay_until,
         created_at, code, name, sent, tax, included)
 """
 
@@ -124,8 +124,14 @@ async def read_numbers(asked: AskedNumbers, *, key: UUID) -> list[str]:
     return [order_number(row[0], key=key) for row in await asked.fetchall()]
 
 
-async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Sequence[Sequence[VariantId]]) -> None:
-    """Write orders that await payment, with their lines; `variants` are those of each order's lines."""
+async def insert_orders(
+    conn: Connection,
+    orders: Sequence[Order],
+    variants: Sequence[Sequence[VariantId]],
+    *,
+    paid: Collection[OrderId] = (),
+) -> None:
+    """Write orders, those of `paid` as paid, with their lines; `variants` are those of each order's lines."""
     if not orders:
         return
     sealer = current_sealer()
@@ -137,6 +143,7 @@ async def insert_orders(conn: Connection, orders: Sequence[Order], variants: Seq
             [o.number for o in orders],
             [o.buyer_id for o in orders],
             [o.hold_id for o in orders],
+            [OrderState.PAID.value if o.id in paid else o.state.value for o in orders],
             [o.total.amount for o in orders],
             [o.discount.amount for o in orders],
             [o.total.currency for o in orders],
@@ -221,6 +228,14 @@ async def load_orders(conn: Connection, order_ids: Sequence[OrderId]) -> dict[Or
         (list(set(order_ids)),),
     )
     return {row[0]: _order(row) for row in await rows.fetchall()}
+
+
+async def there_already(conn: Connection, order_ids: Sequence[OrderId]) -> set[OrderId]:
+    """Which of these orders are written."""
+    if not order_ids:
+        return set()
+    rows = await conn.execute("SELECT id FROM checkout.orders WHERE id = ANY(%s)", (list(order_ids),))
+    return {row[0] for row in await rows.fetchall()}
 
 
 async def count_paid(conn: Connection, *, order_ids: Sequence[OrderId]) -> int:

@@ -74,14 +74,12 @@ async def settle_purchases(
     for wish, verdict in zip(wishes, verdicts, strict=True):
         if isinstance(verdict, Allotted):
             outcome: Started | StoredAnswer | Exception = _started(desk, wish, verdict, next(drawn), window_s)
-            record = None if wish.key is None else KeyRecord(wish.key, subject_id=verdict.request.order_id)
         else:
             outcome, answer = verdict, stored_refusal(verdict)
-            record = None if wish.key is None or answer is None else KeyRecord(wish.key, answer=answer)
+            if wish.key is not None and answer is not None:
+                keys.append(KeyRecord(wish.key, answer=answer))
         outcomes.append(outcome)
-        if record is not None:
-            keys.append(record)
-    await record_started(conn, [outcome for outcome in outcomes if isinstance(outcome, Started)])
+    keys += await record_started(conn, [outcome for outcome in outcomes if isinstance(outcome, Started)])
     await moves.apply(conn)
     await record_keys(conn, keys)
     return outcomes

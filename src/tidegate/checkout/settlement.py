@@ -21,12 +21,21 @@ from tidegate.checkout.documents import (
     order_body,
     sum_document,
 )
-from tidegate.checkout.orders import Order, addresses_document, ask_states, load_orders, move_orders, read_states
+from tidegate.checkout.orders import (
+    Order,
+    addresses_document,
+    ask_states,
+    load_orders,
+    move_orders,
+    read_states,
+    there_already,
+)
+from tidegate.checkout.pending import Begun, pays, take_up, write_pending
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, view_order
 from tidegate.inventory import Confirmation, Hold
-from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund, Settled
+from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund, Settled, Standing
 from tidegate.platform.database import Connection
 from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects, look_up
 from tidegate.platform.ids import EventId, HoldId, OrderId, new_id
@@ -39,11 +48,12 @@ PAID_TWICE = "paid-twice"
 
 
 class Known(Struct, frozen=True):
-    """What the request that placed an order knows of it: all that does not change, and its key."""
+    """What the request that placed an order knows of it: all that does not change, its key, and what it began there."""
 
     order: Order
     hold: Hold
     key: RequestKey | None
+    begun: Begun | None = None
 
 
 class Settlement(Struct, frozen=True):
@@ -60,10 +70,21 @@ async def settle(
 ) -> dict[OrderId, OrderView]:
     """Apply providers' answers; returns the orders as they are afterwards.
 
-    `notices` are the webhooks that brought them: marked as applied with it. Answers about unknown orders are ignored.
+    `notices` are the webhooks that brought them: marked as applied with it. Answers about orders that are pending
+    have them written first; those about unknown orders are ignored.
     """
     told = {notice.ref: notice for notice in notices}
     settlements = [Settlement(ref, answer, told.get(ref)) for ref, answer in answers.items()]
+    views = await _submit(shop, settlements)
+    if unknown := [each for each in settlements if each.ref.order_id not in views]:
+        await take_up(shop.database, [each.ref.order_id for each in unknown])
+        views |= await _submit(shop, unknown)
+        async with shop.database.transaction() as conn:
+            await payments.mark_applied(conn, [notice for notice in notices if notice.ref.order_id not in views])
+    return views
+
+
+async def _submit(shop: Shop, settlements: Sequence[Settlement]) -> dict[OrderId, OrderView]:
     views = await asyncio.gather(*(shop.batches.settlements.submit(each) for each in settlements))
     return {view.id: view for view in views if isinstance(view, OrderView)}
 
@@ -95,38 +116,50 @@ async def settle_answers(
 async def _settle_round(
     conn: Connection, settlements: Sequence[Settlement], desk: Desk
 ) -> dict[OrderId, OrderView | StoredAnswer]:
-    """Settle answers about different orders."""
-    states = await ask_states(conn, (each.ref.order_id for each in settlements))
-    charges = await payments.ask_charges(conn, (each.ref.order_id for each in settlements))
+    """Settle answers about different orders: those that are written as paid, and all others, which are locked."""
+    paid = await _write_begun(conn, settlements)
+    rest = [each for each in settlements if each.ref.order_id not in paid]
     known = {each.ref.order_id: each.known for each in settlements if each.known is not None}
-    known |= await _look_up(conn, [each.ref.order_id for each in settlements if each.known is None])
-    holds = {one.hold.id: one.hold for one in known.values()}
-    stands = await inventory.ask_hold_states(conn, holds)
-    now = await read_states(states)
-    orders = {order_id: known[order_id].order for order_id in now}
-    answers = {each.ref: each.answer for each in settlements if each.ref.order_id in now}
-    settled = await payments.apply_answers(conn, answers, asked=charges)
+    now: dict[OrderId, OrderState] = {}
+    settled, held = Settled({}, {}, {}), None
+    if rest:
+        states = await ask_states(conn, (each.ref.order_id for each in rest))
+        charges = await payments.ask_charges(conn, (each.ref.order_id for each in rest))
+        known |= await _look_up(conn, [each.ref.order_id for each in rest if each.known is None])
+        held = await inventory.ask_hold_states(
+            conn, (one.hold.id for order_id, one in known.items() if order_id not in paid)
+        )
+        now = await read_states(states)
+        answers = {each.ref: each.answer for each in rest if each.ref.order_id in now}
+        settled = await payments.apply_answers(conn, answers, asked=charges)
+    orders = {order_id: known[order_id].order for order_id in (*paid, *now)}
+    answers = {each.ref: each.answer for each in rest if each.ref.order_id in now}
     captured, twice = _captured(answers, settled)
     sold = inventory.StockMoves()
     confirmed = await inventory.confirm_holds(
         conn,
         {orders[ref.order_id].hold_id: ref.order_id for ref in captured},
-        known=holds,
-        asked=stands,
+        known={one.hold.id: one.hold for one in known.values()},
+        asked=held,
+        sure={orders[order_id].hold_id: order_id for order_id in paid},
         moves=sold,
     )
     moves = _moves(orders, captured, confirmed) | _failures(answers, settled)
     moves = {order_id: state for order_id, state in moves.items() if may_move(now[order_id], state)}
     await move_orders(conn, moves)
+    moves |= dict.fromkeys(paid, OrderState.PAID)
     gone = [ref for ref in captured if confirmed[orders[ref.order_id].hold_id] is Confirmation.GONE]
     refunds = [Refund(ref, STOCK_GONE, orders[ref.order_id].total) for ref in gone]
     refunds += [Refund(ref, PAID_TWICE, orders[ref.order_id].total) for ref in twice]
     await payments.record_refunds(conn, refunds)
+    stands = {order_id: moves[order_id] if order_id in moves else now[order_id] for order_id in orders}
     views = {
-        order_id: view_order(order, settled.standing[order_id][-1], state=moves.get(order_id, now[order_id]))
+        order_id: view_order(order, _last(settled, order_id), state=stands[order_id])
         for order_id, order in orders.items()
     }
-    await payments.mark_applied(conn, [each.notice for each in settlements if each.notice is not None])
+    await payments.mark_applied(
+        conn, [each.notice for each in settlements if each.notice is not None and each.ref.order_id in orders]
+    )
     told = {OrderState.PAID: "order.paid", OrderState.REFUNDED: "order.refunded"}
     events = [order_event(told[state], orders[order_id], desk) for order_id, state in moves.items() if state in told]
     await write_events(conn, events)
@@ -134,6 +167,28 @@ async def _settle_round(
     clear = {each.ref.order_id for each in settlements if _is_outcome(each.ref, settled)}
     await _finish_keys(conn, views, known, clear=clear)
     return views | await _stored_before(conn, settlements, settled)
+
+
+async def _write_begun(conn: Connection, settlements: Sequence[Settlement]) -> set[OrderId]:
+    """Write the orders that these requests have begun and that nobody has taken up; returns those written as paid."""
+    begun = {each.ref.order_id: each.known.begun for each in settlements if each.known is not None and each.known.begun}
+    written = await there_already(conn, [order_id for order_id, each in begun.items() if each.tried])
+    pending = {order_id: each.pending for order_id, each in begun.items() if order_id not in written}
+    for order_id in pending:
+        begun[order_id].tried = True
+    captured = {
+        each.ref.order_id: each.answer
+        for each in settlements
+        if each.ref.order_id in pending and pays(pending[each.ref.order_id], each.answer)
+    }
+    await write_pending(conn, pending.values(), captured=captured)
+    return set(captured)
+
+
+def _last(settled: Settled, order_id: OrderId) -> Standing | None:
+    """How the last attempt at paying an order stands; None of one that was written as paid."""
+    standing = settled.standing.get(order_id)
+    return standing[-1] if standing else None
 
 
 async def _look_up(conn: Connection, order_ids: Sequence[OrderId]) -> dict[OrderId, Known]:

@@ -14,17 +14,22 @@ import structlog
 from tidegate import inventory, payments
 from tidegate.checkout.contracts import OrderState
 from tidegate.checkout.orders import load_orders, lock_orders, move_orders, put_last, unpaid_past_their_time
+from tidegate.checkout.pending import write_found
 from tidegate.checkout.refunding import try_to_carry_out
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import OPEN
 from tidegate.payments.contracts import Answer, Charge, OutcomeUnknown, ProviderRefused, Refund, UnknownProvider
+from tidegate.platform.idempotency import old_pending
 from tidegate.platform.ids import HoldId, OrderId
 from tidegate.platform.set_aside import SetAside
 from tidegate.platform.transactions import wait_until_durable
 
 log = structlog.get_logger()
+
+MOST_PARTS = 5
+"""Most batches of orders that one round takes up before anybody is asked anything."""
 
 ASK_S = 20.0
 """Longest time that one round asks providers, so that one that is away does not keep the round from its other work."""
@@ -46,11 +51,31 @@ async def expire_holds_once(shop: Shop, aside: SetAside[HoldId] | None = None) -
     return await aside.run(due, end)
 
 
-async def reconcile_once(shop: Shop) -> int:
+async def take_up_once(shop: Shop, aside: SetAside[OrderId] | None = None) -> int:
+    """Write orders whose requests have not said for a while what came of them: their processes may have died.
+
+    One that cannot be written keeps no others from it; `aside` remembers it for the next rounds.
+    """
+    aside = aside or SetAside("take-up")
+    limits = shop.settings.payments
+    done = 0
+    for _ in range(MOST_PARTS):
+        async with shop.database.connection() as conn:
+            found = await old_pending(
+                conn, after_s=limits.reconcile_after_s, limit=limits.reconcile_batch, but=aside.ids
+            )
+        done += await aside.run([OrderId(each) for each in found], partial(write_found, shop.database))
+        if len(found) < limits.reconcile_batch:
+            break
+    return done
+
+
+async def reconcile_once(shop: Shop, aside: SetAside[OrderId] | None = None) -> int:
     """Ask providers about charges whose answer never came, and settle webhooks and refunds that were left over.
 
-    An attempt whose order was paid by another one is ended, so that nobody pays twice.
+    An attempt whose order was paid by another one is ended, so that nobody pays twice. `aside` as in `take_up_once`.
     """
+    await take_up_once(shop, aside)
     limits = shop.settings.payments
     async with shop.database.transaction() as conn:
         due = await payments.claim_due(conn, limit=limits.reconcile_batch, after_s=limits.reconcile_after_s)

@@ -99,7 +99,11 @@ def make_loops(shop: Shop, *, wake: asyncio.Event) -> list[Loop]:
             settings.holds.sweep_interval_ms / 1000,
         ),
         Loop("fingerprint-orders", partial(fingerprint_orders_once, shop), MINUTE_S),
-        Loop("reconcile", partial(reconcile_once, shop), settings.payments.reconcile_interval_ms / 1000),
+        Loop(
+            "reconcile",
+            partial(reconcile_once, shop, SetAside("take-up")),
+            settings.payments.reconcile_interval_ms / 1000,
+        ),
         Loop(
             "books",
             partial(watch_books, database, settings),

@@ -99,19 +99,22 @@ async def confirm_holds(
     orders: Mapping[HoldId, OrderId],
     *,
     known: Mapping[HoldId, Hold],
-    asked: AskedStates,
+    asked: AskedStates | None,
     moves: StockMoves,
+    sure: Mapping[HoldId, OrderId] | None = None,
 ) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `ask_hold_states` was asked for. The caller applies `moves`, the
-    change of stock, after its own writes.
+    `known` are holds as they were placed, whose states `ask_hold_states` was asked for; `sure` are those that still
+    stand so, since their orders are made in this transaction. The caller applies `moves`, the change of stock, after
+    its own writes.
     """
+    orders = {**orders, **sure} if sure else orders
     if not orders:
         return {}
-    holds: dict[HoldId, Hold] = {}
-    for hold_id, state in await asked.fetchall():
+    holds: dict[HoldId, Hold] = {hold_id: known[hold_id] for hold_id in sure or ()}
+    for hold_id, state in await asked.fetchall() if asked is not None else ():
         hold = known[hold_id]
         holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
     for hold_id, hold in holds.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tidegate.accounts import erase_people
 from tidegate.catalog import archive_products, find_demo, remove_products, sweep_pictures
-from tidegate.checkout import erase_orders, forget_buyers, forget_variants, ordered_variants
+from tidegate.checkout import erase_orders, forget_buyers, forget_variants, ordered_variants, take_up_all
 from tidegate.inventory import clear_limits, erase_holds, erase_stock
 from tidegate.notify import erase_messages
 from tidegate.payments import erase_sandbox, sandbox_orders
@@ -42,6 +42,7 @@ async def remove_demo(conn: Connection) -> DemoRemoved:
     An order is real when another provider than the sandbox was asked for its money: it stays, and so do its buyer and
     the products that it names, which are archived. Staff stay, whatever they tried.
     """
+    await take_up_all(conn)
     demo = await find_demo(conn)
     orders = await sandbox_orders(conn)
     variants = [variant for each in demo.products.values() for variant in each]

@@ -6,7 +6,7 @@ from tidegate.payments.charges import (
     ask_charges,
     claim_due,
     load_charges,
-    record_first_intents,
+    record_first_attempts,
     record_intents,
 )
 from tidegate.payments.contracts import (
@@ -97,7 +97,7 @@ __all__ = [
     "mark_applied",
     "paid_for",
     "receive_webhook",
-    "record_first_intents",
+    "record_first_attempts",
     "record_intents",
     "record_refunds",
     "refunds_of",

@@ -18,6 +18,7 @@ from tidegate.payments.contracts import (
     ChargeIntent,
     ChargeRef,
     ChargeState,
+    FirstAttempt,
     PaymentInProgress,
     Settled,
     Standing,
@@ -50,10 +51,13 @@ RETURNING order_id, attempt
 """
 
 INSERT_FIRST = """
-INSERT INTO payments.charges (order_id, attempt, provider, method, state, amount, currency, return_url, description)
-SELECT i.order_id, 1, i.provider, i.method, 'intent', i.amount, i.currency, i.return_url, i.description
-FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[])
-    AS i (order_id, provider, method, amount, currency, return_url, description)
+INSERT INTO payments.charges (order_id, attempt, provider, method, state, amount, currency, return_url, description,
+    created_at, provider_ref, settled_at)
+SELECT i.order_id, 1, i.provider, i.method, i.state, i.amount, i.currency, i.return_url, i.description,
+    i.created_at, nullif(i.provider_ref, ''), CASE WHEN i.state = 'captured' THEN clock_timestamp() END
+FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[],
+    %b::timestamptz[], %b::text[])
+    AS i (order_id, provider, method, state, amount, currency, return_url, description, created_at, provider_ref)
 """
 
 LOCK = """
@@ -119,10 +123,11 @@ async def record_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> N
         raise PaymentInProgress(refused)
 
 
-async def record_first_intents(conn: Connection, intents: Sequence[ChargeIntent]) -> None:
-    """Record the first attempts of orders that this transaction makes; commit before asking the providers."""
-    if not intents:
+async def record_first_attempts(conn: Connection, attempts: Sequence[FirstAttempt]) -> None:
+    """Record the first attempts at paying orders that this transaction makes."""
+    if not attempts:
         return
+    intents = [attempt.intent for attempt in attempts]
     assert all(intent.ref.attempt == 1 for intent in intents), "later attempts may be refused: `record_intents`"
     await conn.execute(
         INSERT_FIRST,
@@ -130,10 +135,13 @@ async def record_first_intents(conn: Connection, intents: Sequence[ChargeIntent]
             [intent.ref.order_id for intent in intents],
             [intent.provider for intent in intents],
             [intent.method for intent in intents],
+            ["intent" if attempt.captured_as is None else "captured" for attempt in attempts],
             [intent.total.amount for intent in intents],
             [intent.total.currency for intent in intents],
             [intent.return_url for intent in intents],
             [intent.description[:MAX_DESCRIPTION] for intent in intents],
+            [attempt.created_at for attempt in attempts],
+            [attempt.captured_as for attempt in attempts],
         ),
         binary=True,
     )

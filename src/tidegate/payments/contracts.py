@@ -92,6 +92,14 @@ class ChargeIntent(Struct, frozen=True):
     description: str
 
 
+class FirstAttempt(Struct, frozen=True):
+    """The first attempt at paying an order; `captured_as` is the provider's name of it, once it is captured."""
+
+    intent: ChargeIntent
+    created_at: datetime
+    captured_as: str | None = None
+
+
 class Answer(Struct, frozen=True):
     """What a provider says of an attempt. INTENT: still working, or does not know yet.
 

@@ -71,15 +71,16 @@ JOIN unnest(%b::uuid[], %b::text[]) AS w (buyer_id, key) USING (buyer_id, key)
 """
 
 RECORD = """
-INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, status, body)
+INSERT INTO platform.idempotency_keys (buyer_id, key, fingerprint, state, subject_id, status, body, pending_sealed)
 SELECT buyer_id, key, fingerprint, CASE WHEN status IS NULL THEN 'claimed' ELSE 'final' END, subject_id, status,
-    body::json
-FROM unnest(%b::uuid[], %b::text[], %b::bytea[], %b::uuid[], %b::int[], %b::text[])
-    AS k (buyer_id, key, fingerprint, subject_id, status, body)
+    body::json, pending
+FROM unnest(%b::uuid[], %b::text[], %b::bytea[], %b::uuid[], %b::int[], %b::text[], %b::bytea[])
+    AS k (buyer_id, key, fingerprint, subject_id, status, body, pending)
 """
 
 FINISH = """
-UPDATE platform.idempotency_keys AS k SET state = 'final', status = a.status, body = a.body::json
+UPDATE platform.idempotency_keys AS k
+SET state = 'final', status = a.status, body = a.body::json, pending_sealed = NULL
 FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::text[]) AS a (buyer_id, key, status, body)
 WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state <> 'final'
 """
@@ -94,15 +95,36 @@ WHERE k.subject_id = ANY (%b::uuid[]) AND k.state = 'claimed'
 """
 """No join, for the same reason: one would begin with the whole of that index."""
 
+FIND_PENDING = """
+SELECT subject_id, pending_sealed FROM platform.idempotency_keys
+WHERE subject_id = ANY (%s) AND state = 'claimed' AND pending_sealed IS NOT NULL
+"""
+
+OLD_PENDING = """
+SELECT subject_id, pending_sealed FROM platform.idempotency_keys
+WHERE state = 'claimed' AND pending_sealed IS NOT NULL
+    AND claimed_at < statement_timestamp() - make_interval(secs => %s) AND subject_id <> ALL (%s)
+ORDER BY subject_id LIMIT %s
+"""
+
+FORGET_PENDING = """
+UPDATE platform.idempotency_keys SET pending_sealed = NULL
+WHERE subject_id = ANY (%s) AND state = 'claimed' AND pending_sealed IS NOT NULL
+"""
+
 PRIMARY_KEY = re.compile(r"idempotency_keys_\d+_pkey")
 
 
 class KeyRecord(Struct, frozen=True):
-    """A key to be written: with its `answer`, or claimed for `subject_id` (an order's id) until somebody has one."""
+    """A key to be written: with its `answer`, or claimed for `subject_id` (an order's id) until somebody has one.
+
+    `pending_sealed` is what was begun and is written nowhere else: whoever ends it, or comes to it first, writes it.
+    """
 
     key: RequestKey
     subject_id: UUID | None = None
     answer: StoredAnswer | None = None
+    pending_sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +183,7 @@ async def record_keys(conn: Connection, records: Sequence[KeyRecord]) -> None:
             [each.subject_id for each in ordered],
             [each.answer.status if each.answer else None for each in ordered],
             [each.answer.body.decode() if each.answer else None for each in ordered],
+            [each.pending_sealed for each in ordered],
         ),
         binary=True,
     )
@@ -199,6 +222,24 @@ async def finish_subjects(conn: Connection, answers: Mapping[UUID, StoredAnswer]
         ),
         binary=True,
     )
+
+
+async def find_pending(conn: Connection, subject_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """What was begun for these subjects and is written nowhere else yet."""
+    rows = await conn.execute(FIND_PENDING, (list(subject_ids),))
+    return dict(await rows.fetchall())
+
+
+async def old_pending(conn: Connection, *, after_s: float, limit: int, but: Sequence[UUID] = ()) -> dict[UUID, bytes]:
+    """Up to `limit` of what was begun more than `after_s` seconds ago, without that of `but`, the oldest first."""
+    rows = await conn.execute(OLD_PENDING, (after_s, list(but), limit))
+    return dict(await rows.fetchall())
+
+
+async def forget_pending(conn: Connection, subject_ids: Sequence[UUID]) -> int:
+    """Keep no longer what was begun for these subjects, which the caller has written; returns how many there were."""
+    done = await conn.execute(FORGET_PENDING, (sorted(subject_ids),))
+    return done.rowcount
 
 
 def _judge(key: RequestKey, found: Sequence[Any]) -> Claim:

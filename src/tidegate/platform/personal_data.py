@@ -92,6 +92,13 @@ PERSONAL_DATA = (
         sealed_as="notify.deliveries.words_sealed",
     ),
     PersonalColumn(
+        "platform",
+        "idempotency_keys",
+        "pending_sealed",
+        Kind.SEALED,
+        "an order while its payment is being asked for; written as an order, or gone, within seconds",
+    ),
+    PersonalColumn(
         "platform", "outbox", "personal_sealed", Kind.SEALED, "what an event's handlers need; erased when done"
     ),
 )

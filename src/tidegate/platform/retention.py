@@ -169,7 +169,7 @@ async def delete_old_keys(conn: Connection, *, keep_days: int, limit: int) -> in
         """
         WITH old AS MATERIALIZED (
             SELECT buyer_id, key FROM platform.idempotency_keys
-            WHERE claimed_at < clock_timestamp() - make_interval(days => %s)
+            WHERE claimed_at < clock_timestamp() - make_interval(days => %s) AND pending_sealed IS NULL
             LIMIT %s FOR UPDATE SKIP LOCKED
         )
         DELETE FROM platform.idempotency_keys k USING old WHERE (k.buyer_id, k.key) = (old.buyer_id, old.key)

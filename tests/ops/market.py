@@ -151,11 +151,13 @@ async def trade_with_keys(shop: Shop) -> None:
 
 
 async def trade_express(shop: Shop) -> None:
-    """Hold, order and payment in one request, with a key and without."""
+    """Hold, order and payment in one request, with a key and without; and one whose provider is being asked."""
     for method in ("tok_ok", "tok_declined", "hosted"):
         buyer = somebody()
         await buy_express(shop, buyer, "LAMP", "VASE", method=method)
         await buy_express(shop, buyer, "LAMP", method=method, request=key(buyer, "express"))
+    buyer = somebody()
+    await shop.batches.purchases.submit(_express(buyer, "LAMP", "VASE", request=key(buyer, "pending")))
 
 
 async def trade_with_codes(shop: Shop) -> None:
@@ -198,8 +200,18 @@ async def buy_express(
     request: RequestKey | None = None,
     code: str | None = None,
 ) -> None:
+    await checkout.purchase(shop, _express(buyer, *skus, method=method, request=request, code=code))
+
+
+def _express(
+    buyer: PersonId,
+    *skus: str,
+    method: str = "tok_ok",
+    request: RequestKey | None = None,
+    code: str | None = None,
+) -> PurchaseWish:
     """Two of each SKU at once."""
-    wish = PurchaseWish(
+    return PurchaseWish(
         buyer,
         tuple(Line(sku, 2) for sku in skus),
         key=request,
@@ -209,7 +221,6 @@ async def buy_express(
         method=method,
         code=code,
     )
-    await checkout.purchase(shop, wish)
 
 
 async def trade_in_drop(shop: Shop, sku: str) -> None:

@@ -284,6 +284,12 @@ async def test_old_keys_leave_in_bounded_batches(database: Database) -> None:
                 """,
                 (uuid4(), age),
             )
+        await conn.execute(
+            "INSERT INTO platform.idempotency_keys"
+            " (buyer_id, key, fingerprint, state, subject_id, pending_sealed, claimed_at)"
+            " VALUES (%s, 'k', sha256('x'), 'claimed', %s, 'x', clock_timestamp() - interval '60 days')",
+            (uuid4(), uuid4()),
+        )
         assert await delete_old_keys(conn, keep_days=30, limit=2) == 2
         assert await delete_old_keys(conn, keep_days=30, limit=2) == 1
-        assert await delete_old_keys(conn, keep_days=30, limit=2) == 0
+        assert await delete_old_keys(conn, keep_days=30, limit=2) == 0, "what is pending is written nowhere else"

@@ -46,10 +46,9 @@ async def cancel(shop: Shop, *, order_id: OrderId, by: Actor) -> None:
 
 
 async def _own(shop: Shop, order_id: OrderId, by: Actor) -> Order:
+    await take_up(shop.database, [order_id])
     async with shop.database.connection() as conn:
         order = (await load_orders(conn, [order_id])).get(order_id)
-    if order is None and await take_up(shop.database, [order_id]):
-        return await _own(shop, order_id, by)
     if order is None or (by.role == "buyer" and order.buyer_id != by.id):
         raise NotFound("there is no such order")
     return order

@@ -173,9 +173,8 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
     """
     try:
         return await _find_written(shop, buyer_id, order_id, ask=ask)
-    except NotFound:
-        if not await take_up(shop.database, [order_id]):
-            raise
+    except NotFound:  # it may be pending, or have been until now
+        await take_up(shop.database, [order_id])
     return await _find_written(shop, buyer_id, order_id, ask=ask)
 
 

@@ -54,6 +54,13 @@ FROM (SELECT rule_id, buyer_id, sum(used)::int AS used, array_agg(hold_id) AS en
 WHERE l.rule_id = c.rule_id AND l.buyer_id = c.buyer_id
 """
 
+END_LIVE = """
+UPDATE inventory.buyer_limits AS l SET live_hold_id = NULL
+FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[]) AS e (rule_id, buyer_id, hold_id)
+WHERE l.rule_id = e.rule_id AND l.buyer_id = e.buyer_id AND l.live_hold_id = e.hold_id
+"""
+"""Locks what it changes, one by one as it comes to them, in the order of the arrays, and nothing else."""
+
 COUNTED = """
 SELECT h.id FROM inventory.holds AS h
 JOIN inventory.buyer_limits AS l ON l.rule_id = h.drop_id AND l.buyer_id = h.buyer_id
@@ -144,9 +151,18 @@ async def give_limits(conn: Connection, holds: Sequence[Hold]) -> None:
 
 async def keep_limits(conn: Connection, confirmed: Sequence[Hold], *, retaken: Sequence[Hold] = ()) -> None:
     """What confirmed holds took stays taken, they are live no more; what `retaken` ones had given back counts again."""
-    changes = [LimitChange(key, 0, h.id) for h in confirmed for key, _, live in h.taken if live]
-    changes += [LimitChange(key, quantity, h.id) for h in retaken for key, quantity, _ in h.taken]
-    await _change(conn, changes)
+    if retaken:
+        changes = [LimitChange(key, 0, h.id) for h in confirmed for key, _, live in h.taken if live]
+        changes += [LimitChange(key, quantity, h.id) for h in retaken for key, quantity, _ in h.taken]
+        await _change(conn, changes)
+        return
+    ended = sorted(((key, h.id) for h in confirmed for key, _, live in h.taken if live), key=lambda e: _place(e[0]))
+    if ended:
+        await conn.execute(
+            END_LIVE,
+            ([key[0] for key, _ in ended], [key[1] for key, _ in ended], [hold_id for _, hold_id in ended]),
+            binary=True,
+        )
 
 
 async def clear_limits(conn: Connection, *, rule_id: DropId) -> None:

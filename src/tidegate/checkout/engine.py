@@ -23,6 +23,7 @@ from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit, Settle
+from tidegate.platform.idempotency import KeyDesk
 from tidegate.platform.idempotency import is_race as is_key_race
 from tidegate.platform.settings import Settings
 from tidegate.platform.transactions import PostgresTransactions
@@ -48,7 +49,9 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
     stock = asyncio.Lock()  # whoever changes stock would wait for the same hot rows
 
     def group(settle: Settle[Request, Result], name: str, turn: asyncio.Lock | None) -> GroupCommit[Request, Result]:
-        transactions = PostgresTransactions(database.connect, is_race=_is_race, release_early=True)
+        transactions = PostgresTransactions(
+            database.connect, is_race=partial(_is_race, keys=desk.keys), release_early=True
+        )
         return GroupCommit(transactions, settle, name=name, limits=settings.engine, turn=turn)
 
     batches = Batches(
@@ -71,9 +74,8 @@ async def open_shop(database: Database, settings: Settings, providers: Providers
         await providers.close()
 
 
-def _is_race(constraint: str) -> bool:
-    return (
-        constraint in (inventory.LIMIT_RACE, inventory.STOCK_RACE)
-        or is_key_race(constraint)
-        or is_order_race(constraint)
-    )
+def _is_race(constraint: str, *, keys: KeyDesk) -> bool:
+    if is_key_race(constraint):
+        keys.note_race()
+        return True
+    return constraint in (inventory.LIMIT_RACE, inventory.STOCK_RACE) or is_order_race(constraint)

@@ -55,7 +55,7 @@ from tidegate.payments.contracts import (
 )
 from tidegate.platform.clock import ask_now, read_now
 from tidegate.platform.database import Connection
-from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, look_up, record_keys
+from tidegate.platform.idempotency import KeyRecord, RequestKey, StoredAnswer, record_keys
 from tidegate.platform.ids import HoldId, OrderId, PersonId, VariantId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.problems import InvalidRequest, KeyInFlight, NotFound, Overloaded, Problem
@@ -206,7 +206,7 @@ async def settle_orders(
     Locks: holds; an order whose card was declined, where another is tried. Two wishes for one hold in a batch: the
     second finds it ordered.
     """
-    lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
+    lookup = await desk.keys.look_up(conn, [wish.key for wish in wishes if wish.key])
     asked = await inventory.ask_holds(conn, (wish.form.hold_id for wish in wishes))
     numbers = await ask_numbers(conn, len(wishes))
     revision = await desk.snapshot.ask(conn)

@@ -26,6 +26,8 @@ from tidegate.platform.ids import BY_NUMBER, HoldId, OrderId, PersonId, VariantI
 from tidegate.platform.money import Money
 from tidegate.platform.sealing import current_sealer
 
+PAID = OrderState.PAID.value
+
 EMAIL_COLUMN = "checkout.orders.email_sealed"
 EMAIL_FINGERPRINT = "checkout.orders.email_fingerprint"
 FINGERPRINT_BYTES = 16
@@ -143,7 +145,7 @@ async def insert_orders(
             [o.number for o in orders],
             [o.buyer_id for o in orders],
             [o.hold_id for o in orders],
-            [OrderState.PAID.value if o.id in paid else o.state.value for o in orders],
+            [PAID if o.id in paid else o.state.value for o in orders],
             [o.total.amount for o in orders],
             [o.discount.amount for o in orders],
             [o.total.currency for o in orders],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from tidegate.gate import PassDesk
 from tidegate.payments import Providers
 from tidegate.platform.database import Database
 from tidegate.platform.group_commit import GroupCommit
+from tidegate.platform.idempotency import KeyDesk
 from tidegate.platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Desk:
     snapshot: Snapshot
     number_key: UUID
     passes: PassDesk
+    keys: KeyDesk = field(default_factory=KeyDesk)
 
 
 @dataclass(frozen=True, slots=True)

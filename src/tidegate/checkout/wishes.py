@@ -118,7 +118,7 @@ async def allot(
         terms, rates = await desk.snapshot.answer_with_rates(conn, revision, skus)
     else:
         terms = guess
-    lookup = await look_up(conn, [wish.key for wish in wishes if wish.key])
+    lookup = await desk.keys.look_up(conn, [wish.key for wish in wishes if wish.key])
     places = await desk.passes.ask_over(conn, passes)
     baskets = _baskets(desk, wishes, terms, vouchers, rates)
     wanted = _requests(desk, wishes, baskets, order_ids)

@@ -10,8 +10,11 @@ from psycopg.errors import UniqueViolation
 from tests.rows_read import rows_read
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import (
+    CAREFUL_S,
+    CROWD,
     Claim,
     ClaimState,
+    KeyDesk,
     KeyRecord,
     RequestKey,
     StoredAnswer,
@@ -122,3 +125,24 @@ async def test_what_a_buyer_has_begun_is_known_without_reading_what_others_have(
         assert await in_flight(conn, buyer_id=BUYER)
         assert not await in_flight(conn, buyer_id=PersonId(new_id()))
         assert await rows_read(conn, "platform.idempotency_keys") - before <= 10
+
+
+async def test_the_keys_of_a_crowd_are_taken_to_be_new_until_one_was_not(database: Database) -> None:
+    now_s = [100.0]
+    desk = KeyDesk(clock=lambda: now_s[0])
+    crowd = [key(f"crowd-{n}") for n in range(CROWD)]
+    answer = StoredAnswer(201, b"{}")
+    await record(database, KeyRecord(crowd[3], answer=answer))
+
+    async def claims(keys: list[RequestKey]) -> list[Claim]:
+        async with database.transaction() as conn:
+            return await (await desk.look_up(conn, keys)).claims()
+
+    new = Claim(ClaimState.NEW)
+    assert await claims(crowd) == [new] * CROWD
+    assert (await claims(crowd[:-1]))[3] == Claim(ClaimState.ANSWERED, answer), "few are always looked up"
+    desk.note_race()
+    assert (await claims(crowd))[3] == Claim(ClaimState.ANSWERED, answer)
+    now_s[0] += CAREFUL_S
+    assert await claims(crowd) == [new] * CROWD
+    assert await claims([]) == []

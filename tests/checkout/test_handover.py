@@ -7,11 +7,14 @@ import asyncio
 import pytest
 
 from tests.checkout.conftest import Stock
+from tests.checkout.test_purchase import form
+from tests.checkout.test_purchasing import rows, so_many_wait, wish
 from tests.waiting import eventually
 from tidegate import checkout
-from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderView, Shop
+from tidegate.checkout import Address, HoldView, Line, OrderForm, OrderState, OrderView, Shop
+from tidegate.checkout.ordering import OrderWish, Started, charge, settle_orders
 from tidegate.ops.books import check_books
-from tidegate.platform.idempotency import RequestKey, fingerprint
+from tidegate.platform.idempotency import RequestKey, fingerprint, move_keys
 from tidegate.platform.ids import HoldId, PersonId, new_id
 from tidegate.platform.problems import NotFound
 
@@ -111,3 +114,37 @@ async def somebody_waits(shop: Shop) -> bool:
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return bool((await rows.fetchone() or (0,))[0])
+
+
+async def test_an_order_that_is_only_in_its_key_keeps_everything_with_the_guest(
+    shop: Shop, sell: Stock, buyer: PersonId
+) -> None:
+    """Its batch commits after the handover has looked for requests, and while it waits for the hold."""
+    await sell("LAMP", stock=3)
+    person, held = PersonId(new_id()), await hold(shop, buyer, "LAMP")
+    async with shop.database.transaction() as conn:
+        key = RequestKey(buyer, "k", fingerprint("POST /x", 1))
+        [started] = await settle_orders(conn, [OrderWish(buyer, form(held.id), key)], desk=shop.desk)
+        moving = asyncio.create_task(hand_over(shop, buyer, person))
+        await eventually(lambda: so_many_wait(shop.database, 1))
+    await moving
+    assert isinstance(started, Started)
+    assert await broken(shop) == {}
+    paid = await charge(shop, started)
+    assert isinstance(paid, OrderView)
+    assert (paid.state, paid.buyer_id) == (OrderState.PAID, buyer)
+    with pytest.raises(NotFound):
+        await checkout.find_order(shop, buyer_id=person, order_id=paid.id)
+    assert await broken(shop) == {}
+
+
+async def test_no_key_that_is_pending_is_forgotten(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=3)
+    person = PersonId(new_id())
+    await checkout.purchase(shop, wish(person, key="k"))
+    await shop.batches.purchases.submit(wish(buyer, key="k"))
+    async with shop.database.transaction() as conn:
+        await move_keys(conn, before=buyer, after=person)
+    pending = "SELECT buyer_id FROM platform.idempotency_keys WHERE pending_sealed IS NOT NULL"
+    assert await rows(shop.database, pending) == [buyer]
+    assert await broken(shop) == {}

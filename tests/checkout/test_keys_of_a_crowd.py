@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace as altered
 
 from tests.checkout.conftest import Stock
 from tests.checkout.test_purchase import form, hold, key
@@ -13,6 +14,7 @@ from tests.checkout.test_purchasing import rows, stock, wish
 from tidegate import checkout
 from tidegate.checkout import FreshHold, HoldWish, Line, OrderView, Replay, Shop, open_shop
 from tidegate.checkout.ordering import OrderWish, Started
+from tidegate.checkout.purchasing import settle_purchases
 from tidegate.ops.books import check_books
 from tidegate.payments import make_providers
 from tidegate.platform.idempotency import CROWD, StoredAnswer
@@ -119,3 +121,30 @@ async def test_holds_and_orders_are_not_repeated(shop: Shop, other: Shop, sell: 
     assert {type(each) for each in placed} == {Started}
     again = await asyncio.gather(*(other.batches.orders.submit(each) for each in wishes), return_exceptions=True)
     assert {type(each) for each in again} == {KeyInFlight}
+
+
+async def test_who_may_not_buy_any_more_still_hears_of_what_they_bought(
+    shop: Shop, sell: Stock, buyers: list[PersonId]
+) -> None:
+    """The drop was closed to guests meanwhile: a refusal that no key keeps."""
+    await sell("NOW", stock=MANY, drop_in_s=-1, guests=True)
+    wishes = [altered(wish(each, ("NOW", 1), key="k"), guest=True) for each in buyers[:CROWD]]
+    for each in wishes[:3]:
+        assert isinstance(await checkout.purchase(shop, each), OrderView)
+    async with shop.database.transaction() as conn:
+        await conn.execute("UPDATE catalog.drops SET guests = false")
+        outcomes = await settle_purchases(conn, wishes, desk=shop.desk)
+    assert {type(each) for each in outcomes[:3]} == {StoredAnswer}
+    assert {type(each) for each in outcomes[3:]} == {checkout.DropNeedsAccount}
+
+
+async def test_the_limits_of_many_are_free_once_they_have_paid(shop: Shop, sell: Stock, buyers: list[PersonId]) -> None:
+    await sell("NOW", stock=4 * MANY, drop_in_s=-1, per_buyer=2)
+    for turn in range(2):
+        bought = await asyncio.gather(
+            *(checkout.purchase(shop, wish(each, ("NOW", 1), key=str(turn))) for each in buyers)
+        )
+        assert {type(each) for each in bought} == {OrderView}
+        assert await rows(shop.database, "SELECT DISTINCT used FROM inventory.buyer_limits") == [turn + 1]
+        assert await rows(shop.database, "SELECT DISTINCT live_hold_id FROM inventory.buyer_limits") == [None]
+    await assert_books(shop)

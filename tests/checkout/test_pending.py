@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace as altered
+from psycopg.errors import CheckViolation
 
+from tests.catalog.makers import a_voucher
 from tests.checkout.conftest import Stock
+from tests.checkout.rates import the_rates
 from tests.checkout.test_purchase import form, hold, key
 from tests.checkout.test_purchasing import answered, buy, events, rows, so_many_wait, states, stock, wish
 from tests.waiting import eventually
@@ -28,9 +31,10 @@ from tidegate.checkout.pending import (
     write_found,
     write_pending,
 )
-from tidegate.checkout.settlement import settle
+from tidegate.checkout.settlement import PendingGone, Settlement, settle, settle_answers
 from tidegate.checkout.upkeep import take_up_once
 from tidegate.ops.books import check_books
+from tidegate.ops.demo import remove_demo
 from tidegate.payments.contracts import Answer, ChargeIntent, ChargeRef, ChargeState, Notice
 from tidegate.platform.database import Database
 from tidegate.platform.idempotency import StoredAnswer
@@ -340,4 +344,103 @@ async def test_without_a_key_it_is_written_before_anybody_is_asked(
     paid = await charge(shop, started)
     assert isinstance(paid, OrderView)
     assert paid.state == OrderState.PAID
+    await assert_books(shop)
+
+
+async def test_one_batch_has_answers_of_all_kinds(shop: Shop, sell: Stock) -> None:
+    """Paid, paid and taken up before, declined, unsure, for another sum; and a webhook beside its own request."""
+    variant = await sell("LAMP", stock=20)
+    started = [await begun(shop, PersonId(new_id())) for _ in range(6)]
+    await take_up(shop.database, [started[1].known.order.id])
+    answers = [
+        captured(started[0]),
+        captured(started[1]),
+        Answer(ChargeState.FAILED, "", failure="card_declined"),
+        Answer(ChargeState.INTENT, ""),
+        altered(captured(started[4]), total=Money(1, "GBP")),
+        Answer(ChargeState.INTENT, ""),
+    ]
+    both = zip(started, answers, strict=True)
+    asked = [Settlement(each.intent.ref, answer, known=each.known) for each, answer in both]
+    webhook = Settlement(started[5].intent.ref, captured(started[5]))
+    for each in started:
+        assert each.known.begun is not None
+        each.known.begun.tried = True  # as after a batch that was broken off
+    async with shop.database.transaction() as conn:
+        told = await settle_answers(conn, [webhook, *asked], desk=shop.desk)
+    assert told[0] is None, "its order was not written yet"
+    stand = [each.state if isinstance(each, OrderView) else each for each in told[1:]]
+    waiting = OrderState.AWAITING_PAYMENT
+    assert stand == [OrderState.PAID, OrderState.PAID, OrderState.PAYMENT_FAILED, waiting, waiting, waiting]
+    assert await stock(shop.database, variant) == (14, 4, 2)
+    assert (await settle(shop, {webhook.ref: webhook.answer}))[webhook.ref.order_id].state == OrderState.PAID
+    assert await stock(shop.database, variant) == (14, 3, 3)
+    assert await rows(shop.database, PENDING) == []
+    await assert_books(shop)
+
+
+async def test_one_that_cannot_be_settled_spoils_no_other(shop: Shop, sell: Stock) -> None:
+    """The batch is settled in halves, by requests that have been tried before."""
+    variant = await sell("LAMP", stock=20)
+    started = [await begun(shop, PersonId(new_id())) for _ in range(5)]
+    broken = altered(captured(started[2]), provider_ref="x" * 300)
+    answers = [broken if each is started[2] else captured(each) for each in started]
+    told = await asyncio.gather(
+        *(
+            shop.batches.settlements.submit(Settlement(each.intent.ref, answer, known=each.known))
+            for each, answer in zip(started, answers, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(told[2], CheckViolation)
+    assert [each.state for each in told if isinstance(each, OrderView)] == [OrderState.PAID] * 4
+    assert await rows(shop.database, PENDING) == [started[2].known.order.id]
+    assert await stock(shop.database, variant) == (15, 1, 4)
+    await assert_books(shop)
+
+
+async def test_what_was_removed_does_not_come_back(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    variant = await sell("LAMP", stock=5)
+    other = await hold(shop, PersonId(new_id()))
+    started = await begun(shop, buyer)
+    async with shop.database.transaction() as conn:
+        await remove_demo(conn)
+    with pytest.raises(PendingGone):
+        await charge(shop, started)
+    assert await states(shop.database) == {}
+    assert await stock(shop.database, variant) == (4, 1, 0)
+    assert await rows(shop.database, "SELECT id FROM inventory.holds") == [other.id]
+    await assert_books(shop)
+
+
+async def test_its_buyer_finds_it_in_the_list(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:
+    started = await begun(shop, buyer)
+    await begun(shop, PersonId(new_id()))
+    page = await checkout.list_own_orders(shop, buyer_id=buyer, before=None, limit=5)
+    assert [(each.id, each.state) for each in page.orders] == [(started.known.order.id, OrderState.AWAITING_PAYMENT)]
+    assert len(await rows(shop.database, PENDING)) == 1, "others' are left alone"
+    assert (await checkout.list_own_orders(shop, buyer_id=PersonId(new_id()), before=None, limit=5)).orders == ()
+
+
+async def test_codes_limits_taxes_and_delivery_are_kept(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("NOW", stock=5, price=1000, drop_in_s=-1, per_buyer=2)
+    await the_rates(shop.database)
+    await a_voucher(shop.database, "TENOFF", total=5, per_buyer=1)
+    wanted = altered(wish(buyer, ("NOW", 2), key="k"), code="TENOFF")
+    started = await shop.batches.purchases.submit(wanted)
+    assert isinstance(started, Started)
+    assert await take_up(shop.database, [started.known.order.id]) == 1
+    found = await checkout.find_order(shop, buyer_id=buyer, order_id=started.known.order.id)
+    order = started.known.order
+    assert (found.total, found.discount, found.charges, found.lines) == (
+        order.total,
+        order.discount,
+        order.charges,
+        found.lines,
+    )
+    assert order.charges.taxes
+    assert order.discount.amount > 0
+    await assert_books(shop)
+    await charge(shop, started)
+    assert await states(shop.database) == {"paid": 1}
     await assert_books(shop)

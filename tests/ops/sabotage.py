@@ -197,6 +197,11 @@ SABOTAGE: dict[str, dict[str, str]] = {
         "an order that is not there": """
             UPDATE inventory.holds SET order_id = gen_random_uuid() WHERE state = 'expired'
         """,
+        "an order that is pending for somebody else": """
+            UPDATE inventory.holds SET order_id = (
+                SELECT subject_id FROM platform.idempotency_keys WHERE pending_sealed IS NOT NULL
+            ) WHERE state = 'expired'
+        """,
     },
     "order-lines-are-held": {
         "another variant": f"UPDATE checkout.order_lines SET variant_id = gen_random_uuid() WHERE {OF_AWAITING}",

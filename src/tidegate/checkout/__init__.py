@@ -78,7 +78,15 @@ from tidegate.checkout.guessing import guess_of
 from tidegate.checkout.guests import takes_guests
 from tidegate.checkout.handover import take_over_purchases
 from tidegate.checkout.holding import FreshHold, HoldWish, find_hold, give_up, live_hold_in, open_hold, settle_hold
-from tidegate.checkout.lists import OrderFilter, OrderPage, find_aftermath, find_placed, list_orders, see_aftermath
+from tidegate.checkout.lists import (
+    OrderFilter,
+    OrderPage,
+    find_aftermath,
+    find_placed,
+    list_orders,
+    list_own_orders,
+    see_aftermath,
+)
 from tidegate.checkout.ordering import Replay, find_order, pay_again, place_order
 from tidegate.checkout.orders import count_paid
 from tidegate.checkout.pending import take_up_all
@@ -174,6 +182,7 @@ __all__ = [
     "list_buyers",
     "list_carriers",
     "list_orders",
+    "list_own_orders",
     "live_hold_in",
     "may_cancel",
     "open_hold",

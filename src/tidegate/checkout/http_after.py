@@ -19,7 +19,14 @@ from tidegate.checkout.contracts import (
     OrderState,
     OrderSummary,
 )
-from tidegate.checkout.lists import OrderFilter, find_aftermath, find_placed, list_orders
+from tidegate.checkout.lists import (
+    OrderFilter,
+    OrderPage,
+    find_aftermath,
+    find_placed,
+    list_orders,
+    list_own_orders,
+)
 from tidegate.checkout.refunding import give_back
 from tidegate.checkout.shipments import Parcel, send
 from tidegate.checkout.shop import Shop
@@ -117,7 +124,7 @@ MINE = problems_by_status((NotSignedIn,))
 async def get_orders(request: Request, before: Before = None, limit: Limit = 25) -> OrderList:
     """Your orders."""
     person = await require_person(request)
-    return await _list(request, OrderFilter(buyers=[person.id]), before, limit)
+    return _list(await list_own_orders(_shop(request), buyer_id=person.id, before=before, limit=limit))
 
 
 @router.post("/orders/{order_id}/cancel", responses=problems_by_status((NotSignedIn, NotFound, NotCancellable)))
@@ -133,7 +140,8 @@ async def get_admin_orders(
     request: Request, person: Staff, state: OrderState | None = None, before: Before = None, limit: Limit = 25
 ) -> OrderList:
     """Everybody's orders, for staff."""
-    return await _list(request, OrderFilter(state=state), before, limit)
+    async with _shop(request).database.connection() as conn:
+        return _list(await list_orders(conn, limit=limit, before=before, wanted=OrderFilter(state=state)))
 
 
 @router.post(
@@ -176,9 +184,7 @@ async def post_admin_cancel(request: Request, person: Staff, order_id: UUID, key
     return await _standing(request, order_id)
 
 
-async def _list(request: Request, wanted: OrderFilter, before: UUID | None, limit: int) -> OrderList:
-    async with _shop(request).database.connection() as conn:
-        page = await list_orders(conn, limit=limit, before=before, wanted=wanted)
+def _list(page: OrderPage) -> OrderList:
     return OrderList(items=[OrderItem.of(order) for order in page.orders], next_before=page.next_before)
 
 

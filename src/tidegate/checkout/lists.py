@@ -13,10 +13,12 @@ from psycopg.sql import SQL, Composed, Literal
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
 from tidegate.checkout.history import load_aftermath, nothing_yet
 from tidegate.checkout.orders import email_fingerprint
+from tidegate.checkout.pending import take_up
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
 from tidegate.platform.database import Connection
+from tidegate.platform.idempotency import pending_of
 from tidegate.platform.ids import OrderId, PersonId, id_floor
 from tidegate.platform.money import Money
 from tidegate.platform.problems import NotFound
@@ -103,6 +105,15 @@ def _conditions(wanted: OrderFilter, before: UUID | None) -> tuple[list[SQL | Co
         # In the statement itself: that the index of some states may be used must be plain to the planner.
         conditions.append(SQL("o.state = {}").format(Literal(wanted.state.value)))
     return conditions, values
+
+
+async def list_own_orders(shop: Shop, *, buyer_id: PersonId, before: UUID | None, limit: int) -> OrderPage:
+    """A buyer's orders, the newest first, as `list_orders`: those that are still pending, too."""
+    async with shop.database.connection() as conn:
+        pending = await pending_of(conn, buyer_id)
+    await take_up(shop.database, [OrderId(each) for each in pending])
+    async with shop.database.connection() as conn:
+        return await list_orders(conn, limit=limit, before=before, wanted=OrderFilter(buyers=[buyer_id]))
 
 
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:

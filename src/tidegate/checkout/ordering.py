@@ -222,7 +222,8 @@ async def settle_orders(
         outcome = from_claim(next(claims)) if wish.key else None
         outcomes.append(outcome or await _settle_wish(conn, wish, holds.get(wish.form.hold_id), new, next(drawn)))
     await new.record(conn, holds)
-    for place, claimed in (await claimed_meanwhile(conn, [wish.key for wish in wishes], outcomes)).items():
+    keys = [wish.key for wish in wishes]
+    for place, claimed in (await claimed_meanwhile(conn, keys, outcomes, looked_up=lookup.asked)).items():
         outcomes[place] = claimed
     return outcomes
 

@@ -104,6 +104,8 @@ def pays(pending: PendingOrder, answer: Answer) -> bool:
 async def take_up(database: Database, order_ids: Sequence[OrderId]) -> int:
     """Write those of these orders that are pending, awaiting their payment; returns how many were."""
     done = 0
+    if not order_ids:
+        return done
     async with database.connection() as conn:
         found = await find_pending(conn, order_ids)
     for order_id in found:

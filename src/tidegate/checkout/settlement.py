@@ -37,7 +37,7 @@ from tidegate.checkout.views import OPEN, view_order
 from tidegate.inventory import Confirmation, Hold
 from tidegate.payments.contracts import Answer, Applied, ChargeRef, ChargeState, Notice, Refund, Settled, Standing
 from tidegate.platform.database import Connection
-from tidegate.platform.idempotency import RequestKey, StoredAnswer, finish_keys, finish_subjects, look_up
+from tidegate.platform.idempotency import AskedFinish, RequestKey, StoredAnswer, finish_keys, finish_subjects, look_up
 from tidegate.platform.ids import EventId, HoldId, OrderId, new_id
 from tidegate.platform.money import Money
 from tidegate.platform.outbox import Event, write_events
@@ -45,6 +45,10 @@ from tidegate.platform.outbox import Event, write_events
 STOCK_GONE = "stock-gone"
 PAID_TWICE = "paid-twice"
 """Why money goes back by itself."""
+
+
+class PendingGone(Exception):
+    """An order that was pending is neither in its key any more nor written: somebody removed it meanwhile."""
 
 
 class Known(Struct, frozen=True):
@@ -117,7 +121,7 @@ async def _settle_round(
     conn: Connection, settlements: Sequence[Settlement], desk: Desk
 ) -> dict[OrderId, OrderView | StoredAnswer]:
     """Settle answers about different orders: those that are written as paid, and all others, which are locked."""
-    paid = await _write_begun(conn, settlements)
+    written, paid = await _write_begun(conn, settlements)
     rest = [each for each in settlements if each.ref.order_id not in paid]
     known = {each.ref.order_id: each.known for each in settlements if each.known is not None}
     now: dict[OrderId, OrderState] = {}
@@ -165,15 +169,17 @@ async def _settle_round(
     await write_events(conn, events)
     await sold.apply(conn)
     clear = {each.ref.order_id for each in settlements if _is_outcome(each.ref, settled)}
-    await _finish_keys(conn, views, known, clear=clear)
+    finished = await _finish_keys(conn, views, known, clear=clear)
+    if finished is not None and written and not written <= {row[0] for row in await finished.fetchall()}:
+        raise PendingGone("orders were removed, with their keys, before they were written")
     return views | await _stored_before(conn, settlements, settled)
 
 
-async def _write_begun(conn: Connection, settlements: Sequence[Settlement]) -> set[OrderId]:
-    """Write the orders that these requests have begun and that nobody has taken up; returns those written as paid."""
+async def _write_begun(conn: Connection, settlements: Sequence[Settlement]) -> tuple[set[OrderId], set[OrderId]]:
+    """Write the orders that these requests have begun and nobody has taken up; returns all, and those that are paid."""
     begun = {each.ref.order_id: each.known.begun for each in settlements if each.known is not None and each.known.begun}
-    written = await there_already(conn, [order_id for order_id, each in begun.items() if each.tried])
-    pending = {order_id: each.pending for order_id, each in begun.items() if order_id not in written}
+    there = await there_already(conn, [order_id for order_id, each in begun.items() if each.tried])
+    pending = {order_id: each.pending for order_id, each in begun.items() if order_id not in there}
     for order_id in pending:
         begun[order_id].tried = True
     captured = {
@@ -182,7 +188,7 @@ async def _write_begun(conn: Connection, settlements: Sequence[Settlement]) -> s
         if each.ref.order_id in pending and pays(pending[each.ref.order_id], each.answer)
     }
     await write_pending(conn, pending.values(), captured=captured)
-    return set(captured)
+    return set(pending), set(captured)
 
 
 def _last(settled: Settled, order_id: OrderId) -> Standing | None:
@@ -240,7 +246,7 @@ def _is_outcome(ref: ChargeRef, settled: Settled) -> bool:
 
 async def _finish_keys(
     conn: Connection, views: Mapping[OrderId, OrderView], known: Mapping[OrderId, Known], *, clear: Collection[OrderId]
-) -> None:
+) -> AskedFinish | None:
     """End the keys that had begun these orders: by name where the request is still there, else by their subject.
 
     By subject only where the outcome is `clear`: else the request of a later attempt, or one that still waits for its
@@ -255,8 +261,9 @@ async def _finish_keys(
             by_key[key] = answer
         elif order_id in clear:
             by_subject[order_id] = answer
-    await finish_keys(conn, by_key)
+    asked = await finish_keys(conn, by_key)
     await finish_subjects(conn, by_subject)
+    return asked
 
 
 async def _stored_before(

@@ -152,7 +152,8 @@ async def allot(
     by_variant = {each.variant_id: each for each in terms.values()}
     rest = iter([_verdict(*each, by_variant) for each in zip(requests, taken, decided, strict=True)])
     told = [next(rest) if verdict is None else verdict for verdict in verdicts]
-    for place, claimed in (await claimed_meanwhile(conn, [wish.key for wish in wishes], told)).items():
+    keys = [wish.key for wish in wishes]
+    for place, claimed in (await claimed_meanwhile(conn, keys, told, looked_up=lookup.asked)).items():
         told[place] = claimed
     return told
 
@@ -172,16 +173,17 @@ def from_claim(claim: Claim) -> StoredAnswer | Problem | None:
 
 
 async def claimed_meanwhile(
-    conn: Connection, keys: Sequence[RequestKey | None], outcomes: Sequence[object]
+    conn: Connection, keys: Sequence[RequestKey | None], outcomes: Sequence[object], *, looked_up: bool
 ) -> dict[int, StoredAnswer | Problem]:
     """What a twin in another process has come to while this one waited for its locks, by place in the batch.
 
     Keys are looked up before locks are taken, and whoever waited for a twin decides on what that one did. A refusal
-    that is kept collides with the twin's key then, and is decided anew; for others the keys are looked up again.
+    that is kept collides with the twin's key then, and is decided anew; for others the keys are looked up again, or for
+    the first time where they were not `looked_up`.
     """
     unsure: dict[int, RequestKey] = {}
     for place, (key, outcome) in enumerate(zip(keys, outcomes, strict=True)):
-        if key is None or not isinstance(outcome, Problem) or isinstance(outcome, NO_TWIN_WON):
+        if key is None or not isinstance(outcome, Problem) or (looked_up and isinstance(outcome, NO_TWIN_WON)):
             continue
         if stored_refusal(outcome) is None:
             unsure[place] = key

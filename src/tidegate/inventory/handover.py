@@ -8,6 +8,7 @@ from tidegate.inventory.contracts import Hold
 from tidegate.inventory.holds import ask_holds, read_holds
 from tidegate.inventory.limits import ask_limits, read_limits
 from tidegate.platform.database import Connection
+from tidegate.platform.idempotency import in_flight
 from tidegate.platform.ids import ANYONE, NO_DROP, HoldId, PersonId
 
 
@@ -17,8 +18,9 @@ async def take_over_holds(
     """Make a guest's live holds and their `ordered` ones a person's, in the caller's transaction; returns these.
 
     What was used of limits moves along. All holds move or none: none where the person has used one of the same limits
-    already, since the sum could be more than a buyer may have. The caller has locked the orders; holds and limits are
-    locked here in the order of buying (see `stock`), those of the person also where there are none yet.
+    already, since the sum could be more than a buyer may have, and none while a request of the guest's is still being
+    answered. The caller has locked the orders; holds and limits are locked here in the order of buying (see `stock`),
+    those of the person also where there are none yet.
 
     Nobody counts the holds outside drops of either meanwhile. Together they may be more than the bound for one buyer:
     nothing that was held is taken away, and the person holds nothing more until enough of them ended.
@@ -32,6 +34,8 @@ async def take_over_holds(
     taken = [use for (_, buyer_id), use in uses.items() if buyer_id == person]
     if any(use.used or use.live_hold_id for use in taken) or set(await _live(conn, guest)) - holds.keys():
         return []  # the person has used one of the limits, or the guest has just now taken something more
+    if await in_flight(conn, buyer_id=guest):
+        return []  # what a request has ordered meanwhile may be written in its key only, with the guest's name
     await conn.execute(
         "DELETE FROM inventory.buyer_limits WHERE rule_id = ANY (%s) AND buyer_id = %s", (list(rules), person)
     )

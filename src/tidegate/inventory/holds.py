@@ -115,6 +115,8 @@ async def confirm_holds(
         return {}
     holds: dict[HoldId, Hold] = {hold_id: known[hold_id] for hold_id in sure or ()}
     for hold_id, state in await asked.fetchall() if asked is not None else ():
+        if hold_id not in orders:
+            continue  # its order was not paid
         hold = known[hold_id]
         holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
     for hold_id, hold in holds.items():
@@ -129,8 +131,8 @@ async def confirm_holds(
         for hold_id in orders
     }
     outcome.update({hold.id: Confirmation.RETAKEN for hold in retaken})
-    await keep_limits(conn, ready, retaken=retaken)
     await set_states(conn, [*ready, *retaken], HoldState.CONFIRMED)
+    await keep_limits(conn, ready, retaken=retaken)
     for hold in ready:
         for line in hold.lines:
             moves.add(line.variant_id, held=-line.quantity, sold=line.quantity)
@@ -245,7 +247,8 @@ async def set_states(conn: Connection, holds: Sequence[Hold], state: HoldState) 
     assert all(may_move(hold.state, state) for hold in holds), f"a hold cannot become {state} from where it is"
     if holds:
         await conn.execute(
-            "UPDATE inventory.holds SET state = %s WHERE id = ANY(%s)", (state, [hold.id for hold in holds])
+            "UPDATE inventory.holds SET state = %s WHERE id = ANY(%s)",
+            (state, sorted((hold.id for hold in holds), key=BY_NUMBER)),
         )
 
 

@@ -59,7 +59,8 @@ UPDATE inventory.buyer_limits AS l SET live_hold_id = NULL
 FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[]) AS e (rule_id, buyer_id, hold_id)
 WHERE l.rule_id = e.rule_id AND l.buyer_id = e.buyer_id AND l.live_hold_id = e.hold_id
 """
-"""Locks what it changes, one by one as it comes to them, in the order of the arrays, and nothing else."""
+"""Locks what it changes as it comes to it: in the order of the arrays, unless the table is so small that PostgreSQL
+reads it whole. Other batches have other buyers, so no two of them take the same rows."""
 
 COUNTED = """
 SELECT h.id FROM inventory.holds AS h

@@ -83,7 +83,7 @@ FINISH = """
 UPDATE platform.idempotency_keys AS k
 SET state = 'final', status = a.status, body = a.body::json, pending_sealed = NULL
 FROM unnest(%b::uuid[], %b::text[], %b::int[], %b::text[]) AS a (buyer_id, key, status, body)
-WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state <> 'final'
+WHERE k.buyer_id = a.buyer_id AND k.key = a.key AND k.state <> 'final' RETURNING k.subject_id
 """
 """Not `= 'claimed'`, which the index of claimed keys has: PostgreSQL believes that index to be all but empty and would
 read the whole of it for each batch, with each key that was claimed since the last vacuum."""
@@ -122,6 +122,10 @@ CAREFUL_S = 5.0
 PRIMARY_KEY = re.compile(r"idempotency_keys_\d+_pkey")
 
 
+AskedFinish = AsyncCursor[tuple[Any, ...]]
+"""Keys that a transaction was asked to finish."""
+
+
 class KeyRecord(Struct, frozen=True):
     """A key to be written: with its `answer`, or claimed for `subject_id` (an order's id) until somebody has one.
 
@@ -140,6 +144,11 @@ class Lookup:
 
     keys: Sequence[RequestKey]
     cursor: AsyncCursor[tuple[Any, ...]] | None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the database was asked."""
+        return self.cursor is not None
 
     async def claims(self) -> list[Claim]:
         """What was found of each key, in the order asked. A twin of an earlier one in the list is in flight."""
@@ -218,12 +227,15 @@ async def record_keys(conn: Connection, records: Sequence[KeyRecord]) -> None:
     )
 
 
-async def finish_keys(conn: Connection, answers: Mapping[RequestKey, StoredAnswer]) -> None:
-    """Store the answers of keys that an earlier transaction claimed; a key that has one keeps it."""
+async def finish_keys(conn: Connection, answers: Mapping[RequestKey, StoredAnswer]) -> AskedFinish | None:
+    """Store the answers of keys that an earlier transaction claimed; a key that has one keeps it.
+
+    What comes back, once it is fetched, has a row for each key that had none.
+    """
     if not answers:
-        return
+        return None
     ordered = sorted(answers, key=lambda each: (each.buyer_id.int, each.key))
-    await conn.execute(
+    return await conn.execute(
         FINISH,
         (
             [key.buyer_id for key in ordered],
@@ -257,6 +269,16 @@ async def find_pending(conn: Connection, subject_ids: Sequence[UUID]) -> dict[UU
     """What was begun for these subjects and is written nowhere else yet."""
     rows = await conn.execute(FIND_PENDING, (list(subject_ids),))
     return dict(await rows.fetchall())
+
+
+async def pending_of(conn: Connection, buyer_id: UUID) -> list[UUID]:
+    """The subjects of what requests of this buyer's have begun and is written nowhere else yet."""
+    rows = await conn.execute(
+        "SELECT subject_id FROM platform.idempotency_keys"
+        " WHERE buyer_id = %s AND state <> 'final' AND pending_sealed IS NOT NULL",
+        (buyer_id,),
+    )
+    return [row[0] for row in await rows.fetchall()]
 
 
 async def old_pending(conn: Connection, *, after_s: float, limit: int, but: Sequence[UUID] = ()) -> dict[UUID, bytes]:
@@ -295,7 +317,7 @@ async def move_keys(conn: Connection, *, before: UUID, after: UUID) -> None:
     await conn.execute(
         """
         DELETE FROM platform.idempotency_keys b USING platform.idempotency_keys a
-        WHERE b.buyer_id = %s AND a.buyer_id = %s AND a.key = b.key
+        WHERE b.buyer_id = %s AND a.buyer_id = %s AND a.key = b.key AND b.state = 'final'
         """,
         (before, after),
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from tidegate import checkout
-from tidegate.checkout import Actor, NotCancellable, OrderFilter, OrderPage, OrderView, Shop
+from tidegate.checkout import Actor, NotCancellable, OrderPage, OrderView, Shop
 from tidegate.platform.ids import OrderId, parse_id
 from tidegate.platform.problems import NotFound
 from tidegate.web import NOT_KEPT, current_person, read_form, render, see_other, words_of
@@ -40,13 +40,9 @@ async def show_orders(request: Request, before: str = "") -> Response:
     person = await current_person(request)
     page = OrderPage((), None)
     if person is not None:
-        async with shop.database.connection() as conn:
-            page = await checkout.list_orders(
-                conn,
-                limit=shop.settings.orders.page_size,
-                before=parse_id(before),
-                wanted=OrderFilter(buyers=[person.id]),
-            )
+        page = await checkout.list_own_orders(
+            shop, buyer_id=person.id, before=parse_id(before), limit=shop.settings.orders.page_size
+        )
     return render(request, "storefront/orders.html", OrdersContext(page), headers=NOT_KEPT)
 
 

@@ -23,6 +23,7 @@ from tidegate.checkout.contracts import Actor, BoughtLine, Charges, ShippingChos
 from tidegate.checkout.ordering import OrderWish, Started, charge
 from tidegate.checkout.orders import Order
 from tidegate.checkout.pending import (
+    PendingGone,
     PendingOrder,
     is_race,
     open_pending,
@@ -31,7 +32,7 @@ from tidegate.checkout.pending import (
     write_found,
     write_pending,
 )
-from tidegate.checkout.settlement import PendingGone, Settlement, settle, settle_answers
+from tidegate.checkout.settlement import Settlement, settle, settle_answers
 from tidegate.checkout.upkeep import take_up_once
 from tidegate.ops.books import check_books
 from tidegate.ops.demo import remove_demo
@@ -411,6 +412,21 @@ async def test_what_was_removed_does_not_come_back(shop: Shop, sell: Stock, buye
     assert await stock(shop.database, variant) == (4, 1, 0)
     assert await rows(shop.database, "SELECT id FROM inventory.holds") == [other.id]
     await assert_books(shop)
+
+
+async def test_what_is_removed_while_it_is_taken_up_stays_removed(shop: Shop, sell: Stock, buyer: PersonId) -> None:
+    await sell("LAMP", stock=5)
+    order_id = (await begun(shop, buyer)).known.order.id
+    other_id = (await begun(shop, PersonId(new_id()))).known.order.id
+    async with shop.database.transaction() as conn:
+        await conn.execute("DELETE FROM platform.idempotency_keys WHERE subject_id = %s", (order_id,))
+        one = asyncio.create_task(write_found(shop.database, [order_id]))
+        several = asyncio.create_task(write_found(shop.database, [order_id, other_id]))
+        await eventually(lambda: so_many_wait(shop.database, 2))
+    assert await one == 0
+    with pytest.raises(PendingGone):
+        await several
+    assert await states(shop.database) == {}
 
 
 async def test_its_buyer_finds_it_in_the_list(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:

@@ -4,8 +4,8 @@ Nearly all orders of a sale are paid within a moment. Such an order is written o
 it; until then all of it, with the intent to charge it, is in the key that its request claimed. Whoever else comes to it
 first writes it as it is then, awaiting its payment (`take_up`): a webhook, its buyer, the reconciler.
 
-Both write the order before anything else, so that its primary key decides who was first; the other begins again
-(`is_race`) and finds it.
+Both write the order before they lock stock, limits or keys, so that its primary key decides who was first; the other
+begins again (`is_race`) and finds it. Both end with its key: where that is gone, so is the order (`PendingGone`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ PRIMARY_KEY = re.compile(r"orders_\w+_pkey|orders_pkey")
 
 A_PART = 500
 """How many are written by one statement where all are."""
+
+
+class PendingGone(Exception):
+    """An order that was pending is neither in its key any more nor written: somebody removed it meanwhile."""
 
 
 class PendingOrder(Struct, frozen=True):
@@ -116,7 +120,7 @@ async def take_up(database: Database, order_ids: Sequence[OrderId]) -> int:
 async def write_found(database: Database, order_ids: Sequence[OrderId]) -> int:
     """The same of several in one transaction, or of one that somebody else may be at.
 
-    Raises: UniqueViolation when somebody else wrote one of several meanwhile.
+    Raises: UniqueViolation or PendingGone when somebody else wrote or removed one of several meanwhile.
     """
     try:
         async with database.transaction() as conn:
@@ -124,7 +128,10 @@ async def write_found(database: Database, order_ids: Sequence[OrderId]) -> int:
     except UniqueViolation as error:
         if len(order_ids) > 1 or not is_race(error.diag.constraint_name or ""):
             raise
-        return 0
+    except PendingGone:
+        if len(order_ids) > 1:
+            raise
+    return 0
 
 
 async def take_up_all(conn: Connection) -> int:
@@ -139,4 +146,6 @@ async def _write_all(conn: Connection, found: Mapping[UUID, bytes]) -> int:
     if not found:
         return 0
     await write_pending(conn, [open_pending(sealed) for sealed in found.values()])
-    return await forget_pending(conn, list(found))
+    if (forgotten := await forget_pending(conn, list(found))) < len(found):
+        raise PendingGone(f"{len(found) - forgotten} of {len(found)} keys were removed while their orders were written")
+    return forgotten

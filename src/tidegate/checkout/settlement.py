@@ -30,7 +30,7 @@ from tidegate.checkout.orders import (
     read_states,
     there_already,
 )
-from tidegate.checkout.pending import Begun, pays, take_up, write_pending
+from tidegate.checkout.pending import Begun, PendingGone, pays, take_up, write_pending
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, view_order
@@ -45,10 +45,6 @@ from tidegate.platform.outbox import Event, write_events
 STOCK_GONE = "stock-gone"
 PAID_TWICE = "paid-twice"
 """Why money goes back by itself."""
-
-
-class PendingGone(Exception):
-    """An order that was pending is neither in its key any more nor written: somebody removed it meanwhile."""
 
 
 class Known(Struct, frozen=True):

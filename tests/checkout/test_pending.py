@@ -192,6 +192,14 @@ async def test_its_buyer_may_come_first(shop: Shop, lamp: VariantId, buyer: Pers
     await assert_books(shop)
 
 
+async def test_staff_may_come_first(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:
+    started = await begun(shop, buyer)
+    order_id = started.known.order.id
+    order, _ = await checkout.find_aftermath(shop, order_id=order_id)
+    assert (order.id, order.state) == (order_id, OrderState.AWAITING_PAYMENT)
+    assert (await checkout.find_placed(shop, order_id=order_id)).number == order.number
+
+
 async def test_to_pay_again_doubles_nothing(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:
     started = await begun(shop, buyer)
     order_id = started.known.order.id

@@ -185,7 +185,11 @@ def nobody_let_in(settings: Settings) -> Iterator[None]:
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
         conn.execute(allow.format(sql.Identifier(str(name)), sql.SQL("false")))
         try:
-            conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND backend_type = 'client backend'",  # autovacuum's are not ours to end
+                (name,),
+            )
             yield
         finally:
             conn.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))

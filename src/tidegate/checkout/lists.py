@@ -118,6 +118,7 @@ async def list_own_orders(shop: Shop, *, buyer_id: PersonId, before: UUID | None
 
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:
     """An order with what became of it, for staff or after its owner was checked. Raises: NotFound."""
+    await take_up(shop.database, [order_id])
     async with shop.database.connection() as conn:
         order = await _placed(conn, order_id)
         return order, await load_aftermath(conn, order)
@@ -125,6 +126,7 @@ async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, A
 
 async def find_placed(shop: Shop, *, order_id: OrderId) -> OrderView:
     """Anybody's order, for staff. Raises: NotFound."""
+    await take_up(shop.database, [order_id])
     async with shop.database.connection() as conn:
         return await _placed(conn, order_id)
 

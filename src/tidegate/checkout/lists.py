@@ -118,17 +118,18 @@ async def list_own_orders(shop: Shop, *, buyer_id: PersonId, before: UUID | None
 
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:
     """An order with what became of it, for staff or after its owner was checked. Raises: NotFound."""
-    await take_up(shop.database, [order_id])
+    order = await find_placed(shop, order_id=order_id)
     async with shop.database.connection() as conn:
-        order = await _placed(conn, order_id)
         return order, await load_aftermath(conn, order)
 
 
 async def find_placed(shop: Shop, *, order_id: OrderId) -> OrderView:
     """Anybody's order, for staff. Raises: NotFound."""
-    await take_up(shop.database, [order_id])
-    async with shop.database.connection() as conn:
-        return await _placed(conn, order_id)
+    try:
+        return await _placed(shop, order_id)
+    except NotFound:  # it may be pending, or have been until now
+        await take_up(shop.database, [order_id])
+    return await _placed(shop, order_id)
 
 
 async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
@@ -139,8 +140,9 @@ async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
         return await load_aftermath(conn, order)
 
 
-async def _placed(conn: Connection, order_id: OrderId) -> OrderView:
-    order = (await view_orders(conn, [order_id])).get(order_id)
+async def _placed(shop: Shop, order_id: OrderId) -> OrderView:
+    async with shop.database.connection() as conn:
+        order = (await view_orders(conn, [order_id])).get(order_id)
     if order is None:
         raise NotFound("there is no such order")
     return order

@@ -126,9 +126,7 @@ async def _settle_round(
         states = await ask_states(conn, (each.ref.order_id for each in rest))
         charges = await payments.ask_charges(conn, (each.ref.order_id for each in rest))
         known |= await _look_up(conn, [each.ref.order_id for each in rest if each.known is None])
-        held = await inventory.ask_hold_states(
-            conn, (one.hold.id for order_id, one in known.items() if order_id not in paid)
-        )
+        held = await inventory.ask_hold_states(conn, (one.hold.id for one in known.values()))  # all in one order
         now = await read_states(states)
         answers = {each.ref: each.answer for each in rest if each.ref.order_id in now}
         settled = await payments.apply_answers(conn, answers, asked=charges)
@@ -138,10 +136,9 @@ async def _settle_round(
     sold = inventory.StockMoves()
     confirmed = await inventory.confirm_holds(
         conn,
-        {orders[ref.order_id].hold_id: ref.order_id for ref in captured},
+        {orders[order_id].hold_id: order_id for order_id in (*paid, *(ref.order_id for ref in captured))},
         known={one.hold.id: one.hold for one in known.values()},
         asked=held,
-        sure={orders[order_id].hold_id: order_id for order_id in paid},
         moves=sold,
     )
     moves = _moves(orders, captured, confirmed) | _failures(answers, settled)

@@ -101,19 +101,17 @@ async def confirm_holds(
     known: Mapping[HoldId, Hold],
     asked: AskedStates | None,
     moves: StockMoves,
-    sure: Mapping[HoldId, OrderId] | None = None,
 ) -> dict[HoldId, Confirmation]:
     """Turn the holds of paid orders into sales; an ended hold takes stock again if there is some.
 
     Repeating it for the same order changes nothing and gives the same answer. The orders are locked by the caller.
-    `known` are holds as they were placed, whose states `ask_hold_states` was asked for; `sure` are those that still
+    `known` are holds as they were placed, whose states `ask_hold_states` was asked for; with `asked` None they still
     stand so, since their orders are made in this transaction. The caller applies `moves`, the change of stock, after
     its own writes.
     """
-    orders = {**orders, **sure} if sure else orders
     if not orders:
         return {}
-    holds: dict[HoldId, Hold] = {hold_id: known[hold_id] for hold_id in sure or ()}
+    holds: dict[HoldId, Hold] = {hold_id: known[hold_id] for hold_id in orders} if asked is None else {}
     for hold_id, state in await asked.fetchall() if asked is not None else ():
         if hold_id not in orders:
             continue  # its order was not paid

@@ -388,6 +388,31 @@ async def test_one_batch_has_answers_of_all_kinds(shop: Shop, sell: Stock) -> No
     await assert_books(shop)
 
 
+async def test_one_batch_locks_all_holds_in_one_order(shop: Shop, lamp: VariantId) -> None:
+    """Whoever waits for the first has none of the others: a batch of orders takes them in that order, too."""
+    started = sorted([await begun(shop, PersonId(new_id())) for _ in range(2)], key=lambda each: each.known.hold.id)
+    first, second = (each.known.hold.id for each in started)
+    await take_up(shop.database, [started[1].known.order.id])
+    asked = [Settlement(each.intent.ref, captured(each), known=each.known) for each in started]
+    for each in asked:
+        assert each.known is not None
+        assert each.known.begun is not None
+        each.known.begun.tried = True
+    free = "SELECT id FROM inventory.holds WHERE id = %s FOR UPDATE SKIP LOCKED"
+
+    async def settling() -> None:
+        async with shop.database.transaction() as conn:
+            await settle_answers(conn, asked, desk=shop.desk)
+
+    async with shop.database.transaction() as conn:
+        await conn.execute(free, (first,))
+        batch = asyncio.create_task(settling())
+        await eventually(lambda: so_many_wait(shop.database, 1))
+        assert await rows(shop.database, free, second) == [second]
+    await batch
+    assert await states(shop.database) == {"paid": 2}
+
+
 async def test_one_that_cannot_be_settled_spoils_no_other(shop: Shop, sell: Stock) -> None:
     """The batch is settled in halves, by requests that have been tried before."""
     variant = await sell("LAMP", stock=20)

@@ -79,8 +79,9 @@ async def settle(
     if unknown := [each for each in settlements if each.ref.order_id not in views]:
         await take_up(shop.database, [each.ref.order_id for each in unknown])
         views |= await _submit(shop, unknown)
-        async with shop.database.transaction() as conn:
-            await payments.mark_applied(conn, [notice for notice in notices if notice.ref.order_id not in views])
+        if strange := [notice for notice in notices if notice.ref.order_id not in views]:
+            async with shop.database.transaction() as conn:
+                await payments.mark_applied(conn, strange)
     return views
 
 
@@ -121,6 +122,7 @@ async def _settle_round(
     rest = [each for each in settlements if each.ref.order_id not in paid]
     known = {each.ref.order_id: each.known for each in settlements if each.known is not None}
     now: dict[OrderId, OrderState] = {}
+    answers: dict[ChargeRef, Answer] = {}
     settled, held = Settled({}, {}, {}), None
     if rest:
         states = await ask_states(conn, (each.ref.order_id for each in rest))
@@ -131,7 +133,6 @@ async def _settle_round(
         answers = {each.ref: each.answer for each in rest if each.ref.order_id in now}
         settled = await payments.apply_answers(conn, answers, asked=charges)
     orders = {order_id: known[order_id].order for order_id in (*paid, *now)}
-    answers = {each.ref: each.answer for each in rest if each.ref.order_id in now}
     captured, twice = _captured(answers, settled)
     sold = inventory.StockMoves()
     confirmed = await inventory.confirm_holds(
@@ -149,9 +150,8 @@ async def _settle_round(
     refunds = [Refund(ref, STOCK_GONE, orders[ref.order_id].total) for ref in gone]
     refunds += [Refund(ref, PAID_TWICE, orders[ref.order_id].total) for ref in twice]
     await payments.record_refunds(conn, refunds)
-    stands = {order_id: moves[order_id] if order_id in moves else now[order_id] for order_id in orders}
     views = {
-        order_id: view_order(order, _last(settled, order_id), state=stands[order_id])
+        order_id: view_order(order, _last(settled, order_id), state=moves.get(order_id) or now[order_id])
         for order_id, order in orders.items()
     }
     await payments.mark_applied(

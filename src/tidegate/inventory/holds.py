@@ -111,12 +111,10 @@ async def confirm_holds(
     """
     if not orders:
         return {}
-    holds: dict[HoldId, Hold] = {hold_id: known[hold_id] for hold_id in orders} if asked is None else {}
-    for hold_id, state in await asked.fetchall() if asked is not None else ():
-        if hold_id not in orders:
-            continue  # its order was not paid
-        hold = known[hold_id]
-        holds[hold_id] = hold if hold.state == state else replace(hold, state=HoldState(state))
+    if asked is None:
+        holds = {hold_id: known[hold_id] for hold_id in orders}
+    else:  # also of orders that were not paid
+        holds = {each: _now(known[each], state) for each, state in await asked.fetchall() if each in orders}
     for hold_id, hold in holds.items():
         assert hold.order_id == orders[hold_id], f"hold {hold_id} belongs to another order"
     ready = [hold for hold in holds.values() if hold.state is HoldState.ORDERED]
@@ -138,6 +136,10 @@ async def confirm_holds(
         for line in hold.lines:
             moves.add(line.variant_id, sold=line.quantity)
     return outcome
+
+
+def _now(hold: Hold, state: str) -> Hold:
+    return hold if hold.state == state else replace(hold, state=HoldState(state))
 
 
 async def _retake(conn: Connection, ready: Sequence[Hold], late: Sequence[Hold]) -> list[Hold]:

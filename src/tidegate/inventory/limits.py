@@ -152,11 +152,7 @@ async def give_limits(conn: Connection, holds: Sequence[Hold]) -> None:
 
 async def keep_limits(conn: Connection, confirmed: Sequence[Hold], *, retaken: Sequence[Hold] = ()) -> None:
     """What confirmed holds took stays taken, they are live no more; what `retaken` ones had given back counts again."""
-    if retaken:
-        changes = [LimitChange(key, 0, h.id) for h in confirmed for key, _, live in h.taken if live]
-        changes += [LimitChange(key, quantity, h.id) for h in retaken for key, quantity, _ in h.taken]
-        await _change(conn, changes)
-        return
+    await _change(conn, [LimitChange(key, quantity, h.id) for h in retaken for key, quantity, _ in h.taken])
     ended = sorted(((key, h.id) for h in confirmed for key, _, live in h.taken if live), key=lambda e: _place(e[0]))
     if ended:
         await conn.execute(

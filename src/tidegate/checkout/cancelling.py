@@ -6,7 +6,7 @@ from tidegate import inventory, payments
 from tidegate.checkout.contracts import Actor, NotCancellable, OrderState
 from tidegate.checkout.history import load_aftermath, note
 from tidegate.checkout.orders import Order, load_orders, lock_orders, move_orders
-from tidegate.checkout.pending import take_up
+from tidegate.checkout.pending import or_taken_up
 from tidegate.checkout.refunding import reason_of, tell, try_to_carry_out
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.settlement import settle
@@ -46,12 +46,14 @@ async def cancel(shop: Shop, *, order_id: OrderId, by: Actor) -> None:
 
 
 async def _own(shop: Shop, order_id: OrderId, by: Actor) -> Order:
-    await take_up(shop.database, [order_id])
-    async with shop.database.connection() as conn:
-        order = (await load_orders(conn, [order_id])).get(order_id)
-    if order is None or (by.role == "buyer" and order.buyer_id != by.id):
-        raise NotFound("there is no such order")
-    return order
+    async def look() -> Order:
+        async with shop.database.connection() as conn:
+            order = (await load_orders(conn, [order_id])).get(order_id)
+        if order is None or (by.role == "buyer" and order.buyer_id != by.id):
+            raise NotFound("there is no such order")
+        return order
+
+    return await or_taken_up(shop.database, order_id, look)
 
 
 async def _end_payment(shop: Shop, order_id: OrderId) -> None:

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed, Literal
 from tidegate.checkout.contracts import Aftermath, OrderState, OrderSummary, OrderView
 from tidegate.checkout.history import load_aftermath, nothing_yet
 from tidegate.checkout.orders import email_fingerprint
-from tidegate.checkout.pending import take_up
+from tidegate.checkout.pending import or_taken_up, take_up
 from tidegate.checkout.rules import PAYABLE
 from tidegate.checkout.shop import Shop
 from tidegate.checkout.views import view_orders
@@ -109,27 +109,35 @@ def _conditions(wanted: OrderFilter, before: UUID | None) -> tuple[list[SQL | Co
 
 async def list_own_orders(shop: Shop, *, buyer_id: PersonId, before: UUID | None, limit: int) -> OrderPage:
     """A buyer's orders, the newest first, as `list_orders`: those that are still pending, too."""
+    own = OrderFilter(buyers=[buyer_id])
     async with shop.database.connection() as conn:
         pending = await pending_of(conn, buyer_id)
+        if not pending:
+            return await list_orders(conn, limit=limit, before=before, wanted=own)
     await take_up(shop.database, [OrderId(each) for each in pending])
     async with shop.database.connection() as conn:
-        return await list_orders(conn, limit=limit, before=before, wanted=OrderFilter(buyers=[buyer_id]))
+        return await list_orders(conn, limit=limit, before=before, wanted=own)
 
 
 async def find_aftermath(shop: Shop, *, order_id: OrderId) -> tuple[OrderView, Aftermath]:
     """An order with what became of it, for staff or after its owner was checked. Raises: NotFound."""
-    order = await find_placed(shop, order_id=order_id)
-    async with shop.database.connection() as conn:
-        return order, await load_aftermath(conn, order)
+
+    async def look() -> tuple[OrderView, Aftermath]:
+        async with shop.database.connection() as conn:
+            order = await _placed(conn, order_id)
+            return order, await load_aftermath(conn, order)
+
+    return await or_taken_up(shop.database, order_id, look)
 
 
 async def find_placed(shop: Shop, *, order_id: OrderId) -> OrderView:
     """Anybody's order, for staff. Raises: NotFound."""
-    try:
-        return await _placed(shop, order_id)
-    except NotFound:  # it may be pending, or have been until now
-        await take_up(shop.database, [order_id])
-    return await _placed(shop, order_id)
+
+    async def look() -> OrderView:
+        async with shop.database.connection() as conn:
+            return await _placed(conn, order_id)
+
+    return await or_taken_up(shop.database, order_id, look)
 
 
 async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
@@ -140,9 +148,8 @@ async def see_aftermath(shop: Shop, order: OrderView) -> Aftermath:
         return await load_aftermath(conn, order)
 
 
-async def _placed(shop: Shop, order_id: OrderId) -> OrderView:
-    async with shop.database.connection() as conn:
-        order = (await view_orders(conn, [order_id])).get(order_id)
+async def _placed(conn: Connection, order_id: OrderId) -> OrderView:
+    order = (await view_orders(conn, [order_id])).get(order_id)
     if order is None:
         raise NotFound("there is no such order")
     return order

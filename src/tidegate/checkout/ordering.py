@@ -37,7 +37,7 @@ from tidegate.checkout.orders import (
     there_already,
     try_lock_order,
 )
-from tidegate.checkout.pending import Begun, PendingOrder, seal_pending, take_up, write_pending
+from tidegate.checkout.pending import Begun, PendingOrder, or_taken_up, seal_pending, write_pending
 from tidegate.checkout.rules import PAYABLE, check_form, clean_form, to_pay
 from tidegate.checkout.settlement import Known, Settlement, settle
 from tidegate.checkout.shop import Desk, Shop
@@ -150,17 +150,21 @@ async def pay_again(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, provid
     Raises: NotFound, NotPayable, UnknownProvider.
     """
     payments.check_method(shop.providers, provider=provider, method=method)
-    await take_up(shop.database, [order_id])
-    async with shop.database.transaction() as conn:
-        order = (await lock_orders(conn, [order_id])).get(order_id)
-        if order is None or order.buyer_id != buyer_id:
-            raise NotFound("there is no such order")
-        if order.state not in PAYABLE or order.seconds_left == 0:
-            raise NotPayable()
-        started = await _next_attempt(conn, shop.desk, order, provider=provider, method=method)
-        if started is None:
-            return (await view_orders(conn, [order_id]))[order_id]
-    view = await charge(shop, started)
+
+    async def begin_again() -> Started | OrderView:
+        async with shop.database.transaction() as conn:
+            order = (await lock_orders(conn, [order_id])).get(order_id)
+            if order is None or order.buyer_id != buyer_id:
+                raise NotFound("there is no such order")
+            if order.state not in PAYABLE or order.seconds_left == 0:
+                raise NotPayable()
+            started = await _next_attempt(conn, shop.desk, order, provider=provider, method=method)
+            return started or (await view_orders(conn, [order_id]))[order_id]
+
+    begun = await or_taken_up(shop.database, order_id, begin_again)
+    if isinstance(begun, OrderView):
+        return begun
+    view = await charge(shop, begun)
     assert isinstance(view, OrderView), "without a key no answer is stored"
     return view
 
@@ -171,11 +175,7 @@ async def find_order(shop: Shop, *, buyer_id: PersonId, order_id: OrderId, ask: 
     A return from the provider's page proves nothing by itself, so it leads here with `ask`.
     Raises: NotFound, also for another buyer's.
     """
-    try:
-        return await _find_written(shop, buyer_id, order_id, ask=ask)
-    except NotFound:  # it may be pending, or have been until now
-        await take_up(shop.database, [order_id])
-    return await _find_written(shop, buyer_id, order_id, ask=ask)
+    return await or_taken_up(shop.database, order_id, lambda: _find_written(shop, buyer_id, order_id, ask=ask))
 
 
 async def _find_written(shop: Shop, buyer_id: PersonId, order_id: OrderId, *, ask: bool) -> OrderView:

@@ -11,7 +11,8 @@ begins again (`is_race`) and finds it. Both end with its key: where that is gone
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,7 +25,10 @@ from tidegate.payments.contracts import Answer, ChargeIntent, ChargeState, First
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.idempotency import find_pending, forget_pending, old_pending
 from tidegate.platform.ids import OrderId, VariantId
+from tidegate.platform.problems import NotFound
 from tidegate.platform.sealing import current_sealer
+
+T = TypeVar("T")
 
 COLUMN = "platform.idempotency_keys.pending_sealed"
 PRIMARY_KEY = re.compile(r"orders_\w+_pkey|orders_pkey")
@@ -115,6 +119,18 @@ async def take_up(database: Database, order_ids: Sequence[OrderId]) -> int:
     for order_id in found:
         done += await write_found(database, [OrderId(order_id)])
     return done
+
+
+async def or_taken_up(database: Database, order_id: OrderId, look: Callable[[], Awaitable[T]]) -> T:
+    """What `look` finds; where it finds no such order, once more: it may be pending, or have been until now.
+
+    Raises: NotFound, and what else `look` raises.
+    """
+    try:
+        return await look()
+    except NotFound:
+        await take_up(database, [order_id])
+    return await look()
 
 
 async def write_found(database: Database, order_ids: Sequence[OrderId]) -> int:

@@ -71,6 +71,14 @@ async def assert_books(shop: Shop) -> None:
     assert (await check_books(shop.database, shop.settings)).broken == ()
 
 
+async def pay(shop: Shop, started: Started) -> None:
+    """Its request goes on and pays it."""
+    paid = await charge(shop, started)
+    assert isinstance(paid, OrderView)
+    assert paid.state == OrderState.PAID
+    await assert_books(shop)
+
+
 @pytest.fixture
 async def lamp(sell: Stock) -> VariantId:
     return await sell("LAMP", stock=5)
@@ -186,10 +194,7 @@ async def test_its_buyer_may_come_first(shop: Shop, lamp: VariantId, buyer: Pers
     found = await checkout.find_order(shop, buyer_id=buyer, order_id=order_id)
     assert (found.state, found.processing) == (OrderState.AWAITING_PAYMENT, True)
     assert await states(shop.database) == {"awaiting_payment": 1}
-    paid = await charge(shop, started)
-    assert isinstance(paid, OrderView)
-    assert paid.state == OrderState.PAID
-    await assert_books(shop)
+    await pay(shop, started)
 
 
 async def test_staff_may_come_first(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:
@@ -227,10 +232,7 @@ async def test_its_hold_is_not_ordered_twice(shop: Shop, lamp: VariantId, buyer:
     with pytest.raises(checkout.AlreadyOrdered) as refused:
         await checkout.place_order(shop, buyer_id=buyer, form=form(held.id), key=key(buyer, "another"))
     assert refused.value.extra == {"order_id": str(started.known.order.id)}
-    paid = await charge(shop, started)
-    assert isinstance(paid, OrderView)
-    assert paid.state == OrderState.PAID
-    await assert_books(shop)
+    await pay(shop, started)
 
 
 async def test_whoever_was_first_is_waited_for(shop: Shop, lamp: VariantId, buyer: PersonId) -> None:
@@ -350,10 +352,7 @@ async def test_without_a_key_it_is_written_before_anybody_is_asked(
     async with shop.database.connection() as conn:
         charges = await payments.load_charges(conn, order_ids=[started.known.order.id])
     assert [each.state for each in charges[started.known.order.id]] == [ChargeState.INTENT]
-    paid = await charge(shop, started)
-    assert isinstance(paid, OrderView)
-    assert paid.state == OrderState.PAID
-    await assert_books(shop)
+    await pay(shop, started)
 
 
 async def test_one_batch_has_answers_of_all_kinds(shop: Shop, sell: Stock) -> None:

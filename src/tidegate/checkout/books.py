@@ -12,6 +12,12 @@ from __future__ import annotations
 
 from tidegate.platform.invariants import Invariant
 
+PENDING = """EXISTS (
+    SELECT FROM platform.idempotency_keys AS k
+    WHERE k.subject_id = h.order_id AND k.buyer_id = h.buyer_id AND k.state = 'claimed' AND k.pending_sealed IS NOT NULL
+)"""
+"""Of a hold `h`: whether its order is pending, and so in its request's key and nowhere else."""
+
 STOCK_SOLD = Invariant(
     name="stock-sold",
     says="A variant's sold items are those of its confirmed holds, and of its paid orders, less what came back.",
@@ -101,36 +107,28 @@ ORDER_HAS_HOLD = Invariant(
     name="order-has-hold",
     says="An order and its hold name each other and belong to the same buyer, and no two share one. Of an order that is"
     " pending its request's key tells.",
-    sql="""
+    sql=f"""
     SELECT o.id AS order_id, o.hold_id AS order_names, h.id AS hold_id, h.order_id AS hold_names
     FROM checkout.orders AS o
     FULL JOIN (SELECT id, buyer_id, order_id FROM inventory.holds WHERE order_id IS NOT NULL) AS h
         ON h.id = o.hold_id AND h.order_id = o.id AND h.buyer_id = o.buyer_id
     WHERE h.id IS NULL OR (
-        o.id IS NULL AND NOT EXISTS (
-            SELECT FROM platform.idempotency_keys AS k
-            WHERE k.subject_id = h.order_id AND k.buyer_id = h.buyer_id AND k.state = 'claimed'
-                AND k.pending_sealed IS NOT NULL
-        )
+        o.id IS NULL AND NOT {PENDING}
     )
-    """,
+    """,  # noqa: S608
 )
 
 ORDER_LINES_ARE_HELD = Invariant(
     name="order-lines-are-held",
     says="An order that keeps or sold stock has the lines of its hold: variants, quantities, prices and currency.",
-    sql="""
+    sql=f"""
     SELECT order_id, variant_id, h.quantity AS held, h.unit_amount AS held_at, o.quantity AS ordered,
         o.unit_amount AS ordered_at
     FROM (
         SELECT h.order_id, l.variant_id, l.quantity, l.unit_amount, l.currency
         FROM inventory.holds AS h JOIN inventory.hold_lines AS l ON l.hold_id = h.id
         WHERE h.state = 'confirmed' OR (
-            h.state = 'ordered' AND NOT EXISTS (
-                SELECT FROM platform.idempotency_keys AS k
-                WHERE k.subject_id = h.order_id AND k.buyer_id = h.buyer_id AND k.state = 'claimed'
-                AND k.pending_sealed IS NOT NULL
-            )
+            h.state = 'ordered' AND NOT {PENDING}
         )
     ) AS h
     FULL JOIN (
@@ -141,7 +139,7 @@ ORDER_LINES_ARE_HELD = Invariant(
         WHERE h.state IN ('ordered', 'confirmed')
     ) AS o USING (order_id, variant_id)
     WHERE (h.quantity, h.unit_amount, h.currency) IS DISTINCT FROM (o.quantity, o.unit_amount, o.currency)
-    """,
+    """,  # noqa: S608
 )
 
 HOLD_FOLLOWS_ORDER = Invariant(

@@ -21,7 +21,7 @@ from psycopg.errors import UniqueViolation
 
 from tidegate import payments
 from tidegate.checkout.orders import Order, insert_orders
-from tidegate.payments.contracts import Answer, ChargeIntent, ChargeState, FirstAttempt
+from tidegate.payments.contracts import Answer, ChargeIntent, FirstAttempt
 from tidegate.platform.database import Connection, Database
 from tidegate.platform.idempotency import find_pending, forget_pending, old_pending
 from tidegate.platform.ids import OrderId, VariantId
@@ -102,11 +102,6 @@ async def write_pending(
             for each in ordered
         ],
     )
-
-
-def pays(pending: PendingOrder, answer: Answer) -> bool:
-    """Whether `answer` is what nearly all are: all that was asked for was paid."""
-    return answer.state is ChargeState.CAPTURED and answer.total in (None, pending.intent.total)
 
 
 async def take_up(database: Database, order_ids: Sequence[OrderId]) -> int:

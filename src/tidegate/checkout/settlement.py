@@ -30,7 +30,7 @@ from tidegate.checkout.orders import (
     read_states,
     there_already,
 )
-from tidegate.checkout.pending import Begun, PendingGone, pays, take_up, write_pending
+from tidegate.checkout.pending import Begun, PendingGone, take_up, write_pending
 from tidegate.checkout.rules import may_move
 from tidegate.checkout.shop import Desk, Shop
 from tidegate.checkout.views import OPEN, view_order
@@ -178,7 +178,7 @@ async def _write_begun(conn: Connection, settlements: Sequence[Settlement]) -> t
     captured = {
         each.ref.order_id: each.answer
         for each in settlements
-        if each.ref.order_id in pending and pays(pending[each.ref.order_id], each.answer)
+        if each.ref.order_id in pending and payments.pays(each.answer, pending[each.ref.order_id].intent.total)
     }
     await write_pending(conn, pending.values(), captured=captured)
     return set(pending), set(captured)

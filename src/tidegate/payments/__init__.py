@@ -49,6 +49,7 @@ from tidegate.payments.refunds import (
     refunds_of,
     settle_refund,
 )
+from tidegate.payments.rules import pays
 from tidegate.payments.sandbox import SandboxProvider
 from tidegate.payments.sandbox_webhooks import deliver_sandbox_webhooks_once
 from tidegate.payments.stripe_check import check_stripe
@@ -96,6 +97,7 @@ __all__ = [
     "make_providers",
     "mark_applied",
     "paid_for",
+    "pays",
     "receive_webhook",
     "record_first_attempts",
     "record_intents",

@@ -49,6 +49,11 @@ class Step(Struct, frozen=True):
     applied: Applied
 
 
+def pays(answer: Answer, total: Money) -> bool:
+    """Whether `answer` tells of a capture of all of `total`."""
+    return answer.state is CAPTURED and answer.total in (None, total)
+
+
 def decide(state: ChargeState, failure: str | None, answer: Answer, *, total: Money, paid_by_other: bool) -> Step:
     """What `answer` does to a charge of `total` in `state`; `paid_by_other`: another attempt of the order is captured.
 
@@ -57,7 +62,7 @@ def decide(state: ChargeState, failure: str | None, answer: Answer, *, total: Mo
     provider. A capture of a second attempt never becomes one here: the charge is closed as not ours to keep, and
     reported every time it is told, so that a crash before the refund was recorded costs nothing.
     """
-    if answer.state is CAPTURED and state is not CAPTURED and answer.total not in (None, total):
+    if answer.state is CAPTURED and state is not CAPTURED and not pays(answer, total):
         return Step(state, failure, Applied.OTHER_TOTAL)
     if answer.state is CAPTURED and state is not CAPTURED and paid_by_other:
         return Step(state if state.settled else CANCELLED, CAPTURED_TWICE, Applied.CAPTURED_TWICE)

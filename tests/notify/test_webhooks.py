@@ -84,7 +84,7 @@ async def test_a_paid_order_is_told_once_signed_and_without_its_buyer(
     assert (body["type"], body["data"]["number"]) == ("order.paid", "K7P2-9QXA")
     assert body["data"]["total"] == {"amount": 123450, "currency": "GBP"}
     assert datetime.fromisoformat(body["timestamp"]) > datetime.now(UTC) - timedelta(minutes=1)
-    for private in ("ada", "Ada", event.payload["buyer_id"]):
+    for private in ("ada@", "Ada", event.payload["buyer_id"]):  # an id may have the letters ada by chance
         assert private not in taken.body.decode()
     assert taken.headers["content-type"] == "application/json"
     assert await states(database) == [("sent", 1, 200, None)]
